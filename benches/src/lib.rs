@@ -1,0 +1,1 @@
+//! Benches stand beside this file.

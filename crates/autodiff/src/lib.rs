@@ -1,0 +1,1 @@
+//! Reverse-mode differentiation: one backward rule per op, recomputation, gradient checks.

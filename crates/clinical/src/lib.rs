@@ -1,0 +1,1 @@
+//! MIMIC readers, cohorts, labels, splits, attrition and the synthetic cohort.

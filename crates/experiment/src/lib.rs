@@ -1,0 +1,1 @@
+//! The experiment matrix, profiles, run store, launcher, and the program.

@@ -1,0 +1,2 @@
+//! The program `clinpeft`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The tensor contract in CubeCL, for CUDA and Vulkan.

@@ -1,0 +1,1 @@
+//! The LLaMA family with causal and sequence-classification heads.

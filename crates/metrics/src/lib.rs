@@ -1,0 +1,1 @@
+//! AUROC, AUPRC, F1, perplexity and bootstrap intervals on plain slices.

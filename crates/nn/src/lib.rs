@@ -1,0 +1,1 @@
+//! Layers, losses and the four sites where adapters attach.

@@ -1,0 +1,1 @@
+//! Adapters, the adapter stack and its files.

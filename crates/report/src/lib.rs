@@ -1,0 +1,1 @@
+//! Tables against the published ones, from run folders alone.

@@ -1,0 +1,1 @@
+//! Shapes, dtypes, storage, the op contract and its CPU implementation.

@@ -1,0 +1,1 @@
+//! Tokenisation, truncation, packing, buckets and batches.

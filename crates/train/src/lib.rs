@@ -1,0 +1,1 @@
+//! Optimiser step, schedule, accumulation, evaluation, checkpoint and resume.

@@ -1,0 +1,1 @@
+//! Safetensors shards and Hugging Face model folders.
