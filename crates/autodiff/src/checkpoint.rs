@@ -1,13 +1,16 @@
 //! Recomputation of a block (Chen et al. 2016, section 4).
 
-use crate::Result;
 use crate::tape::{Var, backward_from, without_tape};
+use crate::{Error, Result};
 
 /// Runs `block` on `input` and keeps only `input`; on the way back the block is computed again with the tape on.
 ///
 /// Parameters that `block` holds get their gradients as usual. The gradients are the same to the bit, because the same
 /// operations run in the same order; `block` must therefore be a function of its input (dropout masks by key are).
-pub fn checkpoint(input: &Var, block: impl Fn(&Var) -> Result<Var> + Send + 'static) -> Result<Var> {
+pub fn checkpoint<E>(input: &Var, block: impl Fn(&Var) -> Result<Var, E> + Send + 'static) -> Result<Var, E>
+where
+    E: From<Error> + Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let (value, touched) = without_tape(|| block(input));
     let value = value?;
     if !touched {
@@ -21,7 +24,7 @@ pub fn checkpoint(input: &Var, block: impl Fn(&Var) -> Result<Var> + Send + 'sta
         } else {
             Var::constant(kept)
         };
-        let out = block(&inner)?;
+        let out = block(&inner).map_err(|e| Error::Block(e.into()))?;
         let leaves = backward_from(&out, g.clone())?;
         let inside = inner.node();
         let same =

@@ -22,6 +22,9 @@ pub enum Error {
     /// The same graph was walked twice.
     #[error("backward: this graph was used before; its saved values are gone\nhint: compute the loss again")]
     UsedTwice,
+    /// A recomputed block failed.
+    #[error("{0}")]
+    Block(Box<dyn std::error::Error + Send + Sync>),
     /// A gradient check failed.
     #[error("gradient check: {0}")]
     Gradcheck(String),

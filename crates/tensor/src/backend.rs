@@ -84,6 +84,10 @@ contract! {
     fn embedding(&self, table: &Tensor, ids: &Tensor) -> Tensor;
     /// See [`crate::ops::embedding_backward`].
     fn embedding_backward(&self, g: &Tensor, ids: &Tensor, rows: usize) -> Tensor;
+    /// See [`crate::ops::concat`].
+    fn concat(&self, a: &Tensor, b: &Tensor) -> Tensor;
+    /// See [`crate::ops::cut`].
+    fn cut(&self, x: &Tensor, rows: usize) -> (Tensor, Tensor);
     /// See [`crate::ops::cross_entropy`].
     fn cross_entropy(&self, logits: &Tensor, targets: &Tensor, weights: &Tensor) -> (Tensor, Tensor);
     /// See [`crate::ops::linear_cross_entropy`].

@@ -269,6 +269,16 @@ fn row_cases() -> Vec<Case> {
             },
         ),
         case(
+            "concat",
+            "and cut".into(),
+            vec![operand("a", &[3, 5]), operand("b", &[4, 5])],
+            |i| {
+                let y = ops::concat(&i[0], &i[1])?;
+                let (a, b) = ops::cut(&y, 2)?;
+                Ok(vec![y, a, b])
+            },
+        ),
+        case(
             "bce_with_logits",
             "5x7".into(),
             vec![operand("z", &[5, 7]), binary],

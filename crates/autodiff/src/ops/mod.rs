@@ -3,6 +3,7 @@
 
 mod attention;
 mod bce_with_logits;
+mod concat;
 mod cross_entropy;
 mod dropout;
 mod elementwise;
@@ -15,6 +16,7 @@ mod silu_mul;
 
 pub use attention::attention;
 pub use bce_with_logits::bce_with_logits;
+pub use concat::concat;
 pub use cross_entropy::{cross_entropy, linear_cross_entropy};
 pub use dropout::dropout;
 pub use elementwise::{add, scale};

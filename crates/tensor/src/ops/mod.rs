@@ -4,6 +4,7 @@
 mod adamw;
 mod attention;
 mod bce_with_logits;
+mod concat;
 mod cross_entropy;
 mod dropout;
 mod elementwise;
@@ -17,6 +18,7 @@ mod silu_mul;
 pub use adamw::{AdamW, adamw};
 pub use attention::{AttentionShape, Mask, Segments, attention, attention_backward};
 pub use bce_with_logits::bce_with_logits;
+pub use concat::{concat, cut};
 pub use cross_entropy::{cross_entropy, linear_cross_entropy};
 pub use dropout::dropout;
 pub use elementwise::{add, scale};
