@@ -9,4 +9,4 @@ mod config;
 mod model;
 
 pub use config::Config;
-pub use model::{Hidden, Llama};
+pub use model::Llama;

@@ -3,8 +3,8 @@
 use crate::Config;
 use clinpeft_autodiff::{Var, checkpoint, ops};
 use clinpeft_nn::{
-    Angles, AttentionSite, Error, Learning, Linear, LinearSite, Memory, Parameter, Pass, Ragged, Result, Sites,
-    next_token_loss, norm,
+    Angles, AttentionSite, Backbone, Error, Hidden, Learning, Linear, LinearSite, Memory, Parameter, Pass, Ragged,
+    Result, Sites, next_token_loss, norm,
 };
 use clinpeft_rng::{Seed, normal};
 use clinpeft_tensor::ops::{AttentionShape, Mask, Segments};
@@ -39,17 +39,6 @@ struct Layer {
     gate: Linear,
     up: Linear,
     down: Linear,
-}
-
-/// What the layers make of a batch.
-#[derive(Debug, Clone)]
-pub struct Hidden {
-    /// `[rows, d]`, after the last normalisation. Rows of tokens, and before each sequence the virtual rows.
-    pub rows: Var,
-    /// Where each sequence begins, virtual rows included.
-    pub offsets: Vec<u32>,
-    /// Rows in front of each sequence that are not tokens.
-    pub virtual_rows: usize,
 }
 
 impl Llama {
@@ -139,59 +128,6 @@ impl Llama {
         &self.config
     }
 
-    /// Every linear layer that an adapter may target.
-    pub fn linear_sites(&self) -> Vec<LinearSite> {
-        let site = |l: &Linear| {
-            let dims = l.weight().value().dims();
-            LinearSite {
-                name: l.site().into(),
-                input: dims[1],
-                output: dims[0],
-            }
-        };
-        self.layers.iter().flat_map(|l| l.linears().map(site)).collect()
-    }
-
-    /// All parameters, in the order of the network.
-    pub fn parameters(&self) -> Vec<&Parameter> {
-        let mut all = vec![&self.embedding];
-        for l in &self.layers {
-            all.extend([&l.input_norm, &l.mlp_norm]);
-            all.extend(l.linears().map(Linear::weight));
-        }
-        all.push(&self.norm);
-        all.extend(&self.head);
-        all
-    }
-
-    /// All parameters for writing, in the same order.
-    pub fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
-        let mut all = vec![&mut self.embedding];
-        for l in &mut self.layers {
-            all.extend([&mut l.input_norm, &mut l.mlp_norm]);
-            all.extend(
-                [
-                    &mut l.query,
-                    &mut l.key,
-                    &mut l.value,
-                    &mut l.output,
-                    &mut l.gate,
-                    &mut l.up,
-                    &mut l.down,
-                ]
-                .map(Linear::weight_mut),
-            );
-        }
-        all.push(&mut self.norm);
-        all.extend(&mut self.head);
-        all
-    }
-
-    /// Number of weights.
-    pub fn parameter_count(&self) -> usize {
-        self.parameters().iter().map(|p| p.value().count()).sum()
-    }
-
     /// Writes `config.json` and `model.safetensors` into `dir`.
     pub fn save(&self, dir: &Path) -> Result<()> {
         let tensors: TensorMap = self
@@ -202,29 +138,6 @@ impl Llama {
         let meta = BTreeMap::from([("format".to_string(), "pt".to_string())]);
         save(&dir.join("model.safetensors"), &tensors, &meta)?;
         clinpeft_files::write_json(&dir.join("config.json"), &*self.config).map_err(|e| Error::Weights(e.into()))
-    }
-
-    /// Runs the layers. Errors if a token or position is outside of the model's range.
-    pub fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass) -> Result<Hidden> {
-        let device = self.norm.value().device();
-        let ids = batch.ids.to_device(&device)?;
-        let tokens = ops::embedding(self.embedding.var(), &ids)?;
-        let (mut x, place) = self.with_inputs(tokens, batch, sites, pass)?;
-        let place = Arc::new(place);
-        for layer in &self.layers {
-            let (layer, sites, place, pass) = (layer.clone(), sites.clone(), place.clone(), *pass);
-            let block = move |x: &Var| layer.forward(x, &*sites, &place, &pass);
-            x = match pass.memory {
-                Memory::Recompute => checkpoint(&x, block)?,
-                Memory::Keep => block(&x)?,
-            };
-        }
-        let rows = norm(&x, &self.norm, self.config.rms_norm_eps)?;
-        Ok(Hidden {
-            rows,
-            offsets: place.offsets.clone(),
-            virtual_rows: place.virtual_rows,
-        })
     }
 
     /// Puts the rows of site 3 in front of every sequence.
@@ -283,18 +196,6 @@ impl Llama {
         Ok((x, place))
     }
 
-    /// Sum of the next-token losses of a batch, and the number of predictions.
-    pub fn language_loss(&self, hidden: &Hidden, batch: &Ragged) -> Result<(Var, usize)> {
-        let head = self.language_head()?;
-        next_token_loss(
-            &hidden.rows,
-            head.var(),
-            &batch.ids,
-            &batch.offsets,
-            hidden.virtual_rows,
-        )
-    }
-
     /// Logits of every row over the vocabulary; for tests and generation, not for training.
     pub fn logits(&self, hidden: &Hidden) -> Result<Var> {
         Ok(ops::linear(&hidden.rows, self.language_head()?.var())?)
@@ -308,6 +209,94 @@ impl Llama {
                 "this folder has no language-model head (`lm_head.weight`)".into(),
             )),
         }
+    }
+}
+
+impl Backbone for Llama {
+    fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass) -> Result<Hidden> {
+        let device = self.norm.value().device();
+        let ids = batch.ids.to_device(&device)?;
+        let tokens = ops::embedding(self.embedding.var(), &ids)?;
+        let (mut x, place) = self.with_inputs(tokens, batch, sites, pass)?;
+        let place = Arc::new(place);
+        for layer in &self.layers {
+            let (layer, sites, place, pass) = (layer.clone(), sites.clone(), place.clone(), *pass);
+            let block = move |x: &Var| layer.forward(x, &*sites, &place, &pass);
+            x = match pass.memory {
+                Memory::Recompute => checkpoint(&x, block)?,
+                Memory::Keep => block(&x)?,
+            };
+        }
+        let rows = norm(&x, &self.norm, self.config.rms_norm_eps)?;
+        Ok(Hidden {
+            rows,
+            offsets: place.offsets.clone(),
+            virtual_rows: place.virtual_rows,
+        })
+    }
+
+    fn language_loss(&self, hidden: &Hidden, batch: &Ragged) -> Result<(Var, usize)> {
+        let head = self.language_head()?;
+        next_token_loss(
+            &hidden.rows,
+            head.var(),
+            &batch.ids,
+            &batch.offsets,
+            hidden.virtual_rows,
+        )
+    }
+
+    fn width(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    fn max_length(&self) -> usize {
+        self.angles.positions()
+    }
+
+    fn linear_sites(&self) -> Vec<LinearSite> {
+        let site = |l: &Linear| {
+            let dims = l.weight().value().dims();
+            LinearSite {
+                name: l.site().into(),
+                input: dims[1],
+                output: dims[0],
+            }
+        };
+        self.layers.iter().flat_map(|l| l.linears().map(site)).collect()
+    }
+
+    fn parameters(&self) -> Vec<&Parameter> {
+        let mut all = vec![&self.embedding];
+        for l in &self.layers {
+            all.extend([&l.input_norm, &l.mlp_norm]);
+            all.extend(l.linears().map(Linear::weight));
+        }
+        all.push(&self.norm);
+        all.extend(&self.head);
+        all
+    }
+
+    fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
+        let mut all = vec![&mut self.embedding];
+        for l in &mut self.layers {
+            all.extend([&mut l.input_norm, &mut l.mlp_norm]);
+            all.extend(
+                [
+                    &mut l.query,
+                    &mut l.key,
+                    &mut l.value,
+                    &mut l.output,
+                    &mut l.gate,
+                    &mut l.up,
+                    &mut l.down,
+                ]
+                .map(Linear::weight_mut),
+            );
+        }
+        all.push(&mut self.norm);
+        all.extend(&mut self.head);
+        all
     }
 }
 

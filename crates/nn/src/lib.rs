@@ -7,6 +7,7 @@
 //! - Whether a [`Parameter`] learns is fixed when it is loaded or made; a frozen one leaves nothing on the tape.
 //! - Randomness of a pass is an argument ([`Pass`]).
 
+mod backbone;
 mod batch;
 mod error;
 mod head;
@@ -15,6 +16,7 @@ mod parameter;
 mod pass;
 mod sites;
 
+pub use backbone::{Backbone, Hidden};
 pub use batch::Ragged;
 pub use error::{Error, Result};
 pub use head::{Classifier, Pooling, binary_loss, class_loss, next_token_loss};

@@ -1,0 +1,38 @@
+//! What training needs of a model family.
+
+use crate::{LinearSite, Parameter, Pass, Ragged, Result, Sites};
+use clinpeft_autodiff::Var;
+use std::sync::Arc;
+
+/// What the layers make of a batch.
+#[derive(Debug, Clone)]
+pub struct Hidden {
+    /// `[rows, d]`, after the last normalisation. Rows of tokens, and before each sequence the virtual rows.
+    pub rows: Var,
+    /// Where each sequence begins, virtual rows included.
+    pub offsets: Vec<u32>,
+    /// Rows in front of each sequence that are not tokens.
+    pub virtual_rows: usize,
+}
+
+/// A model family: layers between token ids and hidden rows.
+pub trait Backbone: Send + Sync {
+    /// Runs the layers. Errors if a token or position is outside of the model's range.
+    fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass) -> Result<Hidden>;
+    /// Sum of the language-model losses of a batch, and the number of predictions.
+    fn language_loss(&self, hidden: &Hidden, batch: &Ragged) -> Result<(Var, usize)>;
+    /// Width of a hidden row.
+    fn width(&self) -> usize;
+    /// Longest sequence, virtual rows included.
+    fn max_length(&self) -> usize;
+    /// Every linear layer that an adapter may target.
+    fn linear_sites(&self) -> Vec<LinearSite>;
+    /// All parameters, in the order of the network.
+    fn parameters(&self) -> Vec<&Parameter>;
+    /// All parameters for writing, in the same order.
+    fn parameters_mut(&mut self) -> Vec<&mut Parameter>;
+    /// Number of weights.
+    fn parameter_count(&self) -> usize {
+        self.parameters().iter().map(|p| p.value().count()).sum()
+    }
+}

@@ -1,0 +1,71 @@
+//! Errors of adapters.
+
+use std::path::PathBuf;
+
+/// What can go wrong with adapters.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// In the model.
+    #[error(transparent)]
+    Model(#[from] clinpeft_nn::Error),
+    /// In a weight file.
+    #[error(transparent)]
+    Weights(#[from] clinpeft_weights::Error),
+    /// In a file.
+    #[error(transparent)]
+    File(#[from] clinpeft_files::Error),
+    /// In an operation.
+    #[error(transparent)]
+    Tensor(#[from] clinpeft_tensor::Error),
+    /// A setting that cannot be.
+    #[error("adapter: {0}")]
+    Config(String),
+    /// A target that no layer of the model has.
+    #[error("adapter: no linear layer matches the target `{target}`{}", hint(nearest))]
+    NoTarget {
+        /// The target.
+        target: String,
+        /// The most similar layer.
+        nearest: Option<String>,
+    },
+    /// A file of another method or version.
+    #[error("`{}`: {what}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// Two adapters of one name.
+    #[error("adapter: the stack already has one called `{0}`\nhint: give the second one another name")]
+    Duplicate(String),
+    /// An adapter that is not there.
+    #[error("adapter: the stack has none called `{name}`{}", hint(nearest))]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The most similar one.
+        nearest: Option<String>,
+    },
+    /// A trainable adapter that no gradient reached.
+    #[error(
+        "adapter `{name}` is trainable but received no gradient ({why})\nhint: make it active, or set `trainable = false`"
+    )]
+    NoGradient {
+        /// Its name.
+        name: String,
+        /// What is known of the cause.
+        why: &'static str,
+    },
+}
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn hint(nearest: &Option<String>) -> String {
+    nearest
+        .as_ref()
+        .map(|n| format!("\nhint: the nearest name is `{n}`"))
+        .unwrap_or_default()
+}

@@ -1,0 +1,384 @@
+//! The ordered list of adapters.
+
+use crate::{Adapter, Error, Result};
+use clinpeft_autodiff::{Gradients, Var};
+use clinpeft_nn::{AttentionSite, Learning, Parameter, Pass, Sites};
+use clinpeft_weights::nearest;
+use std::fmt::Write;
+
+/// Whether an adapter takes part in the forward pass. Independent of whether it learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// It does.
+    Active,
+    /// It is there and does nothing.
+    Inactive,
+}
+
+/// One adapter of a stack.
+#[derive(Debug)]
+pub struct Entry {
+    /// Unique within the stack.
+    pub name: String,
+    /// Whether it takes part.
+    pub activity: Activity,
+    /// The adapter; its parameters know whether they learn.
+    pub adapter: Box<dyn Adapter>,
+}
+
+impl Clone for Entry {
+    fn clone(&self) -> Entry {
+        Entry {
+            name: self.name.clone(),
+            activity: self.activity,
+            adapter: self.adapter.boxed(),
+        }
+    }
+}
+
+impl Entry {
+    /// Whether any of its parameters learns.
+    pub fn learning(&self) -> Learning {
+        let any = self
+            .adapter
+            .parameters()
+            .iter()
+            .any(|p| p.learning() == Learning::Trainable);
+        if any { Learning::Trainable } else { Learning::Frozen }
+    }
+}
+
+/// Adapters in order. The order matters only to adapters at the same site that do not commute.
+#[derive(Debug, Clone, Default)]
+pub struct Stack {
+    entries: Vec<Entry>,
+}
+
+/// One line of the table that a run prints.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// Name in the stack.
+    pub name: String,
+    /// Method.
+    pub method: &'static str,
+    /// Whether it takes part.
+    pub activity: Activity,
+    /// Whether it learns.
+    pub learning: Learning,
+    /// Number of its parameters.
+    pub parameters: usize,
+    /// Euclidean norm of its gradient, once there is one.
+    pub gradient_norm: Option<f64>,
+}
+
+impl Stack {
+    /// A stack without adapters.
+    pub fn new() -> Stack {
+        Stack::default()
+    }
+
+    /// Puts an adapter on top. Changes nothing of those that are there. Errors if the name is taken.
+    pub fn push(&mut self, name: &str, adapter: Box<dyn Adapter>, activity: Activity) -> Result<()> {
+        if self.entries.iter().any(|e| e.name == name) {
+            return Err(Error::Duplicate(name.into()));
+        }
+        self.entries.push(Entry {
+            name: name.into(),
+            activity,
+            adapter,
+        });
+        Ok(())
+    }
+
+    /// The adapters in order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Lets an adapter take part or not.
+    pub fn set_activity(&mut self, name: &str, activity: Activity) -> Result<()> {
+        self.entry(name)?.activity = activity;
+        Ok(())
+    }
+
+    /// Freezes an adapter or lets it learn.
+    pub fn set_learning(&mut self, name: &str, learning: Learning) -> Result<()> {
+        for p in self.entry(name)?.adapter.parameters_mut() {
+            p.set_learning(learning);
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, name: &str) -> Result<&mut Entry> {
+        let nearest = nearest(name, self.entries.iter().map(|e| e.name.as_str()));
+        let found = self.entries.iter_mut().find(|e| e.name == name);
+        found.ok_or_else(|| Error::Unknown {
+            name: name.into(),
+            nearest,
+        })
+    }
+
+    /// Parameters that learn, with names that are unique in the stack (`<adapter>.<parameter>`).
+    pub fn trainable(&self) -> Vec<(String, &Parameter)> {
+        let all = self
+            .entries
+            .iter()
+            .flat_map(|e| e.adapter.parameters().into_iter().map(|p| (named(&e.name, p), p)));
+        all.filter(|(_, p)| p.learning() == Learning::Trainable).collect()
+    }
+
+    /// The same for writing, in the same order.
+    pub fn trainable_mut(&mut self) -> Vec<(String, &mut Parameter)> {
+        let mut all = Vec::new();
+        for e in &mut self.entries {
+            let name = e.name.clone();
+            all.extend(e.adapter.parameters_mut().into_iter().map(|p| (named(&name, p), p)));
+        }
+        all.retain(|(_, p)| p.learning() == Learning::Trainable);
+        all
+    }
+
+    /// What each adapter is and does; with gradients, also their norms.
+    pub fn status(&self, gradients: Option<&Gradients>) -> Vec<Status> {
+        self.entries
+            .iter()
+            .map(|e| {
+                let parameters = e.adapter.parameters();
+                Status {
+                    name: e.name.clone(),
+                    method: e.adapter.method(),
+                    activity: e.activity,
+                    learning: e.learning(),
+                    parameters: parameters.iter().map(|p| p.value().count()).sum(),
+                    gradient_norm: gradients.and_then(|g| gradient_norm(&parameters, g)),
+                }
+            })
+            .collect()
+    }
+
+    /// Errors with the name of a trainable adapter that no gradient reached.
+    pub fn check_gradients(&self, gradients: &Gradients) -> Result<()> {
+        for e in &self.entries {
+            let reached = e.adapter.parameters().iter().any(|p| gradients.of(p.var()).is_some());
+            if e.learning() == Learning::Trainable && !reached {
+                let why = match e.activity {
+                    Activity::Inactive => "it is not active",
+                    Activity::Active => "none of its layers took part",
+                };
+                return Err(Error::NoGradient {
+                    name: e.name.clone(),
+                    why,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn active(&self) -> impl Iterator<Item = &dyn Adapter> {
+        self.entries
+            .iter()
+            .filter(|e| e.activity == Activity::Active)
+            .map(|e| &*e.adapter)
+    }
+}
+
+fn named(adapter: &str, p: &Parameter) -> String {
+    format!("{adapter}.{}", p.name())
+}
+
+/// Euclidean norm over all parameters, or `None` if none has a gradient.
+fn gradient_norm(parameters: &[&Parameter], gradients: &Gradients) -> Option<f64> {
+    let mut sum = None;
+    for p in parameters {
+        if let Some(values) = gradients.of(p.var()).and_then(|g| g.to_f64_vec().ok()) {
+            *sum.get_or_insert(0.0) += values.iter().map(|x| x * x).sum::<f64>();
+        }
+    }
+    sum.map(f64::sqrt)
+}
+
+/// The table as text, one line for each adapter.
+pub fn status_table(rows: &[Status]) -> String {
+    let mut out = format!(
+        "{:<14} {:<8} {:<9} {:<10} {:>12}  gradient norm\n",
+        "adapter", "method", "active", "trainable", "parameters"
+    );
+    for r in rows {
+        let active = if r.activity == Activity::Active { "yes" } else { "no" };
+        let learns = if r.learning == Learning::Trainable { "yes" } else { "no" };
+        let norm = r.gradient_norm.map_or("-".to_string(), |n| format!("{n:.3e}"));
+        let _ = writeln!(
+            out,
+            "{:<14} {:<8} {active:<9} {learns:<10} {:>12}  {norm}",
+            r.name, r.method, r.parameters
+        );
+    }
+    out
+}
+
+impl Sites for Stack {
+    fn linear(&self, name: &str, x: &Var, y: Var, pass: &Pass) -> clinpeft_nn::Result<Var> {
+        self.active().try_fold(y, |y, a| a.linear(name, x, y, pass))
+    }
+
+    fn keys_values(&self, layer: usize, pass: &Pass) -> clinpeft_nn::Result<Option<(Var, Var)>> {
+        let mut all: Option<(Var, Var)> = None;
+        for a in self.active() {
+            let Some((k, v)) = a.keys_values(layer, pass)? else {
+                continue;
+            };
+            all = Some(match all {
+                None => (k, v),
+                Some((k0, v0)) => (
+                    clinpeft_autodiff::ops::concat(&k0, &k)?,
+                    clinpeft_autodiff::ops::concat(&v0, &v)?,
+                ),
+            });
+        }
+        Ok(all)
+    }
+
+    fn inputs(&self, pass: &Pass) -> clinpeft_nn::Result<Option<Var>> {
+        let mut all: Option<Var> = None;
+        for a in self.active() {
+            let Some(rows) = a.inputs(pass)? else { continue };
+            all = Some(match all {
+                None => rows,
+                Some(before) => clinpeft_autodiff::ops::concat(&before, &rows)?,
+            });
+        }
+        Ok(all)
+    }
+
+    fn attention_output(&self, site: &AttentionSite<'_>, y: Var, pass: &Pass) -> clinpeft_nn::Result<Var> {
+        self.active().try_fold(y, |y, a| a.attention_output(site, y, pass))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Lora, LoraConfig, Scaling};
+    use clinpeft_autodiff::backward;
+    use clinpeft_nn::LinearSite;
+    use clinpeft_rng::Seed;
+    use clinpeft_tensor::Tensor;
+    use proptest::prelude::*;
+
+    fn lora(seed: u64, learning: Learning) -> Box<dyn Adapter> {
+        let sites = [LinearSite {
+            name: "l.q_proj".into(),
+            input: 3,
+            output: 4,
+        }];
+        let config = LoraConfig {
+            r: 2,
+            alpha: 2.0,
+            dropout: 0.0,
+            targets: vec!["q_proj".into()],
+            scaling: Scaling::Standard,
+        };
+        Box::new(Lora::new(config, &sites, Seed(seed), learning).unwrap())
+    }
+
+    fn run(stack: &Stack) -> Var {
+        let x = Var::constant(Tensor::from_vec(vec![1.0f32, -2.0, 0.5], &[1, 3]).unwrap());
+        let y = Var::constant(Tensor::from_vec(vec![0.0f32; 4], &[1, 4]).unwrap());
+        stack.linear("l.q_proj", &x, y, &Pass::evaluate()).unwrap()
+    }
+
+    fn shake(stack: &mut Stack, name: &str) {
+        for p in stack.entry(name).unwrap().adapter.parameters_mut() {
+            let n = p.value().count();
+            let dims = p.value().dims().to_vec();
+            p.set_value(Tensor::from_vec((0..n).map(|i| (i as f32 * 0.7).sin()).collect(), &dims).unwrap());
+        }
+    }
+
+    #[test]
+    fn both_adapters_add_to_the_output() {
+        let mut s = Stack::new();
+        s.push("clinical", lora(1, Learning::Frozen), Activity::Active).unwrap();
+        s.push("downstream", lora(2, Learning::Trainable), Activity::Active)
+            .unwrap();
+        shake(&mut s, "clinical");
+        let first = run(&s).value().to_f64_vec().unwrap();
+        shake(&mut s, "downstream");
+        let both = run(&s).value().to_f64_vec().unwrap();
+        s.set_activity("clinical", Activity::Inactive).unwrap();
+        let second = run(&s).value().to_f64_vec().unwrap();
+        for i in 0..4 {
+            assert!((first[i] + second[i] - both[i]).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn only_the_trainable_one_gets_a_gradient() {
+        let mut s = Stack::new();
+        s.push("clinical", lora(1, Learning::Frozen), Activity::Active).unwrap();
+        s.push("downstream", lora(2, Learning::Trainable), Activity::Active)
+            .unwrap();
+        let g = backward(&run(&s)).unwrap();
+        let status = s.status(Some(&g));
+        assert!(status[0].gradient_norm.is_none() && status[1].gradient_norm.unwrap() > 0.0);
+        s.check_gradients(&g).unwrap();
+    }
+
+    #[test]
+    fn trainable_but_inactive_adapter_is_named() {
+        let mut s = Stack::new();
+        s.push("clinical", lora(1, Learning::Trainable), Activity::Active)
+            .unwrap();
+        s.push("downstream", lora(2, Learning::Trainable), Activity::Inactive)
+            .unwrap();
+        let g = backward(&run(&s)).unwrap();
+        let e = s.check_gradients(&g).unwrap_err().to_string();
+        assert!(e.contains("`downstream`") && e.contains("not active"), "{e}");
+    }
+
+    #[test]
+    fn second_adapter_of_a_name_is_refused() {
+        let mut s = Stack::new();
+        s.push("a", lora(1, Learning::Frozen), Activity::Active).unwrap();
+        assert!(matches!(
+            s.push("a", lora(2, Learning::Frozen), Activity::Active),
+            Err(Error::Duplicate(_))
+        ));
+        assert!(matches!(
+            s.set_activity("b", Activity::Active),
+            Err(Error::Unknown { .. })
+        ));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(50))]
+        #[test]
+        fn touching_one_adapter_never_changes_another(moves in proptest::collection::vec((0usize..3, 0usize..4), 1..12)) {
+            let names = ["a", "b", "c"];
+            let mut s = Stack::new();
+            let snapshot = |s: &Stack, name: &str| {
+                s.entries().iter().find(|e| e.name == name).map(|e| {
+                    let values: Vec<_> = e.adapter.parameters().iter().map(|p| p.value().to_f64_vec().unwrap()).collect();
+                    (e.activity, e.learning(), values)
+                })
+            };
+            for (who, what) in moves {
+                let name = names[who];
+                let before: Vec<_> = names.iter().map(|n| snapshot(&s, n)).collect();
+                if s.entries().iter().all(|e| e.name != name) {
+                    s.push(name, lora(who as u64, Learning::Frozen), Activity::Active).unwrap();
+                } else {
+                    match what {
+                        0 => s.set_activity(name, Activity::Inactive).unwrap(),
+                        1 => s.set_activity(name, Activity::Active).unwrap(),
+                        2 => s.set_learning(name, Learning::Trainable).unwrap(),
+                        _ => s.set_learning(name, Learning::Frozen).unwrap(),
+                    }
+                }
+                for (i, other) in names.iter().enumerate() {
+                    if i != who { prop_assert_eq!(snapshot(&s, other), before[i].clone()) }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! A stack, its head and its provenance, saved and loaded as one folder.
+//!
+//! ```text
+//! stack.json                      order, roles, head, labels, provenance
+//! <adapter>/adapter_config.json   one folder for each adapter, in the form of PEFT
+//! <adapter>/adapter_model.safetensors
+//! head.safetensors                `score.weight`
+//! ```
+
+use crate::{Activity, Error, Lora, Result, Stack, TaskType};
+use clinpeft_nn::{Classifier, Learning, LinearSite};
+use clinpeft_tensor::DType;
+use clinpeft_weights::{Checkpoint, Keep, TensorMap, save};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+/// A classification head with the names of what it scores.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// The weights.
+    pub classifier: Classifier,
+    /// One name for each row.
+    pub labels: Vec<String>,
+}
+
+/// What is saved after training.
+#[derive(Debug, Clone, Default)]
+pub struct Unit {
+    /// The adapters.
+    pub stack: Stack,
+    /// The head, if the task has one.
+    pub head: Option<Head>,
+    /// Where it comes from: model hash, run, data; free text by key.
+    pub provenance: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: u32,
+    adapters: Vec<Role>,
+    labels: Option<Vec<String>>,
+    provenance: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Role {
+    name: String,
+    method: String,
+    active: bool,
+    trainable: bool,
+}
+
+impl Unit {
+    /// Writes everything into `dir`, which appears whole or not at all.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        let pending = clinpeft_files::commit_dir(dir)?;
+        let root = pending.path();
+        let task = if self.head.is_some() {
+            TaskType::SequenceClassification
+        } else {
+            TaskType::CausalLm
+        };
+        let mut adapters = Vec::new();
+        for e in self.stack.entries() {
+            e.adapter.save(&root.join(&e.name), task)?;
+            adapters.push(Role {
+                name: e.name.clone(),
+                method: e.adapter.method().into(),
+                active: e.activity == Activity::Active,
+                trainable: e.learning() == Learning::Trainable,
+            });
+        }
+        if let Some(head) = &self.head {
+            let w = head.classifier.weight();
+            let tensors = TensorMap::from([(w.name().to_string(), w.value().clone())]);
+            save(&root.join("head.safetensors"), &tensors, &BTreeMap::new())?;
+        }
+        let labels = self.head.as_ref().map(|h| h.labels.clone());
+        let file = File {
+            format: 1,
+            adapters,
+            labels,
+            provenance: self.provenance.clone(),
+        };
+        clinpeft_files::write_json(&root.join("stack.json"), &file)?;
+        Ok(pending.commit()?)
+    }
+
+    /// Loads a folder for a model with the given layers. `width` is the model's; roles are as saved.
+    pub fn load(dir: &Path, sites: &[LinearSite], width: usize) -> Result<Unit> {
+        let path = dir.join("stack.json");
+        let file: File = clinpeft_files::read_json(&path)?;
+        let wrong = |what: String| Error::Format {
+            path: path.clone(),
+            what,
+        };
+        if file.format != 1 {
+            return Err(wrong(format!(
+                "format {} is not known\nhint: a newer clinpeft wrote it",
+                file.format
+            )));
+        }
+        let mut stack = Stack::new();
+        for role in &file.adapters {
+            let mut parts = Path::new(&role.name).components();
+            if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+                return Err(wrong(format!("adapter `{}` is outside of the folder", role.name)));
+            }
+            let learning = if role.trainable {
+                Learning::Trainable
+            } else {
+                Learning::Frozen
+            };
+            let adapter = match role.method.as_str() {
+                "lora" => Box::new(Lora::load(&dir.join(&role.name), sites, learning)?),
+                other => return Err(wrong(format!("method `{other}` is not known"))),
+            };
+            let activity = if role.active {
+                Activity::Active
+            } else {
+                Activity::Inactive
+            };
+            stack.push(&role.name, adapter, activity)?;
+        }
+        let head = match file.labels {
+            None => None,
+            Some(labels) => {
+                let weights = Checkpoint::open_file(&dir.join("head.safetensors"))?;
+                let w = weights.tensor("score.weight", &[labels.len(), width], Keep::As(DType::F32))?;
+                Some(Head {
+                    classifier: Classifier::from_weight(w, Learning::Trainable),
+                    labels,
+                })
+            }
+        };
+        Ok(Unit {
+            stack,
+            head,
+            provenance: file.provenance,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LoraConfig, Scaling};
+    use clinpeft_rng::Seed;
+
+    #[test]
+    fn two_adapters_and_head_come_back_with_their_roles() {
+        let sites = [LinearSite {
+            name: "l.q_proj".into(),
+            input: 3,
+            output: 4,
+        }];
+        let config = LoraConfig {
+            r: 2,
+            alpha: 2.0,
+            dropout: 0.1,
+            targets: vec!["q_proj".into()],
+            scaling: Scaling::Standard,
+        };
+        let mut unit = Unit::default();
+        for (name, learning) in [("clinical", Learning::Frozen), ("downstream", Learning::Trainable)] {
+            let lora = Lora::new(config.clone(), &sites, Seed(1), learning).unwrap();
+            unit.stack.push(name, Box::new(lora), Activity::Active).unwrap();
+        }
+        let classifier = Classifier::new(2, 3, &mut Seed(2).stream("head")).unwrap();
+        unit.head = Some(Head {
+            classifier,
+            labels: vec!["NO".into(), "YES".into()],
+        });
+        unit.provenance.insert("base".into(), "abc".into());
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("adapter");
+        unit.save(&target).unwrap();
+        let again = Unit::load(&target, &sites, 3).unwrap();
+        assert_eq!(again.stack.status(None), unit.stack.status(None));
+        assert_eq!(again.provenance, unit.provenance);
+        let (a, b) = (unit.head.unwrap(), again.head.unwrap());
+        assert_eq!(a.labels, b.labels);
+        let value = |h: &Head| h.classifier.weight().value().to_f64_vec().unwrap();
+        assert_eq!(value(&a), value(&b));
+        assert!(
+            Unit::load(&target, &sites, 5).is_err(),
+            "a head for another width is refused"
+        );
+    }
+}
