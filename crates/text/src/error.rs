@@ -15,7 +15,9 @@ pub enum Error {
         why: String,
     },
     /// A tokenizer lacks a special token that was asked for.
-    #[error("the tokenizer has no {special} token (looked for {looked_for})\nhint: choose other special tokens for this model, or check that this is its tokenizer")]
+    #[error(
+        "the tokenizer has no {special} token (looked for {looked_for})\nhint: choose other special tokens for this model, or check that this is its tokenizer"
+    )]
     MissingSpecial {
         /// The part that the token plays.
         special: &'static str,
@@ -23,7 +25,9 @@ pub enum Error {
         looked_for: String,
     },
     /// The tokenizer library refused a text.
-    #[error("text {row} could not be encoded by this tokenizer (its content is not shown)\nhint: the tokenizer may lack an unknown token")]
+    #[error(
+        "text {row} could not be encoded by this tokenizer (its content is not shown)\nhint: the tokenizer may lack an unknown token"
+    )]
     Encode {
         /// Position of the text in what was to be encoded.
         row: usize,
@@ -35,7 +39,9 @@ pub enum Error {
         count: usize,
     },
     /// A vocabulary size that does not hold the special tokens and the alphabet.
-    #[error("a vocabulary of {asked} tokens is too small: special tokens and alphabet alone take {needed}\nhint: ask for at least {needed} tokens")]
+    #[error(
+        "a vocabulary of {asked} tokens is too small: special tokens and alphabet alone take {needed}\nhint: ask for at least {needed} tokens"
+    )]
     SmallVocabulary {
         /// The size that was asked for.
         asked: usize,
@@ -49,7 +55,9 @@ pub enum Error {
         why: String,
     },
     /// A truncation that leaves no room for text.
-    #[error("{policy} leaves no room for text beside {specials} special tokens\nhint: raise its length")]
+    #[error(
+        "{policy} leaves no room for text beside {specials} special tokens\nhint: raise its length"
+    )]
     NoRoom {
         /// The policy.
         policy: String,
@@ -97,7 +105,9 @@ pub enum Error {
         found: usize,
     },
     /// Offsets that do not cut their ids into sequences.
-    #[error("offsets must start at 0, never fall and end at the number of ids; entry {entry} does not")]
+    #[error(
+        "offsets must start at 0, never fall and end at the number of ids; entry {entry} does not"
+    )]
     Offsets {
         /// The first entry that is wrong.
         entry: usize,

@@ -170,7 +170,11 @@ pub struct Encoder<'t> {
 
 impl<'t> Encoder<'t> {
     /// Looks up the special tokens and checks that the truncation leaves room for text.
-    pub fn new(tokenizer: &'t Tokenizer, specials: Specials, truncation: Truncation) -> Result<Self> {
+    pub fn new(
+        tokenizer: &'t Tokenizer,
+        specials: Specials,
+        truncation: Truncation,
+    ) -> Result<Self> {
         let (leading, trailing) = tokenizer.special_ids(specials)?;
         truncation.check(leading.iter().len(), trailing.iter().len())?;
         Ok(Self {
@@ -219,3 +223,6 @@ impl<'t> Encoder<'t> {
         Ok((ids, dropped as u64))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,7 @@ pub enum Kind {
 
 /// A pair is merged if it occurs at least this often.
 const LEAST_COUNT: i64 = 2;
-/// At most this part of the vocabulary goes to single characters; rarer ones become bytes or unknown.
+/// At most this part of what the reserved tokens leave goes to single characters; rarer ones become bytes or unknown.
 const ALPHABET_SHARE: usize = 4;
 
 /// The `tokenizer.json` trained on `texts`.
@@ -41,7 +41,8 @@ where
     let words = count_words(texts, kind)?;
     let mut tokens: Vec<String> = reserved(kind);
     let reserved = tokens.len();
-    tokens.extend(alphabet(&words, kind, vocab_size));
+    let room = vocab_size.saturating_sub(reserved) / ALPHABET_SHARE;
+    tokens.extend(alphabet(&words, kind, room));
     if tokens.len() > vocab_size {
         return Err(Error::SmallVocabulary {
             asked: vocab_size,
@@ -53,7 +54,9 @@ where
         .iter()
         .map(|(word, &count)| Word {
             // A character outside the alphabet splits the word: it can be part of no merge.
-            parts: symbols(word, kind).map(|s| ids.get(s.as_str()).copied()).collect(),
+            parts: symbols(word, kind)
+                .map(|s| ids.get(s.as_str()).copied())
+                .collect(),
             count,
         })
         .flat_map(Word::split_at_unknown)
@@ -65,7 +68,12 @@ where
         merges: trained
             .merges
             .iter()
-            .map(|&(a, b)| (trained.tokens[a as usize].clone(), trained.tokens[b as usize].clone()))
+            .map(|&(a, b)| {
+                (
+                    trained.tokens[a as usize].clone(),
+                    trained.tokens[b as usize].clone(),
+                )
+            })
             .collect(),
         tokens: trained.tokens,
     };
@@ -120,8 +128,8 @@ fn reserved(kind: Kind) -> Vec<String> {
     }
 }
 
-/// Single characters of the vocabulary, sorted.
-fn alphabet(words: &BTreeMap<String, i64>, kind: Kind, vocab_size: usize) -> Vec<String> {
+/// Single characters of the vocabulary, sorted: all bytes, or at most `room` of the most frequent characters.
+fn alphabet(words: &BTreeMap<String, i64>, kind: Kind, room: usize) -> Vec<String> {
     if kind == Kind::ByteLevel {
         let mut bytes: Vec<char> = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet()
             .into_iter()
@@ -140,7 +148,7 @@ fn alphabet(words: &BTreeMap<String, i64>, kind: Kind, vocab_size: usize) -> Vec
         .filter(|(_, count)| *count >= LEAST_COUNT)
         .collect();
     kept.sort_by(|(a, m), (b, n)| n.cmp(m).then_with(|| a.cmp(b)));
-    kept.truncate(vocab_size / ALPHABET_SHARE);
+    kept.truncate(room);
     let mut kept: Vec<String> = kept.into_iter().map(|(symbol, _)| symbol).collect();
     kept.sort_unstable();
     kept

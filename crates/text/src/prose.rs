@@ -1,0 +1,1 @@
+//! Pieces that the two generators of text share.
