@@ -64,6 +64,11 @@ impl Tokenizer {
 
     fn from_json(json: String) -> Result<Self, String> {
         let mut inner = tokenizers::Tokenizer::from_str(&json).map_err(|e| e.to_string())?;
+        if let tokenizers::ModelWrapper::BPE(model) = inner.get_model()
+            && model.dropout.is_some_and(|rate| rate > 0.0)
+        {
+            return Err("its merges are dropped at random, so a text has no one encoding".into());
+        }
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| e.to_string())?;
         inner.set_encode_special_tokens(true);

@@ -174,6 +174,14 @@ fn files_that_are_no_tokenizer_are_errors_with_a_hint() {
 }
 
 #[test]
+fn random_merges_are_refused() {
+    let json = trained(Kind::ByteLevel)
+        .json
+        .replace(r#""dropout":null"#, r#""dropout":0.1"#);
+    assert!(Tokenizer::from_json(json).is_err());
+}
+
+#[test]
 fn a_vocabulary_too_small_says_how_large() {
     for kind in KINDS {
         let Err(Error::SmallVocabulary { needed, .. }) = Tokenizer::train(["a a b b"], 4, kind)
