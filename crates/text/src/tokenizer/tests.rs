@@ -173,6 +173,52 @@ fn files_that_are_no_tokenizer_are_errors_with_a_hint() {
     assert!(Tokenizer::load(&dir.path().join("missing")).is_err());
 }
 
+/// A file in the form of LLaMA's: no pre-tokeniser, and a post-processor that adds `<s>` by itself.
+#[test]
+fn a_beginning_token_is_added_once_by_policy_alone() {
+    let mut file = recipe::json(
+        Kind::ByteFallback,
+        &recipe::Vocabulary {
+            tokens: ["<unk>", "<s>", "</s>", "<0x0A>", "▁", "a", "▁a"]
+                .map(String::from)
+                .to_vec(),
+            merges: vec![("▁".into(), "a".into())],
+        },
+    );
+    file["pre_tokenizer"] = serde_json::Value::Null;
+    file["post_processor"] = serde_json::json!({
+        "type": "TemplateProcessing",
+        "single": [{ "SpecialToken": { "id": "<s>", "type_id": 0 } }, { "Sequence": { "id": "A", "type_id": 0 } }],
+        "pair": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 0 } }],
+        "special_tokens": { "<s>": { "id": "<s>", "ids": [1], "tokens": ["<s>"] } },
+    });
+    let t = Tokenizer::from_json(file.to_string()).unwrap();
+    assert_eq!(t.encode("a a\na", Specials::Bos).unwrap(), [1, 6, 6, 3, 5]);
+    assert_eq!(t.encode("a", Specials::None).unwrap(), [6]);
+    assert_eq!(t.encode("", Specials::BosEos).unwrap(), [1, 2]);
+    assert_eq!(t.decode(&[1, 6, 6, 3, 5, 2]).unwrap(), "a a\na");
+}
+
+#[test]
+fn token_ids_of_clinical_spellings_never_change() {
+    let corpus = ["BP 142/88, K+ 3.4 mEq/L.\n[**Name 12**] 67 y/o w/ CHF"; 3];
+    let text = "K+ 3.4\n\n[**Name**] w/ CHF";
+    let t = Tokenizer::train(corpus, 420, Kind::ByteFallback).unwrap();
+    assert_eq!(
+        t.encode(text, Specials::Bos).unwrap(),
+        [
+            1, 299, 261, 290, 267, 263, 268, 259, 259, 296, 306, 305, 300, 264, 307
+        ]
+    );
+    let t = Tokenizer::train(corpus, 290, Kind::ByteLevel).unwrap();
+    assert_eq!(
+        t.encode(text, Specials::Bos).unwrap(),
+        [
+            1, 45, 13, 223, 21, 16, 22, 201, 201, 264, 273, 272, 268, 17, 274
+        ]
+    );
+}
+
 #[test]
 fn random_merges_are_refused() {
     let json = trained(Kind::ByteLevel)
