@@ -15,12 +15,7 @@ pub struct CacheKey(String);
 
 impl CacheKey {
     /// `data` is the hash of the file that the texts come from, and names the part of it where it holds several.
-    pub fn new(
-        tokenizer: &Tokenizer,
-        specials: Specials,
-        truncation: Truncation,
-        data: &str,
-    ) -> Self {
+    pub fn new(tokenizer: &Tokenizer, specials: Specials, truncation: Truncation, data: &str) -> Self {
         let parts = serde_json::json!({
             "format": 1,
             "tokenizer": tokenizer.hash(),
@@ -84,9 +79,7 @@ struct Header {
 impl Cache {
     /// A cache in `folder`, which need not exist.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self {
-            folder: folder.into(),
-        }
+        Self { folder: folder.into() }
     }
 
     /// Where the sequences of `key` are kept.
@@ -156,14 +149,10 @@ fn serialise(key: &CacheKey, sequences: &Sequences) -> Result<Vec<u8>, String> {
         content: content_hash(ids, offsets, sequences.count().dropped),
     };
     let header = serde_json::to_string(&header).map_err(|e| e.to_string())?;
-    let view =
-        |dtype, len, bytes| TensorView::new(dtype, vec![len], bytes).map_err(|e| e.to_string());
+    let view = |dtype, len, bytes| TensorView::new(dtype, vec![len], bytes).map_err(|e| e.to_string());
     let tensors = [
         ("ids", view(Dtype::U32, sequences.ids().len(), ids)?),
-        (
-            "offsets",
-            view(Dtype::U64, sequences.offsets().len(), offsets)?,
-        ),
+        ("offsets", view(Dtype::U64, sequences.offsets().len(), offsets)?),
     ];
     let metadata = HashMap::from([(METADATA.to_owned(), header)]);
     safetensors::serialize(tensors, Some(metadata)).map_err(|e| e.to_string())
@@ -194,18 +183,8 @@ fn parse(bytes: &[u8], key: &CacheKey) -> Result<Sequences, String> {
         return Err("its content was altered".into());
     }
     // The file gives no alignment, so the numbers are put together byte by byte.
-    let ids = ids
-        .as_chunks()
-        .0
-        .iter()
-        .map(|c| u32::from_le_bytes(*c))
-        .collect();
-    let offsets = offsets
-        .as_chunks()
-        .0
-        .iter()
-        .map(|c| u64::from_le_bytes(*c))
-        .collect();
+    let ids = ids.as_chunks().0.iter().map(|c| u32::from_le_bytes(*c)).collect();
+    let offsets = offsets.as_chunks().0.iter().map(|c| u64::from_le_bytes(*c)).collect();
     Sequences::new(ids, offsets, header.dropped).map_err(|e| e.to_string())
 }
 

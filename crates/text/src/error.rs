@@ -55,9 +55,7 @@ pub enum Error {
         why: String,
     },
     /// A truncation that leaves no room for text.
-    #[error(
-        "{policy} leaves no room for text beside {specials} special tokens\nhint: raise its length"
-    )]
+    #[error("{policy} leaves no room for text beside {specials} special tokens\nhint: raise its length")]
     NoRoom {
         /// The policy.
         policy: String,
@@ -105,9 +103,7 @@ pub enum Error {
         found: usize,
     },
     /// Offsets that do not cut their ids into sequences.
-    #[error(
-        "offsets must start at 0, never fall and end at the number of ids; entry {entry} does not"
-    )]
+    #[error("offsets must start at 0, never fall and end at the number of ids; entry {entry} does not")]
     Offsets {
         /// The first entry that is wrong.
         entry: usize,

@@ -33,13 +33,7 @@ pub enum BatchSize {
 ///
 /// A function of its arguments alone: a run that stopped in the middle of an epoch resumes with the same plan and the
 /// number of batches it had seen.
-pub fn plan(
-    lengths: &[usize],
-    order: Order,
-    size: BatchSize,
-    seed: Seed,
-    epoch: u64,
-) -> Result<Vec<Vec<usize>>> {
+pub fn plan(lengths: &[usize], order: Order, size: BatchSize, seed: Seed, epoch: u64) -> Result<Vec<Vec<usize>>> {
     let (what, value) = match size {
         BatchSize::Sequences(n) => ("the number of sequences of a batch", n),
         BatchSize::Tokens(n) => ("the number of tokens of a batch", n),
@@ -148,16 +142,7 @@ mod tests {
 
     #[test]
     fn epochs_and_seeds_differ() {
-        let of = |seed, epoch| {
-            plan(
-                &[5; 50],
-                Order::Shuffled,
-                BatchSize::Sequences(4),
-                Seed(seed),
-                epoch,
-            )
-            .unwrap()
-        };
+        let of = |seed, epoch| plan(&[5; 50], Order::Shuffled, BatchSize::Sequences(4), Seed(seed), epoch).unwrap();
         assert_ne!(of(1, 0), of(1, 1));
         assert_ne!(of(1, 0), of(2, 0));
     }
@@ -165,14 +150,7 @@ mod tests {
     #[test]
     fn the_order_of_a_seed_never_changes() {
         // A change here breaks the resumption of runs that older versions began.
-        let rows = plan(
-            &[1; 8],
-            Order::Shuffled,
-            BatchSize::Sequences(8),
-            Seed(1234),
-            1,
-        )
-        .unwrap();
+        let rows = plan(&[1; 8], Order::Shuffled, BatchSize::Sequences(8), Seed(1234), 1).unwrap();
         assert_eq!(rows, [[6, 1, 4, 0, 5, 3, 7, 2]]);
     }
 

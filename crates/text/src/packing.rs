@@ -85,14 +85,7 @@ impl Packed {
         self.documents.push(row);
     }
 
-    fn push_chunks(
-        &mut self,
-        begin: u32,
-        rest: &[u32],
-        row: usize,
-        start: ChunkStart,
-        length: usize,
-    ) {
+    fn push_chunks(&mut self, begin: u32, rest: &[u32], row: usize, start: ChunkStart, length: usize) {
         match start {
             ChunkStart::Continue => {
                 for chunk in rest.chunks(length) {
@@ -101,9 +94,7 @@ impl Packed {
             }
             ChunkStart::RepeatFirst => {
                 for chunk in rest.chunks(length - 1) {
-                    let ids: Vec<u32> = std::iter::once(begin)
-                        .chain(chunk.iter().copied())
-                        .collect();
+                    let ids: Vec<u32> = std::iter::once(begin).chain(chunk.iter().copied()).collect();
                     self.push(&ids, row, 0);
                 }
             }
@@ -120,9 +111,7 @@ mod tests {
         let mut s = Sequences::default();
         let mut next = 10;
         for &n in lengths {
-            let ids: Vec<u32> = (0..n)
-                .map(|i| if i == 0 { 1 } else { next + i as u32 })
-                .collect();
+            let ids: Vec<u32> = (0..n).map(|i| if i == 0 { 1 } else { next + i as u32 }).collect();
             next += 1000;
             s.push(&ids, 0);
         }

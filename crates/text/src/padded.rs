@@ -64,16 +64,9 @@ impl Padded {
     /// sequence without tokens.
     pub fn to_batch(&self) -> Result<(Batch, PaddedMap)> {
         let expected = self.b.saturating_mul(self.t);
-        for (what, found) in [
-            ("input ids", self.ids.len()),
-            ("attention mask", self.mask.len()),
-        ] {
+        for (what, found) in [("input ids", self.ids.len()), ("attention mask", self.mask.len())] {
             if found != expected {
-                return Err(Error::Mismatch {
-                    what,
-                    expected,
-                    found,
-                });
+                return Err(Error::Mismatch { what, expected, found });
             }
         }
         offset(expected)?;
@@ -151,12 +144,7 @@ mod tests {
     fn batch(lengths: &[usize]) -> Batch {
         let mut sequences = Sequences::default();
         for (row, &n) in lengths.iter().enumerate() {
-            sequences.push(
-                &(0..n as u32)
-                    .map(|i| i + 100 * row as u32)
-                    .collect::<Vec<_>>(),
-                0,
-            );
+            sequences.push(&(0..n as u32).map(|i| i + 100 * row as u32).collect::<Vec<_>>(), 0);
         }
         Batch::from_sequences(&sequences, &(0..lengths.len()).collect::<Vec<_>>()).unwrap()
     }

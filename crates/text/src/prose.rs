@@ -147,10 +147,7 @@ impl Page {
 }
 
 fn list_named(lexicon: Lexicon, name: &str) -> &'static [&'static str] {
-    lexicon
-        .iter()
-        .find(|(n, _)| *n == name)
-        .map_or(&[], |(_, words)| words)
+    lexicon.iter().find(|(n, _)| *n == name).map_or(&[], |(_, words)| words)
 }
 
 /// What stands before the first slot, the slot, and what stands after.
@@ -187,21 +184,14 @@ fn capital(text: &str) -> String {
 
 /// The slots of `templates` and of every list that name neither a fact, a range nor a list.
 #[cfg(test)]
-pub(crate) fn unknown_slots(
-    lexicon: Lexicon,
-    facts: &[&str],
-    templates: &[&'static str],
-) -> Vec<String> {
+pub(crate) fn unknown_slots(lexicon: Lexicon, facts: &[&str], templates: &[&'static str]) -> Vec<String> {
     let lists = lexicon.iter().flat_map(|(_, words)| words.iter().copied());
     let mut unknown = Vec::new();
     for template in templates.iter().copied().chain(lists) {
         let mut rest = template;
         while let Some((_, slot, after)) = next_slot(rest) {
             let name = slot.strip_prefix("a ").unwrap_or(slot);
-            if !facts.contains(&name)
-                && range(name).is_none()
-                && list_named(lexicon, name).is_empty()
-            {
+            if !facts.contains(&name) && range(name).is_none() && list_named(lexicon, name).is_empty() {
                 unknown.push(name.to_owned());
             }
             rest = after;

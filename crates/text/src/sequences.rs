@@ -110,9 +110,7 @@ impl Sequences {
 
     /// The sequences in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u32]> {
-        self.offsets
-            .windows(2)
-            .map(|w| &self.ids[w[0] as usize..w[1] as usize])
+        self.offsets.windows(2).map(|w| &self.ids[w[0] as usize..w[1] as usize])
     }
 
     /// The length of each sequence.
@@ -137,12 +135,7 @@ const BLOCK: usize = 1024;
 /// Encodes every text, in parallel; the result does not depend on the number of threads.
 ///
 /// The texts may come from a reader: no more than a block of them is held. For a reader that can fail, use [`Encoder`].
-pub fn encode_all<I>(
-    texts: I,
-    tokenizer: &Tokenizer,
-    specials: Specials,
-    truncation: Truncation,
-) -> Result<Sequences>
+pub fn encode_all<I>(texts: I, tokenizer: &Tokenizer, specials: Specials, truncation: Truncation) -> Result<Sequences>
 where
     I: IntoIterator,
     I::Item: AsRef<str> + Sync,
@@ -170,11 +163,7 @@ pub struct Encoder<'t> {
 
 impl<'t> Encoder<'t> {
     /// Looks up the special tokens and checks that the truncation leaves room for text.
-    pub fn new(
-        tokenizer: &'t Tokenizer,
-        specials: Specials,
-        truncation: Truncation,
-    ) -> Result<Self> {
+    pub fn new(tokenizer: &'t Tokenizer, specials: Specials, truncation: Truncation) -> Result<Self> {
         let (leading, trailing) = tokenizer.special_ids(specials)?;
         truncation.check(leading.iter().len(), trailing.iter().len())?;
         Ok(Self {
@@ -207,11 +196,9 @@ impl<'t> Encoder<'t> {
 
     fn encode(&self, text: &str, row: usize) -> Result<(Vec<u32>, u64)> {
         let body = self.tokenizer.encode_body(text, row)?;
-        let (head, tail) = self.truncation.keep(
-            body.len(),
-            self.leading.iter().len(),
-            self.trailing.iter().len(),
-        );
+        let (head, tail) = self
+            .truncation
+            .keep(body.len(), self.leading.iter().len(), self.trailing.iter().len());
         let dropped = body.len() - head - tail;
         let ids = self
             .leading

@@ -61,9 +61,7 @@ impl Truncation {
             Self::None => true,
             Self::First { length } | Self::Last { length } => length > leading + trailing,
             Self::HeadTail { head, tail } => {
-                head >= leading
-                    && tail >= trailing
-                    && head.saturating_add(tail) > leading + trailing
+                head >= leading && tail >= trailing && head.saturating_add(tail) > leading + trailing
             }
         };
         if fits {
@@ -83,15 +81,11 @@ mod tests {
 
     #[test]
     fn policies_read_as_they_are_written_in_a_manifest() {
-        let first: Truncation =
-            serde_json::from_str(r#"{ "policy": "first", "length": 512 }"#).unwrap();
+        let first: Truncation = serde_json::from_str(r#"{ "policy": "first", "length": 512 }"#).unwrap();
         assert_eq!(first, Truncation::First { length: 512 });
         let none: Truncation = serde_json::from_str(r#"{ "policy": "none" }"#).unwrap();
         assert_eq!(none, Truncation::None);
-        let both = Truncation::HeadTail {
-            head: 128,
-            tail: 384,
-        };
+        let both = Truncation::HeadTail { head: 128, tail: 384 };
         let text = serde_json::to_string(&both).unwrap();
         assert_eq!(text, r#"{"policy":"head_tail","head":128,"tail":384}"#);
         let packing = r#"{ "policy": "documents", "chunk_start": "repeat_first" }"#;
@@ -99,10 +93,7 @@ mod tests {
             chunk_start: ChunkStart::RepeatFirst,
         };
         assert_eq!(serde_json::from_str::<Packing>(packing).unwrap(), expected);
-        assert_eq!(
-            serde_json::to_string(&Specials::ClsSep).unwrap(),
-            r#""cls_sep""#
-        );
+        assert_eq!(serde_json::to_string(&Specials::ClsSep).unwrap(), r#""cls_sep""#);
     }
 
     #[test]

@@ -85,10 +85,7 @@ fn bind_groups(page: &mut Page) {
     let level = LEVELS.iter().find(|(least, _)| chi_square >= *least);
     page.bind("p", level.map_or("not significant", |(_, p)| p));
     match level {
-        Some(_) => page.bind(
-            "verdict",
-            format!("was associated with a {direction} rate of"),
-        ),
+        Some(_) => page.bind("verdict", format!("was associated with a {direction} rate of")),
         None => page.bind("verdict", "was not associated with the rate of"),
     }
 }
@@ -163,26 +160,13 @@ mod tests {
         let facts: Vec<&str> = page.facts().collect();
         let mut templates = [BACKGROUND, CONCLUSION, KEYWORDS].concat();
         for design in DESIGNS {
-            templates.extend(
-                [
-                    design.titles,
-                    design.methods,
-                    design.results,
-                    &[design.finding],
-                ]
-                .concat(),
-            );
+            templates.extend([design.titles, design.methods, design.results, &[design.finding]].concat());
         }
-        assert_eq!(
-            unknown_slots(LEXICON, &facts, &templates),
-            Vec::<String>::new()
-        );
+        assert_eq!(unknown_slots(LEXICON, &facts, &templates), Vec::<String>::new());
         for f in FIELDS {
             for list in [f.conditions, f.drugs, f.procedures, f.markers, f.tests] {
                 assert!(
-                    LEXICON
-                        .iter()
-                        .any(|(name, words)| *name == list && words.len() > 3),
+                    LEXICON.iter().any(|(name, words)| *name == list && words.len() > 3),
                     "{list}"
                 );
             }
@@ -204,11 +188,7 @@ mod tests {
             .flat_map(|t| t.split(|c: char| !c.is_alphabetic()))
             .collect();
         assert!(words.len() > 700, "{}", words.len());
-        assert!(
-            texts
-                .iter()
-                .all(|t| !t.contains(['{', '}']) && !t.contains("  "))
-        );
+        assert!(texts.iter().all(|t| !t.contains(['{', '}']) && !t.contains("  ")));
     }
 
     #[test]

@@ -9,23 +9,12 @@ fn tokenizer() -> Tokenizer {
 }
 
 fn key(tokenizer: &Tokenizer, data: &str) -> CacheKey {
-    CacheKey::new(
-        tokenizer,
-        Specials::Bos,
-        Truncation::First { length: 16 },
-        data,
-    )
+    CacheKey::new(tokenizer, Specials::Bos, Truncation::First { length: 16 }, data)
 }
 
 fn encoded(tokenizer: &Tokenizer) -> Sequences {
     let texts: Vec<String> = general::stream(Seed(6)).take(9).collect();
-    encode_all(
-        &texts,
-        tokenizer,
-        Specials::Bos,
-        Truncation::First { length: 16 },
-    )
-    .unwrap()
+    encode_all(&texts, tokenizer, Specials::Bos, Truncation::First { length: 16 }).unwrap()
 }
 
 #[test]
@@ -35,15 +24,10 @@ fn what_was_stored_is_loaded() {
     let (key, sequences) = (key(&tokenizer, "a"), encoded(&tokenizer));
     assert!(sequences.count().dropped > 0);
     assert_eq!(cache.load(&key).unwrap(), Lookup::Miss);
-    let first = cache
-        .load_or(&key, || Ok::<_, Error>(sequences.clone()))
-        .unwrap();
+    let first = cache.load_or(&key, || Ok::<_, Error>(sequences.clone())).unwrap();
     assert_eq!(first, (sequences.clone(), Source::Encoded));
     let never = || -> Result<Sequences> { panic!("encoded twice") };
-    assert_eq!(
-        cache.load_or(&key, never).unwrap(),
-        (sequences, Source::Cache)
-    );
+    assert_eq!(cache.load_or(&key, never).unwrap(), (sequences, Source::Cache));
 }
 
 #[test]
@@ -55,12 +39,7 @@ fn the_key_depends_on_every_part() {
         CacheKey::new(&tokenizer, Specials::Bos, first, "a"),
         CacheKey::new(&other, Specials::Bos, first, "a"),
         CacheKey::new(&tokenizer, Specials::BosEos, first, "a"),
-        CacheKey::new(
-            &tokenizer,
-            Specials::Bos,
-            Truncation::Last { length: 16 },
-            "a",
-        ),
+        CacheKey::new(&tokenizer, Specials::Bos, Truncation::Last { length: 16 }, "a"),
         CacheKey::new(&tokenizer, Specials::Bos, first, "b"),
     ];
     for (i, a) in keys.iter().enumerate() {
@@ -79,17 +58,9 @@ fn damaged_and_foreign_files_are_rebuilt() {
     let good = fs::read(cache.path(&here)).unwrap();
     let half = good[..good.len() / 2].to_vec();
     let foreign = fs::read(cache.path(&there)).unwrap();
-    for bad in [
-        Vec::new(),
-        b"not a tensor".to_vec(),
-        vec![0xff; 64],
-        half,
-        foreign,
-    ] {
+    for bad in [Vec::new(), b"not a tensor".to_vec(), vec![0xff; 64], half, foreign] {
         fs::write(cache.path(&here), &bad).unwrap();
-        let (got, source) = cache
-            .load_or(&here, || Ok::<_, Error>(sequences.clone()))
-            .unwrap();
+        let (got, source) = cache.load_or(&here, || Ok::<_, Error>(sequences.clone())).unwrap();
         assert_eq!(got, sequences);
         assert!(matches!(source, Source::Rebuilt { .. }), "{source:?}");
         assert_eq!(fs::read(cache.path(&here)).unwrap(), good);

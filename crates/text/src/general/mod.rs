@@ -50,11 +50,7 @@ pub fn paragraph(seed: Seed, index: u64) -> String {
     }
     if letter {
         page.line();
-        page.say_one(&[
-            "Yours, {hero}",
-            "With love from {town}, {hero}",
-            "Write soon! {hero}",
-        ]);
+        page.say_one(&["Yours, {hero}", "With love from {town}, {hero}", "Write soon! {hero}"]);
     } else if page.number(1, 2) == 1 {
         ask(&mut page);
     }
@@ -116,18 +112,9 @@ mod tests {
         let facts: Vec<&str> = page.facts().collect();
         let mut templates: Vec<&str> = QUESTIONS.iter().map(|(_, question)| *question).collect();
         for topic in TOPICS {
-            templates.extend(
-                topic
-                    .openings
-                    .iter()
-                    .chain(topic.middles)
-                    .chain(topic.closings),
-            );
+            templates.extend(topic.openings.iter().chain(topic.middles).chain(topic.closings));
         }
-        assert_eq!(
-            unknown_slots(LEXICON, &facts, &templates),
-            Vec::<String>::new()
-        );
+        assert_eq!(unknown_slots(LEXICON, &facts, &templates), Vec::<String>::new());
         for (_, list) in FACTS {
             assert!(LEXICON.iter().any(|(name, _)| name == list), "{list}");
         }
@@ -150,10 +137,6 @@ mod tests {
             .flat_map(|t| t.split(|c: char| !c.is_alphabetic()))
             .collect();
         assert!(words.len() > 800, "{}", words.len());
-        assert!(
-            texts
-                .iter()
-                .all(|t| !t.contains(['{', '}']) && !t.contains("  "))
-        );
+        assert!(texts.iter().all(|t| !t.contains(['{', '}']) && !t.contains("  ")));
     }
 }

@@ -10,34 +10,19 @@ pub(super) struct Topic {
 /// Questions with their answers, and the fact that a paragraph must have mentioned before it is asked for it.
 pub(super) const QUESTIONS: &[(&str, &str)] = &[
     ("hero", "Who is this story about? It is about {hero}."),
-    (
-        "object",
-        "What did {hero} own? {hero} owned the {colour} {object}.",
-    ),
-    (
-        "colour",
-        "What colour was the {object}? The {object} was {colour}.",
-    ),
+    ("object", "What did {hero} own? {hero} owned the {colour} {object}."),
+    ("colour", "What colour was the {object}? The {object} was {colour}."),
     ("town", "Where did it happen? It happened in {town}."),
-    (
-        "friend",
-        "Who was the friend of {hero}? The friend was {friend}.",
-    ),
+    ("friend", "Who was the friend of {hero}? The friend was {friend}."),
     ("day", "On which day did it happen? It happened on {day}."),
     ("month", "In which month was it? It was in {month}."),
     ("place", "Which building was there? There was the {place}."),
-    (
-        "fruits",
-        "Which goods did {hero} count? {hero} counted {fruits}.",
-    ),
+    ("fruits", "Which goods did {hero} count? {hero} counted {fruits}."),
     ("n", "How many are twice {n}? Twice {n} is {twice}."),
     ("price", "What was the price? The price was {price} coins."),
     ("dish", "What did {hero} eat? {hero} ate {dish}."),
     ("job", "What was the work of {hero}? {hero} was {a job}."),
-    (
-        "vehicle",
-        "How did {hero} travel? {hero} travelled by {vehicle}.",
-    ),
+    ("vehicle", "How did {hero} travel? {hero} travelled by {vehicle}."),
     ("animal", "Which animal was there? There was {a animal}."),
     (
         "ailment",

@@ -4,9 +4,8 @@ use clinpeft_rng::Seed;
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
-static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
-    Tokenizer::train(general::stream(Seed(2)).take(50), 400, Kind::ByteFallback).unwrap()
-});
+static TOKENIZER: LazyLock<Tokenizer> =
+    LazyLock::new(|| Tokenizer::train(general::stream(Seed(2)).take(50), 400, Kind::ByteFallback).unwrap());
 
 fn any_truncation() -> impl Strategy<Value = Truncation> {
     prop_oneof![
@@ -45,15 +44,7 @@ proptest! {
 #[test]
 fn encoding_is_the_same_for_any_thread_count() {
     let texts: Vec<String> = general::stream(Seed(4)).take(2500).collect();
-    let encode = || {
-        encode_all(
-            &texts,
-            &TOKENIZER,
-            Specials::Bos,
-            Truncation::First { length: 20 },
-        )
-        .unwrap()
-    };
+    let encode = || encode_all(&texts, &TOKENIZER, Specials::Bos, Truncation::First { length: 20 }).unwrap();
     let reference = encode();
     assert_eq!(reference.len(), texts.len());
     for (ids, text) in reference.iter().zip(&texts).step_by(100) {
@@ -61,10 +52,7 @@ fn encoding_is_the_same_for_any_thread_count() {
         assert_eq!(ids, &whole[..whole.len().min(20)]);
     }
     for threads in [1, 5] {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         assert_eq!(pool.install(encode), reference);
     }
 }
@@ -82,14 +70,7 @@ fn a_truncation_without_room_for_text_is_an_error() {
             Err(Error::NoRoom { .. })
         ));
     }
-    assert!(
-        Encoder::new(
-            &TOKENIZER,
-            Specials::Bos,
-            Truncation::HeadTail { head: 9, tail: 0 }
-        )
-        .is_ok()
-    );
+    assert!(Encoder::new(&TOKENIZER, Specials::Bos, Truncation::HeadTail { head: 9, tail: 0 }).is_ok());
 }
 
 #[test]

@@ -39,10 +39,7 @@ impl Tokenizer {
     /// Reads a `tokenizer.json`.
     pub fn load(path: &Path) -> Result<Self> {
         let json = read_text(path)?;
-        Self::from_json(json).map_err(|why| Error::NotATokenizer {
-            path: path.into(),
-            why,
-        })
+        Self::from_json(json).map_err(|why| Error::NotATokenizer { path: path.into(), why })
     }
 
     /// Writes the `tokenizer.json`, whole or not at all: for a loaded tokenizer, the very bytes that were read.
@@ -86,10 +83,7 @@ impl Tokenizer {
     /// The token ids of `text` alone. `row` is for the error message.
     pub(crate) fn encode_body(&self, text: &str, row: usize) -> Result<Vec<u32>> {
         // The library's error may quote the text; it goes no further.
-        let encoding = self
-            .inner
-            .encode_fast(text, false)
-            .map_err(|_| Error::Encode { row })?;
+        let encoding = self.inner.encode_fast(text, false).map_err(|_| Error::Encode { row })?;
         Ok(encoding.get_ids().to_vec())
     }
 

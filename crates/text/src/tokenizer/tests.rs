@@ -24,21 +24,10 @@ fn training_is_the_same_for_any_order_and_thread_count() {
     reversed.reverse();
     for kind in KINDS {
         let reference = trained(kind).hash();
-        assert_eq!(
-            Tokenizer::train(&reversed, 700, kind).unwrap().hash(),
-            reference
-        );
+        assert_eq!(Tokenizer::train(&reversed, 700, kind).unwrap().hash(), reference);
         for threads in [1, 3] {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
-            let hash = pool.install(|| {
-                Tokenizer::train(texts(), 700, kind)
-                    .unwrap()
-                    .hash()
-                    .to_owned()
-            });
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let hash = pool.install(|| Tokenizer::train(texts(), 700, kind).unwrap().hash().to_owned());
             assert_eq!(hash, reference);
         }
     }
@@ -48,10 +37,7 @@ fn training_is_the_same_for_any_order_and_thread_count() {
 fn special_tokens_have_their_places() {
     for kind in [Kind::ByteLevel, Kind::ByteFallback] {
         let t = trained(kind);
-        for (id, special) in [Special::Unknown, Special::Begin, Special::End]
-            .into_iter()
-            .enumerate()
-        {
+        for (id, special) in [Special::Unknown, Special::Begin, Special::End].into_iter().enumerate() {
             assert_eq!(t.special(special).unwrap(), id as u32);
         }
         let body = t.encode("rain", Specials::None).unwrap();
@@ -112,7 +98,8 @@ fn spellings_of_special_tokens_in_training_text_are_never_merged_into_them() {
 
 #[test]
 fn clinical_spellings_come_back_as_they_were() {
-    let text = "Pt. [**Name 12**] is a 67 y/o M w/ CHF (EF 25%);\n\nBP 142/88,  K+ 3.4 mEq/L\tT 38.5°C → 37.1°C ___ μg\r\n";
+    let text =
+        "Pt. [**Name 12**] is a 67 y/o M w/ CHF (EF 25%);\n\nBP 142/88,  K+ 3.4 mEq/L\tT 38.5°C → 37.1°C ___ μg\r\n";
     for kind in [Kind::ByteLevel, Kind::ByteFallback] {
         let ids = trained(kind).encode(text, Specials::BosEos).unwrap();
         assert_eq!(trained(kind).decode(&ids).unwrap(), text);
@@ -206,16 +193,12 @@ fn token_ids_of_clinical_spellings_never_change() {
     let t = Tokenizer::train(corpus, 420, Kind::ByteFallback).unwrap();
     assert_eq!(
         t.encode(text, Specials::Bos).unwrap(),
-        [
-            1, 299, 261, 290, 267, 263, 268, 259, 259, 296, 306, 305, 300, 264, 307
-        ]
+        [1, 299, 261, 290, 267, 263, 268, 259, 259, 296, 306, 305, 300, 264, 307]
     );
     let t = Tokenizer::train(corpus, 290, Kind::ByteLevel).unwrap();
     assert_eq!(
         t.encode(text, Specials::Bos).unwrap(),
-        [
-            1, 45, 13, 223, 21, 16, 22, 201, 201, 264, 273, 272, 268, 17, 274
-        ]
+        [1, 45, 13, 223, 21, 16, 22, 201, 201, 264, 273, 272, 268, 17, 274]
     );
 }
 
@@ -230,8 +213,7 @@ fn random_merges_are_refused() {
 #[test]
 fn a_vocabulary_too_small_says_how_large() {
     for kind in KINDS {
-        let Err(Error::SmallVocabulary { needed, .. }) = Tokenizer::train(["a a b b"], 4, kind)
-        else {
+        let Err(Error::SmallVocabulary { needed, .. }) = Tokenizer::train(["a a b b"], 4, kind) else {
             panic!("{kind:?} trained 4 tokens");
         };
         assert!(Tokenizer::train(["a a b b"], needed, kind).is_ok());

@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use tokenizers::{
-    NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
-};
+use tokenizers::{NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
 
 use super::bpe::{self, Word};
 use super::recipe::{self, Vocabulary};
@@ -54,9 +52,7 @@ where
         .iter()
         .map(|(word, &count)| Word {
             // A character outside the alphabet splits the word: it can be part of no merge.
-            parts: symbols(word, kind)
-                .map(|s| ids.get(s.as_str()).copied())
-                .collect(),
+            parts: symbols(word, kind).map(|s| ids.get(s.as_str()).copied()).collect(),
             count,
         })
         .flat_map(Word::split_at_unknown)
@@ -68,12 +64,7 @@ where
         merges: trained
             .merges
             .iter()
-            .map(|&(a, b)| {
-                (
-                    trained.tokens[a as usize].clone(),
-                    trained.tokens[b as usize].clone(),
-                )
-            })
+            .map(|&(a, b)| (trained.tokens[a as usize].clone(), trained.tokens[b as usize].clone()))
             .collect(),
         tokens: trained.tokens,
     };
@@ -91,8 +82,7 @@ where
         tokens: reserved(kind),
         merges: Vec::new(),
     };
-    let cutter = tokenizers::Tokenizer::from_str(&recipe::json(kind, &empty).to_string())
-        .map_err(training)?;
+    let cutter = tokenizers::Tokenizer::from_str(&recipe::json(kind, &empty).to_string()).map_err(training)?;
     let mut words = BTreeMap::new();
     for (row, text) in texts.into_iter().enumerate() {
         // What the library says about a text may quote it.
@@ -121,9 +111,7 @@ where
 fn reserved(kind: Kind) -> Vec<String> {
     let specials = recipe::specials(kind).iter().map(|&s| s.to_owned());
     match kind {
-        Kind::ByteFallback => specials
-            .chain((0..=255u8).map(|b| format!("<0x{b:02X}>")))
-            .collect(),
+        Kind::ByteFallback => specials.chain((0..=255u8).map(|b| format!("<0x{b:02X}>"))).collect(),
         Kind::ByteLevel | Kind::WordPiece => specials.collect(),
     }
 }
@@ -143,10 +131,7 @@ fn alphabet(words: &BTreeMap<String, i64>, kind: Kind, room: usize) -> Vec<Strin
             *counts.entry(symbol).or_insert(0) += count;
         }
     }
-    let mut kept: Vec<(String, i64)> = counts
-        .into_iter()
-        .filter(|(_, count)| *count >= LEAST_COUNT)
-        .collect();
+    let mut kept: Vec<(String, i64)> = counts.into_iter().filter(|(_, count)| *count >= LEAST_COUNT).collect();
     kept.sort_by(|(a, m), (b, n)| n.cmp(m).then_with(|| a.cmp(b)));
     kept.truncate(room);
     let mut kept: Vec<String> = kept.into_iter().map(|(symbol, _)| symbol).collect();
