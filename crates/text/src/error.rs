@@ -1,0 +1,114 @@
+use std::path::PathBuf;
+
+/// What can go wrong on the way from text to batches. No message contains text of a note.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] clinpeft_files::Error),
+    /// A file is not a usable `tokenizer.json`.
+    #[error("`{}` is not a tokenizer: {why}\nhint: give a Hugging Face `tokenizer.json`; a SentencePiece `tokenizer.model` must be converted first", path.display())]
+    NotATokenizer {
+        /// Which file.
+        path: PathBuf,
+        /// What the reader of the format says.
+        why: String,
+    },
+    /// A tokenizer lacks a special token that was asked for.
+    #[error(
+        "the tokenizer has no {special} token (looked for {looked_for})\nhint: choose other special tokens for this model, or check that this is its tokenizer"
+    )]
+    MissingSpecial {
+        /// The part that the token plays.
+        special: &'static str,
+        /// The spellings that were tried.
+        looked_for: String,
+    },
+    /// The tokenizer library refused a text.
+    #[error(
+        "text {row} could not be encoded by this tokenizer (its content is not shown)\nhint: the tokenizer may lack an unknown token"
+    )]
+    Encode {
+        /// Position of the text in what was to be encoded.
+        row: usize,
+    },
+    /// The tokenizer library refused token ids.
+    #[error("{count} token ids could not be decoded by this tokenizer")]
+    Decode {
+        /// How many ids were given.
+        count: usize,
+    },
+    /// A vocabulary size that does not hold the special tokens and the alphabet.
+    #[error(
+        "a vocabulary of {asked} tokens is too small: special tokens and alphabet alone take {needed}\nhint: ask for at least {needed} tokens"
+    )]
+    SmallVocabulary {
+        /// The size that was asked for.
+        asked: usize,
+        /// The smallest possible size.
+        needed: usize,
+    },
+    /// The trained tokenizer was not accepted by the tokenizer library.
+    #[error("the trained tokenizer is not valid: {why}")]
+    Training {
+        /// What the library says.
+        why: String,
+    },
+    /// A truncation that leaves no room for text.
+    #[error("{policy} leaves no room for text beside {specials} special tokens\nhint: raise its length")]
+    NoRoom {
+        /// The policy.
+        policy: String,
+        /// How many special tokens each sequence carries.
+        specials: usize,
+    },
+    /// A chunk, batch or pool size that can hold nothing.
+    #[error("{what} is {value}, must be at least {minimum}")]
+    TooSmall {
+        /// Which size.
+        what: &'static str,
+        /// Its value.
+        value: usize,
+        /// The smallest value that works.
+        minimum: usize,
+    },
+    /// A row outside the data set.
+    #[error("row {row} is outside the data set of {rows} sequences")]
+    NoSuchRow {
+        /// The row that was asked for.
+        row: usize,
+        /// How many there are.
+        rows: usize,
+    },
+    /// A sequence without a single token cannot be part of a batch.
+    #[error("sequence {row} has no tokens\nhint: drop empty texts, or add a beginning token")]
+    EmptySequence {
+        /// Which sequence.
+        row: usize,
+    },
+    /// A batch with more tokens than its offsets can count.
+    #[error("a batch of {tokens} tokens is too large\nhint: lower the batch size")]
+    LargeBatch {
+        /// How many tokens it would have.
+        tokens: usize,
+    },
+    /// Parts that do not fit together.
+    #[error("{what}: expected {expected}, found {found}")]
+    Mismatch {
+        /// What was compared.
+        what: &'static str,
+        /// The value that would fit.
+        expected: usize,
+        /// The value that was found.
+        found: usize,
+    },
+    /// Offsets that do not cut their ids into sequences.
+    #[error("offsets must start at 0, never fall and end at the number of ids; entry {entry} does not")]
+    Offsets {
+        /// The first entry that is wrong.
+        entry: usize,
+    },
+}
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
