@@ -16,7 +16,7 @@
 //! | `store` | run folders -> runs |
 //! | `published` | the paper's numbers, embedded from `datasets/published` |
 //! | `series` | one number over seeds and tasks: means, spreads, intervals |
-//! | `tables` | the tables as data |
+//! | `tables`, `sizes`, `cost`, `others` | the tables as data |
 //! | `markdown`, `html`, `records` | the tables as files |
 //!
 //! ```
@@ -39,13 +39,16 @@
 use std::path::{Path, PathBuf};
 
 mod cohort;
+mod cost;
 mod format;
 mod html;
 mod markdown;
+mod others;
 mod plan;
 mod published;
 mod records;
 mod series;
+mod sizes;
 mod store;
 mod tables;
 

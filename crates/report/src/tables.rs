@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::cohort::{Cohort, CohortCounts, TaskCounts};
-use crate::format::{duration, hundredfold, mebibytes, percent, perplexity, thousands};
+use crate::cohort::{Cohort, CohortCounts};
+use crate::format::{duration, hundredfold, percent, perplexity, thousands};
 use crate::plan::Plan;
 use crate::published::{Published, Scores};
 use crate::records::Record;
 use crate::series::{Cell, Number, Outcome, Series, metric};
 use crate::store::{Key, Run, State, Store};
+use crate::{others, sizes};
 
 /// Everything that is shown.
 #[derive(Debug, Default)]
@@ -50,7 +51,7 @@ pub(crate) fn document(
         banner: cohort.banner(),
         ..Document::default()
     };
-    table1(&mut document, counts, published);
+    sizes::table1(&mut document, counts, published);
     for fidelity in store.fidelities() {
         let mut view = View {
             store,
@@ -67,93 +68,22 @@ pub(crate) fn document(
         }
         view.cost();
     }
-    document.sections.extend(others(store, plan));
+    document.sections.extend(others::others(store, plan));
     document
 }
 
 /// Name of a task in a heading.
-fn heading(task: &str) -> String {
+pub(crate) fn heading(task: &str) -> String {
     task.replace('_', " ")
 }
 
-fn table1(document: &mut Document, counts: &CohortCounts, published: &Published) {
-    let columns = ["classes", "kind", "train", "validation", "test"];
-    let mut section = Section {
-        title: "Table 1. Task sizes".into(),
-        caption: "Ours / paper.".into(),
-        columns: std::iter::once("task")
-            .chain(columns)
-            .map(String::from)
-            .collect(),
-        ..Section::default()
-    };
-    let paper = |task: &str| published.table1.iter().find(|(name, _)| name == task);
-    let names = published.table1.iter().map(|(name, _)| name);
-    let extra = counts.tasks.keys().filter(|task| paper(task).is_none());
-    for task in names.chain(extra) {
-        let ours = counts.tasks.get(task).map(sizes);
-        let theirs = paper(task).map(|(_, counts)| sizes(counts));
-        let cells = columns.iter().enumerate().map(|(i, column)| {
-            let find = |found: &Option<[Size; 5]>| found.as_ref().map(|f| f[i].clone());
-            let (ours, theirs) = (find(&ours), find(&theirs));
-            let number = |size: &Option<Size>| size.as_ref().and_then(|s| s.number);
-            let state = if ours.is_some() { "done" } else { "missing" };
-            // Only numbers have a record.
-            let records = &mut document.records;
-            let numbers = number(&ours).or(number(&theirs)).is_some();
-            records.extend(numbers.then(|| Record {
-                table: "1".into(),
-                row: task.clone(),
-                column: (*column).into(),
-                value: number(&ours),
-                published: number(&theirs),
-                state,
-                ..Record::default()
-            }));
-            let cell = Cell {
-                state,
-                ..Cell::text(ours.map_or_else(|| "missing".into(), |s| s.text))
-            };
-            cell.published(theirs.map(|s| s.text))
-        });
-        let cells = cells.collect();
-        section.rows.push((heading(task), cells));
-    }
-    document.sections.push(section);
-}
-
-#[derive(Clone)]
-struct Size {
-    text: String,
-    number: Option<f64>,
-}
-
-fn sizes(counts: &TaskCounts) -> [Size; 5] {
-    let number = |n: u64| Size {
-        text: thousands(n as f64),
-        number: Some(n as f64),
-    };
-    let kind = Size {
-        text: counts.kind.clone(),
-        number: None,
-    };
-    let splits = counts.splits;
-    [
-        number(counts.classes),
-        kind,
-        number(splits.train),
-        number(splits.validation),
-        number(splits.test),
-    ]
-}
-
 /// The runs of one fidelity, and where their tables go.
-struct View<'a, 'd> {
-    store: &'a Store,
-    plan: &'a Plan,
+pub(crate) struct View<'a, 'd> {
+    pub(crate) store: &'a Store,
+    pub(crate) plan: &'a Plan,
     published: &'a Published,
-    fidelity: String,
-    document: &'d mut Document,
+    pub(crate) fidelity: String,
+    pub(crate) document: &'d mut Document,
 }
 
 /// What every record of a series shares.
@@ -168,7 +98,7 @@ struct Place<'s> {
 }
 
 impl<'a> View<'a, '_> {
-    fn key(&self, row: &str, task: Option<&str>, seed: u64) -> Key {
+    pub(crate) fn key(&self, row: &str, task: Option<&str>, seed: u64) -> Key {
         Key {
             fidelity: self.fidelity.clone(),
             row: row.into(),
@@ -188,7 +118,7 @@ impl<'a> View<'a, '_> {
     }
 
     /// Rows of Tables 3 and 4, each once.
-    fn downstream_rows(&self) -> Vec<&'a str> {
+    pub(crate) fn downstream_rows(&self) -> Vec<&'a str> {
         let mut seen = BTreeSet::new();
         let all = self.plan.table3.iter().chain(&self.plan.table4);
         all.map(String::as_str)
@@ -419,97 +349,6 @@ impl<'a> View<'a, '_> {
             self.record(place, &series);
         }
     }
-
-    fn cost(&mut self) {
-        let mut section = Section {
-            title: "Cost".into(),
-            caption: format!(
-                "Sums over the tasks and seeds that are done; memory is the greatest. Fidelity: {}.",
-                self.fidelity
-            ),
-            columns: [
-                "model",
-                "runs",
-                "trainable parameters",
-                "time",
-                "peak memory",
-                "tokens",
-            ]
-            .map(String::from)
-            .to_vec(),
-            ..Section::default()
-        };
-        for row in &self.plan.table2 {
-            let cells = self.cost_row(row, &[None]);
-            section.rows.push((format!("Table 2: {row}"), cells));
-        }
-        let tasks: Vec<Option<&str>> = self.plan.tasks.iter().map(|t| Some(t.as_str())).collect();
-        for row in self.downstream_rows() {
-            let cells = self.cost_row(row, &tasks);
-            section.rows.push((row.to_owned(), cells));
-        }
-        self.document.sections.push(section);
-    }
-
-    fn cost_row(&self, row: &str, tasks: &[Option<&str>]) -> Vec<Cell> {
-        let planned = tasks.len() * self.plan.seeds.len();
-        let found: Vec<&Run> = tasks
-            .iter()
-            .flat_map(|task| self.plan.seeds.iter().map(move |seed| (*task, *seed)))
-            .filter_map(|(task, seed)| self.store.find(&self.key(row, task, seed)))
-            .collect();
-        let failed = found
-            .iter()
-            .filter(|run| matches!(run.state, State::Failed(_)))
-            .count();
-        let runs: Vec<&Run> = found
-            .into_iter()
-            .filter(|run| run.state == State::Done)
-            .collect();
-        let state = match (runs.len(), failed) {
-            (0, 0) => "missing",
-            (0, _) => "failed",
-            _ => "done",
-        };
-        let cost = |pick: fn(&Run) -> Option<f64>, show: &dyn Fn(&[f64]) -> String| {
-            let values: Vec<f64> = runs.iter().filter_map(|run| pick(run)).collect();
-            match values.as_slice() {
-                [] if state == "done" => Cell::text("missing"),
-                [] => Cell {
-                    state,
-                    ..Cell::text(state)
-                },
-                values => Cell::text(show(values)),
-            }
-        };
-        let count = match failed {
-            0 => format!("{} of {planned}", runs.len()),
-            _ => format!("{} of {planned}, {failed} failed", runs.len()),
-        };
-        vec![
-            Cell::text(count),
-            cost(|run| run.result.trainable_parameters, &range),
-            cost(|run| run.result.seconds, &|v| duration(v.iter().sum())),
-            cost(|run| run.result.peak_memory_mib, &|v| mebibytes(most(v))),
-            cost(|run| run.result.tokens, &|v| thousands(v.iter().sum())),
-        ]
-    }
-}
-
-fn most(values: &[f64]) -> f64 {
-    values.iter().copied().fold(0.0, f64::max)
-}
-
-/// Heads differ in size from task to task.
-fn range(values: &[f64]) -> String {
-    let (from, to) = (
-        values.iter().copied().fold(f64::INFINITY, f64::min),
-        most(values),
-    );
-    if from < to {
-        return format!("{}–{}", thousands(from), thousands(to));
-    }
-    thousands(to)
 }
 
 /// What the paper printed otherwise.
@@ -535,63 +374,4 @@ fn notes(row: &str, paper: &Scores) -> Vec<String> {
         ));
     }
     notes
-}
-
-/// Folders that no table shows: not planned, older than another of the same cell, or without a name.
-fn others(store: &Store, plan: &Plan) -> Option<Section> {
-    let mut section = Section {
-        title: "Other run folders".into(),
-        caption: "Folders that no table above shows.".into(),
-        columns: [
-            "folder",
-            "row",
-            "task",
-            "seed",
-            "fidelity",
-            "state",
-            "why it is here",
-        ]
-        .map(String::from)
-        .to_vec(),
-        ..Section::default()
-    };
-    for run in &store.runs {
-        let why = match (is_planned(plan, &run.key), store.find(&run.key)) {
-            (false, _) => "not planned".to_owned(),
-            (true, Some(newest)) if newest.folder != run.folder => {
-                format!("older than {}", newest.folder)
-            }
-            (true, _) => continue,
-        };
-        let task = run.key.task.as_deref().unwrap_or("adaptation");
-        let cells = [
-            &run.key.row,
-            &heading(task),
-            &run.key.seed.to_string(),
-            &run.key.fidelity,
-            run.state.name(),
-            &why,
-        ];
-        section
-            .rows
-            .push((run.folder.clone(), cells.map(Cell::text).to_vec()));
-    }
-    for (folder, why) in &store.unplaced {
-        let cells = ["–", "–", "–", "–", "unreadable", why];
-        section
-            .rows
-            .push((folder.clone(), cells.map(Cell::text).to_vec()));
-    }
-    (!section.rows.is_empty()).then_some(section)
-}
-
-fn is_planned(plan: &Plan, key: &Key) -> bool {
-    let row = match &key.task {
-        None => plan.table2.contains(&key.row),
-        Some(task) => {
-            let mut rows = plan.table3.iter().chain(&plan.table4);
-            plan.tasks.contains(task) && rows.any(|row| *row == key.row)
-        }
-    };
-    row && plan.seeds.contains(&key.seed)
 }
