@@ -15,6 +15,9 @@ pub enum Undefined {
     /// Per-label averages need one label with positives and negatives.
     #[error("no label has both a positive and a negative row")]
     NoLabel,
+    /// A sample variance needs two positives and two negatives.
+    #[error("the rarer outcome has {0} rows; two are needed")]
+    TooFew(usize),
     /// A mean over tokens needs a token.
     #[error("there is no token")]
     NoTokens,
@@ -45,6 +48,14 @@ pub enum Error {
         /// Column of the score.
         column: usize,
         /// The score.
+        value: f32,
+    },
+    /// A score that is no probability where one is needed.
+    #[error("probability of row {row} is {value}\nhint: apply softmax or sigmoid before")]
+    Probability {
+        /// Row of the probability.
+        row: usize,
+        /// What stands there.
         value: f32,
     },
     /// A label that is not in the list.

@@ -13,6 +13,8 @@
 //! | [`auprc`], [`auprc_one_hot`], [`auprc_per_label`] | average precision |
 //! | [`f1`] | micro and macro F1 |
 //! | [`perplexity`], [`perplexity_with_interval`] | language models |
+//! | [`auroc_delong`], [`auroc_delong_difference`] | variance of an AUROC, comparison of two models on the same rows |
+//! | [`calibration`] | reliability bins, expected calibration error, Brier score |
 //!
 //! ```
 //! use clinpeft_metrics::{Bootstrap, Labels, evaluate};
@@ -31,7 +33,9 @@
 //! ```
 
 mod bootstrap;
+mod calibration;
 mod confusion;
+mod delong;
 mod error;
 mod evaluate;
 mod perplexity;
@@ -40,6 +44,8 @@ mod prepared;
 mod ranking;
 
 pub use bootstrap::{Bootstrap, Estimate, Interval};
+pub use calibration::{Calibration, ReliabilityBin, calibration};
+pub use delong::{DeLong, DeLongDifference, auroc_delong, auroc_delong_difference};
 pub use error::{Error, Result, Undefined};
 pub use evaluate::{Evaluation, evaluate};
 pub use perplexity::{TextLoss, perplexity, perplexity_with_interval};

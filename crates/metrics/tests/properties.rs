@@ -1,8 +1,9 @@
 //! Properties of the metrics that hold for any data.
 
 use clinpeft_metrics::{
-    Bootstrap, Error, Labels, TextLoss, Undefined, auprc, auroc, auroc_weighted, evaluate,
-    perplexity, perplexity_with_interval,
+    Bootstrap, Error, Labels, TextLoss, Undefined, auprc, auroc, auroc_delong,
+    auroc_delong_difference, auroc_weighted, calibration, evaluate, perplexity,
+    perplexity_with_interval,
 };
 use clinpeft_rng::Seed;
 use proptest::prelude::*;
@@ -65,6 +66,19 @@ proptest! {
         let y_repeated: Vec<u8> = index.iter().map(|i| y[*i]).collect();
         let s_repeated: Vec<f32> = index.iter().map(|i| s[*i]).collect();
         prop_assert_eq!(auroc_weighted(&y, &s, &w), auroc(&y_repeated, &s_repeated));
+    }
+
+    #[test]
+    fn delong_agrees_with_auroc_and_equal_models_do_not_differ(rows in rows()) {
+        let (y, s, _) = columns(&rows);
+        let found = auroc_delong(&y, &s);
+        if let Ok(found) = found {
+            prop_assert!((found.auroc - auroc(&y, &s).unwrap()).abs() < 1e-12);
+            prop_assert!(found.variance >= 0.0);
+            let same = auroc_delong_difference(&y, &s, &s).unwrap();
+            prop_assert_eq!(same.difference, 0.0);
+            prop_assert!(same.variance < 1e-15);
+        }
     }
 
     #[test]
@@ -203,4 +217,31 @@ fn perplexity_counts_tokens_not_texts() {
     let interval = found.interval.unwrap();
     assert!((interval.lo - (6f64 / 5.0).exp()).abs() < 1e-12);
     assert!((interval.hi - 3f64.exp()).abs() < 1e-12);
+}
+
+#[test]
+fn delong_needs_two_of_each_and_calibration_needs_probabilities() {
+    let few = auroc_delong(&[0, 0, 1], &[0.1, 0.2, 0.3]).unwrap_err();
+    assert!(few.to_string().contains("the rarer outcome has 1 rows"));
+    let bins = std::num::NonZeroUsize::MIN;
+    let wrong = calibration(&[0, 1], &[0.5, 1.5], bins).unwrap_err();
+    assert!(wrong.to_string().starts_with("probability of row 1 is 1.5"));
+}
+
+#[test]
+fn bootstrap_and_delong_agree_on_independent_rows() {
+    let n = 600u64;
+    let y: Vec<u8> = (0..n).map(|i| u8::from(i % 3 == 0)).collect();
+    let s: Vec<f32> = (0..n)
+        .map(|i| ((i * 7919) % 613) as f32 + 150.0 * f32::from(y[i as usize]))
+        .collect();
+    let subjects: Vec<u64> = (0..n).collect();
+    let found = evaluate(Labels::Binary(&y), &s, &subjects, &bootstrap(2000)).unwrap();
+    let interval = found.metrics["auroc"].interval.unwrap();
+    let expected = 2.0 * 1.96 * auroc_delong(&y, &s).unwrap().variance.sqrt();
+    let width = interval.hi - interval.lo;
+    assert!(
+        (width / expected - 1.0).abs() < 0.1,
+        "{width} against {expected}"
+    );
 }

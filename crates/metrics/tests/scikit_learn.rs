@@ -1,8 +1,10 @@
 //! The metrics equal scikit-learn's to 1e-12 on data with ties, empty labels and unpredicted classes.
 
+use std::num::NonZeroUsize;
+
 use clinpeft_metrics::{
-    Labels, auprc, auprc_one_hot, auprc_per_label, auroc, auroc_one_vs_one, auroc_per_label,
-    auroc_weighted, f1,
+    Labels, auprc, auprc_one_hot, auprc_per_label, auroc, auroc_delong, auroc_delong_difference,
+    auroc_one_vs_one, auroc_per_label, auroc_weighted, calibration, f1,
 };
 use serde::Deserialize;
 
@@ -11,6 +13,24 @@ struct Cases {
     binary: Vec<Case>,
     classes: Vec<Case>,
     multilabel: Vec<Case>,
+    probabilities: Vec<Probabilities>,
+}
+
+#[derive(Deserialize)]
+struct Probabilities {
+    labels: Vec<u8>,
+    scores: Vec<f32>,
+    other: Vec<f32>,
+    bins: NonZeroUsize,
+    rows: Vec<usize>,
+    observed: Vec<f64>,
+    predicted: Vec<f64>,
+    expected_error: f64,
+    brier: f64,
+    auroc: f64,
+    variance: f64,
+    difference: f64,
+    difference_variance: f64,
 }
 
 #[derive(Deserialize)]
@@ -98,5 +118,33 @@ fn multilabel_equals_scikit_learn_on_the_labels_that_have_both_outcomes() {
             decisions: None,
         };
         equal_f1(&case, labels);
+    }
+}
+
+#[test]
+fn delong_equals_its_definition() {
+    for case in cases().probabilities {
+        let found = auroc_delong(&case.labels, &case.scores).unwrap();
+        equal(found.auroc, case.auroc);
+        equal(found.variance, case.variance);
+        let found = auroc_delong_difference(&case.labels, &case.scores, &case.other).unwrap();
+        equal(found.difference, case.difference);
+        equal(found.variance, case.difference_variance);
+    }
+}
+
+#[test]
+fn calibration_equals_scikit_learn() {
+    for case in cases().probabilities {
+        let found = calibration(&case.labels, &case.scores, case.bins).unwrap();
+        equal(found.brier, case.brier);
+        // scikit-learn sums float32 probabilities in float64, as here.
+        equal(found.expected_error, case.expected_error);
+        let rows: Vec<usize> = found.bins.iter().map(|bin| bin.rows).collect();
+        assert_eq!(rows, case.rows);
+        for (i, bin) in found.bins.iter().enumerate() {
+            equal(bin.observed, case.observed[i]);
+            equal(bin.mean_probability, case.predicted[i]);
+        }
     }
 }
