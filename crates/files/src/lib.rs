@@ -38,11 +38,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Turns an [`io::Error`] into an [`Error`] that names the path: `.map_err(at("read", path))`.
 pub fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_path_buf();
-    move |source| Error::Io {
-        action,
-        path,
-        source,
-    }
+    move |source| Error::Io { action, path, source }
 }
 
 /// Writes a file through `fill`: a temporary file in the same folder, flushed, then renamed.
@@ -64,18 +60,14 @@ pub fn write_atomic_with<E: From<Error>>(
         out.flush().map_err(at("write", path))?;
     }
     temporary.as_file().sync_all().map_err(at("flush", path))?;
-    temporary
-        .persist(path)
-        .map_err(|e| at("rename", path)(e.error))?;
+    temporary.persist(path).map_err(|e| at("rename", path)(e.error))?;
     sync_dir(dir);
     Ok(())
 }
 
 /// Writes `bytes` to `path`, whole or not at all.
 pub fn write_atomic(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
-    write_atomic_with(path, |out| {
-        out.write_all(bytes.as_ref()).map_err(at("write", path))
-    })
+    write_atomic_with(path, |out| out.write_all(bytes.as_ref()).map_err(at("write", path)))
 }
 
 /// Writes a value as indented JSON with a final newline.
@@ -182,9 +174,7 @@ pub fn lock(dir: &Path) -> Result<Lock> {
     file.try_lock().map_err(|e| match e {
         fs::TryLockError::WouldBlock => Error::Content {
             path: dir.into(),
-            what:
-                "another process works in this folder\nhint: wait for it, or choose another --out"
-                    .into(),
+            what: "another process works in this folder\nhint: wait for it, or choose another --out".into(),
         },
         fs::TryLockError::Error(e) => at("lock", &path)(e),
     })?;

@@ -1,1 +1,12 @@
-//! The LLaMA family with causal and sequence-classification heads.
+//! The LLaMA family (Touvron et al. 2023), versions 1 to 3, with causal and sequence-classification heads.
+//!
+//! - [`Config`] reads `config.json` as Hugging Face writes it; [`Llama::load`] reads the folder's weights.
+//! - The model is a function of a ragged batch, its adapters ([`clinpeft_nn::Sites`]) and a [`clinpeft_nn::Pass`]; it names
+//!   no adapter method.
+//! - [`Llama::random`] makes a small untrained model.
+
+mod config;
+mod model;
+
+pub use config::Config;
+pub use model::{Hidden, Llama};

@@ -1,1 +1,24 @@
 //! Layers, losses and the four sites where adapters attach.
+//!
+//! - Batches are *ragged*: sequences lie one after another in one row axis ([`Ragged`]), so there is no padding to mask,
+//!   and what is not there can change nothing.
+//! - A model runs with a set of [`Sites`]: it hands over its intermediate values at four places and knows nothing of the
+//!   adapters behind them.
+//! - Whether a [`Parameter`] learns is fixed when it is loaded or made; a frozen one leaves nothing on the tape.
+//! - Randomness of a pass is an argument ([`Pass`]).
+
+mod batch;
+mod error;
+mod head;
+mod layers;
+mod parameter;
+mod pass;
+mod sites;
+
+pub use batch::Ragged;
+pub use error::{Error, Result};
+pub use head::{Classifier, Pooling, binary_loss, class_loss, next_token_loss};
+pub use layers::{Angles, Linear, RopeScaling, norm};
+pub use parameter::{Learning, Parameter};
+pub use pass::{Memory, Mode, Pass};
+pub use sites::{AttentionSite, LinearSite, NoAdapters, Sites};

@@ -30,9 +30,7 @@ impl Seed {
     /// A seed of its own for the part called `name` (one per epoch, per patient, per adapter).
     pub fn part(self, name: &str) -> Seed {
         let d = self.digest(name);
-        Seed(u64::from_le_bytes([
-            d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7],
-        ]))
+        Seed(u64::from_le_bytes([d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]]))
     }
 
     /// The key for counter-based numbers under `name`.

@@ -1,0 +1,64 @@
+//! Attention over ragged sequences. See [`clinpeft_tensor::ops::attention`].
+
+use crate::{Result, Var};
+use clinpeft_tensor::ops::{self, AttentionShape, Segments};
+
+/// Softmax-weighted values for each query.
+pub fn attention(q: &Var, k: &Var, v: &Var, shape: &AttentionShape, segments: &Segments) -> Result<Var> {
+    let (o, lse) = ops::attention(q.value(), k.value(), v.value(), shape, segments)?;
+    let saved = [q.value(), k.value(), v.value(), &o, &lse].map(Clone::clone);
+    let (shape, segments) = (*shape, segments.clone());
+    Ok(Var::from_op(o, [q, k, v], move |g, want| {
+        let (dq, dk, dv) = ops::attention_backward(g, saved.each_ref(), &shape, &segments)?;
+        Ok([want[0].then_some(dq), want[1].then_some(dk), want[2].then_some(dv)])
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Check, gradcheck};
+    use clinpeft_tensor::ops::Mask;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn gradient_equals_central_differences(
+            lengths in proptest::collection::vec((0usize..4, 0usize..3), 1..4),
+            group in 1usize..3, kv_heads in 1usize..3, full in 0..2,
+        ) {
+            let mut segments = Segments { queries: vec![0], keys: vec![0] };
+            for (t, prefix) in &lengths {
+                segments.queries.push(segments.queries.last().unwrap() + t);
+                segments.keys.push(segments.keys.last().unwrap() + t + prefix);
+            }
+            let mask = if full == 1 { Mask::Full } else { Mask::Causal };
+            let shape = AttentionShape { heads: group * kv_heads, kv_heads, head_width: 3, scale: 0.6, mask };
+            let (tq, tk) = (*segments.queries.last().unwrap(), *segments.keys.last().unwrap());
+            let shapes: [&[usize]; 3] = [&[tq, group * kv_heads * 3], &[tk, kv_heads * 3], &[tk, kv_heads * 3]];
+            gradcheck(shapes, |[q, k, v]| attention(q, k, v, &shape, &segments), Check::default()).unwrap();
+        }
+    }
+
+    #[test]
+    fn fully_masked_rows_have_a_gradient_of_zero() {
+        let shape = AttentionShape {
+            heads: 1,
+            kv_heads: 1,
+            head_width: 3,
+            scale: 1.0,
+            mask: Mask::Causal,
+        };
+        let segments = Segments {
+            queries: vec![0, 4],
+            keys: vec![0, 2],
+        };
+        gradcheck(
+            [&[4, 3], &[2, 3], &[2, 3]],
+            |[q, k, v]| attention(q, k, v, &shape, &segments),
+            Check::default(),
+        )
+        .unwrap();
+    }
+}

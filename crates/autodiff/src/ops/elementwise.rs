@@ -1,0 +1,35 @@
+//! Sum, and product with a number. See the file of the same name in `clinpeft_tensor::ops`.
+
+use crate::{Result, Var};
+use clinpeft_tensor::ops;
+
+/// `a + b`.
+pub fn add(a: &Var, b: &Var) -> Result<Var> {
+    let y = ops::add(a.value(), b.value())?;
+    Ok(Var::from_op(
+        y,
+        [a, b],
+        |g, want| Ok(want.map(|w| w.then(|| g.clone()))),
+    ))
+}
+
+/// `factor * x`.
+pub fn scale(x: &Var, factor: f64) -> Result<Var> {
+    let y = ops::scale(x.value(), factor)?;
+    Ok(Var::from_op(y, [x], move |g, _| Ok([Some(ops::scale(g, factor)?)])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Check, gradcheck};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn gradient_equals_central_differences(rows in 1usize..5, d in 1usize..9) {
+            gradcheck([&[rows, d], &[rows, d]], |[a, b]| add(a, &scale(b, 0.3)?), Check::default()).unwrap();
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Values that remember how they were made, and the way back.
+
+use clinpeft_tensor::{DType, Tensor};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What can go wrong on the tape.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An operation failed.
+    #[error(transparent)]
+    Tensor(#[from] clinpeft_tensor::Error),
+    /// The value does not depend on anything that learns.
+    #[error(
+        "backward: the value does not depend on any trainable parameter\nhint: mark an adapter, or the head, as trainable"
+    )]
+    NothingToLearn,
+    /// The same graph was walked twice.
+    #[error("backward: this graph was used before; its saved values are gone\nhint: compute the loss again")]
+    UsedTwice,
+    /// A recomputed block failed.
+    #[error("{0}")]
+    Block(Box<dyn std::error::Error + Send + Sync>),
+    /// A gradient check failed.
+    #[error("gradient check: {0}")]
+    Gradcheck(String),
+}
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+type Contributions = Vec<(Arc<Node>, Tensor)>;
+type Rule = Box<dyn FnOnce(&Tensor) -> Result<Contributions> + Send>;
+
+pub(crate) struct Node {
+    /// Grows with creation, so every parent has a smaller number than its children.
+    id: u64,
+    /// `None` for a leaf.
+    rule: Option<Mutex<Option<Rule>>>,
+}
+
+impl Node {
+    fn new(rule: Option<Rule>) -> Arc<Node> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Arc::new(Node {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            rule: rule.map(|r| Mutex::new(Some(r))),
+        })
+    }
+}
+
+/// A tensor that may remember how it was made. Cloning shares the values.
+#[derive(Clone)]
+pub struct Var {
+    value: Tensor,
+    node: Option<Arc<Node>>,
+}
+
+impl fmt::Debug for Var {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Var({:?}{})",
+            self.value,
+            if self.needs_gradient() { ", learns" } else { "" }
+        )
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Tape {
+    Records,
+    /// Nothing is recorded; the flag says whether something would have been.
+    Paused {
+        touched: bool,
+    },
+}
+
+thread_local! {
+    static TAPE: Cell<Tape> = const { Cell::new(Tape::Records) };
+}
+
+/// Runs `body` without recording. Returns its value and whether anything that learns took part.
+pub fn without_tape<R>(body: impl FnOnce() -> R) -> (R, bool) {
+    struct Restore(Tape);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            TAPE.set(self.0);
+        }
+    }
+    let before = TAPE.replace(Tape::Paused { touched: false });
+    let restore = Restore(before);
+    let out = body();
+    let touched = TAPE.get() == Tape::Paused { touched: true };
+    drop(restore);
+    if touched {
+        note_touch();
+    }
+    (out, touched)
+}
+
+fn note_touch() {
+    if let Tape::Paused { .. } = TAPE.get() {
+        TAPE.set(Tape::Paused { touched: true });
+    }
+}
+
+impl Var {
+    /// A value that does not learn.
+    pub fn constant(value: Tensor) -> Var {
+        Var { value, node: None }
+    }
+
+    /// A value that learns: [`backward`] returns a gradient for it.
+    pub fn leaf(value: Tensor) -> Var {
+        Var {
+            value,
+            node: Some(Node::new(None)),
+        }
+    }
+
+    /// The result of an operation with its backward rule.
+    ///
+    /// `rule` gets the gradient of the result and says which gradients are asked for; it returns one for each parent that
+    /// asked. Where no parent learns, `rule` and all that it holds are dropped at once.
+    pub fn from_op<const N: usize>(
+        value: Tensor,
+        parents: [&Var; N],
+        rule: impl FnOnce(&Tensor, [bool; N]) -> Result<[Option<Tensor>; N]> + Send + 'static,
+    ) -> Var {
+        let nodes = parents.map(|p| p.node.clone());
+        if nodes.iter().all(Option::is_none) {
+            return Var::constant(value);
+        }
+        Var::recorded(value, move |g| {
+            let gradients = rule(g, nodes.each_ref().map(Option::is_some))?;
+            Ok(nodes
+                .into_iter()
+                .zip(gradients)
+                .filter_map(|(n, g)| Some((n?, g?)))
+                .collect())
+        })
+    }
+
+    /// A node with any rule; nothing while the tape is paused.
+    pub(crate) fn recorded(value: Tensor, rule: impl FnOnce(&Tensor) -> Result<Contributions> + Send + 'static) -> Var {
+        if TAPE.get() != Tape::Records {
+            note_touch();
+            return Var::constant(value);
+        }
+        Var {
+            value,
+            node: Some(Node::new(Some(Box::new(rule)))),
+        }
+    }
+
+    /// The values.
+    pub fn value(&self) -> &Tensor {
+        &self.value
+    }
+
+    /// Lengths of the axes.
+    pub fn dims(&self) -> &[usize] {
+        self.value.dims()
+    }
+
+    /// Type of the elements.
+    pub fn dtype(&self) -> DType {
+        self.value.dtype()
+    }
+
+    /// True if a gradient flows to or through this value.
+    pub fn needs_gradient(&self) -> bool {
+        self.node.is_some()
+    }
+
+    pub(crate) fn node(&self) -> Option<Arc<Node>> {
+        self.node.clone()
+    }
+}
+
+/// Gradients of leaves.
+#[derive(Default)]
+pub struct Gradients(BTreeMap<u64, (Arc<Node>, Tensor)>);
+
+impl Gradients {
+    /// The gradient of `leaf`, or `None` if the value did not depend on it.
+    pub fn of(&self, leaf: &Var) -> Option<&Tensor> {
+        self.0.get(&leaf.node.as_ref()?.id).map(|(_, g)| g)
+    }
+
+    /// Adds the gradients of another part of the same step.
+    pub fn add(&mut self, other: Gradients) -> Result<()> {
+        for (id, (node, g)) in other.0 {
+            let sum = match self.0.remove(&id) {
+                Some((_, before)) => clinpeft_tensor::ops::add(&before, &g)?,
+                None => g,
+            };
+            self.0.insert(id, (node, sum));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn into_contributions(self) -> Contributions {
+        self.0.into_values().collect()
+    }
+}
+
+/// Gradients of a scalar (one element) with respect to every leaf it depends on.
+///
+/// The graph is consumed: saved values are freed on the way. Errors if nothing learns or the graph was used before.
+pub fn backward(loss: &Var) -> Result<Gradients> {
+    let one = Tensor::from_vec(vec![1.0f64; loss.value.count()], loss.dims())?.cast(loss.dtype())?;
+    backward_from(loss, one.to_device(&loss.value.device())?)
+}
+
+/// The same from a given gradient of `value`.
+pub(crate) fn backward_from(value: &Var, gradient: Tensor) -> Result<Gradients> {
+    let root = value.node().ok_or(Error::NothingToLearn)?;
+    let mut waiting = BTreeMap::from([(root.id, (root, gradient))]);
+    let mut leaves = Gradients::default();
+    // The youngest node first: all its children have been visited by then.
+    while let Some((id, (node, g))) = waiting.pop_last() {
+        let Some(rule) = &node.rule else {
+            leaves.0.insert(id, (node, g));
+            continue;
+        };
+        let rule = rule
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .ok_or(Error::UsedTwice)?;
+        for (parent, part) in rule(&g)? {
+            let sum = match waiting.remove(&parent.id) {
+                Some((_, before)) => clinpeft_tensor::ops::add(&before, &part)?,
+                None => part,
+            };
+            waiting.insert(parent.id, (parent, sum));
+        }
+    }
+    Ok(leaves)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops;
+
+    fn row(v: &[f64]) -> Tensor {
+        Tensor::from_vec(v.to_vec(), &[1, v.len()]).unwrap()
+    }
+
+    #[test]
+    fn value_used_twice_gets_both_gradients() {
+        let x = Var::leaf(row(&[2.0]));
+        let y = ops::add(&x, &x).unwrap();
+        assert_eq!(backward(&y).unwrap().of(&x).unwrap().as_slice::<f64>().unwrap(), [2.0]);
+    }
+
+    #[test]
+    fn constants_leave_nothing_on_the_tape() {
+        let x = Var::constant(row(&[2.0]));
+        let y = ops::add(&x, &x).unwrap();
+        assert!(!y.needs_gradient());
+        assert!(matches!(backward(&y), Err(Error::NothingToLearn)));
+    }
+
+    #[test]
+    fn second_walk_is_an_error() {
+        let x = Var::leaf(row(&[2.0]));
+        let y = ops::add(&x, &x).unwrap();
+        backward(&y).unwrap();
+        assert!(matches!(backward(&y), Err(Error::UsedTwice)));
+    }
+
+    #[test]
+    fn paused_tape_reports_that_something_would_learn() {
+        let x = Var::leaf(row(&[2.0]));
+        let (y, touched) = without_tape(|| ops::add(&x, &x).unwrap());
+        assert!(touched && !y.needs_gradient());
+        let (_, touched) = without_tape(|| ops::add(&y, &y).unwrap());
+        assert!(!touched);
+        assert!(ops::add(&x, &x).unwrap().needs_gradient());
+    }
+}

@@ -1,0 +1,533 @@
+//! The model.
+
+use crate::Config;
+use clinpeft_autodiff::{Var, checkpoint, ops};
+use clinpeft_nn::{
+    Angles, AttentionSite, Error, Learning, Linear, LinearSite, Memory, Parameter, Pass, Ragged, Result, Sites,
+    next_token_loss, norm,
+};
+use clinpeft_rng::{Seed, normal};
+use clinpeft_tensor::ops::{AttentionShape, Mask, Segments};
+use clinpeft_tensor::{DType, Device, Tensor};
+use clinpeft_weights::{Checkpoint, Keep, TensorMap, save};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A LLaMA.
+#[derive(Debug, Clone)]
+pub struct Llama {
+    config: Arc<Config>,
+    embedding: Parameter,
+    layers: Vec<Layer>,
+    norm: Parameter,
+    /// Absent where the head is the embedding table, or where the folder has none (classifiers).
+    head: Option<Parameter>,
+    angles: Angles,
+    shape: AttentionShape,
+}
+
+#[derive(Debug, Clone)]
+struct Layer {
+    index: usize,
+    input_norm: Parameter,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    mlp_norm: Parameter,
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+}
+
+/// What the layers make of a batch.
+#[derive(Debug, Clone)]
+pub struct Hidden {
+    /// `[rows, d]`, after the last normalisation. Rows of tokens, and before each sequence the virtual rows.
+    pub rows: Var,
+    /// Where each sequence begins, virtual rows included.
+    pub offsets: Vec<u32>,
+    /// Rows in front of each sequence that are not tokens.
+    pub virtual_rows: usize,
+}
+
+impl Llama {
+    /// Loads a Hugging Face folder. Weights are frozen; `keep` says in which dtype the matrices stay (norms are f32).
+    ///
+    /// Errors if a tensor is missing or has another shape than `config.json` says.
+    pub fn load(dir: &Path, keep: Keep, device: &Device) -> Result<Llama> {
+        let config = Config::load(dir)?;
+        let file = Checkpoint::open(dir)?;
+        let has_head = file.has("lm_head.weight");
+        Llama::build(config, has_head, |name, dims| {
+            let keep = if dims.len() == 1 && keep != Keep::As(DType::F64) {
+                Keep::As(DType::F32)
+            } else {
+                keep
+            };
+            let value = file.tensor(name, dims, keep)?.to_device(device)?;
+            Ok(Parameter::new(name, value, Learning::Frozen))
+        })
+    }
+
+    /// An untrained model: matrices from N(0, 0.02), norms one.
+    pub fn random(config: Config, seed: Seed, learning: Learning) -> Result<Llama> {
+        Llama::build(config, true, |name, dims| {
+            let n = dims.iter().product();
+            let mut rng = seed.stream(name);
+            let values: Vec<f32> = if dims.len() == 1 {
+                vec![1.0; n]
+            } else {
+                (0..n).map(|_| (0.02 * normal(&mut rng)) as f32).collect()
+            };
+            Ok(Parameter::new(name, Tensor::from_vec(values, dims)?, learning))
+        })
+    }
+
+    fn build(
+        config: Config,
+        has_head: bool,
+        mut get: impl FnMut(&str, &[usize]) -> Result<Parameter>,
+    ) -> Result<Llama> {
+        config.check()?;
+        let (d, v) = (config.hidden_size, config.vocab_size);
+        let embedding = get("model.embed_tokens.weight", &[v, d])?;
+        let layers = (0..config.num_hidden_layers)
+            .map(|i| Layer::build(i, &config, &mut get))
+            .collect::<Result<_>>()?;
+        let norm = get("model.norm.weight", &[d])?;
+        let head = if has_head && !config.tie_word_embeddings {
+            Some(get("lm_head.weight", &[v, d])?)
+        } else {
+            None
+        };
+        let dtype = norm.value().dtype();
+        let width = config.head_width();
+        let angles = Angles::new(
+            config.max_position_embeddings,
+            width,
+            config.theta(),
+            config.scaling()?,
+            dtype,
+        )?;
+        let device = norm.value().device();
+        let angles = Angles {
+            cos: angles.cos.to_device(&device)?,
+            sin: angles.sin.to_device(&device)?,
+        };
+        let shape = AttentionShape {
+            heads: config.num_attention_heads,
+            kv_heads: config.kv_heads(),
+            head_width: width,
+            scale: 1.0 / (width as f64).sqrt(),
+            mask: Mask::Causal,
+        };
+        Ok(Llama {
+            config: Arc::new(config),
+            embedding,
+            layers,
+            norm,
+            head,
+            angles,
+            shape,
+        })
+    }
+
+    /// Its sizes.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Every linear layer that an adapter may target.
+    pub fn linear_sites(&self) -> Vec<LinearSite> {
+        let site = |l: &Linear| {
+            let dims = l.weight().value().dims();
+            LinearSite {
+                name: l.site().into(),
+                input: dims[1],
+                output: dims[0],
+            }
+        };
+        self.layers.iter().flat_map(|l| l.linears().map(site)).collect()
+    }
+
+    /// All parameters, in the order of the network.
+    pub fn parameters(&self) -> Vec<&Parameter> {
+        let mut all = vec![&self.embedding];
+        for l in &self.layers {
+            all.extend([&l.input_norm, &l.mlp_norm]);
+            all.extend(l.linears().map(Linear::weight));
+        }
+        all.push(&self.norm);
+        all.extend(&self.head);
+        all
+    }
+
+    /// All parameters for writing, in the same order.
+    pub fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
+        let mut all = vec![&mut self.embedding];
+        for l in &mut self.layers {
+            all.extend([&mut l.input_norm, &mut l.mlp_norm]);
+            all.extend(
+                [
+                    &mut l.query,
+                    &mut l.key,
+                    &mut l.value,
+                    &mut l.output,
+                    &mut l.gate,
+                    &mut l.up,
+                    &mut l.down,
+                ]
+                .map(Linear::weight_mut),
+            );
+        }
+        all.push(&mut self.norm);
+        all.extend(&mut self.head);
+        all
+    }
+
+    /// Number of weights.
+    pub fn parameter_count(&self) -> usize {
+        self.parameters().iter().map(|p| p.value().count()).sum()
+    }
+
+    /// Writes `config.json` and `model.safetensors` into `dir`.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        let tensors: TensorMap = self
+            .parameters()
+            .iter()
+            .map(|p| (p.name().to_string(), p.value().clone()))
+            .collect();
+        let meta = BTreeMap::from([("format".to_string(), "pt".to_string())]);
+        save(&dir.join("model.safetensors"), &tensors, &meta)?;
+        clinpeft_files::write_json(&dir.join("config.json"), &*self.config).map_err(|e| Error::Weights(e.into()))
+    }
+
+    /// Runs the layers. Errors if a token or position is outside of the model's range.
+    pub fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass) -> Result<Hidden> {
+        let device = self.norm.value().device();
+        let ids = batch.ids.to_device(&device)?;
+        let tokens = ops::embedding(self.embedding.var(), &ids)?;
+        let (mut x, place) = self.with_inputs(tokens, batch, sites, pass)?;
+        let place = Arc::new(place);
+        for layer in &self.layers {
+            let (layer, sites, place, pass) = (layer.clone(), sites.clone(), place.clone(), *pass);
+            let block = move |x: &Var| layer.forward(x, &*sites, &place, &pass);
+            x = match pass.memory {
+                Memory::Recompute => checkpoint(&x, block)?,
+                Memory::Keep => block(&x)?,
+            };
+        }
+        let rows = norm(&x, &self.norm, self.config.rms_norm_eps)?;
+        Ok(Hidden {
+            rows,
+            offsets: place.offsets.clone(),
+            virtual_rows: place.virtual_rows,
+        })
+    }
+
+    /// Puts the rows of site 3 in front of every sequence.
+    fn with_inputs(&self, tokens: Var, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass) -> Result<(Var, Place)> {
+        let prompt = sites.inputs(pass)?;
+        let n = prompt.as_ref().map_or(0, |p| p.dims()[0]);
+        let prefix = sites.keys_values(0, pass)?.map_or(0, |(k, _)| k.dims()[0]);
+        let offsets: Vec<u32> = batch
+            .offsets
+            .iter()
+            .enumerate()
+            .map(|(s, o)| o + (s * n) as u32)
+            .collect();
+        let mut positions = Vec::with_capacity(tokens.dims()[0] + n * batch.sequences());
+        let mut rows: Vec<u32> = Vec::with_capacity(positions.capacity());
+        for w in batch.offsets.windows(2) {
+            rows.extend(0..n as u32);
+            positions.extend((0..n as u32).map(|i| i + prefix as u32));
+            rows.extend((w[0]..w[1]).map(|r| r + n as u32));
+            positions.extend(
+                batch.positions[w[0] as usize..w[1] as usize]
+                    .iter()
+                    .map(|p| p + (n + prefix) as u32),
+            );
+        }
+        let device = self.norm.value().device();
+        let x = match prompt {
+            None => tokens,
+            Some(p) => {
+                let count = rows.len();
+                ops::embedding(
+                    &ops::concat(&p, &tokens)?,
+                    &Tensor::from_vec(rows, &[count])?.to_device(&device)?,
+                )?
+            }
+        };
+        let longest = positions.iter().max().map_or(0, |p| *p as usize + 1);
+        if longest > self.angles.positions() {
+            return Err(Error::Batch(format!(
+                "a sequence of {longest} tokens is longer than the model's {}\nhint: choose a shorter `max_length`",
+                self.angles.positions()
+            )));
+        }
+        let count = positions.len();
+        let positions = Tensor::from_vec(positions, &[count])?.to_device(&device)?;
+        let plain = Segments::same(&offsets);
+        let place = Place {
+            positions,
+            segments: plain,
+            offsets,
+            virtual_rows: n,
+            angles: self.angles.clone(),
+            shape: self.shape,
+            eps: self.config.rms_norm_eps,
+        };
+        Ok((x, place))
+    }
+
+    /// Sum of the next-token losses of a batch, and the number of predictions.
+    pub fn language_loss(&self, hidden: &Hidden, batch: &Ragged) -> Result<(Var, usize)> {
+        let head = self.language_head()?;
+        next_token_loss(
+            &hidden.rows,
+            head.var(),
+            &batch.ids,
+            &batch.offsets,
+            hidden.virtual_rows,
+        )
+    }
+
+    /// Logits of every row over the vocabulary; for tests and generation, not for training.
+    pub fn logits(&self, hidden: &Hidden) -> Result<Var> {
+        Ok(ops::linear(&hidden.rows, self.language_head()?.var())?)
+    }
+
+    fn language_head(&self) -> Result<&Parameter> {
+        match &self.head {
+            Some(head) => Ok(head),
+            None if self.config.tie_word_embeddings => Ok(&self.embedding),
+            None => Err(Error::Config(
+                "this folder has no language-model head (`lm_head.weight`)".into(),
+            )),
+        }
+    }
+}
+
+/// What is the same for every layer of a run.
+struct Place {
+    positions: Tensor,
+    segments: Segments,
+    offsets: Vec<u32>,
+    virtual_rows: usize,
+    angles: Angles,
+    shape: AttentionShape,
+    eps: f64,
+}
+
+impl Layer {
+    fn build(index: usize, c: &Config, get: &mut impl FnMut(&str, &[usize]) -> Result<Parameter>) -> Result<Layer> {
+        let (d, inner) = (c.hidden_size, c.intermediate_size);
+        let (wide, narrow) = (c.num_attention_heads * c.head_width(), c.kv_heads() * c.head_width());
+        let root = format!("model.layers.{index}");
+        let mut linear = |part: &str, out: usize, input: usize| -> Result<Linear> {
+            let site = format!("{root}.{part}");
+            let weight = get(&format!("{site}.weight"), &[out, input])?;
+            Ok(Linear::new(site, weight))
+        };
+        let query = linear("self_attn.q_proj", wide, d)?;
+        let key = linear("self_attn.k_proj", narrow, d)?;
+        let value = linear("self_attn.v_proj", narrow, d)?;
+        let output = linear("self_attn.o_proj", d, wide)?;
+        let gate = linear("mlp.gate_proj", inner, d)?;
+        let up = linear("mlp.up_proj", inner, d)?;
+        let down = linear("mlp.down_proj", d, inner)?;
+        let input_norm = get(&format!("{root}.input_layernorm.weight"), &[d])?;
+        let mlp_norm = get(&format!("{root}.post_attention_layernorm.weight"), &[d])?;
+        Ok(Layer {
+            index,
+            input_norm,
+            query,
+            key,
+            value,
+            output,
+            mlp_norm,
+            gate,
+            up,
+            down,
+        })
+    }
+
+    fn linears(&self) -> [&Linear; 7] {
+        [
+            &self.query,
+            &self.key,
+            &self.value,
+            &self.output,
+            &self.gate,
+            &self.up,
+            &self.down,
+        ]
+    }
+
+    fn forward(&self, x: &Var, sites: &dyn Sites, place: &Place, pass: &Pass) -> Result<Var> {
+        let h = norm(x, &self.input_norm, place.eps)?;
+        let x = ops::add(x, &self.attention(&h, sites, place, pass)?)?;
+        let h = norm(&x, &self.mlp_norm, place.eps)?;
+        let gated = ops::silu_mul(&self.gate.forward(&h, sites, pass)?, &self.up.forward(&h, sites, pass)?)?;
+        Ok(ops::add(&x, &self.down.forward(&gated, sites, pass)?)?)
+    }
+
+    fn attention(&self, h: &Var, sites: &dyn Sites, place: &Place, pass: &Pass) -> Result<Var> {
+        let turn = |x: Var| ops::rotary(&x, &place.angles.cos, &place.angles.sin, &place.positions);
+        let q = turn(self.query.forward(h, sites, pass)?)?;
+        let k = turn(self.key.forward(h, sites, pass)?)?;
+        let v = self.value.forward(h, sites, pass)?;
+        let a = match sites.keys_values(self.index, pass)? {
+            None => ops::attention(&q, &k, &v, &place.shape, &place.segments)?,
+            Some((pk, pv)) => {
+                let (segments, rows) = with_prefix(&place.segments, pk.dims()[0])?;
+                let rows = rows.to_device(&k.value().device())?;
+                let k = ops::embedding(&ops::concat(&pk, &k)?, &rows)?;
+                let v = ops::embedding(&ops::concat(&pv, &v)?, &rows)?;
+                ops::attention(&q, &k, &v, &place.shape, &segments)?
+            }
+        };
+        let y = self.output.forward(&a, sites, pass)?;
+        let site = AttentionSite {
+            layer: self.index,
+            queries: &q,
+            key: &self.key,
+            value: &self.value,
+            output: &self.output,
+            shape: &place.shape,
+            segments: &place.segments,
+        };
+        sites.attention_output(&site, y, pass)
+    }
+}
+
+/// Segments with `n` keys in front of each, and the rows of `[prefix; keys]` that make them.
+fn with_prefix(segments: &Segments, n: usize) -> Result<(Segments, Tensor)> {
+    let mut keys = vec![0];
+    let mut rows: Vec<u32> = Vec::new();
+    for w in segments.keys.windows(2) {
+        rows.extend(0..n as u32);
+        rows.extend((w[0]..w[1]).map(|r| (r + n) as u32));
+        keys.push(rows.len());
+    }
+    let count = rows.len();
+    Ok((
+        Segments {
+            queries: segments.queries.clone(),
+            keys,
+        },
+        Tensor::from_vec(rows, &[count])?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clinpeft_nn::NoAdapters;
+
+    fn model() -> Llama {
+        let mut c = Config::tiny(32, 16, 2, 4, 64);
+        c.num_key_value_heads = Some(2);
+        Llama::random(c, Seed(3), Learning::Frozen).unwrap()
+    }
+
+    fn logits(m: &Llama, sequences: &[Vec<u32>], sites: Arc<dyn Sites>) -> Vec<f64> {
+        let batch = Ragged::from_sequences(sequences).unwrap();
+        let h = m.hidden(&batch, &sites, &Pass::evaluate()).unwrap();
+        m.logits(&h).unwrap().value().to_f64_vec().unwrap()
+    }
+
+    #[test]
+    fn neighbours_in_a_batch_change_nothing() {
+        let m = model();
+        let (a, b) = (vec![1, 5, 9, 2], vec![3, 3, 7]);
+        let together = logits(&m, &[a.clone(), b.clone()], Arc::new(NoAdapters));
+        let alone = [
+            logits(&m, &[a], Arc::new(NoAdapters)),
+            logits(&m, &[b], Arc::new(NoAdapters)),
+        ]
+        .concat();
+        for (x, y) in together.iter().zip(&alone) {
+            assert!((x - y).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn later_tokens_do_not_change_earlier_logits() {
+        let m = model();
+        let long = logits(&m, &[vec![1, 5, 9, 2, 8]], Arc::new(NoAdapters));
+        let short = logits(&m, &[vec![1, 5, 9]], Arc::new(NoAdapters));
+        for (x, y) in short.iter().zip(&long) {
+            assert!((x - y).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn saved_model_loads_and_agrees() {
+        let m = model();
+        let dir = tempfile::tempdir().unwrap();
+        m.save(dir.path()).unwrap();
+        let again = Llama::load(dir.path(), Keep::Stored, &Device::Cpu).unwrap();
+        let s = vec![vec![1, 2, 3]];
+        assert_eq!(
+            logits(&m, &s, Arc::new(NoAdapters)),
+            logits(&again, &s, Arc::new(NoAdapters))
+        );
+        assert_eq!(again.parameter_count(), m.parameter_count());
+    }
+
+    #[test]
+    fn too_long_a_sequence_is_an_error() {
+        let batch = Ragged::from_sequences(&[vec![1; 65]]).unwrap();
+        let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
+        assert!(
+            model()
+                .hidden(&batch, &sites, &Pass::evaluate())
+                .unwrap_err()
+                .to_string()
+                .contains("longer")
+        );
+    }
+
+    /// Rows of the embedding as a prompt: the same as writing those tokens.
+    struct Prompt(Var);
+    impl Sites for Prompt {
+        fn inputs(&self, _: &Pass) -> Result<Option<Var>> {
+            Ok(Some(self.0.clone()))
+        }
+    }
+
+    #[test]
+    fn prompt_of_token_embeddings_equals_those_tokens() {
+        let m = model();
+        let rows = ops::embedding(m.embedding.var(), &Tensor::from_vec(vec![4u32, 6], &[2]).unwrap()).unwrap();
+        let with_prompt = logits(&m, &[vec![1, 2], vec![3]], Arc::new(Prompt(rows)));
+        let written = logits(&m, &[vec![4, 6, 1, 2], vec![4, 6, 3]], Arc::new(NoAdapters));
+        for (x, y) in with_prompt.iter().zip(&written) {
+            assert!((x - y).abs() < 1e-6);
+        }
+    }
+
+    /// Zero values behind very negative scores cannot be seen, so such a prefix changes nothing but the positions.
+    struct Prefix;
+    impl Sites for Prefix {
+        fn keys_values(&self, _: usize, _: &Pass) -> Result<Option<(Var, Var)>> {
+            let zeros = Var::constant(Tensor::zeros(&[3, 8], DType::F32));
+            Ok(Some((zeros.clone(), zeros)))
+        }
+    }
+
+    #[test]
+    fn prefix_is_seen_by_every_query() {
+        let m = model();
+        let with_prefix = logits(&m, &[vec![1, 2], vec![3]], Arc::new(Prefix));
+        let plain = logits(&m, &[vec![1, 2], vec![3]], Arc::new(NoAdapters));
+        // A zero key has weight like any other, so attention to real tokens shrinks in every row.
+        for (x, y) in with_prefix.chunks(32).zip(plain.chunks(32)) {
+            assert!(x.iter().zip(y).any(|(a, b)| (a - b).abs() > 1e-7));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Linear layer, normalisation, rotary angles.
+
+use crate::{Error, Parameter, Pass, Result, Sites};
+use clinpeft_autodiff::{Var, ops};
+use clinpeft_tensor::{DType, Tensor};
+
+/// `y = W x` at a named site: adapters add to y.
+#[derive(Debug, Clone)]
+pub struct Linear {
+    site: String,
+    weight: Parameter,
+}
+
+impl Linear {
+    /// A layer called `site` (its weight is `<site>.weight`), W `[out, in]`.
+    pub fn new(site: String, weight: Parameter) -> Linear {
+        Linear { site, weight }
+    }
+
+    /// The name under which adapters know this layer.
+    pub fn site(&self) -> &str {
+        &self.site
+    }
+
+    /// W.
+    pub fn weight(&self) -> &Parameter {
+        &self.weight
+    }
+
+    /// W for writing.
+    pub fn weight_mut(&mut self) -> &mut Parameter {
+        &mut self.weight
+    }
+
+    /// `W x` with whatever the adapters add; x `[t, in]`.
+    pub fn forward(&self, x: &Var, sites: &dyn Sites, pass: &Pass) -> Result<Var> {
+        sites.linear(&self.site, x, self.plain(x)?, pass)
+    }
+
+    /// `W x` alone.
+    pub fn plain(&self, x: &Var) -> Result<Var> {
+        Ok(ops::linear(x, self.weight.var())?)
+    }
+}
+
+/// Root-mean-square normalisation by a parameter.
+pub fn norm(x: &Var, weight: &Parameter, eps: f64) -> Result<Var> {
+    Ok(ops::rms_norm(x, weight.var(), eps)?)
+}
+
+/// How the angles of long contexts are stretched.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RopeScaling {
+    /// Not at all.
+    None,
+    /// Positions divided by a factor.
+    Linear {
+        /// The factor.
+        factor: f64,
+    },
+    /// LLaMA 3: low frequencies divided by a factor, high ones kept, those between blended.
+    Llama3 {
+        /// The factor.
+        factor: f64,
+        /// Below `original / low` wave lengths per context a frequency counts as low.
+        low: f64,
+        /// Above `original / high` it counts as high.
+        high: f64,
+        /// Context length of the original model.
+        original: f64,
+    },
+}
+
+/// Cosines and sines of every position.
+#[derive(Debug, Clone)]
+pub struct Angles {
+    /// `[positions, d/2]`.
+    pub cos: Tensor,
+    /// `[positions, d/2]`.
+    pub sin: Tensor,
+}
+
+impl Angles {
+    /// Tables for `positions` positions of heads of width `d`. Frequencies and angles are rounded to f32, as the
+    /// published models were trained with.
+    pub fn new(positions: usize, d: usize, theta: f64, scaling: RopeScaling, dtype: DType) -> Result<Angles> {
+        if d == 0 || !d.is_multiple_of(2) {
+            return Err(Error::Config(format!(
+                "rotary embedding needs an even head width, not {d}"
+            )));
+        }
+        let frequencies: Vec<f32> = (0..d / 2)
+            .map(|i| {
+                let exponent = (2 * i) as f32 / d as f32;
+                stretch(1.0 / (theta as f32).powf(exponent), scaling)
+            })
+            .collect();
+        let table = |f: fn(f32) -> f32| -> Result<Tensor> {
+            let values: Vec<f32> = (0..positions)
+                .flat_map(|p| frequencies.iter().map(move |w| f(w * p as f32)))
+                .collect();
+            Ok(Tensor::from_vec(values, &[positions, d / 2])?.cast(dtype)?)
+        };
+        Ok(Angles {
+            cos: table(f32::cos)?,
+            sin: table(f32::sin)?,
+        })
+    }
+
+    /// Number of positions in the tables.
+    pub fn positions(&self) -> usize {
+        self.cos.dims()[0]
+    }
+}
+
+fn stretch(frequency: f32, scaling: RopeScaling) -> f32 {
+    match scaling {
+        RopeScaling::None => frequency,
+        RopeScaling::Linear { factor } => frequency / factor as f32,
+        RopeScaling::Llama3 {
+            factor,
+            low,
+            high,
+            original,
+        } => {
+            let wave = 2.0 * std::f32::consts::PI / frequency;
+            let (factor, low, high, original) = (factor as f32, low as f32, high as f32, original as f32);
+            if wave > original / low {
+                frequency / factor
+            } else if wave < original / high {
+                frequency
+            } else {
+                let smooth = (original / wave - low) / (high - low);
+                (1.0 - smooth) * frequency / factor + smooth * frequency
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn llama3_scaling_keeps_high_and_divides_low_frequencies() {
+        let s = RopeScaling::Llama3 {
+            factor: 8.0,
+            low: 1.0,
+            high: 4.0,
+            original: 8192.0,
+        };
+        assert_eq!(stretch(1.0, s), 1.0);
+        assert_eq!(stretch(1e-6, s), 1e-6 / 8.0);
+        let between = stretch(0.002, s);
+        assert!(between > 0.002 / 8.0 && between < 0.002);
+    }
+
+    #[test]
+    fn position_zero_is_not_turned() {
+        let a = Angles::new(3, 4, 10_000.0, RopeScaling::None, DType::F64).unwrap();
+        assert_eq!(a.cos.to_f64_vec().unwrap()[..2], [1.0, 1.0]);
+        assert!(Angles::new(3, 5, 1e4, RopeScaling::None, DType::F32).is_err());
+    }
+}

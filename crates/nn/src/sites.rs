@@ -1,0 +1,67 @@
+//! The four places where adapters attach.
+
+use crate::{Linear, Pass, Result};
+use clinpeft_autodiff::Var;
+use clinpeft_tensor::ops::{AttentionShape, Segments};
+
+/// Name and shape of a linear layer that an adapter may target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinearSite {
+    /// Full name, for example `model.layers.0.self_attn.q_proj`.
+    pub name: String,
+    /// Input width.
+    pub input: usize,
+    /// Output width.
+    pub output: usize,
+}
+
+/// What is known at the output of an attention block.
+pub struct AttentionSite<'a> {
+    /// Number of the layer.
+    pub layer: usize,
+    /// Queries after the rotary embedding, `[t, h*d]`.
+    pub queries: &'a Var,
+    /// The key projection.
+    pub key: &'a Linear,
+    /// The value projection.
+    pub value: &'a Linear,
+    /// The output projection.
+    pub output: &'a Linear,
+    /// Heads and scale.
+    pub shape: &'a AttentionShape,
+    /// Where sequences begin.
+    pub segments: &'a Segments,
+}
+
+/// What a model offers to adapters. Each method returns its value changed or as it came; the defaults change nothing.
+pub trait Sites: Send + Sync {
+    /// Site 1: after `y = W x` of the layer called `name`.
+    fn linear(&self, name: &str, x: &Var, y: Var, pass: &Pass) -> Result<Var> {
+        let _ = (name, x, pass);
+        Ok(y)
+    }
+
+    /// Site 2: keys and values, each `[n, kv*d]`, in front of every sequence of a layer.
+    fn keys_values(&self, layer: usize, pass: &Pass) -> Result<Option<(Var, Var)>> {
+        let _ = (layer, pass);
+        Ok(None)
+    }
+
+    /// Site 3: rows `[n, d]` in front of every embedded sequence.
+    fn inputs(&self, pass: &Pass) -> Result<Option<Var>> {
+        let _ = pass;
+        Ok(None)
+    }
+
+    /// Site 4: after the output projection of an attention block.
+    fn attention_output(&self, site: &AttentionSite<'_>, y: Var, pass: &Pass) -> Result<Var> {
+        let _ = (site, pass);
+        Ok(y)
+    }
+}
+
+/// A model on its own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoAdapters;
+
+impl Sites for NoAdapters {}

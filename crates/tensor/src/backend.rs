@@ -1,0 +1,105 @@
+//! Where tensors live and who computes: the op contract as a trait.
+
+use crate::ops::{AdamW, AttentionShape, Direction, Layout, Segments};
+use crate::{Error, Result, Tensor};
+use std::fmt;
+use std::sync::Arc;
+
+/// Where a tensor lives.
+#[derive(Clone, Default)]
+pub enum Device {
+    /// Main memory, computed by this crate.
+    #[default]
+    Cpu,
+    /// Another backend.
+    Other(Arc<dyn Backend>),
+}
+
+impl Device {
+    /// Its name, for example `cpu` or `vulkan:0`.
+    pub fn name(&self) -> String {
+        match self {
+            Device::Cpu => "cpu".into(),
+            Device::Other(b) => b.name(),
+        }
+    }
+}
+
+impl PartialEq for Device {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+macro_rules! contract {
+    ($($(#[$doc:meta])* fn $name:ident(&self $(, $arg:ident: $ty:ty)*) -> $out:ty;)*) => {
+        /// What a device must be able to do. One method per operation, named like its file in [`crate::ops`],
+        /// where formulas and shapes are stated and checked; a backend may rely on those checks.
+        ///
+        /// An operation that a backend leaves out is an error when it is called, never a silent copy to the CPU.
+        pub trait Backend: Send + Sync {
+            /// Name with its index, for example `vulkan:0`.
+            fn name(&self) -> String;
+            /// Copies a CPU tensor to the device.
+            fn upload(&self, tensor: &Tensor) -> Result<Tensor>;
+            /// Copies a tensor of this device to the CPU.
+            fn download(&self, tensor: &Tensor) -> Result<Tensor>;
+            $(
+                $(#[$doc])*
+                fn $name(&self $(, $arg: $ty)*) -> Result<$out> {
+                    $(let _ = $arg;)*
+                    Err(Error::Unsupported { op: stringify!($name), device: self.name() })
+                }
+            )*
+        }
+    };
+}
+
+contract! {
+    /// See [`crate::ops::matmul`].
+    fn matmul(&self, a: &Tensor, b: &Tensor, layout: Layout) -> Tensor;
+    /// See [`crate::ops::low_rank`].
+    fn low_rank(&self, base: &Tensor, x: &Tensor, a: &Tensor, b: &Tensor, scale: f64) -> (Tensor, Tensor);
+    /// See [`crate::ops::rms_norm`].
+    fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f64) -> (Tensor, Tensor);
+    /// See [`crate::ops::rms_norm_backward`].
+    fn rms_norm_backward(&self, g: &Tensor, x: &Tensor, weight: &Tensor, inv_rms: &Tensor) -> (Tensor, Tensor);
+    /// See [`crate::ops::rotary`].
+    fn rotary(&self, x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &Tensor, direction: Direction) -> Tensor;
+    /// See [`crate::ops::attention`].
+    fn attention(&self, q: &Tensor, k: &Tensor, v: &Tensor, shape: &AttentionShape, segments: &Segments) -> (Tensor, Tensor);
+    /// See [`crate::ops::attention_backward`].
+    fn attention_backward(&self, g: &Tensor, saved: [&Tensor; 5], shape: &AttentionShape, segments: &Segments) -> (Tensor, Tensor, Tensor);
+    /// See [`crate::ops::silu_mul`].
+    fn silu_mul(&self, gate: &Tensor, up: &Tensor) -> Tensor;
+    /// See [`crate::ops::silu_mul_backward`].
+    fn silu_mul_backward(&self, g: &Tensor, gate: &Tensor, up: &Tensor) -> (Tensor, Tensor);
+    /// See [`crate::ops::embedding`].
+    fn embedding(&self, table: &Tensor, ids: &Tensor) -> Tensor;
+    /// See [`crate::ops::embedding_backward`].
+    fn embedding_backward(&self, g: &Tensor, ids: &Tensor, rows: usize) -> Tensor;
+    /// See [`crate::ops::concat`].
+    fn concat(&self, a: &Tensor, b: &Tensor) -> Tensor;
+    /// See [`crate::ops::cut`].
+    fn cut(&self, x: &Tensor, rows: usize) -> (Tensor, Tensor);
+    /// See [`crate::ops::cross_entropy`].
+    fn cross_entropy(&self, logits: &Tensor, targets: &Tensor, weights: &Tensor) -> (Tensor, Tensor);
+    /// See [`crate::ops::linear_cross_entropy`].
+    fn linear_cross_entropy(&self, x: &Tensor, head: &Tensor, targets: &Tensor, weights: &Tensor, want: [bool; 2]) -> (Tensor, Option<Tensor>, Option<Tensor>);
+    /// See [`crate::ops::bce_with_logits`].
+    fn bce_with_logits(&self, logits: &Tensor, targets: &Tensor) -> (Tensor, Tensor);
+    /// See [`crate::ops::add`].
+    fn add(&self, a: &Tensor, b: &Tensor) -> Tensor;
+    /// See [`crate::ops::scale`].
+    fn scale(&self, x: &Tensor, factor: f64) -> Tensor;
+    /// See [`crate::ops::dropout`].
+    fn dropout(&self, x: &Tensor, rate: f64, key: clinpeft_rng::Key) -> Tensor;
+    /// See [`crate::ops::adamw`].
+    fn adamw(&self, state: [&mut Tensor; 3], gradient: &Tensor, step: &AdamW) -> ();
+}

@@ -1,0 +1,110 @@
+//! Element types and where their values are kept.
+
+use half::{bf16, f16};
+use ndarray::ArcArray1;
+
+/// The type of a tensor's elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DType {
+    /// 32-bit float: adapters, activations, accumulators.
+    F32,
+    /// 64-bit float: the oracle and gradient checks.
+    F64,
+    /// bfloat16: storage of frozen weights.
+    Bf16,
+    /// IEEE half: storage of frozen weights.
+    F16,
+    /// Token ids, positions, class labels.
+    U32,
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            DType::F64 => 8,
+            DType::F32 | DType::U32 => 4,
+            DType::Bf16 | DType::F16 => 2,
+        }
+    }
+}
+
+/// Values on the CPU.
+#[derive(Debug, Clone)]
+pub enum Host {
+    /// See [`DType::F32`].
+    F32(ArcArray1<f32>),
+    /// See [`DType::F64`].
+    F64(ArcArray1<f64>),
+    /// See [`DType::Bf16`].
+    Bf16(ArcArray1<bf16>),
+    /// See [`DType::F16`].
+    F16(ArcArray1<f16>),
+    /// See [`DType::U32`].
+    U32(ArcArray1<u32>),
+}
+
+/// A Rust type that can be an element.
+pub trait Element: Copy + Send + Sync + Default + std::fmt::Debug + 'static {
+    /// Its dtype.
+    const DTYPE: DType;
+    /// Puts values into storage.
+    fn wrap(values: ArcArray1<Self>) -> Host;
+    /// Takes storage of this type.
+    fn unwrap(host: &Host) -> Option<&ArcArray1<Self>>;
+    /// Takes storage of this type for writing.
+    fn unwrap_mut(host: &mut Host) -> Option<&mut ArcArray1<Self>>;
+    /// The value as `f64`.
+    fn to_f64(self) -> f64;
+    /// The nearest value to an `f64`.
+    fn from_f64(x: f64) -> Self;
+}
+
+macro_rules! element {
+    ($t:ty, $v:ident, $to:expr, $from:expr) => {
+        impl Element for $t {
+            const DTYPE: DType = DType::$v;
+            fn wrap(values: ArcArray1<Self>) -> Host {
+                Host::$v(values)
+            }
+            fn unwrap(host: &Host) -> Option<&ArcArray1<Self>> {
+                match host {
+                    Host::$v(a) => Some(a),
+                    _ => None,
+                }
+            }
+            fn unwrap_mut(host: &mut Host) -> Option<&mut ArcArray1<Self>> {
+                match host {
+                    Host::$v(a) => Some(a),
+                    _ => None,
+                }
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                $to(self)
+            }
+            #[inline(always)]
+            fn from_f64(x: f64) -> Self {
+                $from(x)
+            }
+        }
+    };
+}
+element!(f32, F32, f64::from, |x| x as f32);
+element!(f64, F64, |x| x, |x| x);
+element!(bf16, Bf16, bf16::to_f64, bf16::from_f64);
+element!(f16, F16, f16::to_f64, f16::from_f64);
+element!(u32, U32, f64::from, |x| x as u32);
+
+impl Host {
+    /// The dtype of the values.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Host::F32(_) => DType::F32,
+            Host::F64(_) => DType::F64,
+            Host::Bf16(_) => DType::Bf16,
+            Host::F16(_) => DType::F16,
+            Host::U32(_) => DType::U32,
+        }
+    }
+}

@@ -1,0 +1,521 @@
+//! Scaled dot-product attention over ragged sequences, grouped heads, any number of keys before the queries.
+//!
+//! ```text
+//! s_ij = scale * q_i . k_j,   P = softmax over the allowed j,   o_i = sum_j P_ij v_j      (Vaswani et al. 2017, eq. 1)
+//! dV = P^T g    dP = g V^T    dS = P * (dP - rowsum(g * o))    dq = scale * dS k    dk = scale * dS^T q
+//! q, o, g: [tq, h*d]    k, v: [tk, kv*d]    log-sum-exp: [tq, h]
+//! ```
+//! Sequences lie one after another; [`Segments`] says where each begins, for queries and keys apart. With [`Mask::Causal`]
+//! the last query of a sequence sees its last key, so keys in excess (a prefix) are seen by every query. The backward
+//! pass computes P again from the log-sum-exp (Dao et al. 2022), so no t x t matrix is kept. A query without any allowed
+//! key gives zeros.
+
+use super::matmul::{Matrix, gemm_block};
+use super::{by_float, require, same_device, same_dtype};
+use crate::parallel::vectorised;
+use crate::real::{Real, dot, largest};
+use crate::{Device, Result, Tensor};
+use rayon::prelude::*;
+
+/// Which keys a query may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mask {
+    /// Keys up to the query's own place.
+    Causal,
+    /// Every key of its sequence.
+    Full,
+}
+
+/// Heads and mask.
+#[derive(Debug, Clone, Copy)]
+pub struct AttentionShape {
+    /// Query heads.
+    pub heads: usize,
+    /// Key-value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_width: usize,
+    /// Factor of the products, usually `1 / sqrt(head_width)`.
+    pub scale: f64,
+    /// Which keys a query may see.
+    pub mask: Mask,
+}
+
+/// Where each sequence begins: `b + 1` growing offsets into the rows of the queries and of the keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segments {
+    /// Offsets of the queries.
+    pub queries: Vec<usize>,
+    /// Offsets of the keys.
+    pub keys: Vec<usize>,
+}
+
+impl Segments {
+    /// Queries and keys of the same sequences.
+    pub fn same(offsets: &[u32]) -> Segments {
+        let o: Vec<usize> = offsets.iter().map(|x| *x as usize).collect();
+        Segments {
+            queries: o.clone(),
+            keys: o,
+        }
+    }
+
+    fn fit(&self, tq: usize, tk: usize) -> bool {
+        let grows = |o: &[usize], end: usize| {
+            o.first() == Some(&0) && o.last() == Some(&end) && o.windows(2).all(|w| w[0] <= w[1])
+        };
+        self.queries.len() == self.keys.len() && grows(&self.queries, tq) && grows(&self.keys, tk)
+    }
+}
+
+/// Returns (o, log-sum-exp). Errors if shapes or segments do not fit.
+pub fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    shape: &AttentionShape,
+    segments: &Segments,
+) -> Result<(Tensor, Tensor)> {
+    check("attention", q, k, v, shape, segments)?;
+    match same_device("attention", &[q, k, v])? {
+        Device::Other(backend) => backend.attention(q, k, v, shape, segments),
+        Device::Cpu => by_float!("attention", q, T => {
+            let (qs, ks, vs) = (q.as_slice::<T>()?, k.as_slice::<T>()?, v.as_slice::<T>()?);
+            let (tq, wide) = (q.dims()[0], q.dims()[1]);
+            let (mut out, mut lse) = (vec![T::ZERO; tq * wide], vec![T::ZERO; tq * shape.heads]);
+            let outs = split(&mut out, &segments.queries, wide);
+            let lses = split(&mut lse, &segments.queries, shape.heads);
+            let narrow = k.dims()[1];
+            outs.into_par_iter().zip(lses).enumerate().for_each(|(s, (out, lse))| {
+                let one = Sequence::new(s, segments, qs, ks, vs, (wide, narrow), shape);
+                for head in 0..shape.heads {
+                    one.forward(head, out, lse);
+                }
+            });
+            Ok((Tensor::from_vec(out, q.dims())?, Tensor::from_vec(lse, &[tq, shape.heads])?))
+        }),
+    }
+}
+
+/// Returns (dq, dk, dv). `saved` is `[q, k, v, o, log-sum-exp]` of the forward pass.
+pub fn attention_backward(
+    g: &Tensor,
+    saved: [&Tensor; 5],
+    shape: &AttentionShape,
+    segments: &Segments,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    let [q, k, v, o, lse] = saved;
+    check("attention_backward", q, k, v, shape, segments)?;
+    let fits = g.dims() == q.dims() && o.dims() == q.dims() && lse.dims() == [q.dims()[0], shape.heads];
+    require(
+        fits,
+        "attention_backward",
+        "g and o like q, lse [tq, h]",
+        &[g, q, o, lse],
+    )?;
+    match same_device("attention_backward", &[g, q, k, v, o, lse])? {
+        Device::Other(backend) => backend.attention_backward(g, saved, shape, segments),
+        Device::Cpu => by_float!("attention_backward", q, T => {
+            let (qs, ks, vs) = (q.as_slice::<T>()?, k.as_slice::<T>()?, v.as_slice::<T>()?);
+            let (gs, os, ls) = (g.as_slice::<T>()?, o.as_slice::<T>()?, lse.as_slice::<T>()?);
+            let (wide, narrow) = (q.dims()[1], k.dims()[1]);
+            let (mut dq, mut dk, mut dv) = (vec![T::ZERO; qs.len()], vec![T::ZERO; ks.len()], vec![T::ZERO; vs.len()]);
+            let parts = split(&mut dq, &segments.queries, wide)
+                .into_par_iter()
+                .zip(split(&mut dk, &segments.keys, narrow))
+                .zip(split(&mut dv, &segments.keys, narrow));
+            parts.enumerate().for_each(|(s, ((dq, dk), dv))| {
+                let one = Sequence::new(s, segments, qs, ks, vs, (wide, narrow), shape);
+                let rows = segments.queries[s]..segments.queries[s + 1];
+                let (g, o) = (&gs[rows.start * wide..rows.end * wide], &os[rows.start * wide..rows.end * wide]);
+                let lse = &ls[rows.start * shape.heads..rows.end * shape.heads];
+                for head in 0..shape.heads {
+                    one.backward(head, (g, o, lse), dq, dk, dv);
+                }
+            });
+            Ok((Tensor::from_vec(dq, q.dims())?, Tensor::from_vec(dk, k.dims())?, Tensor::from_vec(dv, v.dims())?))
+        }),
+    }
+}
+
+fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShape, segments: &Segments) -> Result<()> {
+    let fits = match (q.dims(), k.dims()) {
+        (&[tq, wide], &[tk, narrow]) => {
+            wide == s.heads * s.head_width
+                && narrow == s.kv_heads * s.head_width
+                && s.kv_heads > 0
+                && s.heads.is_multiple_of(s.kv_heads)
+                && v.dims() == k.dims()
+                && segments.fit(tq, tk)
+        }
+        _ => false,
+    };
+    require(
+        fits,
+        op,
+        "q [tq, h*d], k and v [tk, kv*d], h a multiple of kv, segments that cover them",
+        &[q, k, v],
+    )?;
+    same_dtype(op, &[q, k, v])
+}
+
+/// Cuts `values` at `offsets` rows.
+fn split<'a, T>(mut values: &'a mut [T], offsets: &[usize], width: usize) -> Vec<&'a mut [T]> {
+    let mut parts = Vec::with_capacity(offsets.len());
+    for w in offsets.windows(2) {
+        let (head, tail) = values.split_at_mut((w[1] - w[0]) * width);
+        parts.push(head);
+        values = tail;
+    }
+    parts
+}
+
+/// Query rows handled at once: with a causal mask, keys behind the block are skipped.
+const BLOCK: usize = 64;
+
+/// One sequence of the batch.
+struct Sequence<'a, T> {
+    q: &'a [T],
+    k: &'a [T],
+    v: &'a [T],
+    queries: usize,
+    keys: usize,
+    wide: usize,
+    narrow: usize,
+    shape: &'a AttentionShape,
+}
+
+impl<'a, T: Real> Sequence<'a, T> {
+    fn new(
+        s: usize,
+        segments: &Segments,
+        q: &'a [T],
+        k: &'a [T],
+        v: &'a [T],
+        (wide, narrow): (usize, usize),
+        shape: &'a AttentionShape,
+    ) -> Self {
+        let (a, b) = (segments.queries[s], segments.queries[s + 1]);
+        let (c, d) = (segments.keys[s], segments.keys[s + 1]);
+        Sequence {
+            q: &q[a * wide..b * wide],
+            k: &k[c * narrow..d * narrow],
+            v: &v[c * narrow..d * narrow],
+            queries: b - a,
+            keys: d - c,
+            wide,
+            narrow,
+            shape,
+        }
+    }
+
+    /// Number of keys that query `i` sees; they are always the first ones.
+    fn visible(&self, i: usize) -> usize {
+        match self.shape.mask {
+            Mask::Full => self.keys,
+            Mask::Causal => (self.keys + i + 1).saturating_sub(self.queries).min(self.keys),
+        }
+    }
+
+    fn head<'b>(&self, values: &'b [T], first: usize, head: usize, width: usize) -> Matrix<'b, T> {
+        let start = (first * width + head * self.shape.head_width).min(values.len());
+        Matrix {
+            values: &values[start..],
+            row: width,
+            column: 1,
+        }
+    }
+
+    /// Scaled products of `rows` queries with `keys` keys of one head.
+    fn scores(&self, head: usize, first: usize, rows: usize, keys: usize, s: &mut Vec<T>) {
+        let d = self.shape.head_width;
+        s.clear();
+        s.resize(rows * keys, T::ZERO);
+        let kv = head / (self.shape.heads / self.shape.kv_heads);
+        let q = self.head(self.q, first, head, self.wide);
+        let k = self.head(self.k, 0, kv, self.narrow);
+        let kt = Matrix {
+            row: 1,
+            column: self.narrow,
+            ..k
+        };
+        gemm_block(
+            q,
+            kt,
+            s,
+            (rows, d, keys),
+            (keys, 1),
+            T::ZERO,
+            T::from_f64(self.shape.scale),
+        );
+    }
+
+    fn forward(&self, head: usize, out: &mut [T], lse: &mut [T]) {
+        let (d, h) = (self.shape.head_width, self.shape.heads);
+        let kv = head / (h / self.shape.kv_heads);
+        let mut s = Vec::new();
+        for first in (0..self.queries).step_by(BLOCK) {
+            let rows = BLOCK.min(self.queries - first);
+            let keys = self.visible(first + rows - 1);
+            if keys == 0 {
+                for i in first..first + rows {
+                    lse[i * h + head] = T::NEG_INFINITY;
+                }
+                continue;
+            }
+            self.scores(head, first, rows, keys, &mut s);
+            vectorised(|| {
+                for (i, row) in s.chunks_exact_mut(keys).enumerate() {
+                    lse[(first + i) * h + head] = softmax_row(row, self.visible(first + i));
+                }
+            });
+            let v = self.head(self.v, 0, kv, self.narrow);
+            let p = Matrix {
+                values: &s[..],
+                row: keys,
+                column: 1,
+            };
+            let start = first * self.wide + head * d;
+            gemm_block(
+                p,
+                v,
+                &mut out[start..],
+                (rows, keys, d),
+                (self.wide, 1),
+                T::ZERO,
+                T::ONE,
+            );
+        }
+    }
+
+    fn backward(&self, head: usize, (g, o, lse): (&[T], &[T], &[T]), dq: &mut [T], dk: &mut [T], dv: &mut [T]) {
+        let (d, h) = (self.shape.head_width, self.shape.heads);
+        let kv = head / (h / self.shape.kv_heads);
+        let (mut p, mut dp) = (Vec::new(), Vec::new());
+        for first in (0..self.queries).step_by(BLOCK) {
+            let rows = BLOCK.min(self.queries - first);
+            let keys = self.visible(first + rows - 1);
+            if keys == 0 {
+                continue;
+            }
+            self.scores(head, first, rows, keys, &mut p);
+            let gm = self.head(g, first, head, self.wide);
+            let vt = Matrix {
+                row: 1,
+                column: self.narrow,
+                ..self.head(self.v, 0, kv, self.narrow)
+            };
+            dp.clear();
+            dp.resize(rows * keys, T::ZERO);
+            gemm_block(gm, vt, &mut dp, (rows, d, keys), (keys, 1), T::ZERO, T::ONE);
+            vectorised(|| {
+                for i in 0..rows {
+                    let at = (first + i) * self.wide + head * d;
+                    let delta = dot(&g[at..at + d], &o[at..at + d]);
+                    let row = i * keys..(i + 1) * keys;
+                    let l = lse[(first + i) * h + head];
+                    slope_row(&mut p[row.clone()], &mut dp[row], self.visible(first + i), l, delta);
+                }
+            });
+            let start = first * self.wide + head * d;
+            let scale = T::from_f64(self.shape.scale);
+            let ds = Matrix {
+                values: &dp[..],
+                row: keys,
+                column: 1,
+            };
+            let k = self.head(self.k, 0, kv, self.narrow);
+            gemm_block(ds, k, &mut dq[start..], (rows, keys, d), (self.wide, 1), T::ZERO, scale);
+            let q = self.head(self.q, first, head, self.wide);
+            let (dst, pt) = (
+                Matrix {
+                    values: &dp[..],
+                    row: 1,
+                    column: keys,
+                },
+                Matrix {
+                    values: &p[..],
+                    row: 1,
+                    column: keys,
+                },
+            );
+            gemm_block(
+                dst,
+                q,
+                &mut dk[kv * d..],
+                (keys, rows, d),
+                (self.narrow, 1),
+                T::ONE,
+                scale,
+            );
+            gemm_block(
+                pt,
+                gm,
+                &mut dv[kv * d..],
+                (keys, rows, d),
+                (self.narrow, 1),
+                T::ONE,
+                T::ONE,
+            );
+        }
+    }
+}
+
+/// Softmax of the first `visible` scores in place, zeros behind; returns the log-sum-exp.
+#[inline(always)]
+fn softmax_row<T: Real>(row: &mut [T], visible: usize) -> T {
+    let (seen, hidden) = row.split_at_mut(visible);
+    hidden.fill(T::ZERO);
+    if seen.is_empty() {
+        return T::NEG_INFINITY;
+    }
+    let top = largest(seen);
+    for s in seen.iter_mut() {
+        *s = (*s - top).exp();
+    }
+    let total: T = seen.chunks(64).map(|c| c.iter().copied().sum::<T>()).sum();
+    let inverse = T::ONE / total;
+    for s in seen.iter_mut() {
+        *s = *s * inverse;
+    }
+    top + total.ln()
+}
+
+/// Scores become P, and dP becomes dS, for one query.
+#[inline(always)]
+fn slope_row<T: Real>(p: &mut [T], dp: &mut [T], visible: usize, lse: T, delta: T) {
+    for i in 0..visible {
+        p[i] = (p[i] - lse).exp();
+        dp[i] = p[i] * (dp[i] - delta);
+    }
+    p[visible..].fill(T::ZERO);
+    dp[visible..].fill(T::ZERO);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DType;
+
+    fn random(rows: usize, width: usize, seed: u64) -> Tensor {
+        let mut s = clinpeft_rng::Seed(seed).stream("attention");
+        Tensor::from_vec(
+            (0..rows * width).map(|_| clinpeft_rng::normal(&mut s)).collect(),
+            &[rows, width],
+        )
+        .unwrap()
+    }
+
+    /// The textbook formula, one query at a time.
+    fn naive(q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShape, seg: &Segments) -> Vec<f64> {
+        let d = s.head_width;
+        let (wide, narrow) = (s.heads * d, s.kv_heads * d);
+        let (q, k, v) = (
+            q.as_slice::<f64>().unwrap(),
+            k.as_slice::<f64>().unwrap(),
+            v.as_slice::<f64>().unwrap(),
+        );
+        let mut out = vec![0.0; q.len()];
+        for b in 0..seg.queries.len() - 1 {
+            let (q0, q1, k0, k1) = (seg.queries[b], seg.queries[b + 1], seg.keys[b], seg.keys[b + 1]);
+            for i in q0..q1 {
+                let end = if s.mask == Mask::Full {
+                    k1
+                } else {
+                    (k1 + i + 1).saturating_sub(q1).max(k0)
+                };
+                for h in 0..s.heads {
+                    let c = h / (s.heads / s.kv_heads);
+                    let e: Vec<f64> = (k0..end)
+                        .map(|j| {
+                            (0..d)
+                                .map(|x| q[i * wide + h * d + x] * k[j * narrow + c * d + x])
+                                .sum::<f64>()
+                                * s.scale
+                        })
+                        .map(f64::exp)
+                        .collect();
+                    let total: f64 = e.iter().sum();
+                    for x in 0..d {
+                        out[i * wide + h * d + x] =
+                            (k0..end).map(|j| e[j - k0] / total * v[j * narrow + c * d + x]).sum();
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn equals_the_textbook_formula() {
+        for (queries, keys) in [
+            (vec![0, 3, 3, 80], vec![0, 3, 3, 80]),
+            (vec![0, 5, 70], vec![0, 9, 76]),
+            (vec![0, 4], vec![0, 2]),
+        ] {
+            for mask in [Mask::Causal, Mask::Full] {
+                for (heads, kv_heads) in [(4, 2), (3, 1), (2, 2)] {
+                    let shape = AttentionShape {
+                        heads,
+                        kv_heads,
+                        head_width: 6,
+                        scale: 0.4,
+                        mask,
+                    };
+                    let seg = Segments {
+                        queries: queries.clone(),
+                        keys: keys.clone(),
+                    };
+                    let q = random(*queries.last().unwrap(), heads * 6, 1);
+                    let (k, v) = (
+                        random(*keys.last().unwrap(), kv_heads * 6, 2),
+                        random(*keys.last().unwrap(), kv_heads * 6, 3),
+                    );
+                    let (o, _) = attention(&q, &k, &v, &shape, &seg).unwrap();
+                    for (x, w) in o.as_slice::<f64>().unwrap().iter().zip(naive(&q, &k, &v, &shape, &seg)) {
+                        assert!(if w.is_nan() { *x == 0.0 } else { (x - w).abs() < 1e-12 }, "{x} {w}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn query_without_keys_gives_zeros_and_no_gradient() {
+        let shape = AttentionShape {
+            heads: 1,
+            kv_heads: 1,
+            head_width: 2,
+            scale: 1.0,
+            mask: Mask::Causal,
+        };
+        let seg = Segments {
+            queries: vec![0, 3],
+            keys: vec![0, 1],
+        };
+        let (q, k) = (random(3, 2, 1), random(1, 2, 2));
+        let (o, lse) = attention(&q, &k, &k, &shape, &seg).unwrap();
+        assert_eq!(&o.as_slice::<f64>().unwrap()[..4], [0.0; 4]);
+        let (dq, dk, _) = attention_backward(&q, [&q, &k, &k, &o, &lse], &shape, &seg).unwrap();
+        assert!(
+            dq.to_f64_vec()
+                .unwrap()
+                .iter()
+                .chain(&dk.to_f64_vec().unwrap())
+                .all(|x| x.is_finite())
+        );
+    }
+
+    #[test]
+    fn segments_that_do_not_cover_the_rows_are_an_error() {
+        let shape = AttentionShape {
+            heads: 1,
+            kv_heads: 1,
+            head_width: 2,
+            scale: 1.0,
+            mask: Mask::Full,
+        };
+        let q = Tensor::zeros(&[3, 2], DType::F32);
+        assert!(attention(&q, &q, &q, &shape, &Segments::same(&[0, 2])).is_err());
+    }
+}

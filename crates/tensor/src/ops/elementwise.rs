@@ -1,0 +1,54 @@
+//! Sum of two tensors, and a tensor times a number.
+//!
+//! ```text
+//! add:    y = a + b        da = g    db = g          a, b, y: same shape
+//! scale:  y = f * x        dx = f * g
+//! ```
+
+use super::{by_float, require, same_device, same_dtype, tensor};
+use crate::parallel::for_rows;
+use crate::{Device, Element, Result, Tensor};
+
+/// Returns a + b. Errors if shapes, dtypes or devices differ.
+pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    require(a.dims() == b.dims(), "add", "equal shapes", &[a, b])?;
+    same_dtype("add", &[a, b])?;
+    match same_device("add", &[a, b])? {
+        Device::Other(backend) => backend.add(a, b),
+        Device::Cpu => by_float!("add", a, T => {
+            let (x, y) = (a.as_slice::<T>()?, b.as_slice::<T>()?);
+            let mut out = vec![<T as crate::real::Real>::ZERO; x.len()];
+            for_rows(&mut out, 1, |first, out| {
+                let n = out.len();
+                let (x, y) = (&x[first..first + n], &y[first..first + n]);
+                for i in 0..n {
+                    out[i] = x[i] + y[i];
+                }
+            });
+            tensor(out, a.shape())
+        }),
+    }
+}
+
+/// Returns `factor` times `x`.
+pub fn scale(x: &Tensor, factor: f64) -> Result<Tensor> {
+    match x.device() {
+        Device::Other(backend) => backend.scale(x, factor),
+        Device::Cpu => by_float!("scale", x, T => {
+            let f = T::from_f64(factor);
+            tensor(x.as_slice::<T>()?.iter().map(|v| *v * f).collect(), x.shape())
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adds_and_scales() {
+        let a = Tensor::from_vec(vec![1.0f64, 2.0], &[2]).unwrap();
+        let y = scale(&add(&a, &a).unwrap(), 0.5).unwrap();
+        assert_eq!(y.as_slice::<f64>().unwrap(), a.as_slice::<f64>().unwrap());
+    }
+}

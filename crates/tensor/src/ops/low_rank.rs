@@ -1,0 +1,62 @@
+//! Low-rank update of a linear layer (Hu et al. 2021, eq. 3).
+//!
+//! ```text
+//! u = x A^T,   y = base + scale * u B^T        x: [t, in]  A: [r, in]  B: [out, r]  base, y: [t, out]  u: [t, r]
+//! dbase = g    dB = scale * g^T u    du = scale * g B    dA = du^T x    dx = du A
+//! ```
+
+use super::matmul::product;
+use super::{Layout, by_float, matmul, require, same_device, same_dtype};
+use crate::{Device, Result, Tensor};
+
+/// Returns (y, u). Errors if shapes, dtypes or devices do not fit.
+pub fn low_rank(base: &Tensor, x: &Tensor, a: &Tensor, b: &Tensor, scale: f64) -> Result<(Tensor, Tensor)> {
+    let all = [base, x, a, b];
+    let fits = match (base.dims(), x.dims(), a.dims(), b.dims()) {
+        (&[t, out], &[tx, width], &[r, width_a], &[out_b, rb]) => {
+            t == tx && out == out_b && width == width_a && r == rb
+        }
+        _ => false,
+    };
+    require(
+        fits,
+        "low_rank",
+        "base [t, out], x [t, in], A [r, in], B [out, r]",
+        &all,
+    )?;
+    same_dtype("low_rank", &all)?;
+    match same_device("low_rank", &all)? {
+        Device::Other(backend) => backend.low_rank(base, x, a, b, scale),
+        Device::Cpu => {
+            let u = matmul(x, a, Layout::RightTransposed)?;
+            let (t, out, r) = (base.dims()[0], base.dims()[1], a.dims()[0]);
+            let mut y = base.clone();
+            by_float!("low_rank", base, T => {
+                let factor = <T as crate::Element>::from_f64(scale);
+                product(u.as_slice::<T>()?, b.as_slice::<T>()?, y.as_mut_slice::<T>()?, (t, r, out), Layout::RightTransposed, 1.0, factor);
+                Ok(())
+            })?;
+            Ok((y, u))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equals_two_products() {
+        let v = |n: usize, s: f64| (0..n).map(|i| ((i * 7 % 11) as f64 - 5.0) * s).collect::<Vec<f64>>();
+        let base = Tensor::from_vec(v(6, 1.0), &[2, 3]).unwrap();
+        let x = Tensor::from_vec(v(8, 0.5), &[2, 4]).unwrap();
+        let a = Tensor::from_vec(v(8, 0.3), &[2, 4]).unwrap();
+        let b = Tensor::from_vec(v(6, 0.2), &[3, 2]).unwrap();
+        let (y, u) = low_rank(&base, &x, &a, &b, 2.0).unwrap();
+        let ub = matmul(&u, &b, Layout::RightTransposed).unwrap();
+        for i in 0..6 {
+            let want = base.as_slice::<f64>().unwrap()[i] + 2.0 * ub.as_slice::<f64>().unwrap()[i];
+            assert!((y.as_slice::<f64>().unwrap()[i] - want).abs() < 1e-12);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The two float types that CPU code computes in, and the few functions it needs of them.
+
+use crate::Element;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
+
+/// `f32` or `f64`. Kernels are written once over this trait.
+pub trait Real:
+    Element
+    + PartialOrd
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+    + SubAssign
+    + Sum
+{
+    /// Zero.
+    const ZERO: Self;
+    /// One.
+    const ONE: Self;
+    /// Minus infinity.
+    const NEG_INFINITY: Self;
+    /// e to the power of self, written so that a loop over it vectorises.
+    fn exp(self) -> Self;
+    /// Natural logarithm.
+    fn ln(self) -> Self;
+    /// ln(1 + self).
+    fn ln_1p(self) -> Self;
+    /// Square root.
+    fn sqrt(self) -> Self;
+    /// The larger of both; NaN wins.
+    fn larger(self, other: Self) -> Self;
+}
+
+impl Real for f32 {
+    const ZERO: f32 = 0.0;
+    const ONE: f32 = 1.0;
+    const NEG_INFINITY: f32 = f32::NEG_INFINITY;
+
+    /// Range reduction by ln 2 in two parts and a polynomial of degree 6 (error below 2 units in the last place).
+    #[inline(always)]
+    fn exp(self) -> f32 {
+        const LN2_HIGH: f32 = 0.693_359_4;
+        const LN2_LOW: f32 = -2.121_944_4e-4;
+        // Adding and taking away 1.5 * 2^23 rounds to the nearest integer without a library call.
+        const ROUND: f32 = 12_582_912.0;
+        let x = self.clamp(-87.0, 88.0);
+        let shifted = x * std::f32::consts::LOG2_E + ROUND;
+        let n = shifted - ROUND;
+        let r = (x - n * LN2_HIGH) - n * LN2_LOW;
+        let p = 1.0
+            + r * (1.0 + r * (0.5 + r * (0.166_666_67 + r * (0.041_666_67 + r * (0.008_333_334 + r * 0.001_388_889)))));
+        // The low bits of the shifted value are the integer n in two's complement.
+        let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
+        let y = p * power;
+        let y = if self < -87.0 { 0.0 } else { y };
+        // `clamp` keeps NaN, so a NaN comes out as NaN.
+        if self > 88.0 { f32::INFINITY } else { y }
+    }
+    #[inline(always)]
+    fn ln(self) -> f32 {
+        f32::ln(self)
+    }
+    #[inline(always)]
+    fn ln_1p(self) -> f32 {
+        f32::ln_1p(self)
+    }
+    #[inline(always)]
+    fn sqrt(self) -> f32 {
+        f32::sqrt(self)
+    }
+    #[inline(always)]
+    fn larger(self, other: f32) -> f32 {
+        if self > other || self.is_nan() { self } else { other }
+    }
+}
+
+impl Real for f64 {
+    const ZERO: f64 = 0.0;
+    const ONE: f64 = 1.0;
+    const NEG_INFINITY: f64 = f64::NEG_INFINITY;
+    #[inline(always)]
+    fn exp(self) -> f64 {
+        f64::exp(self)
+    }
+    #[inline(always)]
+    fn ln(self) -> f64 {
+        f64::ln(self)
+    }
+    #[inline(always)]
+    fn ln_1p(self) -> f64 {
+        f64::ln_1p(self)
+    }
+    #[inline(always)]
+    fn sqrt(self) -> f64 {
+        f64::sqrt(self)
+    }
+    #[inline(always)]
+    fn larger(self, other: f64) -> f64 {
+        if self > other || self.is_nan() { self } else { other }
+    }
+}
+
+/// Sum of products in 16 partial sums, so that the order is fixed and the loop vectorises.
+#[inline(always)]
+pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+    let mut lanes = [T::ZERO; 16];
+    let (ca, cb) = (a.chunks_exact(16), b.chunks_exact(16));
+    let (ra, rb) = (ca.remainder(), cb.remainder());
+    for (x, y) in ca.zip(cb) {
+        for i in 0..16 {
+            lanes[i] += x[i] * y[i];
+        }
+    }
+    let mut total: T = lanes.iter().copied().sum();
+    for (x, y) in ra.iter().zip(rb) {
+        total += *x * *y;
+    }
+    total
+}
+
+/// Largest element; minus infinity for none; NaN if any is.
+#[inline(always)]
+pub fn largest<T: Real>(a: &[T]) -> T {
+    let mut lanes = [T::NEG_INFINITY; 16];
+    let chunks = a.chunks_exact(16);
+    let rest = chunks.remainder();
+    for x in chunks {
+        for i in 0..16 {
+            lanes[i] = x[i].larger(lanes[i]);
+        }
+    }
+    let top = lanes.iter().fold(T::NEG_INFINITY, |m, x| x.larger(m));
+    rest.iter().fold(top, |m, x| x.larger(m))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fast_exp_is_close_to_the_library() {
+        let mut worst = 0f64;
+        for i in -8600..=8700 {
+            let x = i as f32 * 0.01;
+            let want = f64::from(x).exp();
+            worst = worst.max((f64::from(Real::exp(x)) - want).abs() / want);
+        }
+        assert!(worst < 3e-7, "{worst}");
+        assert_eq!(Real::exp(0f32), 1.0);
+        assert_eq!(Real::exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(Real::exp(f32::INFINITY), f32::INFINITY);
+        assert!(Real::exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn dot_takes_odd_lengths() {
+        for n in [0, 1, 15, 16, 17, 33] {
+            let a: Vec<f64> = (0..n).map(f64::from).collect();
+            let want: f64 = a.iter().map(|x| x * x).sum();
+            assert_eq!(dot(&a, &a), want);
+        }
+    }
+}

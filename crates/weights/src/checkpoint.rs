@@ -1,0 +1,320 @@
+//! Reading safetensors, one file or many shards.
+
+use crate::{Error, Result, nearest};
+use clinpeft_tensor::{DType, Tensor};
+use half::{bf16, f16};
+use memmap2::Mmap;
+use safetensors::tensor::{Dtype, SafeTensors};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Component, Path, PathBuf};
+
+/// In which dtype a tensor is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// As it is stored.
+    Stored,
+    /// Converted.
+    As(DType),
+}
+
+/// Where a tensor is and what it is.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    shard: usize,
+    dtype: Dtype,
+    /// Lengths of its axes.
+    pub dims: Vec<usize>,
+    bytes: Range<usize>,
+}
+
+/// An open model folder or a single file.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    shards: Vec<Mmap>,
+    tensors: BTreeMap<String, Stored>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Opens a Hugging Face folder: its index with all shards, or its single `model.safetensors`.
+    pub fn open(dir: &Path) -> Result<Checkpoint> {
+        let index = dir.join("model.safetensors.index.json");
+        if !index.is_file() {
+            let single = dir.join("model.safetensors");
+            return if single.is_file() {
+                Checkpoint::open_file(&single)
+            } else {
+                Err(Error::NoWeights { path: dir.into() })
+            };
+        }
+        let json: serde_json::Value = clinpeft_files::read_json(&index)?;
+        let wrong = |what: &str| Error::Format {
+            path: index.clone(),
+            what: what.into(),
+        };
+        let map = json["weight_map"]
+            .as_object()
+            .ok_or_else(|| wrong("has no `weight_map` object"))?;
+        let mut files: Vec<&str> = map.values().filter_map(|v| v.as_str()).collect();
+        files.sort_unstable();
+        files.dedup();
+        let mut all = Checkpoint {
+            path: dir.into(),
+            shards: vec![],
+            tensors: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+        };
+        for file in files {
+            let mut parts = Path::new(file).components();
+            let inside = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+            if !inside {
+                return Err(wrong("names a shard outside of its folder"));
+            }
+            all.add(&dir.join(file))?;
+        }
+        for name in map.keys() {
+            if !all.tensors.contains_key(name) {
+                return Err(wrong(&format!("names tensor `{name}`, which no shard holds")));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Opens one file.
+    pub fn open_file(path: &Path) -> Result<Checkpoint> {
+        let mut one = Checkpoint {
+            path: path.into(),
+            shards: vec![],
+            tensors: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+        };
+        one.add(path)?;
+        Ok(one)
+    }
+
+    fn add(&mut self, path: &Path) -> Result<()> {
+        let map = map_file(path)?;
+        let wrong = |what: String| Error::Format {
+            path: path.into(),
+            what,
+        };
+        let damaged = |e: safetensors::SafeTensorError| {
+            wrong(format!(
+                "not a whole safetensors file: {e}\nhint: the download or copy may be incomplete"
+            ))
+        };
+        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(damaged)?;
+        self.metadata.extend(metadata.metadata().clone().unwrap_or_default());
+        let shard = self.shards.len();
+        for (name, info) in metadata.tensors().into_iter().collect::<BTreeMap<_, _>>() {
+            let (start, end) = info.data_offsets;
+            let bytes = header + 8 + start..header + 8 + end;
+            let stored = Stored {
+                shard,
+                dtype: info.dtype,
+                dims: info.shape.clone(),
+                bytes,
+            };
+            if self.tensors.insert(name.clone(), stored).is_some() {
+                return Err(wrong(format!("holds tensor `{name}`, which another shard holds too")));
+            }
+        }
+        self.shards.push(map);
+        Ok(())
+    }
+
+    /// The folder or file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All names with what is known of them, in order.
+    pub fn tensors(&self) -> &BTreeMap<String, Stored> {
+        &self.tensors
+    }
+
+    /// The text entries of the headers.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// True if there is a tensor of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// A tensor of the expected shape. Errors with the nearest name if it is missing.
+    pub fn tensor(&self, name: &str, dims: &[usize], keep: Keep) -> Result<Tensor> {
+        let stored = self.stored(name)?;
+        if stored.dims != dims {
+            return Err(Error::Shape {
+                path: self.path.clone(),
+                name: name.into(),
+                got: stored.dims.clone(),
+                expected: dims.to_vec(),
+            });
+        }
+        self.any(name, keep)
+    }
+
+    /// A tensor of whatever shape it has.
+    pub fn any(&self, name: &str, keep: Keep) -> Result<Tensor> {
+        let stored = self.stored(name)?;
+        let raw = &self.shards[stored.shard][stored.bytes.clone()];
+        let d = &stored.dims;
+        let t = match stored.dtype {
+            Dtype::F32 => Tensor::from_vec(values(raw, f32::from_le_bytes), d)?,
+            Dtype::F64 => Tensor::from_vec(values(raw, f64::from_le_bytes), d)?,
+            Dtype::BF16 => Tensor::from_vec(values(raw, bf16::from_le_bytes), d)?,
+            Dtype::F16 => Tensor::from_vec(values(raw, f16::from_le_bytes), d)?,
+            Dtype::U32 => Tensor::from_vec(values(raw, u32::from_le_bytes), d)?,
+            Dtype::I64 => {
+                let ids = values(raw, i64::from_le_bytes);
+                let ids: Result<Vec<u32>> = ids
+                    .iter()
+                    .map(|x| u32::try_from(*x).map_err(|_| self.negative(name)))
+                    .collect();
+                Tensor::from_vec(ids?, d)?
+            }
+            other => {
+                return Err(Error::Format {
+                    path: self.path.clone(),
+                    what: format!(
+                        "tensor `{name}` is stored as {other:?}, which is not read\nhint: convert the model to bf16, f16 or f32"
+                    ),
+                });
+            }
+        };
+        Ok(match keep {
+            Keep::Stored => t,
+            Keep::As(dtype) => t.cast(dtype)?,
+        })
+    }
+
+    fn stored(&self, name: &str) -> Result<&Stored> {
+        self.tensors.get(name).ok_or_else(|| Error::Missing {
+            path: self.path.clone(),
+            name: name.into(),
+            nearest: nearest(name, self.tensors.keys().map(String::as_str)),
+        })
+    }
+
+    fn negative(&self, name: &str) -> Error {
+        Error::Format {
+            path: self.path.clone(),
+            what: format!("tensor `{name}` holds an integer outside of 32 bits"),
+        }
+    }
+}
+
+fn values<T, const N: usize>(raw: &[u8], read: fn([u8; N]) -> T) -> Vec<T> {
+    raw.chunks_exact(N)
+        .map(|b| read(b.try_into().expect("a chunk has its length")))
+        .collect()
+}
+
+#[expect(unsafe_code, reason = "memory map")]
+fn map_file(path: &Path) -> Result<Mmap> {
+    let file = File::open(path).map_err(clinpeft_files::at("read", path))?;
+    // SAFETY: the map is read only. Another process that shortens the file while it is mapped would end this one with a
+    // bus error; model files are not written to while they are used, and our own writers rename whole files into place.
+    let map = unsafe { Mmap::map(&file) };
+    Ok(map.map_err(clinpeft_files::at("map", path))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{TensorMap, encode, save};
+    use proptest::prelude::*;
+
+    fn sample() -> TensorMap {
+        TensorMap::from([
+            (
+                "a.weight".into(),
+                Tensor::from_vec(vec![1.0f32, -2.0], &[1, 2]).unwrap(),
+            ),
+            ("b".into(), Tensor::from_vec(vec![7u32], &[1]).unwrap()),
+        ])
+    }
+
+    #[test]
+    fn saved_tensors_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        let meta = BTreeMap::from([
+            ("z".into(), "1".into()),
+            ("a".into(), "2".into()),
+            ("m".into(), "3".into()),
+        ]);
+        save(&path, &sample(), &meta).unwrap();
+        let c = Checkpoint::open(dir.path()).unwrap();
+        assert_eq!(
+            c.tensor("a.weight", &[1, 2], Keep::Stored)
+                .unwrap()
+                .as_slice::<f32>()
+                .unwrap(),
+            [1.0, -2.0]
+        );
+        assert_eq!(c.any("b", Keep::Stored).unwrap().as_slice::<u32>().unwrap(), [7]);
+        assert_eq!(c.metadata(), &meta);
+        assert!(matches!(
+            c.tensor("a.weight", &[2, 1], Keep::Stored),
+            Err(Error::Shape { .. })
+        ));
+        let error = c.any("a.weights", Keep::Stored).unwrap_err().to_string();
+        assert!(error.contains("nearest name is `a.weight`"), "{error}");
+    }
+
+    #[test]
+    fn shard_outside_of_the_folder_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = r#"{"weight_map": {"a": "../secret.safetensors"}}"#;
+        std::fs::write(dir.path().join("model.safetensors.index.json"), index).unwrap();
+        assert!(
+            Checkpoint::open(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("outside")
+        );
+    }
+
+    #[test]
+    fn shards_are_read_as_one_model() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, t) in sample() {
+            save(
+                &dir.path().join(format!("{name}.safetensors")),
+                &TensorMap::from([(name, t)]),
+                &BTreeMap::new(),
+            )
+            .unwrap();
+        }
+        let index = r#"{"weight_map": {"a.weight": "a.weight.safetensors", "b": "b.safetensors"}}"#;
+        std::fs::write(dir.path().join("model.safetensors.index.json"), index).unwrap();
+        assert_eq!(Checkpoint::open(dir.path()).unwrap().tensors().len(), 2);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        #[test]
+        fn damaged_files_give_errors(cut in 0usize..200, place in 0usize..200, byte in any::<u8>()) {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("model.safetensors");
+            let mut bytes = encode(&path, &sample(), &BTreeMap::new()).unwrap();
+            bytes.truncate(bytes.len().saturating_sub(cut));
+            let n = bytes.len();
+            if n > 0 { bytes[place % n] = byte }
+            std::fs::write(&path, &bytes).unwrap();
+            // Whatever the damage: an error or tensors, never a panic.
+            if let Ok(c) = Checkpoint::open(dir.path()) {
+                for name in c.tensors().keys() {
+                    let _ = c.any(name, Keep::Stored);
+                }
+            }
+        }
+    }
+}
