@@ -1,2 +1,36 @@
-//! `cargo xtask`.
-fn main() {}
+//! `cargo xtask`: the checks and the front door of the workspace.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for the terminal"
+)]
+
+use std::env;
+use std::process::ExitCode;
+
+mod tidy;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  tidy    layers, rooms of every op, manifests, lines of code";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["tidy"] => tidy::run(),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        [] => Err(format!("no command\nhint: choose one\n\n{USAGE}")),
+        _ => Err(format!(
+            "unknown command `{}`\nhint: choose one of these\n\n{USAGE}",
+            words.join(" ")
+        )),
+    };
+    outcome.unwrap_or_else(|message| {
+        eprintln!("error: {message}");
+        ExitCode::from(2)
+    })
+}

@@ -1,1 +1,56 @@
-//! AUROC, AUPRC, F1, perplexity and bootstrap intervals on plain slices.
+//! Numbers for prediction models: plain slices in, estimates with intervals out.
+//!
+//! - Knows no tensors, no files and no clinical words: scores are `f32` slices (row-major `n x c`), sums are `f64`.
+//! - Definitions are those of scikit-learn, equal to 1e-12 on the fixtures in `tests/fixtures`.
+//! - Ties are exact: the area under the ROC curve is a ratio of integers, so it depends on the order of the scores only.
+//! - A metric that the data does not define is a reason ([`Undefined`]), never a silent number.
+//! - Intervals resample *patients*: two admissions of one patient are never treated as independent ([`Bootstrap`]).
+//!
+//! | room | content |
+//! |---|---|
+//! | [`evaluate`] | all metrics of a prediction file, each with its interval |
+//! | [`auroc`], [`auroc_one_vs_one`], [`auroc_per_label`] | area under the ROC curve |
+//! | [`auprc`], [`auprc_one_hot`], [`auprc_per_label`] | average precision |
+//! | [`f1`] | micro and macro F1 |
+//! | [`perplexity`], [`perplexity_with_interval`] | language models |
+//! | [`auroc_delong`], [`auroc_delong_difference`] | variance of an AUROC, comparison of two models on the same rows |
+//! | [`calibration`] | reliability bins, expected calibration error, Brier score |
+//!
+//! ```
+//! use clinpeft_metrics::{Bootstrap, Labels, evaluate};
+//! use clinpeft_rng::Seed;
+//!
+//! let died = [0, 0, 1, 1, 0, 1];
+//! let score = [0.1, 0.4, 0.35, 0.8, 0.2, 0.7];
+//! let patient = [7, 7, 8, 9, 10, 11];
+//! let bootstrap = Bootstrap { resamples: 200, level: 0.95, seed: Seed(1234) };
+//! let found = evaluate(Labels::Binary(&died), &score, &patient, &bootstrap)?;
+//! let auroc = &found.metrics["auroc"];
+//! assert_eq!(auroc.value, 8.0 / 9.0);
+//! let interval = auroc.interval.expect("both outcomes occur in some resample");
+//! assert!(interval.lo <= auroc.value && auroc.value <= interval.hi);
+//! # Ok::<(), clinpeft_metrics::Error>(())
+//! ```
+
+mod bootstrap;
+mod calibration;
+mod confusion;
+mod delong;
+mod error;
+mod evaluate;
+mod perplexity;
+mod plain;
+mod prepared;
+mod ranking;
+
+pub use bootstrap::{Bootstrap, Estimate, Interval};
+pub use calibration::{Calibration, ReliabilityBin, calibration};
+pub use delong::{DeLong, DeLongDifference, auroc_delong, auroc_delong_difference};
+pub use error::{Error, Result, Undefined};
+pub use evaluate::{Evaluation, evaluate};
+pub use perplexity::{TextLoss, perplexity, perplexity_with_interval};
+pub use plain::{
+    F1, PerLabel, auprc, auprc_one_hot, auprc_per_label, auroc, auroc_one_vs_one, auroc_per_label,
+    auroc_weighted, f1,
+};
+pub use prepared::Labels;

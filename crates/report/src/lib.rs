@@ -1,1 +1,128 @@
 //! Tables against the published ones, from run folders alone.
+//!
+//! - Reads `<out>/runs/*` and nothing else: any program that leaves run folders can be reported on.
+//! - Nothing is dropped: what failed, is missing, was not asked for or cannot be read is shown as such.
+//! - Every number stands beside the published one and links to the folder that made it.
+//! - The first line of every output says when the cohort is synthetic and the models are stand-ins.
+//!
+//! ```text
+//! <out>/runs/<name>-<hash>/   result.json   numbers                 -> <out>/report/tables.md
+//!                             status.json   done or failed             <out>/report/tables.csv
+//!                             run.toml      what was asked for         <out>/report/index.html
+//! ```
+//!
+//! | room | content |
+//! |---|---|
+//! | `store` | run folders -> runs |
+//! | `published` | the paper's numbers, embedded from `datasets/published` |
+//! | `series` | one number over seeds and tasks: means, spreads, intervals |
+//! | `tables`, `sizes`, `cost`, `others` | the tables as data |
+//! | `markdown`, `html`, `records` | the tables as files |
+//!
+//! ```
+//! use clinpeft_report::{Cohort, CohortCounts, Plan, write};
+//!
+//! let out = tempfile::tempdir()?;
+//! let plan = Plan {
+//!     table2: vec!["LLaMA + LoRA".into()],
+//!     table3: vec!["LLaMA".into(), "LLaMA + LoRA".into()],
+//!     table4: vec![],
+//!     tasks: vec!["ventilation".into(), "mortality".into()],
+//!     seeds: vec![1234],
+//! };
+//! let summary = write(out.path(), &plan, Cohort::Synthetic, &CohortCounts::default())?;
+//! assert_eq!((summary.done, summary.missing), (0, 5));
+//! assert!(summary.terminal().starts_with("Synthetic cohort"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::path::{Path, PathBuf};
+
+mod cohort;
+mod cost;
+mod format;
+mod html;
+mod markdown;
+mod others;
+mod plan;
+mod published;
+mod records;
+mod series;
+mod sizes;
+mod store;
+mod tables;
+
+pub use cohort::{Cohort, CohortCounts, Splits, TaskCounts};
+pub use plan::Plan;
+
+/// What can go wrong while reporting; a run that cannot be read is no error but a cell that says so.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder could not be read or written.
+    #[error(transparent)]
+    File(#[from] clinpeft_files::Error),
+    /// A published table does not parse: the program was built from changed files.
+    #[error(
+        "datasets/published/{file}, line {line}: {what}\nhint: restore the file from the repository and build again"
+    )]
+    Published {
+        /// Name of the file.
+        file: &'static str,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// `<out>/report`.
+    pub folder: PathBuf,
+    /// Planned runs that have a result.
+    pub done: usize,
+    /// Planned runs that failed.
+    pub failed: usize,
+    /// Planned runs that have a folder but neither a result nor an end.
+    pub unfinished: usize,
+    /// Planned runs without a folder.
+    pub missing: usize,
+    markdown: String,
+}
+
+impl Summary {
+    /// The tables as Markdown, to print.
+    pub fn terminal(&self) -> &str {
+        &self.markdown
+    }
+}
+
+/// Reads the run folders below `out` and writes `report/tables.md`, `report/tables.csv` and `report/index.html` there.
+///
+/// `plan` says which rows, tasks and seeds are expected, in order; `counts` are the task sizes of the data set (Table 1).
+/// Several fidelities in the store give one set of tables each. Writing twice gives the same bytes.
+///
+/// # Errors
+/// The folder of runs cannot be listed, or a file of the report cannot be written.
+pub fn write(out: &Path, plan: &Plan, cohort: Cohort, counts: &CohortCounts) -> Result<Summary> {
+    let published = published::Published::embedded()?;
+    let store = store::Store::read(&out.join("runs"))?;
+    let document = tables::document(&store, plan, cohort, counts, &published);
+    let folder = out.join("report");
+    let markdown = markdown::render(&document);
+    clinpeft_files::write_atomic(&folder.join("tables.md"), &markdown)?;
+    clinpeft_files::write_atomic(&folder.join("tables.csv"), records::render(&document))?;
+    clinpeft_files::write_atomic(&folder.join("index.html"), html::render(&document))?;
+    Ok(Summary {
+        folder,
+        done: document.counts.done,
+        failed: document.counts.failed,
+        unfinished: document.counts.unfinished,
+        missing: document.counts.missing,
+        markdown,
+    })
+}

@@ -1,0 +1,247 @@
+//! Properties of the metrics that hold for any data.
+
+use clinpeft_metrics::{
+    Bootstrap, Error, Labels, TextLoss, Undefined, auprc, auroc, auroc_delong,
+    auroc_delong_difference, auroc_weighted, calibration, evaluate, perplexity,
+    perplexity_with_interval,
+};
+use clinpeft_rng::Seed;
+use proptest::prelude::*;
+
+/// Labels, scores (few distinct values, so many ties) and weights, with both outcomes in the first two rows.
+fn rows() -> impl Strategy<Value = Vec<(u8, f32, u16)>> {
+    let score = (0u8..12).prop_map(|s| f32::from(s) / 11.0);
+    prop::collection::vec((0u8..2, score, 0u16..4), 2..60).prop_map(|mut rows| {
+        rows[0] = (0, rows[0].1, 1);
+        rows[1] = (1, rows[1].1, 2);
+        rows
+    })
+}
+
+fn columns(rows: &[(u8, f32, u16)]) -> (Vec<u8>, Vec<f32>, Vec<u16>) {
+    let (y, rest): (Vec<u8>, Vec<(f32, u16)>) = rows.iter().map(|r| (r.0, (r.1, r.2))).unzip();
+    let (s, w) = rest.into_iter().unzip();
+    (y, s, w)
+}
+
+fn by_definition(y: &[u8], s: &[f32]) -> f64 {
+    let (mut won_twice, mut pairs) = (0u64, 0u64);
+    for i in (0..y.len()).filter(|i| y[*i] == 1) {
+        for j in (0..y.len()).filter(|j| y[*j] == 0) {
+            pairs += 1;
+            won_twice += u64::from(s[i] > s[j]) + u64::from(s[i] >= s[j]);
+        }
+    }
+    won_twice as f64 / (2 * pairs) as f64
+}
+
+proptest! {
+    #[test]
+    fn auroc_equals_its_definition(rows in rows()) {
+        let (y, s, _) = columns(&rows);
+        prop_assert_eq!(auroc(&y, &s).unwrap(), by_definition(&y, &s));
+    }
+
+    #[test]
+    fn ranking_metrics_see_order_only(rows in rows()) {
+        let (y, s, _) = columns(&rows);
+        let bent: Vec<f32> = s.iter().map(|v| v.powi(3) * 40.0 - 7.0).collect();
+        prop_assert_eq!(auroc(&y, &s), auroc(&y, &bent));
+        prop_assert_eq!(auprc(&y, &s), auprc(&y, &bent));
+    }
+
+    #[test]
+    fn flipped_labels_give_one_minus_auroc(rows in rows()) {
+        let (y, s, _) = columns(&rows);
+        let flipped: Vec<u8> = y.iter().map(|v| 1 - v).collect();
+        let sum = auroc(&y, &s).unwrap() + auroc(&flipped, &s).unwrap();
+        prop_assert!((sum - 1.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn weighted_equals_repeated(rows in rows()) {
+        let (y, s, w) = columns(&rows);
+        let repeat = |i: usize| std::iter::repeat_n(i, usize::from(w[i]));
+        let index: Vec<usize> = (0..y.len()).flat_map(repeat).collect();
+        let y_repeated: Vec<u8> = index.iter().map(|i| y[*i]).collect();
+        let s_repeated: Vec<f32> = index.iter().map(|i| s[*i]).collect();
+        prop_assert_eq!(auroc_weighted(&y, &s, &w), auroc(&y_repeated, &s_repeated));
+    }
+
+    #[test]
+    fn delong_agrees_with_auroc_and_equal_models_do_not_differ(rows in rows()) {
+        let (y, s, _) = columns(&rows);
+        let found = auroc_delong(&y, &s);
+        if let Ok(found) = found {
+            prop_assert!((found.auroc - auroc(&y, &s).unwrap()).abs() < 1e-12);
+            prop_assert!(found.variance >= 0.0);
+            let same = auroc_delong_difference(&y, &s, &s).unwrap();
+            prop_assert_eq!(same.difference, 0.0);
+            prop_assert!(same.variance < 1e-15);
+        }
+    }
+
+    #[test]
+    fn order_of_rows_does_not_matter(rows in rows(), turn in 0usize..60) {
+        let mut turned: Vec<(usize, (u8, f32, u16))> = rows.iter().copied().enumerate().collect();
+        turned.rotate_left(turn % rows.len());
+        let (y, s, _) = columns(&rows);
+        let subjects: Vec<u64> = (0..rows.len() as u64).map(|i| i / 2).collect();
+        let (index, rows): (Vec<usize>, Vec<(u8, f32, u16)>) = turned.into_iter().unzip();
+        let (y2, s2, _) = columns(&rows);
+        let subjects2: Vec<u64> = index.iter().map(|i| *i as u64 / 2).collect();
+        prop_assert_eq!(
+            evaluate(Labels::Binary(&y), &s, &subjects, &bootstrap(33)),
+            evaluate(Labels::Binary(&y2), &s2, &subjects2, &bootstrap(33))
+        );
+    }
+}
+
+fn bootstrap(resamples: usize) -> Bootstrap {
+    Bootstrap {
+        resamples,
+        level: 0.95,
+        seed: Seed(11),
+    }
+}
+
+fn multilabel(labels: &[u8], columns: usize) -> Labels<'_> {
+    Labels::Multilabel {
+        labels,
+        columns,
+        decisions: None,
+    }
+}
+
+#[test]
+fn one_class_is_a_reason_not_a_number() {
+    let one = Error::Undefined {
+        metric: "auroc",
+        reason: Undefined::OneClass(1),
+    };
+    assert_eq!(auroc(&[1, 1], &[0.5, 0.25]), Err(one));
+    let found = evaluate(
+        Labels::Binary(&[1, 1]),
+        &[0.5, 0.25],
+        &[1, 2],
+        &bootstrap(10),
+    )
+    .unwrap();
+    assert_eq!(found.undefined["auroc"], Undefined::OneClass(1));
+    assert_eq!(found.metrics["f1_micro"].value, 0.0);
+    assert!(!found.metrics.contains_key("auroc"));
+}
+
+#[test]
+fn bad_input_names_the_place() {
+    let nan = auroc(&[0, 1, 0], &[0.1, 0.2, f32::NAN]).unwrap_err();
+    assert!(nan.to_string().starts_with("score of row 2, column 0"));
+    let labels = Labels::Classes {
+        labels: &[0, 3],
+        classes: 3,
+    };
+    let error = evaluate(labels, &[0.0; 6], &[1, 2], &bootstrap(1)).unwrap_err();
+    assert!(error.to_string().contains("label of row 1, column 0 is 3"));
+    let ragged = evaluate(multilabel(&[0; 5], 2), &[0.0; 5], &[1, 2], &bootstrap(1));
+    assert!(matches!(ragged, Err(Error::Shape { what: "labels", .. })));
+    for empty in [
+        evaluate(Labels::Binary(&[]), &[], &[], &bootstrap(1)),
+        evaluate(multilabel(&[], 3), &[], &[], &bootstrap(1)),
+    ] {
+        assert_eq!(empty, Err(Error::Rows { rows: 0 }));
+    }
+    assert!(evaluate(multilabel(&[], 0), &[], &[], &bootstrap(1)).is_err());
+    let missing = evaluate(Labels::Binary(&[0, 1]), &[0.1, 0.2], &[1], &bootstrap(1));
+    assert!(missing.is_err());
+}
+
+#[test]
+fn resamples_without_a_class_are_dropped_and_counted() {
+    let found = evaluate(
+        Labels::Binary(&[0, 0, 1]),
+        &[0.1, 0.2, 0.3],
+        &[1, 2, 3],
+        &bootstrap(500),
+    )
+    .unwrap();
+    let auroc = &found.metrics["auroc"];
+    // No positive: (2/3)^3; no negative: (1/3)^3.
+    let expected = 500.0 * 9.0 / 27.0;
+    assert!((auroc.dropped as f64 - expected).abs() < 30.0);
+    assert_eq!(found.metrics["f1_micro"].dropped, 0);
+}
+
+#[test]
+fn rows_of_one_patient_widen_the_interval() {
+    let n = 400u64;
+    let y: Vec<u8> = (0..n).map(|i| u8::from(i / 10 % 3 == 0)).collect();
+    let s: Vec<f32> = (0..n).map(|i| ((i / 10 * 37) % 41) as f32).collect();
+    let width = |subjects: Vec<u64>| {
+        let found = evaluate(Labels::Binary(&y), &s, &subjects, &bootstrap(300)).unwrap();
+        let interval = found.metrics["auroc"].interval.unwrap();
+        interval.hi - interval.lo
+    };
+    let apart = width((0..n).collect());
+    let together = width((0..n).map(|i| i / 10).collect());
+    assert!(together > 2.0 * apart, "{together} against {apart}");
+}
+
+#[test]
+fn given_decisions_change_f1_only() {
+    let y = [1, 0, 0, 1];
+    let s = [0.1, 0.2, 0.3, 0.15];
+    let with = |decisions| {
+        let labels = Labels::Multilabel {
+            labels: &y,
+            columns: 2,
+            decisions,
+        };
+        evaluate(labels, &s, &[1, 2], &bootstrap(0)).unwrap()
+    };
+    let (threshold, given) = (with(None), with(Some(&y)));
+    assert_eq!(threshold.metrics["auroc"], given.metrics["auroc"]);
+    assert_eq!(threshold.metrics["f1_macro"].value, 0.0);
+    assert_eq!(given.metrics["f1_macro"].value, 1.0);
+    assert_eq!(given.averaged_labels, Some(2));
+}
+
+#[test]
+fn perplexity_counts_tokens_not_texts() {
+    let text = |nll, tokens| TextLoss { nll, tokens };
+    assert!((perplexity(text(10.0, 5)).unwrap() - 2f64.exp()).abs() < 1e-12);
+    assert!(perplexity(text(1.0, 0)).is_err());
+    assert!(perplexity(text(f64::INFINITY, 1)).is_err());
+    let texts = [text(30.0, 10), text(2.0, 2), text(4.0, 3)];
+    let found = perplexity_with_interval(&texts, &[1, 2, 2], &bootstrap(200)).unwrap();
+    assert!((found.value - (36f64 / 15.0).exp()).abs() < 1e-12);
+    let interval = found.interval.unwrap();
+    assert!((interval.lo - (6f64 / 5.0).exp()).abs() < 1e-12);
+    assert!((interval.hi - 3f64.exp()).abs() < 1e-12);
+}
+
+#[test]
+fn delong_needs_two_of_each_and_calibration_needs_probabilities() {
+    let few = auroc_delong(&[0, 0, 1], &[0.1, 0.2, 0.3]).unwrap_err();
+    assert!(few.to_string().contains("the rarer outcome has 1 rows"));
+    let bins = std::num::NonZeroUsize::MIN;
+    let wrong = calibration(&[0, 1], &[0.5, 1.5], bins).unwrap_err();
+    assert!(wrong.to_string().starts_with("probability of row 1 is 1.5"));
+}
+
+#[test]
+fn bootstrap_and_delong_agree_on_independent_rows() {
+    let n = 600u64;
+    let y: Vec<u8> = (0..n).map(|i| u8::from(i % 3 == 0)).collect();
+    let s: Vec<f32> = (0..n)
+        .map(|i| ((i * 7919) % 613) as f32 + 150.0 * f32::from(y[i as usize]))
+        .collect();
+    let subjects: Vec<u64> = (0..n).collect();
+    let found = evaluate(Labels::Binary(&y), &s, &subjects, &bootstrap(2000)).unwrap();
+    let interval = found.metrics["auroc"].interval.unwrap();
+    let expected = 2.0 * 1.96 * auroc_delong(&y, &s).unwrap().variance.sqrt();
+    let width = interval.hi - interval.lo;
+    assert!(
+        (width / expected - 1.0).abs() < 0.1,
+        "{width} against {expected}"
+    );
+}

@@ -1,0 +1,18 @@
+//! What a report should hold.
+
+/// The rows, tasks and seeds that are expected, in the order in which they are shown.
+///
+/// Row names are those of the runs; the published numbers appear beside rows of the paper's name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Rows of Table 2 (domain adaptation), for example `LLaMA + LoRA`.
+    pub table2: Vec<String>,
+    /// Rows of Table 3 (downstream tasks), for example `LLaMA + Clinical LLaMA-LoRA (Frozen)`.
+    pub table3: Vec<String>,
+    /// Rows of Table 4 (LoRA on the BERT models); empty leaves the table out. A row may also stand in `table3`.
+    pub table4: Vec<String>,
+    /// Downstream tasks, for example `mortality`; the macro average is their plain mean.
+    pub tasks: Vec<String>,
+    /// Seeds of every row.
+    pub seeds: Vec<u64>,
+}

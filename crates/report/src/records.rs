@@ -1,0 +1,92 @@
+//! `tables.csv`: one line per number.
+
+use crate::tables::Document;
+
+/// One line. Numbers are as `result.json` has them: AUROC in 0..=1, the published one too.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    pub(crate) table: String,
+    pub(crate) row: String,
+    pub(crate) column: String,
+    pub(crate) seed: Option<u64>,
+    pub(crate) value: Option<f64>,
+    pub(crate) lo: Option<f64>,
+    pub(crate) hi: Option<f64>,
+    pub(crate) published: Option<f64>,
+    pub(crate) ceiling: Option<f64>,
+    pub(crate) trainable_parameters: Option<f64>,
+    pub(crate) seconds: Option<f64>,
+    pub(crate) peak_memory_mib: Option<f64>,
+    pub(crate) run_folder: Option<String>,
+    pub(crate) state: &'static str,
+    pub(crate) fidelity: String,
+}
+
+const HEADER: &str = "table,row,column,seed,value,lo,hi,published,ceiling,trainable_parameters,seconds,peak_memory_mib,\
+                      run_folder,state,fidelity";
+
+/// The records as CSV; the first line is a comment (`#`).
+pub(crate) fn render(document: &Document) -> String {
+    let mut text = format!("# {}\n{HEADER}\n", document.banner);
+    for r in &document.records {
+        let number = |n: Option<f64>| n.map(shortest).unwrap_or_default();
+        let cells = [
+            r.table.clone(),
+            r.row.clone(),
+            r.column.clone(),
+            r.seed.map(|s| s.to_string()).unwrap_or_default(),
+            number(r.value),
+            number(r.lo),
+            number(r.hi),
+            number(r.published),
+            number(r.ceiling),
+            number(r.trainable_parameters),
+            number(r.seconds),
+            number(r.peak_memory_mib),
+            r.run_folder.clone().unwrap_or_default(),
+            r.state.into(),
+            r.fidelity.clone(),
+        ];
+        text.push_str(&cells.map(quoted).join(","));
+        text.push('\n');
+    }
+    text
+}
+
+/// The shortest text that reads back as the same number; a published `66.80 / 100` is cut to what was printed.
+fn shortest(n: f64) -> String {
+    let cut = format!("{n:.12}");
+    let cut = cut.trim_end_matches('0').trim_end_matches('.');
+    match cut.parse::<f64>() {
+        Ok(read) if (read - n).abs() <= f64::EPSILON * n.abs() => cut.into(),
+        _ => n.to_string(),
+    }
+}
+
+fn quoted(cell: String) -> String {
+    if cell.contains([',', '"', '\n', '\r']) {
+        return format!("\"{}\"", cell.replace('"', "\"\""));
+    }
+    cell
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_with_commas_and_quotes_survive() {
+        assert_eq!(quoted("a \"b\", c".into()), "\"a \"\"b\"\", c\"");
+        assert_eq!(quoted("LLaMA + LoRA".into()), "LLaMA + LoRA");
+    }
+
+    #[test]
+    fn numbers_read_back() {
+        assert_eq!(shortest(66.80 / 100.0), "0.668");
+        assert_eq!(shortest(8_388_608.0), "8388608");
+        assert_eq!(shortest(0.0), "0");
+        for n in [1.0 / 3.0, 1e-20, 0.812_345_678_901_234_5] {
+            assert_eq!(shortest(n).parse::<f64>().unwrap(), n);
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! One number over seeds: what was found, what failed, and how it is shown.
+
+use crate::store::{Key, Run, State, Store};
+
+/// What one seed gives.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Outcome {
+    Value {
+        value: f64,
+        interval: Option<(f64, f64)>,
+    },
+    Failed(String),
+    Unfinished,
+    /// No folder, or a result without this metric.
+    Missing,
+}
+
+impl Outcome {
+    /// One word.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Value { .. } => "done",
+            Self::Failed(_) => "failed",
+            Self::Unfinished => "unfinished",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// One seed of a [`Series`].
+#[derive(Debug, Clone)]
+pub(crate) struct Entry<'a> {
+    pub(crate) seed: u64,
+    pub(crate) outcome: Outcome,
+    pub(crate) run: Option<&'a Run>,
+}
+
+/// One number over all planned seeds.
+#[derive(Debug, Clone)]
+pub(crate) struct Series<'a>(pub(crate) Vec<Entry<'a>>);
+
+/// One cell of a table.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Cell {
+    /// The number, or why there is none.
+    pub(crate) main: String,
+    /// Interval or spread.
+    pub(crate) detail: String,
+    /// Seeds without a number, when others have one.
+    pub(crate) problems: Vec<String>,
+    pub(crate) published: Option<String>,
+    pub(crate) ceiling: Option<String>,
+    /// Text of the link and run folder.
+    pub(crate) links: Vec<(String, String)>,
+    /// `done`, `failed`, `unfinished` or `missing`.
+    pub(crate) state: &'static str,
+}
+
+impl Cell {
+    /// A cell that is only text.
+    pub(crate) fn text(main: impl Into<String>) -> Self {
+        Self {
+            main: main.into(),
+            state: "done",
+            ..Self::default()
+        }
+    }
+
+    /// With the published number.
+    pub(crate) fn published(mut self, published: Option<String>) -> Self {
+        self.published = Some(published.unwrap_or_else(|| "–".into()));
+        self
+    }
+
+    /// With the best number that is possible on this data.
+    pub(crate) fn ceiling(mut self, ceiling: Option<String>) -> Self {
+        self.ceiling = Some(ceiling.unwrap_or_else(|| "–".into()));
+        self
+    }
+}
+
+/// A number and its interval.
+pub(crate) type Number = (f64, Option<(f64, f64)>);
+
+/// What to take from a run.
+pub(crate) type Pick<'p> = &'p dyn Fn(&Run) -> Option<Number>;
+
+/// A metric of `result.json`.
+pub(crate) fn metric(name: &str) -> impl Fn(&Run) -> Option<Number> {
+    let name = name.to_owned();
+    move |run| {
+        let metric = run.result.metrics.get(&name)?;
+        Some((metric.value()?, metric.interval()))
+    }
+}
+
+impl<'a> Series<'a> {
+    /// Picks a number from the run of each seed; `key` gives the run's key for a seed.
+    pub(crate) fn new(
+        store: &'a Store,
+        seeds: &[u64],
+        key: impl Fn(u64) -> Key,
+        pick: Pick<'_>,
+    ) -> Self {
+        let entry = |seed: &u64| {
+            let run = store.find(&key(*seed));
+            let outcome = match run.map(|run| &run.state) {
+                None => Outcome::Missing,
+                Some(State::Failed(error)) => Outcome::Failed(error.clone()),
+                Some(State::Unfinished) => Outcome::Unfinished,
+                Some(State::Done) => match run.and_then(pick) {
+                    Some((value, interval)) => Outcome::Value { value, interval },
+                    None => Outcome::Missing,
+                },
+            };
+            Entry {
+                seed: *seed,
+                outcome,
+                run,
+            }
+        };
+        Self(seeds.iter().map(entry).collect())
+    }
+
+    /// The plain mean over tasks, seed by seed; a seed that misses a task has none.
+    ///
+    /// The tasks are taken as independent, so with half widths `h_t` of the task intervals the mean has
+    /// `sqrt(sum of h_t^2) / tasks`: the standard errors are read off the widths, and their factor cancels.
+    pub(crate) fn mean_of_tasks(tasks: &[Self]) -> Self {
+        let Some(first) = tasks.first() else {
+            return Self(Vec::new());
+        };
+        let entry = |(i, entry): (usize, &Entry<'a>)| Entry {
+            seed: entry.seed,
+            outcome: mean(tasks.iter().map(|task| &task.0[i].outcome)),
+            run: None,
+        };
+        Self(first.0.iter().enumerate().map(entry).collect())
+    }
+
+    /// The mean over the seeds that have a number.
+    pub(crate) fn mean(&self) -> Option<f64> {
+        let values: Vec<f64> = self.values().map(|(value, _)| value).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    }
+
+    fn values(&self) -> impl Iterator<Item = Number> {
+        self.0.iter().filter_map(|entry| match entry.outcome {
+            Outcome::Value { value, interval } => Some((value, interval)),
+            _ => None,
+        })
+    }
+
+    /// The series as a cell: one seed with its interval, several as mean and spread.
+    pub(crate) fn cell(&self, show: impl Fn(f64) -> String) -> Cell {
+        let values: Vec<_> = self.values().collect();
+        let mut problems: Vec<String> = Vec::new();
+        let mut state = "missing";
+        for entry in &self.0 {
+            let text = match &entry.outcome {
+                Outcome::Value { .. } => continue,
+                Outcome::Failed(error) => format!("failed: {error}"),
+                Outcome::Unfinished => "unfinished".into(),
+                Outcome::Missing => "missing".into(),
+            };
+            if state != "failed" {
+                state = entry.outcome.name();
+            }
+            problems.push(match self.0.len() {
+                1 => text,
+                _ => format!("seed {} {text}", entry.seed),
+            });
+        }
+        let (main, detail) = match (self.mean(), values.as_slice()) {
+            (Some(mean), [(_, interval)]) => {
+                let ends = interval.map(|(lo, hi)| format!("[{}, {}]", show(lo), show(hi)));
+                (show(mean), ends.unwrap_or_default())
+            }
+            (Some(mean), values) => {
+                let lo = values.iter().map(|v| v.0).fold(f64::INFINITY, f64::min);
+                let hi = values.iter().map(|v| v.0).fold(f64::NEG_INFINITY, f64::max);
+                let spread = (lo < hi).then(|| {
+                    let seeds = values.len();
+                    format!("({}–{}, {seeds} seeds)", show(lo), show(hi))
+                });
+                (show(mean), spread.unwrap_or_default())
+            }
+            (None, _) if problems.iter().all(|p| p.ends_with("missing")) => {
+                problems.clear();
+                ("missing".into(), String::new())
+            }
+            (None, _) => (std::mem::take(&mut problems).join("; "), String::new()),
+        };
+        Cell {
+            main,
+            detail,
+            state: if values.is_empty() { state } else { "done" },
+            problems,
+            links: self.links(),
+            ..Cell::default()
+        }
+    }
+
+    fn links(&self) -> Vec<(String, String)> {
+        let runs = self.0.iter().filter_map(|e| Some((e.seed, e.run?)));
+        runs.map(|(seed, run)| (format!("seed {seed}"), run.folder.clone()))
+            .collect()
+    }
+}
+
+fn mean<'o>(outcomes: impl Iterator<Item = &'o Outcome>) -> Outcome {
+    let (mut sum, mut squares, mut count) = (0.0, Some(0.0), 0u32);
+    for outcome in outcomes {
+        let Outcome::Value { value, interval } = outcome else {
+            return Outcome::Missing;
+        };
+        sum += value;
+        squares = squares
+            .zip(*interval)
+            .map(|(sum, (lo, hi))| sum + ((hi - lo) / 2.0).powi(2));
+        count += 1;
+    }
+    let value = sum / f64::from(count);
+    let half = squares.map(|sum: f64| sum.sqrt() / f64::from(count));
+    Outcome::Value {
+        value,
+        interval: half.map(|half| (value - half, value + half)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(outcomes: &[Outcome]) -> Series<'static> {
+        let entry = |(i, outcome): (usize, &Outcome)| Entry {
+            seed: i as u64,
+            outcome: outcome.clone(),
+            run: None,
+        };
+        Series(outcomes.iter().enumerate().map(entry).collect())
+    }
+
+    fn value(value: f64, interval: Option<(f64, f64)>) -> Outcome {
+        Outcome::Value { value, interval }
+    }
+
+    fn shown(outcomes: &[Outcome]) -> (String, String, String, &'static str) {
+        let cell = series(outcomes).cell(|v| format!("{v:.1}"));
+        (cell.main, cell.detail, cell.problems.join("; "), cell.state)
+    }
+
+    #[test]
+    fn cells_say_what_happened() {
+        let two = value(2.0, Some((1.0, 4.0)));
+        let failed = Outcome::Failed("no memory".into());
+        let cell = |main: &str, detail: &str, problems: &str, state| {
+            (main.into(), detail.into(), problems.into(), state)
+        };
+        assert_eq!(
+            shown(std::slice::from_ref(&two)),
+            cell("2.0", "[1.0, 4.0]", "", "done")
+        );
+        assert_eq!(
+            shown(&[two.clone(), value(3.0, None)]),
+            cell("2.5", "(2.0–3.0, 2 seeds)", "", "done")
+        );
+        assert_eq!(
+            shown(&[two, failed.clone()]),
+            cell("2.0", "[1.0, 4.0]", "seed 1 failed: no memory", "done")
+        );
+        assert_eq!(
+            shown(&[failed]),
+            cell("failed: no memory", "", "", "failed")
+        );
+        assert_eq!(
+            shown(&[Outcome::Missing, Outcome::Missing]),
+            cell("missing", "", "", "missing")
+        );
+        assert_eq!(shown(&[]), cell("missing", "", "", "missing"));
+    }
+
+    #[test]
+    fn mean_of_tasks_combines_half_widths() {
+        let tasks = [
+            series(&[value(0.5, Some((0.47, 0.53)))]),
+            series(&[value(0.7, Some((0.66, 0.74)))]),
+        ];
+        let found = Series::mean_of_tasks(&tasks).0[0].outcome.clone();
+        let Outcome::Value {
+            value,
+            interval: Some((lo, hi)),
+        } = found
+        else {
+            panic!("has a value");
+        };
+        assert!((value - 0.6).abs() < 1e-12);
+        // sqrt(0.03^2 + 0.04^2) / 2
+        assert!((lo - 0.575).abs() < 1e-12 && (hi - 0.625).abs() < 1e-12);
+    }
+
+    #[test]
+    fn mean_of_tasks_needs_every_task() {
+        let tasks = [series(&[value(0.5, None)]), series(&[Outcome::Missing])];
+        let found = Series::mean_of_tasks(&tasks);
+        assert_eq!(found.0[0].outcome, Outcome::Missing);
+    }
+}

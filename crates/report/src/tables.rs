@@ -1,0 +1,377 @@
+//! The tables as data: what every output renders.
+
+use std::collections::BTreeSet;
+
+use crate::cohort::{Cohort, CohortCounts};
+use crate::format::{duration, hundredfold, percent, perplexity, thousands};
+use crate::plan::Plan;
+use crate::published::{Published, Scores};
+use crate::records::Record;
+use crate::series::{Cell, Number, Outcome, Series, metric};
+use crate::store::{Key, Run, State, Store};
+use crate::{others, sizes};
+
+/// Everything that is shown.
+#[derive(Debug, Default)]
+pub(crate) struct Document {
+    pub(crate) banner: &'static str,
+    pub(crate) sections: Vec<Section>,
+    pub(crate) records: Vec<Record>,
+    pub(crate) counts: Counts,
+}
+
+/// How many planned runs are in which state.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Counts {
+    pub(crate) done: usize,
+    pub(crate) failed: usize,
+    pub(crate) unfinished: usize,
+    pub(crate) missing: usize,
+}
+
+/// One table.
+#[derive(Debug, Default)]
+pub(crate) struct Section {
+    pub(crate) title: String,
+    pub(crate) caption: String,
+    pub(crate) columns: Vec<String>,
+    pub(crate) rows: Vec<(String, Vec<Cell>)>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// All tables in the paper's order, once per fidelity that the store holds.
+pub(crate) fn document(
+    store: &Store,
+    plan: &Plan,
+    cohort: Cohort,
+    counts: &CohortCounts,
+    published: &Published,
+) -> Document {
+    let mut document = Document {
+        banner: cohort.banner(),
+        ..Document::default()
+    };
+    sizes::table1(&mut document, counts, published);
+    for fidelity in store.fidelities() {
+        let mut view = View {
+            store,
+            plan,
+            published,
+            fidelity,
+            document: &mut document,
+        };
+        view.count();
+        view.table2();
+        view.downstream("3", "Downstream tasks", &plan.table3);
+        if !plan.table4.is_empty() {
+            view.downstream("4", "LoRA on the BERT models", &plan.table4);
+        }
+        view.cost();
+    }
+    document.sections.extend(others::others(store, plan));
+    document
+}
+
+/// Name of a task in a heading.
+pub(crate) fn heading(task: &str) -> String {
+    task.replace('_', " ")
+}
+
+/// The runs of one fidelity, and where their tables go.
+pub(crate) struct View<'a, 'd> {
+    pub(crate) store: &'a Store,
+    pub(crate) plan: &'a Plan,
+    published: &'a Published,
+    pub(crate) fidelity: String,
+    pub(crate) document: &'d mut Document,
+}
+
+/// What every record of a series shares.
+#[derive(Clone, Copy)]
+struct Place<'s> {
+    table: &'s str,
+    row: &'s str,
+    column: &'s str,
+    published: Option<f64>,
+    /// The best possible values, where known.
+    ceilings: Option<&'s Series<'s>>,
+}
+
+impl<'a> View<'a, '_> {
+    pub(crate) fn key(&self, row: &str, task: Option<&str>, seed: u64) -> Key {
+        Key {
+            fidelity: self.fidelity.clone(),
+            row: row.into(),
+            task: task.map(String::from),
+            seed,
+        }
+    }
+
+    fn series(
+        &self,
+        row: &str,
+        task: Option<&str>,
+        pick: impl Fn(&Run) -> Option<Number>,
+    ) -> Series<'a> {
+        let key = |seed| self.key(row, task, seed);
+        Series::new(self.store, &self.plan.seeds, key, &pick)
+    }
+
+    /// Rows of Tables 3 and 4, each once.
+    pub(crate) fn downstream_rows(&self) -> Vec<&'a str> {
+        let mut seen = BTreeSet::new();
+        let all = self.plan.table3.iter().chain(&self.plan.table4);
+        all.map(String::as_str)
+            .filter(|row| seen.insert(*row))
+            .collect()
+    }
+
+    /// Every planned run: row and task (`None`: adaptation).
+    fn planned(&self) -> Vec<(&'a str, Option<&'a str>)> {
+        let adaptation = self.plan.table2.iter().map(|row| (row.as_str(), None));
+        let downstream = self.downstream_rows().into_iter().flat_map(|row| {
+            let tasks = self.plan.tasks.iter();
+            tasks.map(move |task| (row, Some(task.as_str())))
+        });
+        adaptation.chain(downstream).collect()
+    }
+
+    fn count(&mut self) {
+        for (row, task) in self.planned() {
+            for seed in &self.plan.seeds {
+                let run = self.store.find(&self.key(row, task, *seed));
+                let counts = &mut self.document.counts;
+                match run.map(|run| &run.state) {
+                    None => counts.missing += 1,
+                    Some(State::Done) => counts.done += 1,
+                    Some(State::Failed(_)) => counts.failed += 1,
+                    Some(State::Unfinished) => counts.unfinished += 1,
+                }
+            }
+        }
+    }
+
+    fn record(&mut self, place: Place<'_>, series: &Series<'_>) {
+        let value = |outcome: &Outcome| match *outcome {
+            Outcome::Value { value, interval } => (Some(value), interval),
+            _ => (None, None),
+        };
+        for (i, entry) in series.0.iter().enumerate() {
+            let (number, interval) = value(&entry.outcome);
+            let result = entry.run.map(|run| &run.result);
+            self.document.records.push(Record {
+                table: place.table.into(),
+                row: place.row.into(),
+                column: place.column.into(),
+                seed: Some(entry.seed),
+                value: number,
+                lo: interval.map(|i| i.0),
+                hi: interval.map(|i| i.1),
+                published: place.published,
+                ceiling: place.ceilings.and_then(|c| value(&c.0[i].outcome).0),
+                trainable_parameters: result.and_then(|r| r.trainable_parameters),
+                seconds: result.and_then(|r| r.seconds),
+                peak_memory_mib: result.and_then(|r| r.peak_memory_mib),
+                run_folder: entry.run.map(|run| run.folder.clone()),
+                state: entry.outcome.name(),
+                fidelity: self.fidelity.clone(),
+            });
+        }
+    }
+
+    fn table2(&mut self) {
+        let mut section = Section {
+            title: "Table 2. Domain adaptation".into(),
+            caption: format!(
+                "Ours [95% interval by patient] / paper. Fidelity: {}. The paper's train perplexity is that of one logged \
+                 micro-batch; it gives none before adaptation.",
+                self.fidelity
+            ),
+            columns: [
+                "model",
+                "trainable parameters",
+                "train perplexity",
+                "test perplexity",
+                "before adaptation",
+                "time",
+            ]
+            .map(String::from)
+            .to_vec(),
+            ..Section::default()
+        };
+        for row in &self.plan.table2 {
+            let cells = self.adaptation_row(row);
+            section.rows.push((row.clone(), cells));
+        }
+        self.document.sections.push(section);
+    }
+
+    fn adaptation_row(&mut self, row: &str) -> Vec<Cell> {
+        let paper = self.published.table2.get(row);
+        let parameters = paper.map(|p| {
+            let count = thousands(p.trainable_parameters);
+            format!("{count} ({}%)", p.trainable_percent)
+        });
+        let mut cells = vec![self.parameters(row, None).published(parameters)];
+        let perplexities = [
+            ("train_perplexity", paper.map(|p| p.train_perplexity)),
+            ("perplexity", paper.map(|p| p.test_perplexity)),
+            ("perplexity_before", None),
+        ];
+        for (name, published) in perplexities {
+            let series = self.series(row, None, metric(name));
+            let place = Place {
+                table: "2",
+                row,
+                column: name,
+                published,
+                ceilings: None,
+            };
+            self.record(place, &series);
+            cells.push(series.cell(perplexity).published(published.map(perplexity)));
+        }
+        let time = self.series(row, None, |run| Some((run.result.seconds?, None)));
+        cells.push(
+            time.cell(duration)
+                .published(paper.map(|p| duration(p.seconds))),
+        );
+        cells
+    }
+
+    /// Trainable parameters with their share.
+    fn parameters(&self, row: &str, task: Option<&str>) -> Cell {
+        let series = self.series(row, task, |run| {
+            Some((run.result.trainable_parameters?, None))
+        });
+        let mut cell = series.cell(thousands);
+        let total = self.series(row, task, |run| Some((run.result.total_parameters?, None)));
+        if let (Some(count), Some(total), "") = (series.mean(), total.mean(), cell.detail.as_str())
+        {
+            cell.detail = format!("({})", percent(count / total));
+        }
+        cell
+    }
+
+    fn downstream(&mut self, table: &str, title: &str, rows: &[String]) {
+        let mut columns = vec!["model".to_owned()];
+        columns.extend(self.plan.tasks.iter().map(|task| heading(task)));
+        columns.push("macro average".into());
+        let mut section = Section {
+            title: format!("Table {table}. {title}"),
+            caption: format!(
+                "AUROC x 100: ours [95% interval by patient] / paper / ceiling (the best that any model can reach on this \
+                 cohort, where known). Several seeds: mean (lowest–highest). Macro average: plain mean; its interval takes \
+                 the tasks as independent and reads the standard errors off the widths of their intervals. Fidelity: {}.",
+                self.fidelity
+            ),
+            columns,
+            ..Section::default()
+        };
+        for row in rows {
+            let cells = self.downstream_row(table, row);
+            section.rows.push((row.clone(), cells));
+            let paper = self.published.scores(table, row);
+            section
+                .notes
+                .extend(paper.iter().flat_map(|p| notes(row, p)));
+        }
+        self.document.sections.push(section);
+    }
+
+    fn downstream_row(&mut self, table: &str, row: &str) -> Vec<Cell> {
+        let paper = self.published.scores(table, row);
+        let (mut cells, mut all, mut ceilings) = (Vec::new(), Vec::new(), Vec::new());
+        for task in &self.plan.tasks {
+            let series = self.series(row, Some(task), metric("auroc"));
+            let ceiling = self.series(row, Some(task), |run| Some((run.result.ceiling?, None)));
+            let place = Place {
+                table,
+                row,
+                column: task,
+                published: paper.and_then(|p| p.tasks.get(task).copied()),
+                ceilings: Some(&ceiling),
+            };
+            cells.push(self.auroc(place, &series));
+            self.other_metrics(place, task);
+            all.push(series);
+            ceilings.push(ceiling);
+        }
+        let ceiling = Series::mean_of_tasks(&ceilings);
+        let place = Place {
+            table,
+            row,
+            column: "macro_average",
+            published: paper.and_then(|p| self.published_macro(p)),
+            ceilings: Some(&ceiling),
+        };
+        let mut cell = self.auroc(place, &Series::mean_of_tasks(&all));
+        if cell.state == "missing" {
+            let found = all.iter().filter(|s| s.mean().is_some()).count();
+            cell.detail = format!("({found} of {} tasks)", all.len());
+        }
+        cells.push(cell);
+        cells
+    }
+
+    /// Records a series of AUROCs and shows it.
+    fn auroc(&mut self, place: Place<'_>, series: &Series<'_>) -> Cell {
+        self.record(place, series);
+        let ceiling = place.ceilings.and_then(Series::mean);
+        series
+            .cell(hundredfold)
+            .published(place.published.map(hundredfold))
+            .ceiling(ceiling.map(hundredfold))
+    }
+
+    /// The published average, if it is over the tasks of this plan.
+    fn published_macro(&self, paper: &Scores) -> Option<f64> {
+        let ours: BTreeSet<&String> = self.plan.tasks.iter().collect();
+        (ours == paper.tasks.keys().collect()).then_some(paper.macro_recomputed)
+    }
+
+    /// Records what else the runs of a cell measured; only AUROC was published.
+    fn other_metrics(&mut self, place: Place<'_>, task: &str) {
+        let mut names = BTreeSet::new();
+        for seed in &self.plan.seeds {
+            if let Some(run) = self.store.find(&self.key(place.row, Some(task), *seed)) {
+                names.extend(run.result.metrics.keys().filter(|name| *name != "auroc"));
+            }
+        }
+        for name in names {
+            let series = self.series(place.row, Some(task), metric(name));
+            let column = format!("{task}.{name}");
+            let place = Place {
+                column: &column,
+                published: None,
+                ceilings: None,
+                ..place
+            };
+            self.record(place, &series);
+        }
+    }
+}
+
+/// What the paper printed otherwise.
+fn notes(row: &str, paper: &Scores) -> Vec<String> {
+    let mut notes = Vec::new();
+    if paper.macro_printed != paper.macro_recomputed {
+        let (printed, mean) = (
+            hundredfold(paper.macro_printed),
+            hundredfold(paper.macro_recomputed),
+        );
+        notes.push(format!(
+            "{row}: the paper prints the macro average {printed}; the mean of its row is {mean}, shown here."
+        ));
+    }
+    if !paper.first_edition.is_empty() {
+        let cells = paper.first_edition.iter();
+        let cells: Vec<String> = cells
+            .map(|(column, text)| format!("{} {text}", heading(column)))
+            .collect();
+        notes.push(format!(
+            "{row}: versions 1 and 2 of the paper have {}.",
+            cells.join(", ")
+        ));
+    }
+    notes
+}
