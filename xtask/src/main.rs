@@ -1,9 +1,5 @@
 //! `cargo xtask`: the checks and the front door of the workspace.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program for the terminal"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::env;
 use std::process::ExitCode;

@@ -194,18 +194,13 @@ fn workspace() -> Result<(PathBuf, Vec<Package>), String> {
     let output = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--no-deps"])
         .output()
-        .map_err(|e| {
-            format!("cannot run cargo metadata: {e}\nhint: start it as `cargo xtask tidy`")
-        })?;
+        .map_err(|e| format!("cannot run cargo metadata: {e}\nhint: start it as `cargo xtask tidy`"))?;
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr);
         return Err(format!("cargo metadata failed: {}", message.trim()));
     }
-    let metadata = serde_json::from_slice(&output.stdout)
-        .map_err(|e| format!("cargo metadata is not JSON: {e}"))?;
-    parse(&metadata).ok_or_else(|| {
-        "cargo metadata has an unknown form\nhint: its format version 1 is expected".into()
-    })
+    let metadata = serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata is not JSON: {e}"))?;
+    parse(&metadata).ok_or_else(|| "cargo metadata has an unknown form\nhint: its format version 1 is expected".into())
 }
 
 fn parse(metadata: &Value) -> Option<(PathBuf, Vec<Package>)> {
@@ -295,10 +290,7 @@ mod tests {
     fn an_arrow_up_is_found() {
         let packages = [package("clinpeft-tensor", &[("clinpeft-nn", Kind::Use)])];
         let found = layers(&packages);
-        assert!(
-            found[0].starts_with("`tensor` must not use `nn`"),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with("`tensor` must not use `nn`"), "{found:?}");
     }
 
     #[test]

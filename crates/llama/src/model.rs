@@ -4,7 +4,7 @@ use crate::Config;
 use clinpeft_autodiff::{Var, checkpoint, ops};
 use clinpeft_nn::{
     Angles, AttentionSite, Backbone, Error, Hidden, Learning, Linear, LinearSite, Memory, Parameter, Pass, Ragged,
-    Result, Sites, next_token_loss, norm,
+    Result, Sites, next_token_loss, norm, sequence_losses,
 };
 use clinpeft_rng::{Seed, normal};
 use clinpeft_tensor::ops::{AttentionShape, Mask, Segments};
@@ -244,6 +244,11 @@ impl Backbone for Llama {
             &batch.offsets,
             hidden.virtual_rows,
         )
+    }
+
+    fn sequence_losses(&self, batch: &Ragged, sites: &Arc<dyn Sites>) -> Result<Vec<(f64, usize)>> {
+        let hidden = self.hidden(batch, sites, &Pass::evaluate())?;
+        sequence_losses(&hidden, self.language_head()?.var(), &batch.ids, &batch.offsets)
     }
 
     fn width(&self) -> usize {

@@ -43,11 +43,7 @@ pub struct ReliabilityBin {
 /// assert_eq!(found.expected_error, 0.1875);
 /// # Ok::<(), clinpeft_metrics::Error>(())
 /// ```
-pub fn calibration(
-    labels: &[u8],
-    probabilities: &[f32],
-    bins: NonZeroUsize,
-) -> Result<Calibration> {
+pub fn calibration(labels: &[u8], probabilities: &[f32], bins: NonZeroUsize) -> Result<Calibration> {
     let (rows, _) = Labels::Binary(labels).check(probabilities)?;
     if let Some(row) = probabilities.iter().position(|p| !(0.0..=1.0).contains(p)) {
         return Err(Error::Probability {

@@ -58,11 +58,7 @@ pub fn auroc_delong(labels: &[u8], scores: &[f32]) -> Result<DeLong> {
 ///
 /// # Errors
 /// As [`auroc_delong`].
-pub fn auroc_delong_difference(
-    labels: &[u8],
-    first: &[f32],
-    second: &[f32],
-) -> Result<DeLongDifference> {
+pub fn auroc_delong_difference(labels: &[u8], first: &[f32], second: &[f32]) -> Result<DeLongDifference> {
     let a = Placements::new(labels, first)?;
     let b = Placements::new(labels, second)?;
     let variance = a.covariance(&a) + b.covariance(&b) - 2.0 * a.covariance(&b);

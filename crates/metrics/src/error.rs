@@ -27,9 +27,7 @@ pub enum Undefined {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// Two slices do not belong together.
-    #[error(
-        "{what}: expected {expected} values, found {found}\nhint: one row per example, row-major"
-    )]
+    #[error("{what}: expected {expected} values, found {found}\nhint: one row per example, row-major")]
     Shape {
         /// Which slice.
         what: &'static str,
@@ -59,9 +57,7 @@ pub enum Error {
         value: f32,
     },
     /// A label that is not in the list.
-    #[error(
-        "label of row {row}, column {column} is {value}, but must be below {limit}\nhint: check the label list"
-    )]
+    #[error("label of row {row}, column {column} is {value}, but must be below {limit}\nhint: check the label list")]
     Label {
         /// Row of the label.
         row: usize,
@@ -73,10 +69,7 @@ pub enum Error {
         limit: usize,
     },
     /// Fewer than one row or more than fit an index.
-    #[error(
-        "{rows} rows: between 1 and {} are possible\nhint: check the split",
-        u32::MAX
-    )]
+    #[error("{rows} rows: between 1 and {} are possible\nhint: check the split", u32::MAX)]
     Rows {
         /// How many rows.
         rows: usize,
@@ -92,9 +85,7 @@ pub enum Error {
         least: usize,
     },
     /// A summed loss that is not a number.
-    #[error(
-        "summed loss of row {row} is {value}\nhint: the model diverged; look at the loss in events.jsonl"
-    )]
+    #[error("summed loss of row {row} is {value}\nhint: the model diverged; look at the loss in events.jsonl")]
     Loss {
         /// Row of the loss.
         row: usize,

@@ -41,12 +41,7 @@ const NAMES: [(&str, Pick); 4] = [
 /// # Errors
 /// Slices that do not belong together, a score that is not finite, a label outside its list, a level outside (0, 1).
 /// A metric that the data does not define is no error: see [`Evaluation::undefined`].
-pub fn evaluate(
-    labels: Labels<'_>,
-    scores: &[f32],
-    subjects: &[u64],
-    bootstrap: &Bootstrap,
-) -> Result<Evaluation> {
+pub fn evaluate(labels: Labels<'_>, scores: &[f32], subjects: &[u64], bootstrap: &Bootstrap) -> Result<Evaluation> {
     bootstrap.check()?;
     let prepared = Prepared::new(labels, scores)?;
     if subjects.len() != prepared.rows {

@@ -50,7 +50,6 @@ pub use error::{Error, Result, Undefined};
 pub use evaluate::{Evaluation, evaluate};
 pub use perplexity::{TextLoss, perplexity, perplexity_with_interval};
 pub use plain::{
-    F1, PerLabel, auprc, auprc_one_hot, auprc_per_label, auroc, auroc_one_vs_one, auroc_per_label,
-    auroc_weighted, f1,
+    F1, PerLabel, auprc, auprc_one_hot, auprc_per_label, auroc, auroc_one_vs_one, auroc_per_label, auroc_weighted, f1,
 };
 pub use prepared::Labels;

@@ -42,11 +42,7 @@ pub fn perplexity(loss: TextLoss) -> Result<f64> {
 ///
 /// # Errors
 /// As [`perplexity`]; unequal lengths; a level outside (0, 1).
-pub fn perplexity_with_interval(
-    texts: &[TextLoss],
-    subjects: &[u64],
-    bootstrap: &Bootstrap,
-) -> Result<Estimate> {
+pub fn perplexity_with_interval(texts: &[TextLoss], subjects: &[u64], bootstrap: &Bootstrap) -> Result<Estimate> {
     bootstrap.check()?;
     if texts.len() != subjects.len() {
         return Err(Error::Shape {

@@ -75,9 +75,7 @@ impl Labels<'_> {
         let (values, columns) = match *self {
             Self::Binary(labels) => (labels.len(), 1),
             Self::Classes { labels, classes } => (labels.len() * classes, classes),
-            Self::Multilabel {
-                labels, columns, ..
-            } => (labels.len(), columns),
+            Self::Multilabel { labels, columns, .. } => (labels.len(), columns),
         };
         let (what, least) = match self {
             Self::Binary(_) | Self::Multilabel { .. } => ("labels", 1),
@@ -127,15 +125,13 @@ impl Labels<'_> {
         };
         match *self {
             Self::Binary(labels) => zero_or_one(labels),
-            Self::Multilabel {
-                labels, decisions, ..
-            } => zero_or_one(labels).and_then(|()| zero_or_one(decisions.unwrap_or(&[]))),
-            Self::Classes { labels, classes } => {
-                match labels.iter().position(|v| *v as usize >= classes) {
-                    Some(i) => Err(bad(i, labels[i], 1, classes)),
-                    None => Ok(()),
-                }
+            Self::Multilabel { labels, decisions, .. } => {
+                zero_or_one(labels).and_then(|()| zero_or_one(decisions.unwrap_or(&[])))
             }
+            Self::Classes { labels, classes } => match labels.iter().position(|v| *v as usize >= classes) {
+                Some(i) => Err(bad(i, labels[i], 1, classes)),
+                None => Ok(()),
+            },
         }
     }
 
@@ -144,17 +140,12 @@ impl Labels<'_> {
         match *self {
             Self::Binary(labels) => {
                 let first = *labels.first()?;
-                labels
-                    .iter()
-                    .all(|v| *v == first)
-                    .then_some(Undefined::OneClass(first))
+                labels.iter().all(|v| *v == first).then_some(Undefined::OneClass(first))
             }
             Self::Classes { labels, classes } => (0..classes)
                 .find(|class| labels.iter().all(|v| *v as usize != *class))
                 .map(Undefined::MissingClass),
-            Self::Multilabel {
-                labels, columns, ..
-            } => {
+            Self::Multilabel { labels, columns, .. } => {
                 let rows = labels.len() / columns.max(1);
                 let mixed = (0..columns).any(|c| {
                     let positives = labels.iter().skip(c).step_by(columns).filter(|v| **v == 1);
@@ -171,11 +162,7 @@ fn length(what: &'static str, expected: usize, found: usize) -> Result<()> {
     if expected == found {
         return Ok(());
     }
-    Err(Error::Shape {
-        what,
-        expected,
-        found,
-    })
+    Err(Error::Shape { what, expected, found })
 }
 
 impl Prepared {
@@ -189,14 +176,8 @@ impl Prepared {
         let (average, auroc, auprc) = match labels {
             Labels::Binary(truth) => (Average::All, vec![column(0, &|i| truth[i] == 1)], vec![]),
             Labels::Classes { labels, classes } => {
-                let against_rest = (0..classes)
-                    .map(|c| column(c, &|i| labels[i] as usize == c))
-                    .collect();
-                (
-                    Average::All,
-                    one_versus_one(labels, classes, scores),
-                    against_rest,
-                )
+                let against_rest = (0..classes).map(|c| column(c, &|i| labels[i] as usize == c)).collect();
+                (Average::All, one_versus_one(labels, classes, scores), against_rest)
             }
             Labels::Multilabel { labels, .. } => {
                 let rankings = (0..columns)
@@ -275,11 +256,7 @@ struct Averages<const L: usize> {
     averaged: [u32; L],
 }
 
-fn average<const L: usize>(
-    rankings: &[Ranking],
-    weights: &[Lanes<L>],
-    rule: Average,
-) -> Averages<L> {
+fn average<const L: usize>(rankings: &[Ranking], weights: &[Lanes<L>], rule: Average) -> Averages<L> {
     let (mut auroc, mut auprc, mut averaged) = ([0f64; L], [0f64; L], [0u32; L]);
     for ranking in rankings {
         let curve = ranking.walk(weights);
@@ -315,10 +292,7 @@ fn one_versus_one(labels: &[u32], classes: usize, scores: &[f32]) -> Vec<Ranking
         Ranking::new(rows.collect())
     };
     let pairs = (0..classes).flat_map(|a| (0..classes).map(move |b| (a, b)));
-    pairs
-        .filter(|(a, b)| a != b)
-        .map(|(a, b)| pair(a, b))
-        .collect()
+    pairs.filter(|(a, b)| a != b).map(|(a, b)| pair(a, b)).collect()
 }
 
 fn confusions(labels: Labels<'_>, scores: &[f32], rows: usize, columns: usize) -> Vec<Confusion> {
@@ -344,9 +318,7 @@ fn confusions(labels: Labels<'_>, scores: &[f32], rows: usize, columns: usize) -
             }
             found
         }
-        Labels::Multilabel {
-            labels, decisions, ..
-        } => {
+        Labels::Multilabel { labels, decisions, .. } => {
             let one = |c: usize| {
                 let mut found = Confusion::default();
                 for i in 0..rows {

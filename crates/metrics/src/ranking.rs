@@ -59,10 +59,7 @@ impl Ranking {
             match steps.last_mut() {
                 // Where no positive is, only the sum of the negatives matters.
                 Some(last) if positives == 0 && last.positives == 0 => last.negatives += negatives,
-                _ => steps.push(Step {
-                    positives,
-                    negatives,
-                }),
+                _ => steps.push(Step { positives, negatives }),
             }
         }
         let rows = rows.into_iter().map(|r| r.0).collect();
@@ -101,8 +98,7 @@ impl Ranking {
                 precision[l] += w * f64::from(positives[l]) / found.max(1.0);
             }
         }
-        let pairs: [f64; L] =
-            std::array::from_fn(|l| 2.0 * f64::from(positives[l]) * f64::from(negatives[l]));
+        let pairs: [f64; L] = std::array::from_fn(|l| 2.0 * f64::from(positives[l]) * f64::from(negatives[l]));
         Curve {
             auroc: std::array::from_fn(|l| (pairs[l] - lost_twice[l]) / pairs[l]),
             auprc: std::array::from_fn(|l| precision[l] / f64::from(positives[l])),
@@ -121,22 +117,14 @@ pub(crate) enum Outcome {
 
 impl From<bool> for Outcome {
     fn from(positive: bool) -> Self {
-        if positive {
-            Self::Positive
-        } else {
-            Self::Negative
-        }
+        if positive { Self::Positive } else { Self::Negative }
     }
 }
 
 /// `total[l] + sum over rows of weights[row][l]`.
 ///
 /// By value, so that the sums stay in registers.
-pub(crate) fn add_rows<const L: usize>(
-    mut total: [u32; L],
-    rows: &[u32],
-    weights: &[Lanes<L>],
-) -> [u32; L] {
+pub(crate) fn add_rows<const L: usize>(mut total: [u32; L], rows: &[u32], weights: &[Lanes<L>]) -> [u32; L] {
     for &row in rows {
         let w = &weights[row as usize];
         for l in 0..L {

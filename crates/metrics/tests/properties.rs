@@ -1,9 +1,8 @@
 //! Properties of the metrics that hold for any data.
 
 use clinpeft_metrics::{
-    Bootstrap, Error, Labels, TextLoss, Undefined, auprc, auroc, auroc_delong,
-    auroc_delong_difference, auroc_weighted, calibration, evaluate, perplexity,
-    perplexity_with_interval,
+    Bootstrap, Error, Labels, TextLoss, Undefined, auprc, auroc, auroc_delong, auroc_delong_difference, auroc_weighted,
+    calibration, evaluate, perplexity, perplexity_with_interval,
 };
 use clinpeft_rng::Seed;
 use proptest::prelude::*;
@@ -120,13 +119,7 @@ fn one_class_is_a_reason_not_a_number() {
         reason: Undefined::OneClass(1),
     };
     assert_eq!(auroc(&[1, 1], &[0.5, 0.25]), Err(one));
-    let found = evaluate(
-        Labels::Binary(&[1, 1]),
-        &[0.5, 0.25],
-        &[1, 2],
-        &bootstrap(10),
-    )
-    .unwrap();
+    let found = evaluate(Labels::Binary(&[1, 1]), &[0.5, 0.25], &[1, 2], &bootstrap(10)).unwrap();
     assert_eq!(found.undefined["auroc"], Undefined::OneClass(1));
     assert_eq!(found.metrics["f1_micro"].value, 0.0);
     assert!(!found.metrics.contains_key("auroc"));
@@ -240,8 +233,5 @@ fn bootstrap_and_delong_agree_on_independent_rows() {
     let interval = found.metrics["auroc"].interval.unwrap();
     let expected = 2.0 * 1.96 * auroc_delong(&y, &s).unwrap().variance.sqrt();
     let width = interval.hi - interval.lo;
-    assert!(
-        (width / expected - 1.0).abs() < 0.1,
-        "{width} against {expected}"
-    );
+    assert!((width / expected - 1.0).abs() < 0.1, "{width} against {expected}");
 }

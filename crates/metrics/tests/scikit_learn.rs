@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 
 use clinpeft_metrics::{
-    Labels, auprc, auprc_one_hot, auprc_per_label, auroc, auroc_delong, auroc_delong_difference,
-    auroc_one_vs_one, auroc_per_label, auroc_weighted, calibration, f1,
+    Labels, auprc, auprc_one_hot, auprc_per_label, auroc, auroc_delong, auroc_delong_difference, auroc_one_vs_one,
+    auroc_per_label, auroc_weighted, calibration, f1,
 };
 use serde::Deserialize;
 
@@ -93,13 +93,7 @@ fn classes_equal_scikit_learn() {
         let (y, c) = (&case.labels, case.classes);
         equal(auroc_one_vs_one(y, c, &case.scores).unwrap(), case.auroc);
         equal(auprc_one_hot(y, c, &case.scores).unwrap(), case.auprc);
-        equal_f1(
-            &case,
-            Labels::Classes {
-                labels: y,
-                classes: c,
-            },
-        );
+        equal_f1(&case, Labels::Classes { labels: y, classes: c });
     }
 }
 

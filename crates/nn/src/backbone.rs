@@ -21,6 +21,8 @@ pub trait Backbone: Send + Sync {
     fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass) -> Result<Hidden>;
     /// Sum of the language-model losses of a batch, and the number of predictions.
     fn language_loss(&self, hidden: &Hidden, batch: &Ragged) -> Result<(Var, usize)>;
+    /// Loss and number of predictions of each sequence, without gradients.
+    fn sequence_losses(&self, batch: &Ragged, sites: &Arc<dyn Sites>) -> Result<Vec<(f64, usize)>>;
     /// Width of a hidden row.
     fn width(&self) -> usize;
     /// Longest sequence, virtual rows included.

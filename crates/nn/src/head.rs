@@ -131,6 +131,24 @@ pub fn next_token_loss(
     Ok((ops::linear_cross_entropy(hidden, head, &targets, &weights)?, count))
 }
 
+/// Next-token loss and number of predictions of each sequence; see [`next_token_loss`].
+pub fn sequence_losses(hidden: &crate::Hidden, head: &Var, ids: &Tensor, offsets: &[u32]) -> Result<Vec<(f64, usize)>> {
+    let n = hidden.virtual_rows;
+    let ids = ids.to_cpu()?;
+    let tokens = ids.as_slice::<u32>()?;
+    let one = |(s, w): (usize, &[u32])| {
+        let (first, last) = (w[0] as usize, w[1] as usize);
+        let own = Tensor::from_vec(tokens[first..last].to_vec(), &[last - first])?;
+        let rows: Vec<u32> = (hidden.offsets[s]..hidden.offsets[s + 1]).collect();
+        let count = rows.len();
+        let rows = Tensor::from_vec(rows, &[count])?.to_device(&hidden.rows.value().device())?;
+        let part = ops::embedding(&hidden.rows, &rows)?;
+        let (loss, predictions) = next_token_loss(&part, head, &own, &[0, (last - first) as u32], n)?;
+        Ok((loss.value().item()?, predictions))
+    };
+    offsets.windows(2).enumerate().map(one).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,7 @@ mod sites;
 pub use backbone::{Backbone, Hidden};
 pub use batch::Ragged;
 pub use error::{Error, Result};
-pub use head::{Classifier, Pooling, binary_loss, class_loss, next_token_loss};
+pub use head::{Classifier, Pooling, binary_loss, class_loss, next_token_loss, sequence_losses};
 pub use layers::{Angles, Linear, RopeScaling, norm};
 pub use parameter::{Learning, Parameter};
 pub use pass::{Memory, Mode, Pass};

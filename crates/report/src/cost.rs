@@ -14,16 +14,9 @@ impl View<'_, '_> {
                 "Sums over the tasks and seeds that are done; memory is the greatest. Fidelity: {}.",
                 self.fidelity
             ),
-            columns: [
-                "model",
-                "runs",
-                "trainable parameters",
-                "time",
-                "peak memory",
-                "tokens",
-            ]
-            .map(String::from)
-            .to_vec(),
+            columns: ["model", "runs", "trainable parameters", "time", "peak memory", "tokens"]
+                .map(String::from)
+                .to_vec(),
             ..Section::default()
         };
         for row in &self.plan.table2 {
@@ -45,14 +38,8 @@ impl View<'_, '_> {
             .flat_map(|task| self.plan.seeds.iter().map(move |seed| (*task, *seed)))
             .filter_map(|(task, seed)| self.store.find(&self.key(row, task, seed)))
             .collect();
-        let failed = found
-            .iter()
-            .filter(|run| matches!(run.state, State::Failed(_)))
-            .count();
-        let runs: Vec<&Run> = found
-            .into_iter()
-            .filter(|run| run.state == State::Done)
-            .collect();
+        let failed = found.iter().filter(|run| matches!(run.state, State::Failed(_))).count();
+        let runs: Vec<&Run> = found.into_iter().filter(|run| run.state == State::Done).collect();
         let state = match (runs.len(), failed) {
             (0, 0) => "missing",
             (0, _) => "failed",
@@ -89,10 +76,7 @@ fn most(values: &[f64]) -> f64 {
 
 /// Heads differ in size from task to task.
 fn range(values: &[f64]) -> String {
-    let (from, to) = (
-        values.iter().copied().fold(f64::INFINITY, f64::min),
-        most(values),
-    );
+    let (from, to) = (values.iter().copied().fold(f64::INFINITY, f64::min), most(values));
     if from < to {
         return format!("{}–{}", thousands(from), thousands(to));
     }

@@ -72,9 +72,7 @@ fn address(folder: &str) -> String {
     let mut address = "../runs/".to_owned();
     for byte in folder.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                address.push(byte.into())
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => address.push(byte.into()),
             other => address.push_str(&format!("%{other:02X}")),
         }
     }

@@ -15,24 +15,14 @@ pub(crate) fn render(document: &Document) -> String {
 
 /// Cells are padded, so that the source reads as a table too.
 fn table(section: &Section) -> String {
-    let mut lines = vec![
-        section
-            .columns
-            .iter()
-            .map(|c| escaped(c))
-            .collect::<Vec<_>>(),
-    ];
+    let mut lines = vec![section.columns.iter().map(|c| escaped(c)).collect::<Vec<_>>()];
     for (name, cells) in &section.rows {
         let cells = cells.iter().map(|cell| escaped(&text(cell)));
         lines.push(std::iter::once(escaped(name)).chain(cells).collect());
     }
     let width = |column: usize| {
         let cells = lines.iter().filter_map(|line| line.get(column));
-        cells
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
-            .max(3)
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0).max(3)
     };
     let widths: Vec<usize> = (0..section.columns.len()).map(width).collect();
     let mut out = format!("## {}\n\n{}\n\n", section.title, section.caption);
@@ -49,10 +39,7 @@ fn table(section: &Section) -> String {
     }
     if !section.notes.is_empty() {
         out.push('\n');
-        let notes = section
-            .notes
-            .iter()
-            .map(|note| format!("- {}\n", escaped(note)));
+        let notes = section.notes.iter().map(|note| format!("- {}\n", escaped(note)));
         out.extend(notes);
     }
     out

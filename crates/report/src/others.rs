@@ -10,17 +10,9 @@ pub(crate) fn others(store: &Store, plan: &Plan) -> Option<Section> {
     let mut section = Section {
         title: "Other run folders".into(),
         caption: "Folders that no table above shows.".into(),
-        columns: [
-            "folder",
-            "row",
-            "task",
-            "seed",
-            "fidelity",
-            "state",
-            "why it is here",
-        ]
-        .map(String::from)
-        .to_vec(),
+        columns: ["folder", "row", "task", "seed", "fidelity", "state", "why it is here"]
+            .map(String::from)
+            .to_vec(),
         ..Section::default()
     };
     for run in &store.runs {
@@ -40,15 +32,11 @@ pub(crate) fn others(store: &Store, plan: &Plan) -> Option<Section> {
             run.state.name(),
             &why,
         ];
-        section
-            .rows
-            .push((run.folder.clone(), cells.map(Cell::text).to_vec()));
+        section.rows.push((run.folder.clone(), cells.map(Cell::text).to_vec()));
     }
     for (folder, why) in &store.unplaced {
         let cells = ["–", "–", "–", "–", "unreadable", why];
-        section
-            .rows
-            .push((folder.clone(), cells.map(Cell::text).to_vec()));
+        section.rows.push((folder.clone(), cells.map(Cell::text).to_vec()));
     }
     (!section.rows.is_empty()).then_some(section)
 }

@@ -116,9 +116,7 @@ impl Line {
         let text = self.text(column)?;
         let mut seconds = 0.0;
         for part in text.split(':') {
-            let part: f64 = part
-                .parse()
-                .map_err(|_| self.error(format!("`{text}` is not h:m:s")))?;
+            let part: f64 = part.parse().map_err(|_| self.error(format!("`{text}` is not h:m:s")))?;
             seconds = seconds * 60.0 + part;
         }
         Ok(seconds)
@@ -130,11 +128,7 @@ impl Published {
     pub(crate) fn embedded() -> Result<Self> {
         Ok(Self {
             table1: TABLE1.lines()?.iter().map(size).collect::<Result<_>>()?,
-            table2: TABLE2
-                .lines()?
-                .iter()
-                .map(adaptation)
-                .collect::<Result<_>>()?,
+            table2: TABLE2.lines()?.iter().map(adaptation).collect::<Result<_>>()?,
             table3: downstream(&TABLE3)?,
             table4: downstream(&TABLE4)?,
         })
@@ -175,13 +169,7 @@ fn adaptation(line: &Line) -> Result<(String, Adaptation)> {
     Ok((line.text("row")?.into(), row))
 }
 
-const TASKS: [&str; 5] = [
-    "ventilation",
-    "mortality",
-    "length_of_stay",
-    "diagnoses",
-    "procedures",
-];
+const TASKS: [&str; 5] = ["ventilation", "mortality", "length_of_stay", "diagnoses", "procedures"];
 
 fn downstream(file: &File) -> Result<Downstream> {
     let mut rows = Downstream::new();
@@ -246,11 +234,7 @@ mod tests {
         }
         assert_eq!(
             wrong,
-            [
-                "LLaMA",
-                "PMC-LLaMA + Clinical LLaMA-LoRA (Frozen)",
-                "BlueBERT + LoRA"
-            ]
+            ["LLaMA", "PMC-LLaMA + Clinical LLaMA-LoRA (Frozen)", "BlueBERT + LoRA"]
         );
     }
 
@@ -263,10 +247,7 @@ mod tests {
         assert_eq!(published.table4.len(), 5);
         let lora = &published.table2["LLaMA + LoRA"];
         assert_eq!((lora.seconds, lora.test_perplexity), (77_862.0, 2.244));
-        assert_eq!(
-            published.scores("3", "LLaMA*").unwrap().macro_printed,
-            0.5861
-        );
+        assert_eq!(published.scores("3", "LLaMA*").unwrap().macro_printed, 0.5861);
     }
 
     #[test]

@@ -96,12 +96,7 @@ pub(crate) fn metric(name: &str) -> impl Fn(&Run) -> Option<Number> {
 
 impl<'a> Series<'a> {
     /// Picks a number from the run of each seed; `key` gives the run's key for a seed.
-    pub(crate) fn new(
-        store: &'a Store,
-        seeds: &[u64],
-        key: impl Fn(u64) -> Key,
-        pick: Pick<'_>,
-    ) -> Self {
+    pub(crate) fn new(store: &'a Store, seeds: &[u64], key: impl Fn(u64) -> Key, pick: Pick<'_>) -> Self {
         let entry = |seed: &u64| {
             let run = store.find(&key(*seed));
             let outcome = match run.map(|run| &run.state) {
@@ -254,13 +249,9 @@ mod tests {
     fn cells_say_what_happened() {
         let two = value(2.0, Some((1.0, 4.0)));
         let failed = Outcome::Failed("no memory".into());
-        let cell = |main: &str, detail: &str, problems: &str, state| {
-            (main.into(), detail.into(), problems.into(), state)
-        };
-        assert_eq!(
-            shown(std::slice::from_ref(&two)),
-            cell("2.0", "[1.0, 4.0]", "", "done")
-        );
+        let cell =
+            |main: &str, detail: &str, problems: &str, state| (main.into(), detail.into(), problems.into(), state);
+        assert_eq!(shown(std::slice::from_ref(&two)), cell("2.0", "[1.0, 4.0]", "", "done"));
         assert_eq!(
             shown(&[two.clone(), value(3.0, None)]),
             cell("2.5", "(2.0–3.0, 2 seeds)", "", "done")
@@ -269,10 +260,7 @@ mod tests {
             shown(&[two, failed.clone()]),
             cell("2.0", "[1.0, 4.0]", "seed 1 failed: no memory", "done")
         );
-        assert_eq!(
-            shown(&[failed]),
-            cell("failed: no memory", "", "", "failed")
-        );
+        assert_eq!(shown(&[failed]), cell("failed: no memory", "", "", "failed"));
         assert_eq!(
             shown(&[Outcome::Missing, Outcome::Missing]),
             cell("missing", "", "", "missing")

@@ -13,10 +13,7 @@ pub(crate) fn table1(document: &mut Document, counts: &CohortCounts, published: 
     let mut section = Section {
         title: "Table 1. Task sizes".into(),
         caption: "Ours / paper.".into(),
-        columns: std::iter::once("task")
-            .chain(columns)
-            .map(String::from)
-            .collect(),
+        columns: std::iter::once("task").chain(columns).map(String::from).collect(),
         ..Section::default()
     };
     let paper = |task: &str| published.table1.iter().find(|(name, _)| name == task);

@@ -217,10 +217,7 @@ fn read_run(folder: String, path: &Path) -> Result<Run, String> {
     })
 }
 
-fn state(
-    result: Option<Result<RunResult, String>>,
-    status: Option<Result<Status, String>>,
-) -> (State, RunResult) {
+fn state(result: Option<Result<RunResult, String>>, status: Option<Result<Status, String>>) -> (State, RunResult) {
     let nothing = RunResult::default();
     let status = match status {
         Some(Ok(status)) => status,
@@ -310,10 +307,7 @@ mod tests {
 
     #[test]
     fn broken_result_is_a_failure_that_says_so() {
-        let run = read(&[
-            ("result.json", "{\"row\": "),
-            ("run.toml", "row = \"A\"\nseed = 3\n"),
-        ]);
+        let run = read(&[("result.json", "{\"row\": "), ("run.toml", "row = \"A\"\nseed = 3\n")]);
         let State::Failed(what) = run.unwrap().state else {
             panic!("must fail");
         };

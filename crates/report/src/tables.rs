@@ -107,12 +107,7 @@ impl<'a> View<'a, '_> {
         }
     }
 
-    fn series(
-        &self,
-        row: &str,
-        task: Option<&str>,
-        pick: impl Fn(&Run) -> Option<Number>,
-    ) -> Series<'a> {
+    fn series(&self, row: &str, task: Option<&str>, pick: impl Fn(&Run) -> Option<Number>) -> Series<'a> {
         let key = |seed| self.key(row, task, seed);
         Series::new(self.store, &self.plan.seeds, key, &pick)
     }
@@ -121,9 +116,7 @@ impl<'a> View<'a, '_> {
     pub(crate) fn downstream_rows(&self) -> Vec<&'a str> {
         let mut seen = BTreeSet::new();
         let all = self.plan.table3.iter().chain(&self.plan.table4);
-        all.map(String::as_str)
-            .filter(|row| seen.insert(*row))
-            .collect()
+        all.map(String::as_str).filter(|row| seen.insert(*row)).collect()
     }
 
     /// Every planned run: row and task (`None`: adaptation).
@@ -231,22 +224,16 @@ impl<'a> View<'a, '_> {
             cells.push(series.cell(perplexity).published(published.map(perplexity)));
         }
         let time = self.series(row, None, |run| Some((run.result.seconds?, None)));
-        cells.push(
-            time.cell(duration)
-                .published(paper.map(|p| duration(p.seconds))),
-        );
+        cells.push(time.cell(duration).published(paper.map(|p| duration(p.seconds))));
         cells
     }
 
     /// Trainable parameters with their share.
     fn parameters(&self, row: &str, task: Option<&str>) -> Cell {
-        let series = self.series(row, task, |run| {
-            Some((run.result.trainable_parameters?, None))
-        });
+        let series = self.series(row, task, |run| Some((run.result.trainable_parameters?, None)));
         let mut cell = series.cell(thousands);
         let total = self.series(row, task, |run| Some((run.result.total_parameters?, None)));
-        if let (Some(count), Some(total), "") = (series.mean(), total.mean(), cell.detail.as_str())
-        {
+        if let (Some(count), Some(total), "") = (series.mean(), total.mean(), cell.detail.as_str()) {
             cell.detail = format!("({})", percent(count / total));
         }
         cell
@@ -271,9 +258,7 @@ impl<'a> View<'a, '_> {
             let cells = self.downstream_row(table, row);
             section.rows.push((row.clone(), cells));
             let paper = self.published.scores(table, row);
-            section
-                .notes
-                .extend(paper.iter().flat_map(|p| notes(row, p)));
+            section.notes.extend(paper.iter().flat_map(|p| notes(row, p)));
         }
         self.document.sections.push(section);
     }
@@ -355,10 +340,7 @@ impl<'a> View<'a, '_> {
 fn notes(row: &str, paper: &Scores) -> Vec<String> {
     let mut notes = Vec::new();
     if paper.macro_printed != paper.macro_recomputed {
-        let (printed, mean) = (
-            hundredfold(paper.macro_printed),
-            hundredfold(paper.macro_recomputed),
-        );
+        let (printed, mean) = (hundredfold(paper.macro_printed), hundredfold(paper.macro_recomputed));
         notes.push(format!(
             "{row}: the paper prints the macro average {printed}; the mean of its row is {mean}, shown here."
         ));

@@ -49,23 +49,13 @@ fn downstream(row: &str, task: &str, seed: u64, auroc: f64) -> Value {
         "peak_memory_mib": 99.0})
 }
 
-const TASKS: [&str; 5] = [
-    "ventilation",
-    "mortality",
-    "length_of_stay",
-    "diagnoses",
-    "procedures",
-];
+const TASKS: [&str; 5] = ["ventilation", "mortality", "length_of_stay", "diagnoses", "procedures"];
 
 fn plan(seeds: &[u64]) -> Plan {
     let text = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
     Plan {
         table2: text(&["LLaMA + LoRA", "LLaMA + Prompt Tuning"]),
-        table3: text(&[
-            "LLaMA",
-            "LLaMA + LoRA",
-            "LLaMA + Clinical LLaMA-LoRA (Frozen)",
-        ]),
+        table3: text(&["LLaMA", "LLaMA + LoRA", "LLaMA + Clinical LLaMA-LoRA (Frozen)"]),
         table4: text(&["BlueBERT + LoRA"]),
         tasks: text(&TASKS),
         seeds: seeds.to_vec(),
@@ -93,12 +83,7 @@ fn store(out: &Path) {
     let lora = |task| downstream("LLaMA + LoRA", task, 1, 0.8);
     run(out, "lora-v-1", &lora("ventilation"), Some("no | memory"));
     run(out, "lora-m-1", &lora("mortality"), None);
-    run(
-        out,
-        "stray-1",
-        &downstream("Another row", "mortality", 1, 0.7),
-        None,
-    );
+    run(out, "stray-1", &downstream("Another row", "mortality", 1, 0.7), None);
     fs::create_dir_all(out.join("runs/nameless")).expect("temporary folder");
     fs::create_dir_all(out.join("runs/.partial-x")).expect("temporary folder");
 }
@@ -135,12 +120,7 @@ fn markdown_equals_the_snapshot() {
     let found = read(out.path(), "tables.md");
     assert!(found == expected, "tables.md is now:\n{found}");
     assert_eq!(summary.terminal(), expected);
-    let counts = [
-        summary.done,
-        summary.failed,
-        summary.unfinished,
-        summary.missing,
-    ];
+    let counts = [summary.done, summary.failed, summary.unfinished, summary.missing];
     assert_eq!(counts, [7, 2, 0, 13]);
 }
 
@@ -177,10 +157,7 @@ fn several_seeds_show_mean_and_spread_and_what_is_absent() {
         lora.contains("seed 1 failed: no \\| memory; seed 2 missing / 51.65"),
         "{lora}"
     );
-    assert!(
-        lora.contains("80.00 [77.00, 83.00]; seed 2 missing / 74.89"),
-        "{lora}"
-    );
+    assert!(lora.contains("80.00 [77.00, 83.00]; seed 2 missing / 74.89"), "{lora}");
     let html = read(out.path(), "index.html");
     assert!(html.contains("<a href=\"../runs/llama-ventilation-2/\">seed 2</a>"));
 }
@@ -197,12 +174,8 @@ fn html_is_one_file_with_a_link_from_every_number() {
     for elsewhere in ["http://", "https://", "<script", "@import", "src="] {
         assert!(!html.contains(elsewhere), "{elsewhere}");
     }
-    assert!(html.contains(
-        "<td class=\"done\"><a href=\"../runs/lora-m-1/\">80.00</a><small>[77.00, 83.00]</small>"
-    ));
-    assert!(
-        html.contains("<td class=\"failed\"><a href=\"../runs/lora-v-1/\">failed: no | memory</a>")
-    );
+    assert!(html.contains("<td class=\"done\"><a href=\"../runs/lora-m-1/\">80.00</a><small>[77.00, 83.00]</small>"));
+    assert!(html.contains("<td class=\"failed\"><a href=\"../runs/lora-v-1/\">failed: no | memory</a>"));
     assert!(html.contains("<td class=\"missing\">missing<small>paper 65.66</small>"));
 }
 
@@ -222,12 +195,7 @@ fn writing_twice_gives_the_same_bytes() {
 fn the_newest_run_of_a_cell_is_shown_and_the_other_is_listed() {
     let out = tempfile::tempdir().unwrap();
     for (folder, auroc, age) in [("a-new", 0.75, 10), ("b-old", 0.25, 1000)] {
-        run(
-            out.path(),
-            folder,
-            &downstream("LLaMA", "mortality", 1, auroc),
-            None,
-        );
+        run(out.path(), folder, &downstream("LLaMA", "mortality", 1, auroc), None);
         let status = out.path().join("runs").join(folder).join("status.json");
         let time = SystemTime::now() - Duration::from_secs(age);
         File::options()
@@ -247,12 +215,7 @@ fn two_fidelities_give_two_sets_of_tables() {
     let out = tempfile::tempdir().unwrap();
     let mut code = downstream("LLaMA", "mortality", 1, 0.4);
     code["fidelity"] = "code".into();
-    run(
-        out.path(),
-        "a",
-        &downstream("LLaMA", "mortality", 1, 0.6),
-        None,
-    );
+    run(out.path(), "a", &downstream("LLaMA", "mortality", 1, 0.6), None);
     run(out.path(), "b", &code, None);
     report(out.path(), &[1]);
     let text = read(out.path(), "tables.md");
@@ -279,18 +242,10 @@ fn published_macro_stands_beside_the_same_tasks_only() {
 #[test]
 fn only_a_synthetic_cohort_is_called_synthetic() {
     let out = tempfile::tempdir().unwrap();
-    write(
-        out.path(),
-        &plan(&[1]),
-        Cohort::Mimic,
-        &CohortCounts::default(),
-    )
-    .unwrap();
+    write(out.path(), &plan(&[1]), Cohort::Mimic, &CohortCounts::default()).unwrap();
     for name in ["tables.md", "tables.csv", "index.html"] {
         let text = read(out.path(), name);
-        assert!(
-            !text.contains("ynthetic") && text.lines().next().unwrap().contains("MIMIC cohort")
-        );
+        assert!(!text.contains("ynthetic") && text.lines().next().unwrap().contains("MIMIC cohort"));
     }
 }
 
@@ -298,21 +253,10 @@ fn only_a_synthetic_cohort_is_called_synthetic() {
 fn hostile_names_stay_text() {
     let out = tempfile::tempdir().unwrap();
     let row = "<script>alert(1)</script>, \"x\"";
-    run(
-        out.path(),
-        "a\"><b",
-        &downstream(row, "mortality", 1, 0.5),
-        None,
-    );
+    run(out.path(), "a\"><b", &downstream(row, "mortality", 1, 0.5), None);
     let mut plan = plan(&[1]);
     plan.table3 = vec![row.into()];
-    write(
-        out.path(),
-        &plan,
-        Cohort::Synthetic,
-        &CohortCounts::default(),
-    )
-    .unwrap();
+    write(out.path(), &plan, Cohort::Synthetic, &CohortCounts::default()).unwrap();
     let html = read(out.path(), "index.html");
     assert!(!html.contains("<script") && html.contains("../runs/a%22%3E%3Cb/"));
     assert!(read(out.path(), "tables.csv").contains("\"<script>alert(1)</script>, \"\"x\"\"\""));

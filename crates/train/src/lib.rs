@@ -1,1 +1,28 @@
 //! Optimiser step, schedule, accumulation, evaluation, checkpoint and resume.
+//!
+//! - [`fit`] trains an [`Objective`]: what it computes is [`LanguageModelling`] or [`Classification`], of any model family.
+//! - The loss of a step is divided once, by what the whole step holds, so accumulation equals one large batch.
+//! - The schedule counts optimiser steps; warm-up is a number of steps or a share of them, never confused.
+//! - A killed run continues from its last checkpoint and ends with the same bits: everything random is a function of the
+//!   seed and the step number, and a checkpoint is one file that appears whole.
+
+mod classification;
+mod data;
+mod error;
+mod events;
+mod fit;
+mod language;
+mod objective;
+mod optimiser;
+mod schedule;
+mod state;
+
+pub use classification::{Classification, Scores};
+pub use data::{Examples, Sequences, Targets};
+pub use error::{Error, Result};
+pub use events::{Event, EventLog};
+pub use fit::{Fit, Outcome, Plan, Selection, Settings, Validation, fit};
+pub use language::{LanguageModelling, NoteLoss};
+pub use objective::{Objective, Part};
+pub use optimiser::{Optimiser, OptimiserSettings};
+pub use schedule::{OptimiserStep, Schedule, Warmup};

@@ -41,10 +41,7 @@ mod tests {
 
     #[test]
     fn blank_lines_and_tests_do_not_count() {
-        assert_eq!(
-            lines("//! A.\n\nfn f() {}\n\n#[cfg(test)]\nmod tests {}\n"),
-            2
-        );
+        assert_eq!(lines("//! A.\n\nfn f() {}\n\n#[cfg(test)]\nmod tests {}\n"), 2);
         assert_eq!(lines(""), 0);
     }
 

@@ -52,10 +52,7 @@ fn dependencies(packages: &[Package]) -> Vec<Violation> {
             let name = dependency.name.as_str();
             let device = DEVICE.iter().any(|d| name.starts_with(d));
             if device && house_name(&package.name) != "kernels" {
-                found.push(format!(
-                    "`{}` names `{name}`: only `kernels` may",
-                    package.name
-                ));
+                found.push(format!("`{}` names `{name}`: only `kernels` may", package.name));
             }
             if HTTP.contains(&name) {
                 found.push(format!("`{}` names the HTTP client `{name}`", package.name));
@@ -67,15 +64,11 @@ fn dependencies(packages: &[Package]) -> Vec<Violation> {
 
 /// HTTP clients that came in through other packages.
 fn locked(lock: &str) -> Vec<Violation> {
-    let names = lock
-        .lines()
-        .filter_map(|line| line.strip_prefix("name = \""));
+    let names = lock.lines().filter_map(|line| line.strip_prefix("name = \""));
     let names = names.filter_map(|rest| rest.strip_suffix('"'));
     names
         .filter(|name| HTTP.contains(name))
-        .map(|name| {
-            format!("Cargo.lock holds the HTTP client `{name}`: `cargo tree -i {name}` says why")
-        })
+        .map(|name| format!("Cargo.lock holds the HTTP client `{name}`: `cargo tree -i {name}` says why"))
         .collect()
 }
 
@@ -85,9 +78,7 @@ fn inherits(package: &str, manifest: &str) -> Vec<Violation> {
         .iter()
         .filter(|(section, line)| !holds(manifest, section, line));
     missing
-        .map(|(section, line)| {
-            format!("`{package}`: its Cargo.toml lacks `{line}` under `{section}`")
-        })
+        .map(|(section, line)| format!("`{package}`: its Cargo.toml lacks `{line}` under `{section}`"))
         .collect()
 }
 
@@ -106,8 +97,7 @@ fn holds(manifest: &str, section: &str, wanted: &str) -> bool {
 /// Whether a crate says what it is in its first line.
 fn documented(package: &str, file: &str, text: &str) -> Option<Violation> {
     let documented = text.starts_with("//! ");
-    (!documented)
-        .then(|| format!("`{package}`: {file} does not begin with `//!` and what it is for"))
+    (!documented).then(|| format!("`{package}`: {file} does not begin with `//!` and what it is for"))
 }
 
 #[cfg(test)]
@@ -128,18 +118,14 @@ mod tests {
 
     #[test]
     fn a_device_library_outside_of_kernels_is_found() {
-        assert_eq!(
-            dependencies(&[package("clinpeft-nn", "cubecl-core")]).len(),
-            1
-        );
+        assert_eq!(dependencies(&[package("clinpeft-nn", "cubecl-core")]).len(), 1);
         assert!(dependencies(&[package("clinpeft-kernels", "cubecl-core")]).is_empty());
     }
 
     #[test]
     fn an_http_client_is_found_even_behind_another_package() {
         assert_eq!(dependencies(&[package("clinpeft-text", "hf-hub")]).len(), 1);
-        let lock =
-            "[[package]]\nname = \"curl\"\nversion = \"1\"\n\n[[package]]\nname = \"curly\"\n";
+        let lock = "[[package]]\nname = \"curl\"\nversion = \"1\"\n\n[[package]]\nname = \"curly\"\n";
         assert_eq!(locked(lock).len(), 1);
     }
 

@@ -22,9 +22,8 @@ struct Rooms {
 /// Reads the rooms and checks them; folders that are not there hold no ops.
 pub(super) fn check(root: &Path) -> Result<Vec<Violation>, String> {
     let files = |room: &str| rust_files(&root.join("crates").join(room).join("src/ops"));
-    let names = |room: &str| -> Result<Vec<String>, String> {
-        Ok(files(room)?.iter().filter_map(|path| name(path)).collect())
-    };
+    let names =
+        |room: &str| -> Result<Vec<String>, String> { Ok(files(room)?.iter().filter_map(|path| name(path)).collect()) };
     let mut rooms = Rooms {
         tensor: names("tensor")?,
         kernels: names("kernels")?,
@@ -80,10 +79,7 @@ fn violations(rooms: &Rooms, exempt: &[(&str, &str)]) -> Vec<Violation> {
 fn has_gradcheck(text: &str) -> bool {
     let tests = text.split_once("#[cfg(test)]").map(|(_, tests)| tests);
     tests.is_some_and(|tests| {
-        let code = tests
-            .lines()
-            .map(str::trim_start)
-            .filter(|l| !l.starts_with("//"));
+        let code = tests.lines().map(str::trim_start).filter(|l| !l.starts_with("//"));
         code.into_iter().any(|line| line.contains("gradcheck("))
     })
 }
@@ -107,10 +103,7 @@ mod tests {
     #[test]
     fn an_op_in_all_rooms_is_fine_and_no_ops_are_fine() {
         let all = rooms(&["gelu", "adamw"], &[("gelu", TESTED)], &["gelu"]);
-        assert_eq!(
-            violations(&all, NOT_DIFFERENTIABLE),
-            Vec::<Violation>::new()
-        );
+        assert_eq!(violations(&all, NOT_DIFFERENTIABLE), Vec::<Violation>::new());
         assert!(violations(&Rooms::default(), NOT_DIFFERENTIABLE).is_empty());
         assert!(check(Path::new("/nonexistent")).unwrap().is_empty());
     }
@@ -132,10 +125,7 @@ mod tests {
 
     #[test]
     fn a_stale_exemption_is_found() {
-        let found = violations(
-            &rooms(&["adamw"], &[("adamw", TESTED)], &[]),
-            NOT_DIFFERENTIABLE,
-        );
+        let found = violations(&rooms(&["adamw"], &[("adamw", TESTED)], &[]), NOT_DIFFERENTIABLE);
         assert_eq!(found.len(), 1);
     }
 

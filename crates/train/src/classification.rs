@@ -1,0 +1,201 @@
+//! Step 2: labels of notes.
+
+use crate::{Error, Examples, Objective, Part, Result, Targets};
+use clinpeft_autodiff::{Gradients, Var, ops, without_tape};
+use clinpeft_nn::{Backbone, Learning, Parameter, Pass, Pooling, Sites, binary_loss, class_loss};
+use clinpeft_peft::{Activity, Head, Stack, Status};
+use clinpeft_tensor::Tensor;
+use std::sync::Arc;
+
+/// A model with a head that scores classes or labels.
+pub struct Classification {
+    /// The model.
+    pub backbone: Box<dyn Backbone>,
+    /// Its adapters.
+    pub stack: Stack,
+    /// The head.
+    pub head: Head,
+    /// Which row stands for a note.
+    pub pooling: Pooling,
+    /// What it learns from.
+    pub data: Examples,
+    /// Weight of each class in the loss; empty for label sets.
+    pub class_weights: Vec<f64>,
+}
+
+/// Logits of every example, row by row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    /// `n * c` values.
+    pub logits: Vec<f64>,
+    /// c.
+    pub columns: usize,
+}
+
+impl Classification {
+    /// Balanced class weights `n / (c * n_c)` (paper of the method, section on imbalance); classes that never occur get 0.
+    pub fn balanced_weights(targets: &Targets) -> Vec<f64> {
+        let Targets::Classes { labels, count } = targets else {
+            return Vec::new();
+        };
+        let mut seen = vec![0usize; *count];
+        for l in labels {
+            seen[*l as usize] += 1;
+        }
+        let weight = |n: &usize| {
+            if *n == 0 {
+                0.0
+            } else {
+                labels.len() as f64 / (*count as f64 * *n as f64)
+            }
+        };
+        seen.iter().map(weight).collect()
+    }
+
+    /// True if everything below the head stays as it is, so that each note has to be run only once.
+    pub fn only_the_head_learns(&self) -> bool {
+        let frozen = |p: &&Parameter| p.learning() == Learning::Frozen;
+        self.backbone.parameters().iter().all(frozen)
+            && self
+                .stack
+                .entries()
+                .iter()
+                .all(|e| e.activity == Activity::Inactive || e.learning() == Learning::Frozen)
+    }
+
+    /// Runs the model once over `data` and keeps the pooled rows. Only valid if [`Self::only_the_head_learns`].
+    pub fn keep_features(&self, data: &mut Examples, tokens: usize) -> Result<()> {
+        let width = self.backbone.width();
+        let mut all = vec![0f32; data.sequences.len() * width];
+        for rows in data.sequences.batches(tokens) {
+            let (pooled, _) = without_tape(|| self.pooled(data, &rows, &Pass::evaluate()));
+            let pooled = pooled?.value().to_cpu()?;
+            for (row, values) in rows.iter().zip(pooled.as_slice::<f32>()?.chunks_exact(width)) {
+                all[row * width..(row + 1) * width].copy_from_slice(values);
+            }
+        }
+        data.features = Some(Tensor::from_vec(all, &[data.sequences.len(), width])?);
+        Ok(())
+    }
+
+    /// The same for the training data.
+    pub fn keep_training_features(&mut self, tokens: usize) -> Result<()> {
+        let mut data = self.data.clone();
+        self.keep_features(&mut data, tokens)?;
+        self.data = data;
+        Ok(())
+    }
+
+    /// Logits of every example of `data`.
+    pub fn evaluate(&self, data: &Examples, tokens: usize) -> Result<Scores> {
+        let columns = self.head.classifier.classes();
+        let mut logits = vec![0.0; data.sequences.len() * columns];
+        for rows in data.sequences.batches(tokens) {
+            let (z, _) = without_tape(|| -> Result<Var> {
+                Ok(self
+                    .head
+                    .classifier
+                    .forward(&self.pooled(data, &rows, &Pass::evaluate())?)?)
+            });
+            let z = z?.value().to_f64_vec()?;
+            for (row, values) in rows.iter().zip(z.chunks_exact(columns)) {
+                logits[row * columns..(row + 1) * columns].copy_from_slice(values);
+            }
+        }
+        Ok(Scores { logits, columns })
+    }
+
+    fn pooled(&self, data: &Examples, rows: &[usize], pass: &Pass) -> Result<Var> {
+        if let Some(features) = &data.features {
+            let ids = Tensor::from_vec(rows.iter().map(|r| *r as u32).collect(), &[rows.len()])?;
+            return Ok(ops::embedding(&Var::constant(features.clone()), &ids)?);
+        }
+        let batch = data.sequences.batch(rows)?;
+        let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
+        let hidden = self.backbone.hidden(&batch, &sites, pass)?;
+        Ok(self.pooling.apply(&hidden.rows, &hidden.offsets)?)
+    }
+}
+
+impl Objective for Classification {
+    fn denominator(&self, rows: &[usize]) -> f64 {
+        match &self.data.targets {
+            Targets::Classes { labels, .. } => rows.iter().map(|r| self.class_weights[labels[*r] as usize]).sum(),
+            Targets::Labels { .. } => rows.len() as f64,
+        }
+    }
+
+    fn loss(&self, rows: &[usize], pass: &Pass) -> Result<Part> {
+        let logits = self.head.classifier.forward(&self.pooled(&self.data, rows, pass)?)?;
+        let loss = match &self.data.targets {
+            Targets::Classes { labels, count } => {
+                if self.class_weights.len() != *count {
+                    return Err(Error::Settings(format!(
+                        "{} weights for {count} classes",
+                        self.class_weights.len()
+                    )));
+                }
+                let classes: Vec<u32> = rows.iter().map(|r| labels[*r]).collect();
+                class_loss(&logits, &classes, &self.class_weights)?
+            }
+            Targets::Labels { sets, count } => {
+                let mut cells = vec![0.0; rows.len() * count];
+                for (i, r) in rows.iter().enumerate() {
+                    for l in &sets[*r] {
+                        cells[i * count + *l as usize] = 1.0;
+                    }
+                }
+                binary_loss(&logits, cells)?
+            }
+        };
+        let tokens = rows.iter().map(|r| self.data.sequences.length(*r) as u64).sum();
+        Ok(Part { loss, tokens })
+    }
+
+    fn parameters(&self) -> Vec<(String, &Parameter)> {
+        let base = self
+            .backbone
+            .parameters()
+            .into_iter()
+            .filter(|p| p.learning() == Learning::Trainable);
+        let base = base.map(|p| (format!("base.{}", p.name()), p));
+        let head = self.head.classifier.weight();
+        base.chain(self.stack.trainable())
+            .chain([(format!("head.{}", head.name()), head)])
+            .collect()
+    }
+
+    fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)> {
+        let base = self
+            .backbone
+            .parameters_mut()
+            .into_iter()
+            .filter(|p| p.learning() == Learning::Trainable);
+        let base = base.map(|p| (format!("base.{}", p.name()), p));
+        let head = self.head.classifier.weight_mut();
+        let name = format!("head.{}", head.name());
+        base.chain(self.stack.trainable_mut()).chain([(name, head)]).collect()
+    }
+
+    fn status(&self, gradients: Option<&Gradients>) -> Vec<Status> {
+        let mut all = self.stack.status(gradients);
+        let w = self.head.classifier.weight();
+        let norm = gradients
+            .and_then(|g| g.of(w.var()))
+            .and_then(|g| g.to_f64_vec().ok())
+            .map(|g| g.iter().map(|x| x * x).sum::<f64>().sqrt());
+        all.push(Status {
+            name: "(head)".into(),
+            method: "linear",
+            activity: Activity::Active,
+            learning: w.learning(),
+            parameters: w.value().count(),
+            gradient_norm: norm,
+        });
+        all
+    }
+
+    fn check_gradients(&self, gradients: &Gradients) -> Result<()> {
+        Ok(self.stack.check_gradients(gradients)?)
+    }
+}

@@ -1,0 +1,47 @@
+//! Errors of training.
+
+/// What can go wrong in training.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// In the model.
+    #[error(transparent)]
+    Model(#[from] clinpeft_nn::Error),
+    /// In an adapter.
+    #[error(transparent)]
+    Adapter(#[from] clinpeft_peft::Error),
+    /// On the tape.
+    #[error(transparent)]
+    Autodiff(#[from] clinpeft_autodiff::Error),
+    /// In an operation.
+    #[error(transparent)]
+    Tensor(#[from] clinpeft_tensor::Error),
+    /// In a weight file.
+    #[error(transparent)]
+    Weights(#[from] clinpeft_weights::Error),
+    /// In a file.
+    #[error(transparent)]
+    File(#[from] clinpeft_files::Error),
+    /// Settings that cannot be.
+    #[error("training: {0}")]
+    Settings(String),
+    /// The loss is not a number.
+    #[error(
+        "training: the loss of step {step} is {loss}\nhint: lower the learning rate; the last good state is in the checkpoint"
+    )]
+    NotFinite {
+        /// Which optimiser step, from 0.
+        step: u64,
+        /// What it was.
+        loss: f64,
+    },
+    /// The checkpoint belongs to another run.
+    #[error("checkpoint: {0}\nhint: remove the run's `checkpoint` folder to start again")]
+    Checkpoint(String),
+    /// A validation or evaluation of the caller failed.
+    #[error("{0}")]
+    Evaluation(String),
+}
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

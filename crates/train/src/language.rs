@@ -1,0 +1,95 @@
+//! Step 1: next-token prediction.
+
+use crate::{Objective, Part, Result, Sequences};
+use clinpeft_autodiff::{Gradients, without_tape};
+use clinpeft_nn::{Backbone, Learning, Parameter, Pass, Sites};
+use clinpeft_peft::{Stack, Status};
+use std::sync::Arc;
+
+/// A model that learns to continue text, through its adapters or as a whole.
+pub struct LanguageModelling {
+    /// The model.
+    pub backbone: Box<dyn Backbone>,
+    /// Its adapters.
+    pub stack: Stack,
+    /// What it reads.
+    pub data: Sequences,
+}
+
+/// Loss of one sequence.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NoteLoss {
+    /// Sum of the negative log-likelihoods of its predictions.
+    pub nll: f64,
+    /// Number of predictions.
+    pub predictions: usize,
+}
+
+impl LanguageModelling {
+    /// Loss of every sequence of `data`, one after another in batches of about `tokens` tokens.
+    pub fn evaluate(&self, data: &Sequences, tokens: usize) -> Result<Vec<NoteLoss>> {
+        let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
+        let mut out = vec![
+            NoteLoss {
+                nll: 0.0,
+                predictions: 0
+            };
+            data.len()
+        ];
+        for rows in data.batches(tokens) {
+            let batch = data.batch(&rows)?;
+            let (losses, _) = without_tape(|| self.backbone.sequence_losses(&batch, &sites));
+            for (row, (nll, predictions)) in rows.iter().zip(losses?) {
+                out[*row] = NoteLoss { nll, predictions };
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl Objective for LanguageModelling {
+    fn denominator(&self, rows: &[usize]) -> f64 {
+        rows.iter().map(|r| self.data.length(*r) as f64 - 1.0).sum()
+    }
+
+    fn loss(&self, rows: &[usize], pass: &Pass) -> Result<Part> {
+        let batch = self.data.batch(rows)?;
+        let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
+        let hidden = self.backbone.hidden(&batch, &sites, pass)?;
+        let (loss, _) = self.backbone.language_loss(&hidden, &batch)?;
+        Ok(Part {
+            loss,
+            tokens: batch.tokens() as u64,
+        })
+    }
+
+    fn parameters(&self) -> Vec<(String, &Parameter)> {
+        let base = self
+            .backbone
+            .parameters()
+            .into_iter()
+            .filter(|p| p.learning() == Learning::Trainable);
+        base.map(|p| (format!("base.{}", p.name()), p))
+            .chain(self.stack.trainable())
+            .collect()
+    }
+
+    fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)> {
+        let base = self
+            .backbone
+            .parameters_mut()
+            .into_iter()
+            .filter(|p| p.learning() == Learning::Trainable);
+        base.map(|p| (format!("base.{}", p.name()), p))
+            .chain(self.stack.trainable_mut())
+            .collect()
+    }
+
+    fn status(&self, gradients: Option<&Gradients>) -> Vec<Status> {
+        self.stack.status(gradients)
+    }
+
+    fn check_gradients(&self, gradients: &Gradients) -> Result<()> {
+        Ok(self.stack.check_gradients(gradients)?)
+    }
+}

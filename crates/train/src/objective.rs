@@ -1,0 +1,30 @@
+//! What is trained.
+
+use crate::Result;
+use clinpeft_autodiff::{Gradients, Var};
+use clinpeft_nn::{Parameter, Pass};
+use clinpeft_peft::Status;
+
+/// The loss of some examples.
+pub struct Part {
+    /// Sum over the examples; not divided.
+    pub loss: Var,
+    /// Tokens that were run.
+    pub tokens: u64,
+}
+
+/// A model with its adapters and data, seen by the training loop.
+pub trait Objective {
+    /// What the summed loss of these examples is divided by: predictions, notes, or class weights.
+    fn denominator(&self, rows: &[usize]) -> f64;
+    /// Summed loss of these examples.
+    fn loss(&self, rows: &[usize], pass: &Pass) -> Result<Part>;
+    /// What learns, with unique names.
+    fn parameters(&self) -> Vec<(String, &Parameter)>;
+    /// The same for writing, in the same order.
+    fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)>;
+    /// Adapters and head: who takes part, who learns.
+    fn status(&self, gradients: Option<&Gradients>) -> Vec<Status>;
+    /// Errors if something that should learn got no gradient.
+    fn check_gradients(&self, gradients: &Gradients) -> Result<()>;
+}

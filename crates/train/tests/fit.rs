@@ -1,0 +1,294 @@
+//! Properties of the training loop on a tiny model.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use clinpeft_llama::{Config, Llama};
+use clinpeft_nn::{Backbone, Classifier, Learning, Memory, Pooling};
+use clinpeft_peft::{Activity, Head, Lora, LoraConfig, Scaling, Stack};
+use clinpeft_rng::{RngExt, Seed};
+use clinpeft_train::*;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const SEED: Seed = Seed(42);
+
+fn sequences(n: usize) -> Sequences {
+    let mut rng = SEED.stream("data");
+    let (mut ids, mut offsets) = (Vec::new(), vec![0u64]);
+    for _ in 0..n {
+        let start: u32 = rng.random_range(3..12);
+        let length = rng.random_range(4..9);
+        ids.extend((0..length).map(|i| (start + i) % 16));
+        offsets.push(ids.len() as u64);
+    }
+    Sequences::new(ids, offsets).unwrap()
+}
+
+fn model() -> (Box<dyn Backbone>, Stack) {
+    let base = Llama::random(Config::tiny(16, 16, 2, 2, 32), SEED.part("base"), Learning::Frozen).unwrap();
+    let config = LoraConfig {
+        r: 2,
+        alpha: 4.0,
+        dropout: 0.1,
+        targets: vec!["q_proj".into(), "v_proj".into()],
+        scaling: Scaling::Standard,
+    };
+    let lora = Lora::new(config, &base.linear_sites(), SEED.part("lora"), Learning::Trainable).unwrap();
+    let mut stack = Stack::new();
+    stack.push("clinical", Box::new(lora), Activity::Active).unwrap();
+    (Box::new(base), stack)
+}
+
+fn language() -> LanguageModelling {
+    let (backbone, stack) = model();
+    LanguageModelling {
+        backbone,
+        stack,
+        data: sequences(24),
+    }
+}
+
+fn classification() -> Classification {
+    let (backbone, stack) = model();
+    let sequences = sequences(24);
+    let labels: Vec<u32> = (0..24).map(|r| (sequences.length(r) > 6) as u32).collect();
+    let classifier = Classifier::new(2, 16, &mut SEED.stream("head")).unwrap();
+    let head = Head {
+        classifier,
+        labels: vec!["short".into(), "long".into()],
+    };
+    let data = Examples::new(sequences, Targets::Classes { labels, count: 2 }).unwrap();
+    let class_weights = Classification::balanced_weights(&data.targets);
+    Classification {
+        backbone,
+        stack,
+        head,
+        pooling: Pooling::LastToken,
+        data,
+        class_weights,
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        learning_rate: 0.02,
+        warmup: Warmup::Ratio(0.1),
+        optimiser: OptimiserSettings {
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.01,
+            clip: None,
+        },
+        selection: Selection::LastEpoch,
+        patience: None,
+        memory: Memory::Keep,
+        seed: SEED,
+        log_every: 1,
+        checkpoint_every: Duration::ZERO,
+    }
+}
+
+fn plan(epochs: usize, micro: usize) -> Plan {
+    let step = |s: usize| {
+        (s * 8..s * 8 + 8)
+            .collect::<Vec<_>>()
+            .chunks(8 / micro)
+            .map(<[_]>::to_vec)
+            .collect()
+    };
+    (0..epochs).map(|_| (0..3).map(step).collect()).collect()
+}
+
+/// Runs until the end, or until `stop_after` steps.
+fn train<O: Objective>(o: &mut O, plan: &Plan, settings: Settings, dir: &Path, stop_after: Option<u64>) -> Outcome {
+    let stop = AtomicBool::new(false);
+    let mut observe = |e: &Event, _: u64| {
+        if let (Event::Step { step, .. }, Some(limit)) = (e, stop_after)
+            && *step >= limit
+        {
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    let (checkpoint, events) = (dir.join("state.safetensors"), dir.join("events.jsonl"));
+    let run = Fit {
+        plan,
+        settings,
+        checkpoint: &checkpoint,
+        events: &events,
+        validate: None,
+        observe: &mut observe,
+        stop: &stop,
+    };
+    fit(o, run).unwrap()
+}
+
+fn values<O: Objective>(o: &O) -> Vec<(String, Vec<f64>)> {
+    o.parameters()
+        .into_iter()
+        .map(|(n, p)| (n, p.value().to_f64_vec().unwrap()))
+        .collect()
+}
+
+#[test]
+fn stopped_and_resumed_equals_uninterrupted_to_the_bit() {
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut once = language();
+    train(&mut once, &plan(2, 2), settings(), whole.path(), None);
+    for stop in [1, 3, 5] {
+        let mut interrupted = language();
+        assert!(!train(&mut interrupted, &plan(2, 2), settings(), parts.path(), Some(stop)).finished);
+    }
+    let mut resumed = language();
+    assert!(train(&mut resumed, &plan(2, 2), settings(), parts.path(), None).finished);
+    assert_eq!(values(&once), values(&resumed));
+    let events = |d: &Path| std::fs::read_to_string(d.join("events.jsonl")).unwrap();
+    assert_eq!(events(whole.path()), events(parts.path()));
+}
+
+#[test]
+fn accumulation_equals_one_large_batch() {
+    // Without dropout, whose masks are drawn for each micro-batch.
+    let run = |micro: usize| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut o = classification();
+        o.stack = {
+            let config = LoraConfig {
+                r: 2,
+                alpha: 4.0,
+                dropout: 0.0,
+                targets: vec!["q_proj".into()],
+                scaling: Scaling::Standard,
+            };
+            let lora = Lora::new(config, &o.backbone.linear_sites(), SEED, Learning::Trainable).unwrap();
+            let mut s = Stack::new();
+            s.push("a", Box::new(lora), Activity::Active).unwrap();
+            s
+        };
+        train(&mut o, &plan(1, micro), settings(), dir.path(), None);
+        values(&o)
+    };
+    for ((name, a), (_, b)) in run(1).iter().zip(&run(4)) {
+        for (x, y) in a.iter().zip(b) {
+            assert!((x - y).abs() < 1e-4, "{name}: {x} {y}");
+        }
+    }
+}
+
+#[test]
+fn recomputation_gives_the_same_bits() {
+    let run = |memory: Memory| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut o = language();
+        train(&mut o, &plan(1, 1), Settings { memory, ..settings() }, dir.path(), None);
+        values(&o)
+    };
+    assert_eq!(run(Memory::Keep), run(Memory::Recompute));
+}
+
+#[test]
+fn loss_falls_and_the_base_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut o = language();
+    let mean = |o: &LanguageModelling| {
+        let all = o.evaluate(&o.data, 64).unwrap();
+        all.iter().map(|l| l.nll).sum::<f64>() / all.iter().map(|l| l.predictions).sum::<usize>() as f64
+    };
+    let base = |o: &LanguageModelling| -> Vec<Vec<f64>> {
+        o.backbone
+            .parameters()
+            .iter()
+            .map(|p| p.value().to_f64_vec().unwrap())
+            .collect()
+    };
+    let (before, weights) = (mean(&o), base(&o));
+    train(&mut o, &plan(15, 1), settings(), dir.path(), None);
+    assert!(mean(&o) < before - 0.05, "{} -> {}", before, mean(&o));
+    assert_eq!(weights, base(&o));
+}
+
+#[test]
+fn best_epoch_is_the_one_that_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut o = classification();
+    let (mut seen, mut scores) = (Vec::new(), [0.2, 0.9, 0.5].into_iter());
+    let mut validate = |o: &Classification| {
+        seen.push(values(o));
+        Ok(Validation {
+            score: scores.next().unwrap(),
+            metrics: Default::default(),
+        })
+    };
+    let stop = AtomicBool::new(false);
+    let plan = plan(3, 1);
+    let (checkpoint, events) = (dir.path().join("s"), dir.path().join("e"));
+    let run = Fit {
+        plan: &plan,
+        settings: Settings {
+            selection: Selection::BestValidation,
+            ..settings()
+        },
+        checkpoint: &checkpoint,
+        events: &events,
+        validate: Some(&mut validate),
+        observe: &mut |_, _| (),
+        stop: &stop,
+    };
+    let outcome = fit(&mut o, run).unwrap();
+    assert_eq!((outcome.epoch, outcome.score), (2, Some(0.9)));
+    assert_eq!(values(&o), seen[1]);
+}
+
+#[test]
+fn kept_features_give_the_same_scores() {
+    let mut o = classification();
+    o.stack.set_learning("clinical", Learning::Frozen).unwrap();
+    assert!(o.only_the_head_learns());
+    let plain = o.evaluate(&o.data, 40).unwrap();
+    o.keep_training_features(40).unwrap();
+    let kept = o.evaluate(&o.data, 40).unwrap();
+    for (a, b) in plain.logits.iter().zip(&kept.logits) {
+        assert!((a - b).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn inactive_trainable_adapter_stops_the_first_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut o = classification();
+    o.stack.set_activity("clinical", Activity::Inactive).unwrap();
+    let stop = AtomicBool::new(false);
+    let plan = plan(1, 1);
+    let (checkpoint, events) = (dir.path().join("s"), dir.path().join("e"));
+    let run = Fit {
+        plan: &plan,
+        settings: settings(),
+        checkpoint: &checkpoint,
+        events: &events,
+        validate: None,
+        observe: &mut |_, _| (),
+        stop: &stop,
+    };
+    let e = fit(&mut o, run).unwrap_err().to_string();
+    assert!(e.contains("`clinical`") && e.contains("no gradient"), "{e}");
+}
+
+#[test]
+fn damaged_checkpoint_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("s"), b"short").unwrap();
+    let stop = AtomicBool::new(false);
+    let plan = plan(1, 1);
+    let (checkpoint, events) = (dir.path().join("s"), dir.path().join("e"));
+    let run = Fit {
+        plan: &plan,
+        settings: settings(),
+        checkpoint: &checkpoint,
+        events: &events,
+        validate: None,
+        observe: &mut |_, _| (),
+        stop: &stop,
+    };
+    assert!(fit(&mut language(), run).is_err());
+}
