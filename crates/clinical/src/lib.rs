@@ -5,6 +5,7 @@ mod error;
 mod ids;
 pub mod prepare;
 pub mod sections;
+pub mod synth;
 mod table;
 mod task;
 pub mod truth;

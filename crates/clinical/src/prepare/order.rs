@@ -4,7 +4,7 @@
 //! are split at the median of first, middle and last, smaller ones are finished by insertion. Which of two equal notes
 //! comes last decides which one stays, so the same exchanges are made here.
 
-const SMALL: usize = 16;
+const SMALL: usize = 15;
 
 /// The positions of `keys` in the order of that sort.
 pub fn published_order<K: Ord>(keys: &[K]) -> Vec<usize> {
