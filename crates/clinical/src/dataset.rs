@@ -5,7 +5,7 @@ use crate::ids::{HadmId, NoteText, SubjectId};
 use crate::table::Table;
 use crate::task::{Split, Task, TaskKind};
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What a sample is labelled with: indices into [`Dataset::labels`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,11 +101,11 @@ pub fn load_corpus(dir: &Path, split: CorpusSplit) -> Result<Vec<NoteText>> {
     Ok(notes)
 }
 
-fn check_labels(path: &PathBuf, task: Task, labels: &[String]) -> Result<()> {
+fn check_labels(path: &Path, task: Task, labels: &[String]) -> Result<()> {
     let expected = task.classes();
     if labels.is_empty() || expected.is_some_and(|classes| classes != labels) {
         return Err(Error::Inconsistent {
-            path: path.clone(),
+            path: path.into(),
             what: format!("not the labels of task `{task}`"),
         });
     }

@@ -197,11 +197,6 @@ impl Table {
         }
     }
 
-    /// Rows read so far.
-    pub fn rows(&self) -> u64 {
-        self.row
-    }
-
     /// Reads what is left and tells what was read.
     pub fn finish(mut self) -> Result<InputFile> {
         while self.next_row()?.is_some() {}
@@ -354,7 +349,7 @@ pub(crate) enum Sink {
     /// As they are.
     Plain(BufWriter<File>),
     /// Through gzip.
-    Gzip(flate2::write::GzEncoder<BufWriter<File>>),
+    Gzip(Box<flate2::write::GzEncoder<BufWriter<File>>>),
 }
 
 impl Sink {
@@ -367,7 +362,7 @@ impl Sink {
         let file = BufWriter::with_capacity(BUFFER, file);
         Ok(if path.extension().is_some_and(|e| e == "gz") {
             let level = flate2::Compression::fast();
-            Sink::Gzip(flate2::GzBuilder::new().write(file, level))
+            Sink::Gzip(Box::new(flate2::GzBuilder::new().write(file, level)))
         } else {
             Sink::Plain(file)
         })

@@ -50,7 +50,6 @@ struct Facts {
 /// A note on its way to the tasks.
 struct Sample<'a> {
     id: HadmId,
-    subject: SubjectId,
     text: &'a str,
     /// The text without mentions of death; `None` if it cannot be freed of them.
     silent: Option<&'a str>,
@@ -212,7 +211,6 @@ fn write_sample(
     };
     let sample = Sample {
         id,
-        subject,
         text: &text,
         silent: silent.as_deref(),
         admission: facts.admissions.get(&id),

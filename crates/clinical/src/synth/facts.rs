@@ -133,18 +133,18 @@ const DEATH_SEVERITY: f64 = 0.88;
 const DEATH_SCALE: f64 = 0.76;
 const VENTILATED: f64 = -3.5;
 const VENTILATED_SEVERITY: f64 = 0.75;
-const PROLONGED: f64 = -3.5;
-const PROLONGED_SEVERITY: f64 = 0.9;
-const PROLONGED_SCALE: f64 = 1.15;
-const STAY_SEVERITY: f64 = 0.85;
-const STAY_SCALE: f64 = 1.6;
+const PROLONGED: f64 = -4.1;
+const PROLONGED_SEVERITY: f64 = 1.3;
+const PROLONGED_SCALE: f64 = 0.95;
+const STAY_SEVERITY: f64 = 1.1;
+const STAY_SCALE: f64 = 1.5;
 /// Share of brief ventilation among those not ventilated for two days.
 const BRIEF: f64 = 0.06;
 /// Upper thresholds of the score for classes 0, 1, 2, by the length of ventilation.
 const STAY_STEPS: [[f64; 3]; 3] = [
-    [0.8, 2.5, 4.1],
-    [f64::NEG_INFINITY, 3.0, 4.9],
-    [f64::NEG_INFINITY, f64::NEG_INFINITY, 4.4],
+    [0.9, 2.8, 4.6],
+    [f64::NEG_INFINITY, 3.3, 5.5],
+    [f64::NEG_INFINITY, f64::NEG_INFINITY, 5.1],
 ];
 
 impl Facts {

@@ -30,8 +30,8 @@ pub struct RawTable {
     path: PathBuf,
     sink: Sink,
     line: Vec<u8>,
-    row_id: u64,
-    with_row_id: bool,
+    /// The number of the last row; none where the table has no such column.
+    row_id: Option<u64>,
 }
 
 impl RawTable {
@@ -40,7 +40,7 @@ impl RawTable {
         let mut table = RawTable::open(folder, name)?;
         let header: Vec<Cell<'_>> = columns.iter().map(|c| Cell::Words(c)).collect();
         table.write(Some(Cell::Words("ROW_ID")), &header)?;
-        table.with_row_id = true;
+        table.row_id = Some(0);
         Ok(table)
     }
 
@@ -58,16 +58,14 @@ impl RawTable {
             sink: Sink::create(&path)?,
             path,
             line: Vec::new(),
-            row_id: 0,
-            with_row_id: false,
+            row_id: None,
         })
     }
 
     /// Writes a row.
     pub fn row(&mut self, cells: &[Cell<'_>]) -> Result<()> {
-        self.row_id += 1;
-        let id = self.with_row_id.then_some(Cell::Number(self.row_id));
-        self.write(id, cells)
+        self.row_id = self.row_id.map(|last| last + 1);
+        self.write(self.row_id.map(Cell::Number), cells)
     }
 
     fn write(&mut self, first: Option<Cell<'_>>, cells: &[Cell<'_>]) -> Result<()> {
