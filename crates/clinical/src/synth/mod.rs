@@ -1,0 +1,112 @@
+//! A synthetic cohort in the raw file form of MIMIC-III v1.4 and MIMIC-IV-Note 2.2, with a known truth.
+//!
+//! # The process
+//! 1. A **person** has a frailty u ~ N(0, 1), an age around 64 + 3u years, and chronic conditions, each drawn with
+//!    log-odds `base + slope * u + age effect`.
+//! 2. An **admission** has a severity from 0 to 4, cut from 0.6u + 0.8e with e ~ N(0, 1), and acute conditions with
+//!    log-odds `base + slope * severity + age effect`. Chronic conditions of the person and acute ones of the admission are
+//!    its 32 *facts* beside the severity ([`conditions`]).
+//! 3. **Outcomes** depend on the facts alone ([`facts`]): death, ventilation of two days or more, and its being prolonged by
+//!    additive logits; the class of the length of stay by an ordinal logit whose thresholds depend on the ventilation
+//!    that happened. Codes are noisy ors of conditions, severity and ventilation ([`groups`]).
+//! 4. An **author** with habits writes the note. The admission part reveals the facts completely: each condition in one
+//!    of three forms or by its medicine, the severity by phrases and vital signs. Negations and relatives' diseases are
+//!    decoys. The rest of the note tells the outcome, so that a leak would show.
+//!
+//! The probability of every outcome given the facts is computed, not estimated (ventilation is summed out), and written to
+//! `truth/`. No model that reads admission notes can rank better than these probabilities do.
+//!
+//! # Properties
+//! - Written patient by patient: memory does not grow with the size.
+//! - Patient i is the same whatever the size of the cohort, and the same seed gives the same bytes.
+//! - The traps of the real tables are there: addenda, exact duplicates, newborns, notes without admission or text, notes
+//!   marked as errors, header variants, last sections without an end, numbered lists, mentions of death, masks, quotes,
+//!   V and E codes, leading zeros, and stays on the edge of a class.
+
+mod bedside;
+pub mod conditions;
+pub mod facts;
+mod filler;
+pub mod groups;
+mod mimic4;
+mod note;
+mod notes;
+mod patient;
+mod raw;
+mod spec;
+mod style;
+mod tables;
+mod truth;
+
+pub use note::CANARY;
+pub use spec::{ChartEvents, CohortSpec, NoteLength};
+
+use crate::error::Result;
+use crate::prepare::Progress;
+use clinpeft_rng::Seed;
+use patient::{Arrival, Collection};
+use std::path::Path;
+use style::Author;
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Summary {
+    /// Patients of the MIMIC-III-like tables.
+    pub patients: u64,
+    /// Their admissions.
+    pub admissions: u64,
+    /// Discharge summaries of the MIMIC-IV-like notes.
+    pub mimic4_notes: u64,
+    /// Radiology reports of the MIMIC-IV-like notes.
+    pub mimic4_radiology: u64,
+}
+
+/// Writes `<out>/mimic3`, `<out>/mimic4-note` and `<out>/truth`, each whole or not at all.
+pub fn synth(
+    spec: &CohortSpec,
+    seed: Seed,
+    out: &Path,
+    progress: &dyn Fn(Progress),
+) -> Result<Summary> {
+    spec.check()?;
+    let authors: Vec<Author> = (0..spec.authors).map(|n| Author::new(seed, n)).collect();
+    let mimic3 = clinpeft_files::commit_dir(&out.join("mimic3"))?;
+    let mimic4 = clinpeft_files::commit_dir(&out.join("mimic4-note"))?;
+    let truth = clinpeft_files::commit_dir(&out.join("truth"))?;
+    let mut tables = tables::Tables::create(mimic3.path())?;
+    let mut probabilities = truth::TruthTables::create(truth.path())?;
+    let mut admissions = 0;
+    for number in 0..spec.patients {
+        let mut patient = patient::draw(seed, spec, &authors, Collection::Mimic3, number);
+        admissions += patient.admissions.len() as u64;
+        tables.write(&mut patient, spec)?;
+        if patient.arrival == Arrival::Grown {
+            for admission in &patient.admissions {
+                probabilities.write(admission)?;
+            }
+        }
+        if number % 1000 == 0 {
+            progress(Progress {
+                table: "patients",
+                rows: number,
+            });
+        }
+    }
+    tables.finish()?;
+    probabilities.finish()?;
+    mimic4::write(mimic4.path(), seed, spec, &authors, &|rows| {
+        progress(Progress {
+            table: "discharge",
+            rows,
+        });
+    })?;
+    for folder in [mimic3, mimic4, truth] {
+        folder.commit()?;
+    }
+    Ok(Summary {
+        patients: spec.patients,
+        admissions,
+        mimic4_notes: spec.mimic4_notes,
+        mimic4_radiology: spec.mimic4_radiology,
+    })
+}

@@ -1,0 +1,180 @@
+//! The habits of the people who write the notes.
+//!
+//! Each author prefers one form of a condition's name, one layout of headers, one way of negating, one order of words.
+//! The habits are fixed by the seed and the author's number alone, so that both note collections share their authors.
+
+use super::conditions::COUNT;
+use clinpeft_rng::{RngExt, Seed, Stream};
+
+/// How a list of conditions is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// One line, commas.
+    Commas,
+    /// `1. first`, one line each.
+    Numbers,
+    /// `- first`, one line each.
+    Dashes,
+}
+
+/// Letter case of the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Case {
+    /// Sentences begin with a capital.
+    Sentence,
+    /// Everything in lower case.
+    Lower,
+}
+
+/// Which of the optional sections are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thoroughness {
+    /// All eight sections.
+    Full,
+    /// No family history.
+    NoFamily,
+    /// Neither family nor social history.
+    Brief,
+}
+
+/// One author.
+#[derive(Debug, Clone)]
+pub struct Author {
+    /// The form of each condition's name that comes first to mind.
+    favourite: [u8; COUNT],
+    /// How often the favourite is used.
+    faithful: f64,
+    /// Layout of lists.
+    pub listing: Listing,
+    /// Letter case.
+    pub case: Case,
+    /// Sections that are written.
+    pub thoroughness: Thoroughness,
+    /// Header of the present illness.
+    pub illness_header: &'static str,
+    /// Header of the medical history.
+    pub history_header: &'static str,
+    /// Header of the medications.
+    pub medication_header: &'static str,
+    /// Header of the examination.
+    pub exam_header: &'static str,
+    /// Header of the complaint.
+    pub complaint_header: &'static str,
+    /// How an absent condition is negated.
+    pub negation: &'static str,
+    /// How a known condition is introduced.
+    pub known: &'static str,
+    /// How the reason for coming is introduced.
+    pub presents: &'static str,
+    /// How often a chronic condition is told by its medicine alone.
+    pub medicine_only: f64,
+}
+
+fn pick<T: Copy>(from: &[T], rng: &mut Stream) -> T {
+    from[rng.random_range(0..from.len())]
+}
+
+impl Author {
+    /// The author with this number.
+    pub fn new(seed: Seed, number: u32) -> Author {
+        let mut rng = seed.part(&format!("author-{number}")).stream("habits");
+        let leaning: u8 = rng.random_range(0..3);
+        let favourite = std::array::from_fn(|_| {
+            if rng.random_bool(0.7) {
+                leaning
+            } else {
+                rng.random_range(0..3)
+            }
+        });
+        let shouting = rng.random_bool(0.2);
+        let header = |plain, capitals, rng: &mut Stream, variants: &[&'static str]| {
+            if rng.random_bool(0.12) {
+                pick(variants, rng)
+            } else if shouting {
+                capitals
+            } else {
+                plain
+            }
+        };
+        Author {
+            favourite,
+            faithful: 0.6 + 0.35 * rng.random::<f64>(),
+            listing: pick(
+                &[Listing::Commas, Listing::Numbers, Listing::Dashes],
+                &mut rng,
+            ),
+            case: pick(&[Case::Sentence, Case::Sentence, Case::Lower], &mut rng),
+            thoroughness: pick(
+                &[
+                    Thoroughness::Full,
+                    Thoroughness::Full,
+                    Thoroughness::NoFamily,
+                    Thoroughness::Brief,
+                ],
+                &mut rng,
+            ),
+            complaint_header: header(
+                "Chief Complaint:",
+                "CHIEF COMPLAINT:",
+                &mut rng,
+                &["CC:", "chief complaint:"],
+            ),
+            illness_header: header(
+                "History of Present Illness:",
+                "HISTORY OF PRESENT ILLNESS:",
+                &mut rng,
+                &["HPI:", "history of present illness:", "Present Illness:"],
+            ),
+            history_header: header(
+                "Past Medical History:",
+                "PAST MEDICAL HISTORY:",
+                &mut rng,
+                &["PMH:", "PMHx:", "past medical history:"],
+            ),
+            medication_header: header(
+                "Medications on Admission:",
+                "MEDICATIONS ON ADMISSION:",
+                &mut rng,
+                &["Home Medications:", "medications on admission:"],
+            ),
+            exam_header: header(
+                "Physical Exam:",
+                "PHYSICAL EXAM:",
+                &mut rng,
+                &[
+                    "Physical Exam (ER):",
+                    "Physical Examination:",
+                    "physical exam:",
+                ],
+            ),
+            negation: pick(
+                &["no hx of", "denies", "no known", "negative for", "without"],
+                &mut rng,
+            ),
+            known: pick(
+                &["with hx of", "h/o", "with a history of", "w/", "known"],
+                &mut rng,
+            ),
+            presents: pick(
+                &[
+                    "presents with",
+                    "p/w",
+                    "admitted for",
+                    "who came in with",
+                    "transferred with",
+                ],
+                &mut rng,
+            ),
+            medicine_only: 0.1 + 0.2 * rng.random::<f64>(),
+        }
+    }
+
+    /// The form in which this author writes a condition now.
+    pub fn form(&self, condition: usize, rng: &mut Stream) -> usize {
+        if rng.random_bool(self.faithful) {
+            usize::from(self.favourite[condition])
+        } else {
+            rng.random_range(0..3)
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! Streaming readers and writers of `.csv` and `.csv.gz` tables.
+//!
+//! A [`Table`] holds one row at a time, hashes the file while it reads it, and every error names file, row and column.
+
+use crate::error::{Error, Result};
+use crate::ids::{HadmId, IcuStayId, Moment, SubjectId};
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+const BUFFER: usize = 1 << 18;
+
+/// A file that was read: what a manifest says about it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputFile {
+    /// File name without folder.
+    pub name: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Data rows.
+    pub rows: u64,
+    /// BLAKE3 of the bytes on disk.
+    pub blake3: String,
+}
+
+/// Finds `name.csv`, `name.csv.gz` or the same in lower or upper case.
+pub fn find_table(folder: &Path, name: &str) -> Option<PathBuf> {
+    let lower = name.to_ascii_lowercase();
+    let upper = name.to_ascii_uppercase();
+    [name, &lower, &upper]
+        .iter()
+        .flat_map(|stem| [format!("{stem}.csv"), format!("{stem}.csv.gz")])
+        .map(|file| folder.join(file))
+        .find(|path| path.is_file())
+}
+
+#[derive(Default)]
+struct Seen {
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+/// Hashes what passes through.
+struct Hashing {
+    file: File,
+    seen: Rc<RefCell<Seen>>,
+}
+
+impl Read for Hashing {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        let mut seen = self.seen.borrow_mut();
+        seen.hasher.update(&buffer[..n]);
+        seen.bytes += n as u64;
+        Ok(n)
+    }
+}
+
+/// A table that is being read, row by row.
+pub struct Table {
+    path: PathBuf,
+    reader: csv::Reader<Box<dyn Read>>,
+    seen: Rc<RefCell<Seen>>,
+    names: Vec<String>,
+    places: Vec<Option<usize>>,
+    record: csv::ByteRecord,
+    row: u64,
+}
+
+impl Table {
+    /// Opens a table of `folder` for the columns in `required` then `optional`; cells are addressed by that order.
+    pub fn open_in(
+        folder: &Path,
+        name: &str,
+        required: &[&str],
+        optional: &[&str],
+        hint: &'static str,
+    ) -> Result<Table> {
+        let path = find_table(folder, name).ok_or_else(|| Error::MissingTable {
+            folder: folder.into(),
+            name: name.into(),
+            hint,
+        })?;
+        Table::open(&path, required, optional)
+    }
+
+    /// Opens the table at `path`; see [`Table::open_in`].
+    pub fn open(path: &Path, required: &[&str], optional: &[&str]) -> Result<Table> {
+        let seen = Rc::new(RefCell::new(Seen::default()));
+        let file = File::open(path).map_err(Error::at("read", path))?;
+        let hashing = BufReader::with_capacity(
+            BUFFER,
+            Hashing {
+                file,
+                seen: Rc::clone(&seen),
+            },
+        );
+        let source: Box<dyn Read> = if path.extension().is_some_and(|e| e == "gz") {
+            Box::new(flate2::bufread::MultiGzDecoder::new(hashing))
+        } else {
+            Box::new(hashing)
+        };
+        let mut table = Table {
+            path: path.into(),
+            reader: csv::ReaderBuilder::new()
+                .buffer_capacity(BUFFER)
+                .from_reader(source),
+            seen,
+            names: required
+                .iter()
+                .chain(optional)
+                .map(|s| (*s).to_string())
+                .collect(),
+            places: Vec::new(),
+            record: csv::ByteRecord::new(),
+            row: 0,
+        };
+        table.locate(required.len())?;
+        Ok(table)
+    }
+
+    /// The names of a table's columns.
+    pub fn header(path: &Path) -> Result<Vec<String>> {
+        let mut table = Table::open(path, &[], &[])?;
+        match table.reader.byte_headers() {
+            Ok(header) => Ok(column_names(&header.clone())),
+            Err(e) => Err(table.read_error(e)),
+        }
+    }
+
+    fn locate(&mut self, required: usize) -> Result<()> {
+        let header = match self.reader.byte_headers() {
+            Ok(h) => h.clone(),
+            Err(e) => return Err(self.read_error(e)),
+        };
+        let present = column_names(&header);
+        for (i, name) in self.names.iter().enumerate() {
+            let place = present.iter().position(|p| p.eq_ignore_ascii_case(name));
+            if place.is_none() && i < required {
+                return Err(Error::MissingColumn {
+                    path: self.path.clone(),
+                    column: name.clone(),
+                    nearest: nearest(name, &present),
+                });
+            }
+            self.places.push(place);
+        }
+        Ok(())
+    }
+
+    /// Moves to the next row.
+    pub fn next_row(&mut self) -> Result<Option<Row<'_>>> {
+        match self.reader.read_byte_record(&mut self.record) {
+            Ok(false) => Ok(None),
+            Ok(true) => {
+                self.row += 1;
+                Ok(Some(Row { table: self }))
+            }
+            Err(e) => Err(self.read_error(e)),
+        }
+    }
+
+    fn read_error(&self, error: csv::Error) -> Error {
+        let path = self.path.clone();
+        let row = self.row;
+        match error.into_kind() {
+            csv::ErrorKind::Io(source) => match source.kind() {
+                std::io::ErrorKind::UnexpectedEof => Error::Compressed {
+                    path,
+                    row,
+                    what: "ends too early",
+                },
+                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => {
+                    Error::Compressed {
+                        path,
+                        row,
+                        what: "is damaged",
+                    }
+                }
+                _ => Error::at("read", &path)(source),
+            },
+            csv::ErrorKind::UnequalLengths {
+                expected_len, len, ..
+            } => Error::Row {
+                path,
+                row: row + 1,
+                what: format!("{len} columns where the header has {expected_len}"),
+            },
+            _ => Error::Row {
+                path,
+                row: row + 1,
+                what: "not valid CSV".into(),
+            },
+        }
+    }
+
+    /// Reads what is left and tells what was read.
+    pub fn finish(mut self) -> Result<InputFile> {
+        while self.next_row()?.is_some() {}
+        let seen = self.seen.borrow();
+        Ok(InputFile {
+            name: self
+                .path
+                .file_name()
+                .map(|n| n.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            bytes: seen.bytes,
+            rows: self.row,
+            blake3: seen.hasher.finalize().to_hex().to_string(),
+        })
+    }
+}
+
+/// One row; cells by the order in which the columns were asked for.
+pub struct Row<'a> {
+    table: &'a Table,
+}
+
+const HINT_ID: &str = "whole numbers are expected here; an editor may have changed the file";
+const HINT_TIME: &str = "times look like 2151-07-16 13:45:00; an editor may have changed the file";
+
+impl Row<'_> {
+    /// The bytes of a cell; empty where an optional column is absent.
+    pub fn bytes(&self, column: usize) -> &[u8] {
+        self.table.places[column]
+            .and_then(|place| self.table.record.get(place))
+            .unwrap_or_default()
+    }
+
+    /// A cell as text.
+    pub fn text(&self, column: usize) -> Result<&str> {
+        std::str::from_utf8(self.bytes(column)).map_err(|_| {
+            self.wrong(
+                column,
+                "not UTF-8",
+                "convert the file to UTF-8, for example with iconv",
+            )
+        })
+    }
+
+    /// A whole number, also when written as `123.0`; `None` for an empty cell.
+    pub fn number(&self, column: usize) -> Result<Option<u64>> {
+        let bytes = self.bytes(column).trim_ascii();
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let whole = bytes.strip_suffix(b".0").unwrap_or(bytes);
+        std::str::from_utf8(whole)
+            .ok()
+            .and_then(|t| t.parse().ok())
+            .map(Some)
+            .ok_or_else(|| self.wrong(column, "not a whole number", HINT_ID))
+    }
+
+    /// A whole number that must be there.
+    pub fn required_number(&self, column: usize) -> Result<u64> {
+        self.number(column)?
+            .ok_or_else(|| self.wrong(column, "empty, but needed", HINT_ID))
+    }
+
+    /// A patient.
+    pub fn subject(&self, column: usize) -> Result<SubjectId> {
+        self.required_number(column).map(SubjectId)
+    }
+
+    /// An admission.
+    pub fn admission(&self, column: usize) -> Result<HadmId> {
+        self.required_number(column).map(HadmId)
+    }
+
+    /// A stay in intensive care, where there is one.
+    pub fn icu_stay(&self, column: usize) -> Result<Option<IcuStayId>> {
+        Ok(self.number(column)?.map(IcuStayId))
+    }
+
+    /// A point in time; `None` for an empty cell.
+    pub fn moment(&self, column: usize) -> Result<Option<Moment>> {
+        let text = self.text(column)?.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        Moment::parse(text)
+            .map(Some)
+            .ok_or_else(|| self.wrong(column, "not a date or time", HINT_TIME))
+    }
+
+    /// A point in time that must be there.
+    pub fn required_moment(&self, column: usize) -> Result<Moment> {
+        self.moment(column)?
+            .ok_or_else(|| self.wrong(column, "empty, but needed", HINT_TIME))
+    }
+
+    /// An error at this cell.
+    pub fn wrong(&self, column: usize, what: &'static str, hint: &'static str) -> Error {
+        Error::Cell {
+            path: self.table.path.clone(),
+            row: self.table.row,
+            column: self.table.names[column].clone(),
+            what,
+            hint,
+        }
+    }
+
+    /// The number of this row, from 1.
+    pub fn index(&self) -> u64 {
+        self.table.row
+    }
+}
+
+fn column_names(header: &csv::ByteRecord) -> Vec<String> {
+    let name = |h: &[u8]| {
+        String::from_utf8_lossy(h)
+            .trim_start_matches('\u{feff}')
+            .trim_matches('"')
+            .to_string()
+    };
+    header.iter().map(name).collect()
+}
+
+/// The candidate with the smallest edit distance.
+fn nearest(name: &str, candidates: &[String]) -> String {
+    candidates
+        .iter()
+        .min_by_key(|c| edit_distance(&name.to_ascii_lowercase(), &c.to_ascii_lowercase()))
+        .cloned()
+        .unwrap_or_else(|| "(the header is empty)".into())
+}
+
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(100).collect();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = last[0];
+        last[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != *y);
+            diagonal = last[j + 1];
+            last[j + 1] = changed.min(last[j] + 1).min(diagonal + 1);
+        }
+    }
+    last[b.len()]
+}
+
+/// Bytes on their way to a file, compressed where its name says so.
+pub(crate) enum Sink {
+    /// As they are.
+    Plain(BufWriter<File>),
+    /// Through gzip.
+    Gzip(Box<flate2::write::GzEncoder<BufWriter<File>>>),
+}
+
+impl Sink {
+    /// Creates the file and the folders above it.
+    pub fn create(path: &Path) -> Result<Sink> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(Error::at("create folder", folder))?;
+        }
+        let file = File::create(path).map_err(Error::at("write", path))?;
+        let file = BufWriter::with_capacity(BUFFER, file);
+        Ok(if path.extension().is_some_and(|e| e == "gz") {
+            let level = flate2::Compression::fast();
+            Sink::Gzip(Box::new(flate2::GzBuilder::new().write(file, level)))
+        } else {
+            Sink::Plain(file)
+        })
+    }
+
+    /// Writes the end of the compressed stream and everything that is buffered.
+    pub fn finish(self) -> std::io::Result<()> {
+        match self {
+            Sink::Plain(mut file) => file.flush(),
+            Sink::Gzip(encoder) => encoder.finish()?.flush(),
+        }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Sink::Plain(file) => file.write(bytes),
+            Sink::Gzip(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Sink::Plain(file) => file.flush(),
+            Sink::Gzip(encoder) => encoder.flush(),
+        }
+    }
+}
+
+/// A CSV file that is being written into a folder which is not yet visible under its name.
+pub(crate) struct Output {
+    path: PathBuf,
+    writer: csv::Writer<Sink>,
+    rows: u64,
+}
+
+impl Output {
+    /// Creates the file with its header; compressed if the name ends in `.gz`.
+    pub fn create(path: &Path, header: &[&str]) -> Result<Output> {
+        let mut writer = csv::WriterBuilder::new()
+            .buffer_capacity(BUFFER)
+            .from_writer(Sink::create(path)?);
+        writer.write_record(header).map_err(Error::csv_at(path))?;
+        Ok(Output {
+            path: path.into(),
+            writer,
+            rows: 0,
+        })
+    }
+
+    /// Writes one row.
+    pub fn row<T: AsRef<[u8]>>(&mut self, cells: impl IntoIterator<Item = T>) -> Result<()> {
+        self.rows += 1;
+        self.writer
+            .write_record(cells)
+            .map_err(Error::csv_at(&self.path))
+    }
+
+    /// Data rows written so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Writes out what is buffered and closes the file.
+    pub fn finish(self) -> Result<()> {
+        let path = self.path;
+        let sink = self
+            .writer
+            .into_inner()
+            .map_err(|e| Error::at("write", &path)(std::io::Error::other(e.to_string())))?;
+        sink.finish().map_err(Error::at("write", &path))
+    }
+}
