@@ -54,17 +54,13 @@ pub enum CorpusSplit {
 }
 
 const HINT: &str = "prepare the dataset folder again";
-const HINT_LABEL: &str =
-    "labels.txt and the split files belong together; prepare the dataset folder again";
+const HINT_LABEL: &str = "labels.txt and the split files belong together; prepare the dataset folder again";
 
 impl Dataset {
     /// Reads `<dir>/<task>/` and `<dir>/subjects.csv`.
     pub fn load(dir: &Path, task: Task) -> Result<Dataset> {
         let path = dir.join(task.name()).join("labels.txt");
-        let labels: Vec<String> = clinpeft_files::read_text(&path)?
-            .lines()
-            .map(str::to_string)
-            .collect();
+        let labels: Vec<String> = clinpeft_files::read_text(&path)?.lines().map(str::to_string).collect();
         check_labels(&path, task, &labels)?;
         let subjects = subjects(dir)?;
         let read = |split: Split| read_split(dir, task, split, &labels, &subjects);
@@ -155,8 +151,7 @@ fn read_split(
             id,
             subject,
             text: NoteText::new(row.text(1)?.to_string()),
-            label: label
-                .ok_or_else(|| row.wrong(2, "a label that labels.txt does not list", HINT_LABEL))?,
+            label: label.ok_or_else(|| row.wrong(2, "a label that labels.txt does not list", HINT_LABEL))?,
         });
     }
     if examples.is_empty() {

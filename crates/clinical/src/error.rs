@@ -116,10 +116,7 @@ pub enum Error {
 
 impl Error {
     /// Turns an [`std::io::Error`] into one that names the path.
-    pub(crate) fn at(
-        action: &'static str,
-        path: &std::path::Path,
-    ) -> impl FnOnce(std::io::Error) -> Error {
+    pub(crate) fn at(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Error {
         let wrap = clinpeft_files::at(action, path);
         move |source| Error::File(wrap(source))
     }

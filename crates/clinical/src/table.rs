@@ -105,15 +105,9 @@ impl Table {
         };
         let mut table = Table {
             path: path.into(),
-            reader: csv::ReaderBuilder::new()
-                .buffer_capacity(BUFFER)
-                .from_reader(source),
+            reader: csv::ReaderBuilder::new().buffer_capacity(BUFFER).from_reader(source),
             seen,
-            names: required
-                .iter()
-                .chain(optional)
-                .map(|s| (*s).to_string())
-                .collect(),
+            names: required.iter().chain(optional).map(|s| (*s).to_string()).collect(),
             places: Vec::new(),
             record: csv::ByteRecord::new(),
             row: 0,
@@ -173,18 +167,14 @@ impl Table {
                     row,
                     what: "ends too early",
                 },
-                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => {
-                    Error::Compressed {
-                        path,
-                        row,
-                        what: "is damaged",
-                    }
-                }
+                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => Error::Compressed {
+                    path,
+                    row,
+                    what: "is damaged",
+                },
                 _ => Error::at("read", &path)(source),
             },
-            csv::ErrorKind::UnequalLengths {
-                expected_len, len, ..
-            } => Error::Row {
+            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => Error::Row {
                 path,
                 row: row + 1,
                 what: format!("{len} columns where the header has {expected_len}"),
@@ -232,13 +222,8 @@ impl Row<'_> {
 
     /// A cell as text.
     pub fn text(&self, column: usize) -> Result<&str> {
-        std::str::from_utf8(self.bytes(column)).map_err(|_| {
-            self.wrong(
-                column,
-                "not UTF-8",
-                "convert the file to UTF-8, for example with iconv",
-            )
-        })
+        std::str::from_utf8(self.bytes(column))
+            .map_err(|_| self.wrong(column, "not UTF-8", "convert the file to UTF-8, for example with iconv"))
     }
 
     /// A whole number, also when written as `123.0`; `None` for an empty cell.
@@ -417,9 +402,7 @@ impl Output {
     /// Writes one row.
     pub fn row<T: AsRef<[u8]>>(&mut self, cells: impl IntoIterator<Item = T>) -> Result<()> {
         self.rows += 1;
-        self.writer
-            .write_record(cells)
-            .map_err(Error::csv_at(&self.path))
+        self.writer.write_record(cells).map_err(Error::csv_at(&self.path))
     }
 
     /// Data rows written so far.

@@ -27,8 +27,7 @@ pub(super) struct Admission {
 
 pub(super) type Admissions = BTreeMap<HadmId, Admission>;
 
-pub(super) const HINT: &str =
-    "give the folder that holds the tables of MIMIC-III v1.4, or run `synth` first";
+pub(super) const HINT: &str = "give the folder that holds the tables of MIMIC-III v1.4, or run `synth` first";
 
 pub(super) fn read(folder: &Path, oddities: &mut Oddities) -> Result<(Admissions, InputFile)> {
     let columns = [
@@ -48,11 +47,7 @@ pub(super) fn read(folder: &Path, oddities: &mut Oddities) -> Result<(Admissions
         }
         let died = row.number(5)?;
         if died.is_some_and(|d| d > 1) {
-            return Err(row.wrong(
-                5,
-                "neither 0 nor 1",
-                "the flag says whether the patient died",
-            ));
+            return Err(row.wrong(5, "neither 0 nor 1", "the flag says whether the patient died"));
         }
         let admission = Admission {
             subject: row.subject(1)?,

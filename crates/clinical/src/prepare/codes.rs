@@ -30,10 +30,7 @@ impl Codes {
     /// The groups of an admission, joined by commas; `None` if it has no code.
     pub fn joined(&self, admission: HadmId) -> Option<String> {
         let groups = self.groups.get(&admission)?;
-        let names: Vec<&str> = groups
-            .iter()
-            .map(|g| self.labels[*g as usize].as_str())
-            .collect();
+        let names: Vec<&str> = groups.iter().map(|g| self.labels[*g as usize].as_str()).collect();
         Some(names.join(","))
     }
 
@@ -124,8 +121,7 @@ fn group(code: &str, which: CodeTable, fidelity: Fidelity) -> Option<String> {
 
 /// Head and neck cancer, neuromuscular disease, burns of the head and of 30 % or more of the body.
 fn excludes_ventilation(code: &str) -> bool {
-    let large_burn =
-        code.starts_with("948") && code[3..].starts_with(|c: char| ('3'..='9').contains(&c));
+    let large_burn = code.starts_with("948") && code[3..].starts_with(|c: char| ('3'..='9').contains(&c));
     code.starts_with("14")
         || matches!(code, "3589" | "3590" | "3591" | "35801")
         || code.starts_with("941")
@@ -170,15 +166,7 @@ mod tests {
 
     #[test]
     fn exclusions_follow_the_codes() {
-        assert!(
-            ["1420", "35801", "9413", "94830"]
-                .into_iter()
-                .all(excludes_ventilation)
-        );
-        assert!(
-            !["9481", "3580", "948", "414"]
-                .into_iter()
-                .any(excludes_ventilation)
-        );
+        assert!(["1420", "35801", "9413", "94830"].into_iter().all(excludes_ventilation));
+        assert!(!["9481", "3580", "948", "414"].into_iter().any(excludes_ventilation));
     }
 }

@@ -17,8 +17,7 @@ const FILTERS: &[&str] = &[
     "note: is not repeated in the patient's consecutive rows",
     "note: patient is not in a validation or test split of the tasks",
 ];
-const HINT_NOTES: &str =
-    "give the folder that holds the tables of MIMIC-IV-Note 2.2, or run `synth` first";
+const HINT_NOTES: &str = "give the folder that holds the tables of MIMIC-IV-Note 2.2, or run `synth` first";
 const HINT_EVENTS: &str = super::admissions::HINT;
 
 /// Cleaning as published: mask brackets and line breaks become spaces, runs of the space character become one.
@@ -76,10 +75,7 @@ enum Patients {
 
 fn sources(options: &PrepareOptions) -> Result<Vec<Source<'_>>> {
     let mut found = Vec::new();
-    if matches!(
-        options.corpus,
-        CorpusSource::Mimic3 | CorpusSource::Combined
-    ) {
+    if matches!(options.corpus, CorpusSource::Mimic3 | CorpusSource::Combined) {
         let folder = options.mimic3.as_deref().ok_or(Error::Options {
             what: "the adaptation corpus is to hold MIMIC-III notes, but no MIMIC-III folder is given",
             hint: "give the MIMIC-III folder or choose another corpus",
@@ -94,10 +90,7 @@ fn sources(options: &PrepareOptions) -> Result<Vec<Source<'_>>> {
             patients: Patients::OfTheTasks,
         });
     }
-    if matches!(
-        options.corpus,
-        CorpusSource::Mimic4 | CorpusSource::Combined
-    ) {
+    if matches!(options.corpus, CorpusSource::Mimic4 | CorpusSource::Combined) {
         let folder = options.mimic4_note.as_deref().ok_or(Error::Options {
             what: "the adaptation corpus is to hold MIMIC-IV notes, but no MIMIC-IV-Note folder is given",
             hint: "give the MIMIC-IV-Note folder or choose another corpus",
@@ -172,13 +165,7 @@ pub(super) fn write(
 impl Corpus<'_> {
     fn take_all(&mut self, source: &Source<'_>, progress: &dyn Fn(Progress)) -> Result<InputFile> {
         let columns = [source.id, source.subject, source.text];
-        let mut table = Table::open_in(
-            source.folder,
-            source.table,
-            &columns,
-            &["ISERROR"],
-            source.hint,
-        )?;
+        let mut table = Table::open_in(source.folder, source.table, &columns, &["ISERROR"], source.hint)?;
         while let Some(row) = table.next_row()? {
             if row.index() % 10_000 == 0 {
                 progress(Progress {
@@ -251,10 +238,7 @@ mod tests {
 
     #[test]
     fn published_cleaning_keeps_tabs_marks_and_end_spaces() {
-        assert_eq!(
-            clean_published("\n[**Name**]  ___\t\r\n x\n"),
-            " Name ___\t\r x "
-        );
+        assert_eq!(clean_published("\n[**Name**]  ___\t\r\n x\n"), " Name ___\t\r x ");
     }
 
     #[test]

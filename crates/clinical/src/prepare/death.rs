@@ -70,11 +70,7 @@ mod tests {
     #[test]
     fn published_deletes_one_mention_per_header() {
         let text = "PHYSICAL EXAM: cold, pt expired, patient died\n\nFAMILY HISTORY: x";
-        assert_eq!(
-            published(text),
-            None,
-            "the second mention stays and drops it"
-        );
+        assert_eq!(published(text), None, "the second mention stays and drops it");
         let text = "PHYSICAL EXAM: cold, pt has expired.\n\nFAMILY HISTORY: father died";
         assert_eq!(
             published(text).unwrap(),
@@ -86,9 +82,7 @@ mod tests {
 
     #[test]
     fn corrected_deletes_all_mentions_and_lets_relatives_die() {
-        let note = cut(
-            "HPI: fever\n\nPhysical Exam: pt expired, cold. Patient died. Expired\n\nFH: mother died",
-        );
+        let note = cut("HPI: fever\n\nPhysical Exam: pt expired, cold. Patient died. Expired\n\nFH: mother died");
         let note = corrected(note).unwrap();
         assert_eq!(note.body(EXAM), ", cold. .");
         assert_eq!(note.body(6), "mother died");

@@ -71,11 +71,10 @@ pub fn is_extubation(item: u64) -> bool {
 
 /// Minute and tidal volumes, pressures, PEEP and the settings of pressure-controlled modes, of both charting systems.
 const SETTINGS: [u64; 64] = [
-    1, 60, 218, 221, 223, 436, 437, 444, 445, 448, 449, 450, 459, 501, 502, 503, 505, 506, 535,
-    543, 639, 654, 667, 668, 669, 670, 671, 672, 681, 682, 683, 684, 686, 1211, 1340, 1486, 1600,
-    1655, 2000, 3459, 5865, 5866, 220_339, 224_419, 224_684, 224_685, 224_686, 224_687, 224_695,
-    224_696, 224_697, 224_700, 224_701, 224_702, 224_705, 224_706, 224_707, 224_709, 224_738,
-    224_746, 224_747, 224_750, 226_873, 227_187,
+    1, 60, 218, 221, 223, 436, 437, 444, 445, 448, 449, 450, 459, 501, 502, 503, 505, 506, 535, 543, 639, 654, 667,
+    668, 669, 670, 671, 672, 681, 682, 683, 684, 686, 1211, 1340, 1486, 1600, 1655, 2000, 3459, 5865, 5866, 220_339,
+    224_419, 224_684, 224_685, 224_686, 224_687, 224_695, 224_696, 224_697, 224_700, 224_701, 224_702, 224_705,
+    224_706, 224_707, 224_709, 224_738, 224_746, 224_747, 224_750, 226_873, 227_187,
 ];
 
 const OXYGEN_CAREVUE: [&str; 16] = [
@@ -144,13 +143,7 @@ pub fn episodes(mut rows: Vec<(Moment, Signs)>) -> Vec<Episode> {
                 episode.end = time;
                 *all = all.with(signs);
             }
-            _ => found.push((
-                Episode {
-                    start: time,
-                    end: time,
-                },
-                signs,
-            )),
+            _ => found.push((Episode { start: time, end: time }, signs)),
         }
         begins = false;
     }
@@ -180,10 +173,7 @@ mod tests {
     #[test]
     fn a_gap_of_more_than_eight_hours_begins_a_new_episode() {
         assert_eq!(hours(&[(0, V), (8, V), (16, V)]), [(0, 16)]);
-        assert_eq!(
-            hours(&[(0, V), (4, V), (13, V), (14, V)]),
-            [(0, 4), (13, 14)]
-        );
+        assert_eq!(hours(&[(0, V), (4, V), (13, V), (14, V)]), [(0, 4), (13, 14)]);
     }
 
     #[test]
@@ -193,10 +183,7 @@ mod tests {
 
     #[test]
     fn oxygen_without_ventilator_begins_a_new_episode() {
-        assert_eq!(
-            hours(&[(0, V), (3, V), (4, O), (5, V), (6, V)]),
-            [(0, 3), (5, 6)]
-        );
+        assert_eq!(hours(&[(0, V), (3, V), (4, O), (5, V), (6, V)]), [(0, 3), (5, 6)]);
     }
 
     #[test]

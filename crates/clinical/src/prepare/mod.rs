@@ -154,8 +154,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
         samples::write(options, folder, out, &splitter, &mut ledger, progress)?;
     }
     if options.corpus != CorpusSource::None {
-        let (funnel, counts) =
-            corpus::write(options, out, &splitter, &mut ledger.inputs, progress)?;
+        let (funnel, counts) = corpus::write(options, out, &splitter, &mut ledger.inputs, progress)?;
         ledger.attrition.extend(funnel.steps());
         ledger.counts.extend(counts);
     }
@@ -177,26 +176,14 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
 
 fn switches(options: &PrepareOptions) -> BTreeMap<String, String> {
     let by_preset: [(&str, &str, &str); 9] = [
-        (
-            "sections",
-            "published_expression",
-            "variants_and_last_section",
-        ),
-        (
-            "note_order",
-            "numpy_unstable_by_date",
-            "date_report_first_row",
-        ),
+        ("sections", "published_expression", "variants_and_last_section"),
+        ("note_order", "numpy_unstable_by_date", "date_report_first_row"),
         ("error_notes", "used", "dropped"),
         ("death_mentions", "first_per_header", "all_in_section"),
         ("procedure_codes", "integer", "string"),
         ("label_order", "first_appearance", "sorted"),
         ("ventilation_split", "by_admission", "by_patient"),
-        (
-            "corpus_cleaning",
-            "space_runs",
-            "all_white_space_and_repeats",
-        ),
+        ("corpus_cleaning", "space_runs", "all_white_space_and_repeats"),
         ("corpus_split", "by_note", "by_patient"),
     ];
     let corpus = match options.corpus {

@@ -83,14 +83,7 @@ impl Notes {
         oddities: &mut Oddities,
         progress: &dyn Fn(u64),
     ) -> Result<(Notes, InputFile)> {
-        let required = [
-            "HADM_ID",
-            "SUBJECT_ID",
-            "CHARTDATE",
-            "CATEGORY",
-            "DESCRIPTION",
-            "TEXT",
-        ];
+        let required = ["HADM_ID", "SUBJECT_ID", "CHARTDATE", "CATEGORY", "DESCRIPTION", "TEXT"];
         let optional = ["ISERROR", "CHARTTIME"];
         let mut table = Table::open_in(folder, "NOTEEVENTS", &required, &optional, HINT)?;
         let mut spool = Spool::new(folder_for_spool)?;
@@ -205,16 +198,12 @@ fn refused(
 
 /// What pandas 1 reads as a missing value.
 const MISSING: [&str; 18] = [
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
-    "<NA>", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null",
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "n/a", "nan", "null",
 ];
 
 /// Sorts by date, drops all but the last of equal texts, and groups by admission.
-fn join_order(
-    pieces: &[Piece],
-    fidelity: Fidelity,
-    rows: &mut Funnel,
-) -> BTreeMap<HadmId, Vec<usize>> {
+fn join_order(pieces: &[Piece], fidelity: Fidelity, rows: &mut Funnel) -> BTreeMap<HadmId, Vec<usize>> {
     let order = match fidelity {
         Fidelity::Code => {
             let (dated, undated): (Vec<usize>, Vec<usize>) =
@@ -245,10 +234,7 @@ fn join_order(
     }
     let mut groups: BTreeMap<HadmId, Vec<usize>> = BTreeMap::new();
     for place in order.into_iter().filter(|p| kept[*p]) {
-        groups
-            .entry(pieces[place].admission)
-            .or_default()
-            .push(place);
+        groups.entry(pieces[place].admission).or_default().push(place);
     }
     groups
 }

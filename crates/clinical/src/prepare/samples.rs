@@ -146,10 +146,7 @@ fn read_facts(
         CodeTable::Diagnoses,
         needed_by(options, &[Task::Diagnoses, Task::Ventilation]),
     )?;
-    let procedures = read(
-        CodeTable::Procedures,
-        needed_by(options, &[Task::Procedures]),
-    )?;
+    let procedures = read(CodeTable::Procedures, needed_by(options, &[Task::Procedures]))?;
     let mut candidates = Candidates::default();
     if wants(Task::Ventilation) {
         let (birthdays, input) = admissions::birthdays(folder)?;
@@ -229,17 +226,8 @@ fn write_sample(
 impl Writer {
     fn create(task: Task, out: &Path, facts: &Facts) -> Result<Writer> {
         let folder = out.join(task.name());
-        let file = |split: Split| {
-            Output::create(
-                &folder.join(format!("{split}.csv")),
-                &["id", "text", "label"],
-            )
-        };
-        let outputs = [
-            file(Split::Train)?,
-            file(Split::Validation)?,
-            file(Split::Test)?,
-        ];
+        let file = |split: Split| Output::create(&folder.join(format!("{split}.csv")), &["id", "text", "label"]);
+        let outputs = [file(Split::Train)?, file(Split::Validation)?, file(Split::Test)?];
         let (labels, filters) = match task {
             Task::Diagnoses => (facts.diagnoses.labels.join("\n"), CODE_FILTERS),
             Task::Procedures => (facts.procedures.labels.join("\n"), CODE_FILTERS),
@@ -257,23 +245,10 @@ impl Writer {
         })
     }
 
-    fn take(
-        &mut self,
-        sample: &Sample<'_>,
-        facts: &Facts,
-        options: &PrepareOptions,
-    ) -> Result<Used> {
+    fn take(&mut self, sample: &Sample<'_>, facts: &Facts, options: &PrepareOptions) -> Result<Used> {
         let labelled = match self.task {
-            Task::Diagnoses => facts
-                .diagnoses
-                .joined(sample.id)
-                .map(|l| (l, None))
-                .ok_or(0),
-            Task::Procedures => facts
-                .procedures
-                .joined(sample.id)
-                .map(|l| (l, None))
-                .ok_or(0),
+            Task::Diagnoses => facts.diagnoses.joined(sample.id).map(|l| (l, None)).ok_or(0),
+            Task::Procedures => facts.procedures.joined(sample.id).map(|l| (l, None)).ok_or(0),
             Task::Mortality => mortality(sample),
             Task::LengthOfStay => length_of_stay(sample),
             Task::Ventilation => ventilation(sample, &facts.candidates),

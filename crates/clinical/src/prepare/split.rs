@@ -36,11 +36,7 @@ impl Splitter {
             while let Some(row) = table.next_row()? {
                 let subject = row.subject(0)?;
                 if lists.insert(subject, split).is_some_and(|s| s != split) {
-                    return Err(row.wrong(
-                        0,
-                        "this patient is in two splits",
-                        "a patient may be in one list only",
-                    ));
+                    return Err(row.wrong(0, "this patient is in two splits", "a patient may be in one list only"));
                 }
             }
             inputs.push(table.finish()?);

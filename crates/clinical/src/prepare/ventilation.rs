@@ -69,15 +69,10 @@ struct Stay {
 
 impl Candidates {
     /// Reads ICUSTAYS, CHARTEVENTS and PROCEDUREEVENTS_MV.
-    pub fn read(
-        sources: &Sources<'_>,
-        inputs: &mut Vec<InputFile>,
-        progress: &dyn Fn(u64),
-    ) -> Result<Candidates> {
+    pub fn read(sources: &Sources<'_>, inputs: &mut Vec<InputFile>, progress: &dyn Fn(u64)) -> Result<Candidates> {
         let mut funnel = Funnel::new("ventilation", STAY_FILTERS);
         let stays = adult_stays(sources, &mut funnel, inputs)?;
-        let mut signs: BTreeMap<IcuStayId, Vec<(Moment, Signs)>> =
-            stays.iter().map(|s| (s.id, Vec::new())).collect();
+        let mut signs: BTreeMap<IcuStayId, Vec<(Moment, Signs)>> = stays.iter().map(|s| (s.id, Vec::new())).collect();
         chart_events(sources.folder, &mut signs, inputs, progress)?;
         extubations(sources.folder, &mut signs, inputs)?;
         let mut candidates = Candidates::default();
@@ -165,11 +160,7 @@ pub(super) enum Unfit {
     NoEarlyNote,
 }
 
-fn adult_stays(
-    sources: &Sources<'_>,
-    funnel: &mut Funnel,
-    inputs: &mut Vec<InputFile>,
-) -> Result<Vec<Stay>> {
+fn adult_stays(sources: &Sources<'_>, funnel: &mut Funnel, inputs: &mut Vec<InputFile>) -> Result<Vec<Stay>> {
     let columns = ["ICUSTAY_ID", "HADM_ID", "INTIME"];
     let mut table = Table::open_in(sources.folder, "ICUSTAYS", &columns, &[], HINT)?;
     let mut stays = Vec::new();
@@ -188,11 +179,7 @@ fn adult_stays(
         } else if sources.excluded.contains(&admission) {
             funnel.drop_at(2);
         } else if let (Some(id), Some(entered)) = (row.icu_stay(0)?, row.moment(2)?) {
-            stays.push(Stay {
-                id,
-                admission,
-                entered,
-            });
+            stays.push(Stay { id, admission, entered });
         } else {
             funnel.drop_at(0);
         }

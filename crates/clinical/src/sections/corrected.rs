@@ -50,12 +50,7 @@ const OPENING: [&[&str]; SECTIONS] = [
         "outpatient medications",
         "medications at home",
     ],
-    &[
-        "allergies",
-        "allergy",
-        "allergies/adverse reactions",
-        "drug allergies",
-    ],
+    &["allergies", "allergy", "allergies/adverse reactions", "drug allergies"],
     &[
         "physical exam",
         "physical examination",
@@ -68,21 +63,8 @@ const OPENING: [&[&str]; SECTIONS] = [
         "exam on admission",
         "phys exam",
     ],
-    &[
-        "family history",
-        "fh",
-        "fhx",
-        "family hx",
-        "family medical history",
-    ],
-    &[
-        "social history",
-        "sh",
-        "shx",
-        "social hx",
-        "soc hx",
-        "soc history",
-    ],
+    &["family history", "fh", "fhx", "family hx", "family medical history"],
+    &["social history", "sh", "shx", "social hx", "soc hx", "soc history"],
 ];
 
 /// Names that end a section and open none, in lower case without colon.
@@ -228,17 +210,9 @@ mod tests {
 
     #[test]
     fn header_variants_open_their_section() {
-        check(
-            "PMH:\n1. dm\n2. htn\n\nSocial History:\nsmokes",
-            2,
-            "1. dm 2. htn",
-        );
+        check("PMH:\n1. dm\n2. htn\n\nSocial History:\nsmokes", 2, "1. dm 2. htn");
         check("HISTORY OF PRESENT ILLNESS: fell", 1, "fell");
-        check(
-            "Physical Exam (ER):\nwell\n\nPertinent Results: x",
-            5,
-            "well",
-        );
+        check("Physical Exam (ER):\nwell\n\nPertinent Results: x", 5, "well");
         check("medications on admission:\naspirin", 3, "aspirin");
     }
 
@@ -254,11 +228,7 @@ mod tests {
             2,
             "1. dm: old 2. ckd: new",
         );
-        check(
-            "Physical Exam:\nVS: 98.6\nHEENT: clear",
-            5,
-            "VS: 98.6 HEENT: clear",
-        );
+        check("Physical Exam:\nVS: 98.6\nHEENT: clear", 5, "VS: 98.6 HEENT: clear");
     }
 
     #[test]
@@ -271,11 +241,7 @@ mod tests {
 
     #[test]
     fn first_body_that_is_not_empty_counts() {
-        check(
-            "Allergies:\n\nAllergies: eggs\n\nAllergies: nuts",
-            4,
-            "eggs",
-        );
+        check("Allergies:\n\nAllergies: eggs\n\nAllergies: nuts", 4, "eggs");
     }
 
     proptest! {

@@ -30,9 +30,8 @@ static BEGIN: LazyLock<[Regex; SECTIONS]> = LazyLock::new(|| {
     })
 });
 
-static END: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\\n\\n[^(\\|\d.)]+?:").expect("a constant expression that a test compiles")
-});
+static END: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\\n\\n[^(\\|\d.)]+?:").expect("a constant expression that a test compiles"));
 
 /// Cuts a note by the published rules.
 pub fn published(note: &str) -> AdmissionNote {
@@ -82,16 +81,14 @@ mod tests {
 
     #[test]
     fn header_with_parenthesis_neither_begins_nor_ends() {
-        let note =
-            published("Allergies: none\n\nPhysical Exam (ER):\nwell\n\nPertinent Results:\n");
+        let note = published("Allergies: none\n\nPhysical Exam (ER):\nwell\n\nPertinent Results:\n");
         assert_eq!(note.body(EXAM), "");
         assert_eq!(note.body(ALLERGIES), "none  Physical Exam (ER): well");
     }
 
     #[test]
     fn numbered_items_end_nothing() {
-        let note =
-            published("Past Medical History:\n1. dm: old\n\n2. htn: new\n\nSocial History:\n");
+        let note = published("Past Medical History:\n1. dm: old\n\n2. htn: new\n\nSocial History:\n");
         assert_eq!(note.body(HISTORY), "1. dm: old  2. htn: new");
     }
 

@@ -24,25 +24,10 @@ const EXTUBATION: u64 = 227_194;
 
 const ITEMS: [(u64, &str, &str, &str); 7] = [
     (HEART_RATE, "Heart Rate", "metavision", "chartevents"),
-    (
-        VENTILATOR_MODE,
-        "Ventilator Mode",
-        "metavision",
-        "chartevents",
-    ),
-    (
-        VENTILATOR_TYPE,
-        "Ventilator Type",
-        "metavision",
-        "chartevents",
-    ),
+    (VENTILATOR_MODE, "Ventilator Mode", "metavision", "chartevents"),
+    (VENTILATOR_TYPE, "Ventilator Type", "metavision", "chartevents"),
     (END_PRESSURE, "PEEP set", "metavision", "chartevents"),
-    (
-        OXYGEN_DEVICE,
-        "O2 Delivery Device(s)",
-        "metavision",
-        "chartevents",
-    ),
+    (OXYGEN_DEVICE, "O2 Delivery Device(s)", "metavision", "chartevents"),
     (CAREVUE_MODE, "Ventilator Mode", "carevue", "chartevents"),
     (EXTUBATION, "Extubation", "metavision", "procedureevents_mv"),
 ];
@@ -134,12 +119,7 @@ impl Bedside {
     }
 
     /// Writes one stay: a heart rate, settings at most eight hours apart (with a longer gap now and then), extubation, oxygen.
-    pub fn write(
-        &mut self,
-        subject: u64,
-        stay: IcuStayId,
-        admission: &mut Admission,
-    ) -> Result<()> {
+    pub fn write(&mut self, subject: u64, stay: IcuStayId, admission: &mut Admission) -> Result<()> {
         let ids = [Number(subject), Number(admission.id.0), Number(stay.0)];
         let arrived = admission.admitted.plus(HOUR);
         self.event(ids, HEART_RATE, arrived, "80", Empty)?;
@@ -154,13 +134,7 @@ impl Bedside {
         };
         let mut hour = 0;
         while hour < hours {
-            self.event(
-                ids,
-                mode,
-                began.plus(hour * HOUR),
-                "CMV/ASSIST/AutoFlow",
-                Empty,
-            )?;
+            self.event(ids, mode, began.plus(hour * HOUR), "CMV/ASSIST/AutoFlow", Empty)?;
             if rng.random_bool(0.3) {
                 self.event(ids, END_PRESSURE, began.plus(hour * HOUR), "5", Empty)?;
             }

@@ -61,12 +61,7 @@ const fn chronic(
     }
 }
 
-const fn acute(
-    odds: [f64; 3],
-    forms: [&'static str; 3],
-    complaint: &'static str,
-    effects: [f64; 4],
-) -> Condition {
+const fn acute(odds: [f64; 3], forms: [&'static str; 3], complaint: &'static str, effects: [f64; 4]) -> Condition {
     let mut condition = chronic(odds, forms, None, complaint, effects);
     condition.course = Course::Acute;
     condition

@@ -95,11 +95,7 @@ pub fn logistic(x: f64) -> f64 {
 pub fn person(rng: &mut Stream) -> Person {
     let frailty = normal(rng);
     let age = (64.0 + 14.0 * normal(rng) + 3.0 * frailty).clamp(19.0, 96.0);
-    let sex = if rng.random_bool(0.5) {
-        Sex::Female
-    } else {
-        Sex::Male
-    };
+    let sex = if rng.random_bool(0.5) { Sex::Female } else { Sex::Male };
     let chronic = std::array::from_fn(|i| {
         let c = &CONDITIONS[i];
         let odds = c.base + c.slope * frailty + c.age * (age - 60.0) / 10.0;
@@ -155,22 +151,13 @@ impl Facts {
     /// The probabilities of every outcome.
     pub fn odds(&self) -> Odds {
         let severity = f64::from(self.severity);
-        let death =
-            DEATH + DEATH_SEVERITY * severity + DEATH_SCALE * self.sum(|i| CONDITIONS[i].death);
-        let ventilated = logistic(
-            VENTILATED + VENTILATED_SEVERITY * severity + self.sum(|i| CONDITIONS[i].ventilated),
-        );
+        let death = DEATH + DEATH_SEVERITY * severity + DEATH_SCALE * self.sum(|i| CONDITIONS[i].death);
+        let ventilated = logistic(VENTILATED + VENTILATED_SEVERITY * severity + self.sum(|i| CONDITIONS[i].ventilated));
         let prolonged = logistic(
-            PROLONGED
-                + PROLONGED_SEVERITY * severity
-                + PROLONGED_SCALE * self.sum(|i| CONDITIONS[i].prolonged),
+            PROLONGED + PROLONGED_SEVERITY * severity + PROLONGED_SCALE * self.sum(|i| CONDITIONS[i].prolonged),
         );
         let mut stay = [0.0; 4];
-        let weights = [
-            1.0 - ventilated,
-            ventilated * (1.0 - prolonged),
-            ventilated * prolonged,
-        ];
+        let weights = [1.0 - ventilated, ventilated * (1.0 - prolonged), ventilated * prolonged];
         for (weight, steps) in weights.iter().zip(&STAY_STEPS) {
             for (sum, p) in stay.iter_mut().zip(self.stay_given(steps)) {
                 *sum += weight * p;
@@ -188,12 +175,7 @@ impl Facts {
     fn stay_given(&self, steps: &[f64; 3]) -> [f64; 4] {
         let score = STAY_SEVERITY * f64::from(self.severity) + self.sum(|i| CONDITIONS[i].stay);
         let below = steps.map(|step| logistic(STAY_SCALE * (step - score)));
-        [
-            below[0],
-            below[1] - below[0],
-            below[2] - below[1],
-            1.0 - below[2],
-        ]
+        [below[0], below[1] - below[0], below[2] - below[1], 1.0 - below[2]]
     }
 
     /// Draws what happened; death and ventilation are independent given the facts.

@@ -21,13 +21,7 @@ pub const ALLERGIES: [&str; 6] = [
     "Codeine / Latex",
 ];
 /// Complaints that fit anybody.
-pub const COMPLAINTS: [&str; 5] = [
-    "weakness",
-    "feeling unwell",
-    "nausea",
-    "referred from clinic",
-    "pain",
-];
+pub const COMPLAINTS: [&str; 5] = ["weakness", "feeling unwell", "nausea", "referred from clinic", "pain"];
 /// One sentence of the history.
 pub const ILLNESS: [&str; 8] = [
     "symptoms began two days ago",
@@ -40,12 +34,7 @@ pub const ILLNESS: [&str; 8] = [
     "followed by Dr. [**Last Name (STitle) 1234**]",
 ];
 /// What patients say.
-pub const QUOTES: [&str; 4] = [
-    "I feel lousy",
-    "not myself",
-    "just tired",
-    "this came out of nowhere",
-];
+pub const QUOTES: [&str; 4] = ["I feel lousy", "not myself", "just tired", "this came out of nowhere"];
 /// Examination by systems.
 pub const EXAM: [&str; 6] = [
     "HEENT: perrl, mmm. Abd: soft, nt",
@@ -56,12 +45,7 @@ pub const EXAM: [&str; 6] = [
     "HEENT: anicteric. CV: s1 s2",
 ];
 /// Family histories without a disease.
-pub const FAMILY: [&str; 4] = [
-    "Noncontributory",
-    "nc",
-    "unknown, adopted",
-    "Parents lived long",
-];
+pub const FAMILY: [&str; 4] = ["Noncontributory", "nc", "unknown, adopted", "Parents lived long"];
 /// Relatives.
 pub const RELATIVES: [&str; 5] = ["Mother", "Father", "Brother", "Sister", "An uncle"];
 /// Diseases of relatives.

@@ -23,13 +23,7 @@ const COLUMNS: [&str; 8] = [
 ];
 
 /// Writes `discharge.csv.gz` and `radiology.csv.gz`; tells how many notes of each.
-pub fn write(
-    folder: &Path,
-    seed: Seed,
-    spec: &CohortSpec,
-    authors: &[Author],
-    progress: &dyn Fn(u64),
-) -> Result<()> {
+pub fn write(folder: &Path, seed: Seed, spec: &CohortSpec, authors: &[Author], progress: &dyn Fn(u64)) -> Result<()> {
     let mut discharge = RawTable::create_bare(folder, "discharge.csv.gz", &COLUMNS)?;
     let mut radiology = RawTable::create_bare(folder, "radiology.csv.gz", &COLUMNS)?;
     for number in 0..spec.mimic4_notes {
@@ -38,13 +32,7 @@ pub fn write(
         if let Some(admission) = patient.admissions.first_mut() {
             if admission.rng.random_bool(spec.mimic4_overlap) {
                 // The same stay under another number: only the text tells.
-                let twin = patient::draw(
-                    seed,
-                    spec,
-                    authors,
-                    Collection::Mimic3,
-                    number % spec.patients,
-                );
+                let twin = patient::draw(seed, spec, authors, Collection::Mimic3, number % spec.patients);
                 if let Some(same) = twin.admissions.into_iter().next() {
                     admission.summary = same.summary;
                     admission.facts = same.facts;
@@ -99,9 +87,7 @@ fn unmask(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("[**") {
-        let end = rest[start..]
-            .find("**]")
-            .map_or(rest.len(), |e| start + e + 3);
+        let end = rest[start..].find("**]").map_or(rest.len(), |e| start + e + 3);
         out.push_str(&rest[..start]);
         out.push_str("___");
         rest = &rest[end..];
@@ -130,11 +116,7 @@ fn report(admission: &mut Admission, author: &Author) -> String {
         0 => "No acute cardiopulmonary process.".to_string(),
         _ => format!("Findings consistent with {}.", seen.join(" and ")),
     };
-    let film = [
-        "CHEST (PORTABLE AP)",
-        "CHEST (PA AND LAT)",
-        "CT CHEST W/CONTRAST",
-    ][rng.random_range(0..3)];
+    let film = ["CHEST (PORTABLE AP)", "CHEST (PA AND LAT)", "CT CHEST W/CONTRAST"][rng.random_range(0..3)];
     let finding = [
         "The cardiac silhouette is unchanged.",
         "Low lung volumes.",

@@ -62,12 +62,7 @@ pub struct Summary {
 }
 
 /// Writes `<out>/mimic3`, `<out>/mimic4-note` and `<out>/truth`, each whole or not at all.
-pub fn synth(
-    spec: &CohortSpec,
-    seed: Seed,
-    out: &Path,
-    progress: &dyn Fn(Progress),
-) -> Result<Summary> {
+pub fn synth(spec: &CohortSpec, seed: Seed, out: &Path, progress: &dyn Fn(Progress)) -> Result<Summary> {
     spec.check()?;
     let authors: Vec<Author> = (0..spec.authors).map(|n| Author::new(seed, n)).collect();
     let mimic3 = clinpeft_files::commit_dir(&out.join("mimic3"))?;

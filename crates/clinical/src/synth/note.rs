@@ -185,17 +185,11 @@ fn illness(
         let _ = write!(text, " {} {}", author.known, known.join(", "));
     }
     if reasons.is_empty() {
-        let _ = write!(
-            text,
-            " {} {}",
-            author.presents,
-            pick(&filler::COMPLAINTS, rng)
-        );
+        let _ = write!(text, " {} {}", author.presents, pick(&filler::COMPLAINTS, rng));
     } else {
         let _ = write!(text, " {} {}", author.presents, reasons.join(" and "));
     }
-    let mut sentences =
-        vec![pick(&SEVERITY_HISTORY[occasion.facts.severity as usize], rng).to_string()];
+    let mut sentences = vec![pick(&SEVERITY_HISTORY[occasion.facts.severity as usize], rng).to_string()];
     for absent in negated {
         sentences.push(format!("{} {absent}", author.negation));
     }
@@ -206,10 +200,7 @@ fn illness(
     shuffle(&mut sentences, rng);
     for sentence in sentences {
         let mut letters = sentence.chars();
-        let first = letters
-            .next()
-            .map(|c| c.to_uppercase().to_string())
-            .unwrap_or_default();
+        let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
         let _ = write!(text, ". {first}{}", letters.as_str());
     }
     text.push('.');
@@ -222,11 +213,7 @@ fn list(items: &[String], author: &Author, nothing: &str, rng: &mut Stream) -> S
     }
     let lines: Vec<String> = match author.listing {
         Listing::Commas => return items.join(", "),
-        Listing::Numbers => items
-            .iter()
-            .zip(1..)
-            .map(|(item, n)| format!("{n}. {item}"))
-            .collect(),
+        Listing::Numbers => items.iter().zip(1..).map(|(item, n)| format!("{n}. {item}")).collect(),
         Listing::Dashes => items.iter().map(|item| format!("- {item}")).collect(),
     };
     // Some leave an empty line between items: it must not end the section.
@@ -236,8 +223,7 @@ fn list(items: &[String], author: &Author, nothing: &str, rng: &mut Stream) -> S
 
 fn exam(facts: &Facts, rng: &mut Stream) -> String {
     let level = f64::from(facts.severity);
-    let mut around =
-        |centre: f64, spread: f64| (centre + spread * normal(rng)).round().max(20.0) as i64;
+    let mut around = |centre: f64, spread: f64| (centre + spread * normal(rng)).round().max(20.0) as i64;
     let heart = around(72.0 + 14.0 * level, 4.0);
     let systolic = around(138.0 - 13.0 * level, 5.0);
     let diastolic = around(78.0 - 6.0 * level, 4.0);
@@ -245,9 +231,7 @@ fn exam(facts: &Facts, rng: &mut Stream) -> String {
     let oxygen = around(99.0 - 2.5 * level, 0.7).min(100);
     let words = pick(&SEVERITY_EXAM[facts.severity as usize], rng);
     let systems = pick(&filler::EXAM, rng);
-    format!(
-        "VS: HR {heart} BP {systolic}/{diastolic} RR {breaths} O2 {oxygen}%\nGen: {words}\n{systems}"
-    )
+    format!("VS: HR {heart} BP {systolic}/{diastolic} RR {breaths} O2 {oxygen}%\nGen: {words}\n{systems}")
 }
 
 fn family(author: &Author, rng: &mut Stream) -> String {
@@ -265,11 +249,7 @@ fn family(author: &Author, rng: &mut Stream) -> String {
 /// Adds sentences that say nothing about the facts until the length of a real note is reached.
 fn lengthen(sections: &mut Sections, rng: &mut Stream) {
     let target = (6.35 + 0.45 * normal(rng)).exp().clamp(80.0, 8_000.0) as usize;
-    let mut words: usize = sections
-        .all()
-        .iter()
-        .map(|s| s.split_whitespace().count())
-        .sum();
+    let mut words: usize = sections.all().iter().map(|s| s.split_whitespace().count()).sum();
     while words < target {
         let (section, sentences): (&mut String, &[&str]) = match rng.random_range(0..10) {
             0..5 => (&mut sections.illness, &filler::LONG_ILLNESS),
@@ -290,21 +270,14 @@ fn mention_death(sections: &mut Sections, occasion: &Occasion<'_>, rng: &mut Str
         return;
     }
     match rng.random_range(0..50) {
-        0 => sections
-            .illness
-            .push_str(" The patient passed away on the ward."),
+        0 => sections.illness.push_str(" The patient passed away on the ward."),
         1 => sections.exam.push_str("\nOn the last day patient expired"),
         2 => sections.exam = format!("pt has expired, {}", sections.exam),
         _ => {}
     }
 }
 
-fn layout(
-    sections: &Sections,
-    occasion: &Occasion<'_>,
-    author: &Author,
-    rng: &mut Stream,
-) -> String {
+fn layout(sections: &Sections, occasion: &Occasion<'_>, author: &Author, rng: &mut Stream) -> String {
     let sex = match occasion.sex {
         Sex::Female => "F",
         Sex::Male => "M",
@@ -344,11 +317,7 @@ fn layout(
     after_admission(occasion, rng, &mut put);
     if medication_last {
         // Nothing follows: the last section has no header behind it.
-        let _ = write!(
-            text,
-            "{}\n{}",
-            author.medication_header, sections.medication
-        );
+        let _ = write!(text, "{}\n{}", author.medication_header, sections.medication);
     }
     text
 }
@@ -361,10 +330,7 @@ fn after_admission(occasion: &Occasion<'_>, rng: &mut Stream, put: &mut dyn FnMu
         .collect();
     let (end, disposition) = match occasion.outcome.survival {
         Survival::Died => ("The patient expired with family at bedside.", "Expired"),
-        Survival::Survived => (
-            "Discharged in stable condition.",
-            pick(&filler::DISPOSITIONS, rng),
-        ),
+        Survival::Survived => ("Discharged in stable condition.", pick(&filler::DISPOSITIONS, rng)),
     };
     let tube = if occasion.outcome.ventilated.two_days_or_more() {
         "Remained intubated for days. "
@@ -386,8 +352,5 @@ fn after_admission(occasion: &Occasion<'_>, rng: &mut Stream, put: &mut dyn FnMu
     put("Discharge Disposition:", disposition);
     put("Discharge Diagnosis:", &names.join("\n"));
     put("Discharge Condition:", disposition);
-    put(
-        "Followup Instructions:",
-        "[**Hospital1 18**] clinic in two weeks",
-    );
+    put("Followup Instructions:", "[**Hospital1 18**] clinic in two weeks");
 }

@@ -43,12 +43,7 @@ impl NoteTable {
     }
 
     /// Writes the notes of one admission.
-    pub fn write(
-        &mut self,
-        subject: u64,
-        arrival: Arrival,
-        admission: &mut Admission,
-    ) -> Result<()> {
+    pub fn write(&mut self, subject: u64, arrival: Arrival, admission: &mut Admission) -> Result<()> {
         let id = Some(admission.id.0);
         let day = admission.discharged;
         let summary = std::mem::take(&mut admission.summary);
@@ -131,11 +126,7 @@ impl NoteTable {
     /// Nursing notes: early for most ventilated stays, and for some others.
     fn bedside(&mut self, subject: u64, admission: &mut Admission) -> Result<()> {
         let rng = &mut admission.rng;
-        let written = rng.random_bool(if admission.ventilation.is_some() {
-            0.97
-        } else {
-            0.3
-        });
+        let written = rng.random_bool(if admission.ventilation.is_some() { 0.97 } else { 0.3 });
         if !written {
             return Ok(());
         }
@@ -175,11 +166,7 @@ impl NoteTable {
             Words(note.description),
             Empty,
             if note.error { Number(1) } else { Empty },
-            if note.text.is_empty() {
-                Empty
-            } else {
-                Words(note.text)
-            },
+            if note.text.is_empty() { Empty } else { Words(note.text) },
         ])
     }
 

@@ -68,13 +68,7 @@ pub struct Admission {
 const MOST: u64 = 3;
 
 /// Draws patient `number` of a collection.
-pub fn draw(
-    seed: Seed,
-    spec: &CohortSpec,
-    authors: &[Author],
-    collection: Collection,
-    number: u64,
-) -> Patient {
+pub fn draw(seed: Seed, spec: &CohortSpec, authors: &[Author], collection: Collection, number: u64) -> Patient {
     let (part, subject_base, admission_base) = match collection {
         Collection::Mimic3 => ("mimic3", 1_000, 100_000),
         Collection::Mimic4 => ("mimic4", 10_000_000, 20_000_000),
@@ -103,9 +97,7 @@ pub fn draw(
         let id = admission_base + number * MOST + stay;
         let rng = seed.stream(&format!("admission-{stay}"));
         let admission = admission(spec, authors, &person, day, [id, id + 100_000], rng);
-        day = admission
-            .discharged
-            .plus(rng_days(&mut rng_of(seed, stay)) * DAY);
+        day = admission.discharged.plus(rng_days(&mut rng_of(seed, stay)) * DAY);
         day = Moment(day.0 - day.0.rem_euclid(DAY));
         let died = admission.outcome.survival == Survival::Died;
         admissions.push(admission);

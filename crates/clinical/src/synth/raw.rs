@@ -77,9 +77,7 @@ impl RawTable {
             put(&mut self.line, cell);
         }
         self.line.push(b'\n');
-        self.sink
-            .write_all(&self.line)
-            .map_err(Error::at("write", &self.path))
+        self.sink.write_all(&self.line).map_err(Error::at("write", &self.path))
     }
 
     /// Closes the file.

@@ -58,10 +58,7 @@ impl CohortSpec {
             return wrong("mimic4_notes", "more than 100,000,000");
         }
         if self.mimic4_radiology > 0 && self.mimic4_notes == 0 {
-            return wrong(
-                "mimic4_notes",
-                "radiology reports need patients, so it cannot be 0",
-            );
+            return wrong("mimic4_notes", "radiology reports need patients, so it cannot be 0");
         }
         if !(0.0..=1.0).contains(&self.mimic4_overlap) {
             return wrong("mimic4_overlap", "not between 0 and 1");

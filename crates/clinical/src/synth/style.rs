@@ -99,10 +99,7 @@ impl Author {
         Author {
             favourite,
             faithful: 0.6 + 0.35 * rng.random::<f64>(),
-            listing: pick(
-                &[Listing::Commas, Listing::Numbers, Listing::Dashes],
-                &mut rng,
-            ),
+            listing: pick(&[Listing::Commas, Listing::Numbers, Listing::Dashes], &mut rng),
             case: pick(&[Case::Sentence, Case::Sentence, Case::Lower], &mut rng),
             thoroughness: pick(
                 &[
@@ -141,20 +138,10 @@ impl Author {
                 "Physical Exam:",
                 "PHYSICAL EXAM:",
                 &mut rng,
-                &[
-                    "Physical Exam (ER):",
-                    "Physical Examination:",
-                    "physical exam:",
-                ],
+                &["Physical Exam (ER):", "Physical Examination:", "physical exam:"],
             ),
-            negation: pick(
-                &["no hx of", "denies", "no known", "negative for", "without"],
-                &mut rng,
-            ),
-            known: pick(
-                &["with hx of", "h/o", "with a history of", "w/", "known"],
-                &mut rng,
-            ),
+            negation: pick(&["no hx of", "denies", "no known", "negative for", "without"], &mut rng),
+            known: pick(&["with hx of", "h/o", "with a history of", "w/", "known"], &mut rng),
             presents: pick(
                 &[
                     "presents with",

@@ -168,12 +168,7 @@ impl Tables {
         self.notes.write(subject, arrival, admission)
     }
 
-    fn admission_row(
-        &mut self,
-        subject: u64,
-        arrival: Arrival,
-        admission: &Admission,
-    ) -> Result<()> {
+    fn admission_row(&mut self, subject: u64, arrival: Arrival, admission: &Admission) -> Result<()> {
         let dead = admission.outcome.survival == Survival::Died && arrival == Arrival::Grown;
         let (death, place) = match dead {
             true => (Time(admission.discharged), "DEAD/EXPIRED"),
@@ -239,12 +234,7 @@ fn codes(
     }
     shuffle(&mut drawn, &mut admission.rng);
     for (place, code) in (1..).zip(&drawn) {
-        let cells = [
-            Number(subject),
-            Number(admission.id.0),
-            Number(place),
-            Words(code),
-        ];
+        let cells = [Number(subject), Number(admission.id.0), Number(place), Words(code)];
         table.row(&cells)?;
         // The same group twice, as real tables have it, and rows without a code.
         if admission.rng.random_bool(0.01) {

@@ -42,9 +42,7 @@ impl TruthTables {
 
     /// Closes the files.
     pub fn finish(self) -> Result<()> {
-        self.tables
-            .into_iter()
-            .try_for_each(|(_, table)| table.finish())
+        self.tables.into_iter().try_for_each(|(_, table)| table.finish())
     }
 }
 
