@@ -79,6 +79,16 @@ impl NoteTable {
             }
             return Ok(());
         }
+        if chance(0.005) {
+            // A letter without one of the main sections.
+            return self.put(
+                subject,
+                &Note {
+                    text: LETTER,
+                    ..report
+                },
+            );
+        }
         self.put(subject, &report)?;
         if chance(0.04) {
             // The same text again, filed the day after.
@@ -189,4 +199,5 @@ impl NoteTable {
     }
 }
 
+const LETTER: &str = "Dear [**Doctor Last Name 1234**],\n\nThe dictation of this stay was lost.\n\nAllergies:\nNKDA\n\nSincerely:\n";
 const ADDENDUM: &str = "Name:  [**Known lastname 1234**]                Unit No:   [**Numeric Identifier 1234**]\n\nAddendum:\nPlease see the report for details.";
