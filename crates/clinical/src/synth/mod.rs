@@ -24,6 +24,7 @@
 //!   V and E codes, leading zeros, and stays on the edge of a class.
 
 mod bedside;
+mod columns;
 pub mod conditions;
 pub mod facts;
 mod filler;
