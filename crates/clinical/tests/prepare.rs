@@ -4,7 +4,9 @@
 mod support;
 
 use clinpeft_clinical::prepare::{CorpusSource, Fidelity, Manifest, prepare};
+use clinpeft_clinical::synth::synth;
 use clinpeft_clinical::{CorpusSplit, Dataset, Label, SubjectId, Task, load_corpus};
+use clinpeft_rng::Seed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use support::{cohort, options};
@@ -248,7 +250,40 @@ fn corpus_of_the_same_patients_leaves_out_those_who_are_tested() {
     let step = manifest
         .attrition
         .iter()
-        .rfind(|s| s.task == "adaptation")
+        .rfind(|s| s.filter.contains("patient is not"))
         .unwrap();
     assert!(step.dropped > 0 && step.kept > step.dropped);
+}
+
+#[test]
+fn stays_that_both_collections_describe_are_found_by_their_text() {
+    let dir = tempfile::tempdir().unwrap();
+    cohort(dir.path(), 400);
+    let code = prepared(dir.path(), Fidelity::Code).leaks.unwrap();
+    let paper = prepared(dir.path(), Fidelity::Paper);
+    let leaks = paper.leaks.unwrap();
+    // A tenth of the notes describes the first stay of a patient, three in ten patients are held out.
+    assert!((6..24).contains(&leaks.matching_notes), "{leaks:?}");
+    assert_eq!(code.matching_notes_were, "kept");
+    let step = paper
+        .attrition
+        .iter()
+        .rfind(|s| s.task == "adaptation")
+        .unwrap();
+    assert_eq!(step.dropped, leaks.matching_notes);
+}
+
+#[test]
+fn collections_without_a_common_stay_share_no_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut apart = support::spec(400);
+    apart.mimic4_overlap = 0.0;
+    synth(&apart, Seed(7), dir.path(), &|_| {}).unwrap();
+    assert_eq!(
+        prepared(dir.path(), Fidelity::Paper)
+            .leaks
+            .unwrap()
+            .matching_notes,
+        0
+    );
 }
