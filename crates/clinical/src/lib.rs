@@ -54,6 +54,7 @@
 mod dataset;
 mod error;
 mod ids;
+mod output;
 pub mod prepare;
 pub mod sections;
 pub mod synth;
