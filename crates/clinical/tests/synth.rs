@@ -225,6 +225,8 @@ fn a_specification_must_be_complete_and_known() {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/cohorts/smoke.toml"),
     )
     .unwrap();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/cohorts/demo.toml");
+    assert!(toml::from_str::<CohortSpec>(&std::fs::read_to_string(demo).unwrap()).is_ok());
     assert!(toml::from_str::<CohortSpec>(&complete).is_ok());
     assert!(toml::from_str::<CohortSpec>(&format!("{complete}\nextra = 1\n")).is_err());
     assert!(toml::from_str::<CohortSpec>(&complete.replace("authors = 8\n", "")).is_err());

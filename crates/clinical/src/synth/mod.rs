@@ -169,4 +169,46 @@ mod tests {
         assert!((60..120).contains(&median(NoteLength::Short)));
         assert!((500..700).contains(&median(NoteLength::Real)));
     }
+
+    #[test]
+    fn prepared_labels_equal_what_was_drawn() {
+        use crate::prepare::{CorpusSource, Fidelity, PrepareOptions, prepare};
+        use crate::{Dataset, Label, Task};
+        let dir = tempfile::tempdir().unwrap();
+        let mut spec = spec(NoteLength::Short);
+        spec.patients = 400;
+        spec.chart_events = ChartEvents::Written;
+        synth(&spec, Seed(5), dir.path(), &|_| {}).unwrap();
+        let options = PrepareOptions {
+            mimic3: Some(dir.path().join("mimic3")),
+            mimic4_note: None,
+            out: dir.path().join("data"),
+            fidelity: Fidelity::Paper,
+            splits: None,
+            seed: Seed(5),
+            tasks: vec![Task::Mortality, Task::LengthOfStay, Task::Ventilation],
+            corpus: CorpusSource::None,
+        };
+        prepare(&options, &|_| {}).unwrap();
+        let authors: Vec<Author> = (0..40).map(|n| Author::new(Seed(5), n)).collect();
+        let drawn: std::collections::BTreeMap<_, _> = (0..400)
+            .flat_map(|n| patient::draw(Seed(5), &spec, &authors, Collection::Mimic3, n).admissions)
+            .map(|a| (a.id, a.outcome))
+            .collect();
+        for task in options.tasks {
+            let dataset = Dataset::load(&options.out, task).unwrap();
+            for example in crate::Split::ALL.iter().flat_map(|s| dataset.split(*s)) {
+                let outcome = drawn[&example.id];
+                let class = match task {
+                    Task::Mortality => u32::from(outcome.survival == facts::Survival::Died),
+                    Task::Ventilation => {
+                        assert!(outcome.ventilated.two_days_or_more());
+                        u32::from(outcome.ventilated == facts::Ventilated::Weeks)
+                    }
+                    _ => outcome.stay as u32,
+                };
+                assert_eq!(example.label, Label::Class(class), "{task} {}", example.id);
+            }
+        }
+    }
 }
