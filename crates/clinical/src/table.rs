@@ -1,4 +1,4 @@
-//! Streaming readers and writers of `.csv` and `.csv.gz` tables.
+//! Streaming readers of `.csv` and `.csv.gz` tables.
 //!
 //! A [`Table`] holds one row at a time, hashes the file while it reads it, and every error names file, row and column.
 
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::ids::{HadmId, IcuStayId, Moment, SubjectId};
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -329,38 +329,83 @@ fn edit_distance(a: &str, b: &str) -> usize {
     last[b.len()]
 }
 
-/// Bytes on their way to a file, compressed where its name says so.
-pub(crate) enum Sink {
-    /// As they are.
-    Plain(BufWriter<File>),
-    /// Through gzip.
-    Gzip(Box<flate2::write::GzEncoder<BufWriter<File>>>),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::Output;
+    use proptest::prelude::*;
 
-impl Sink {
-    /// Creates the file and the folders above it.
-    pub fn create(path: &Path) -> Result<Sink> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(Error::at("create folder", folder))?;
+    fn read_all(path: &Path) -> Result<Vec<Vec<String>>> {
+        let mut table = Table::open(path, &["a", "b"], &["c"])?;
+        let mut rows = Vec::new();
+        while let Some(row) = table.next_row()? {
+            let _ = (row.number(0), row.moment(1), row.required_number(2));
+            let cells: Result<Vec<String>> = (0..3).map(|i| Ok(row.text(i)?.into())).collect();
+            rows.push(cells?);
         }
-        let file = File::create(path).map_err(Error::at("write", path))?;
-        let file = BufWriter::with_capacity(BUFFER, file);
-        Ok(if path.extension().is_some_and(|e| e == "gz") {
-            let level = flate2::Compression::fast();
-            Sink::Gzip(Box::new(flate2::GzBuilder::new().write(file, level)))
-        } else {
-            Sink::Plain(file)
-        })
+        table.finish()?;
+        Ok(rows)
     }
 
-    /// Writes the end of the compressed stream and everything that is buffered.
-    pub fn finish(self) -> std::io::Result<()> {
-        match self {
-            Sink::Plain(mut file) => file.flush(),
-            Sink::Gzip(encoder) => encoder.finish()?.flush(),
+    #[test]
+    fn columns_are_found_in_any_case_and_order_behind_a_byte_order_mark() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.csv");
+        std::fs::write(&path, "\u{feff}B,x,A\n1,2,3\n").unwrap();
+        assert_eq!(read_all(&path).unwrap(), [["3", "1", ""]]);
+    }
+
+    #[test]
+    fn numbers_may_be_written_with_a_point_and_errors_show_no_value() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.csv");
+        std::fs::write(&path, "a\n12.0\n\nsecret\n").unwrap();
+        let mut table = Table::open(&path, &["a"], &[]).unwrap();
+        assert_eq!(
+            table.next_row().unwrap().unwrap().number(0).unwrap(),
+            Some(12)
+        );
+        let row = table.next_row().unwrap().unwrap();
+        let error = row.number(0).unwrap_err().to_string();
+        assert!(error.contains("row 2") && error.contains("`a`") && !error.contains("secret"));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_rows_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let dir = tempfile::tempdir().unwrap();
+            for name in ["t.csv", "t.csv.gz"] {
+                let path = dir.path().join(name);
+                std::fs::write(&path, &bytes).unwrap();
+                let _ = read_all(&path);
+            }
+        }
+
+        #[test]
+        fn arbitrary_text_under_a_header_is_rows_or_an_error(text in "([a-c0-9\"\\n\\r, .:-]|\\PC){0,80}") {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("t.csv");
+            std::fs::write(&path, format!("a,b,c\n{text}")).unwrap();
+            let _ = read_all(&path);
+        }
+
+        #[test]
+        fn what_was_written_is_read_again(rows in proptest::collection::vec(["\\PC{1,9}", "[a\n\r\",]{0,9}", "\\PC{0,9}"], 0..9)) {
+            let dir = tempfile::tempdir().unwrap();
+            for name in ["t.csv", "t.csv.gz"] {
+                let path = dir.path().join(name);
+                let mut output = Output::create(&path, &["a", "b", "c"]).unwrap();
+                for row in &rows {
+                    output.row(row.iter()).unwrap();
+                }
+                output.finish().unwrap();
+                let expected: Vec<Vec<String>> = rows.iter().map(|r| r.to_vec()).collect();
+                prop_assert_eq!(read_all(&path).unwrap(), expected);
+            }
         }
     }
 }
+<<<<<<< HEAD
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -420,3 +465,5 @@ impl Output {
         sink.finish().map_err(Error::at("write", &path))
     }
 }
+=======
+>>>>>>> clinical

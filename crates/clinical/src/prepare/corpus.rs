@@ -1,11 +1,13 @@
 //! The adaptation corpus: notes for language modelling, cleaned and split 90/10.
 
+use super::leaks::{LeakReport, Matching, Sketches};
 use super::manifest::{Count, Funnel};
 use super::split::{Splitter, nine_of_ten, require_samples};
-use super::{CorpusSource, Fidelity, PrepareOptions, Progress};
+use super::{CorpusSource, Fidelity, Ledger, PrepareOptions, Progress};
 use crate::error::{Error, Result};
 use crate::ids::SubjectId;
-use crate::table::{InputFile, Output, Row, Table};
+use crate::output::Output;
+use crate::table::{InputFile, Row, Table};
 use crate::task::Split;
 use clinpeft_rng::Key;
 use std::collections::HashSet;
@@ -16,6 +18,7 @@ const FILTERS: &[&str] = &[
     "note: has a text",
     "note: is not repeated in the patient's consecutive rows",
     "note: patient is not in a validation or test split of the tasks",
+    "note: does not hold the text of a validation or test sample",
 ];
 const HINT_NOTES: &str = "give the folder that holds the tables of MIMIC-IV-Note 2.2, or run `synth` first";
 const HINT_EVENTS: &str = super::admissions::HINT;
@@ -114,6 +117,9 @@ struct Corpus<'a> {
     fidelity: Fidelity,
     key: Key,
     splitter: &'a Splitter,
+    sketches: &'a Sketches,
+    compared: u64,
+    matching: u64,
     funnel: Funnel,
     outputs: [Output; 2],
     /// Texts of the patient whose rows are being read; bounded, since tables are ordered by patient.
@@ -126,9 +132,9 @@ pub(super) fn write(
     options: &PrepareOptions,
     out: &Path,
     splitter: &Splitter,
-    inputs: &mut Vec<InputFile>,
+    ledger: &mut Ledger,
     progress: &dyn Fn(Progress),
-) -> Result<(Funnel, Vec<Count>)> {
+) -> Result<LeakReport> {
     let create = |split: Split| {
         let path = out.join("adaptation").join(format!("{split}.csv"));
         Output::create(&path, &["id", "text"])
@@ -137,6 +143,9 @@ pub(super) fn write(
         fidelity: options.fidelity,
         key: options.seed.key("adaptation-splits"),
         splitter,
+        sketches: &ledger.sketches,
+        compared: 0,
+        matching: 0,
         funnel: Funnel::new("adaptation", FILTERS),
         outputs: [create(Split::Train)?, create(Split::Test)?],
         seen: HashSet::new(),
@@ -144,8 +153,8 @@ pub(super) fn write(
     };
     for source in sources(options)? {
         let input = corpus.take_all(&source, progress)?;
-        if !inputs.contains(&input) {
-            inputs.push(input);
+        if !ledger.inputs.contains(&input) {
+            ledger.inputs.push(input);
         }
     }
     let [train, test] = corpus.outputs;
@@ -153,13 +162,25 @@ pub(super) fn write(
     require_samples("adaptation", &samples)?;
     train.finish()?;
     test.finish()?;
-    let counts = [Split::Train, Split::Test].map(|split| Count {
-        task: "adaptation".into(),
-        split: split.name().into(),
-        samples: samples[split as usize],
-        per_class: Vec::new(),
-    });
-    Ok((corpus.funnel, counts.into()))
+    let report = LeakReport {
+        held_out_samples: u64::from(ledger.sketches.samples),
+        corpus_notes: corpus.compared,
+        matching_notes: corpus.matching,
+        matching_notes_were: match options.fidelity {
+            Fidelity::Code => "kept".into(),
+            Fidelity::Paper => "dropped".into(),
+        },
+    };
+    ledger.attrition.extend(corpus.funnel.steps());
+    for split in [Split::Train, Split::Test] {
+        ledger.counts.push(Count {
+            task: "adaptation".into(),
+            split: split.name().into(),
+            samples: samples[split as usize],
+            per_class: Vec::new(),
+        });
+    }
+    Ok(report)
 }
 
 impl Corpus<'_> {
@@ -197,6 +218,10 @@ impl Corpus<'_> {
             self.funnel.drop_at(2);
         } else if self.fidelity == Fidelity::Paper && self.is_held_out(subject, patients) {
             self.funnel.drop_at(3);
+        } else if self.holds_a_sample(text) == Matching::AHeldOutSample
+            && self.fidelity == Fidelity::Paper
+        {
+            self.funnel.drop_at(4);
         } else {
             self.funnel.keep();
             let output = match nine_of_ten(self.key, place) {
@@ -216,6 +241,15 @@ impl Corpus<'_> {
         let mut hash = [0; 16];
         hash.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
         !self.seen.insert(hash)
+    }
+
+    fn holds_a_sample(&mut self, text: &str) -> Matching {
+        let matching = self.sketches.match_text(text);
+        self.compared += 1;
+        if matching == Matching::AHeldOutSample {
+            self.matching += 1;
+        }
+        matching
     }
 
     fn is_held_out(&self, subject: SubjectId, patients: Patients) -> bool {

@@ -1,6 +1,7 @@
 //! What was read, what was dropped, what was written.
 
 use super::Fidelity;
+use super::leaks::LeakReport;
 use crate::table::InputFile;
 use crate::task::Split;
 use std::collections::BTreeMap;
@@ -74,6 +75,9 @@ pub struct Manifest {
     pub attrition: Vec<Attrition>,
     /// Samples per task and split.
     pub counts: Vec<Count>,
+    /// What the corpus shares with held-out samples; absent without a corpus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaks: Option<LeakReport>,
     /// Oddities that were tolerated.
     pub irregularities: Vec<Irregularity>,
     /// Files that were written.

@@ -14,6 +14,7 @@
 //! | `label_order` | first appearance in the file | sorted |
 //! | `ventilation_split` | by admission 80/10/10 | by patient, as the other tasks |
 //! | `corpus_cleaning` | runs of the space character | all white space, repeats and error notes dropped |
+//! | `corpus_leaks` | counted | notes that hold a held-out sample, or belong to its patient, are dropped |
 //! | `corpus_split` | by note | by patient |
 //!
 //! The folder appears whole or not at all.
@@ -23,6 +24,7 @@ mod codes;
 mod corpus;
 mod death;
 mod durations;
+mod leaks;
 mod manifest;
 mod notes;
 mod order;
@@ -32,6 +34,7 @@ mod ventilation;
 
 pub use corpus::{clean_corrected, clean_published};
 pub use durations::{Episode, Signs, chart_event_signs, episodes};
+pub use leaks::LeakReport;
 pub use manifest::{Attrition, Count, Irregularity, Manifest, OutputFile};
 
 use crate::error::{Error, Result};
@@ -131,6 +134,7 @@ struct Ledger {
     attrition: Vec<Attrition>,
     counts: Vec<Count>,
     oddities: Oddities,
+    sketches: leaks::Sketches,
 }
 
 /// Makes a dataset folder; see the module for the rules.
@@ -153,10 +157,21 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
         })?;
         samples::write(options, folder, out, &splitter, &mut ledger, progress)?;
     }
+    let mut leaks = None;
     if options.corpus != CorpusSource::None {
+<<<<<<< HEAD
         let (funnel, counts) = corpus::write(options, out, &splitter, &mut ledger.inputs, progress)?;
         ledger.attrition.extend(funnel.steps());
         ledger.counts.extend(counts);
+=======
+        leaks = Some(corpus::write(
+            options,
+            out,
+            &splitter,
+            &mut ledger,
+            progress,
+        )?);
+>>>>>>> clinical
     }
     let manifest = Manifest {
         program_version: env!("CARGO_PKG_VERSION").into(),
@@ -166,6 +181,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
         inputs: ledger.inputs,
         attrition: ledger.attrition,
         counts: ledger.counts,
+        leaks,
         irregularities: ledger.oddities.list(),
         outputs: output_files(out)?,
     };
@@ -175,15 +191,38 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
 }
 
 fn switches(options: &PrepareOptions) -> BTreeMap<String, String> {
+<<<<<<< HEAD
     let by_preset: [(&str, &str, &str); 9] = [
         ("sections", "published_expression", "variants_and_last_section"),
         ("note_order", "numpy_unstable_by_date", "date_report_first_row"),
+=======
+    let by_preset: [(&str, &str, &str); 10] = [
+        (
+            "sections",
+            "published_expression",
+            "variants_and_last_section",
+        ),
+        (
+            "note_order",
+            "numpy_unstable_by_date",
+            "date_report_first_row",
+        ),
+>>>>>>> clinical
         ("error_notes", "used", "dropped"),
         ("death_mentions", "first_per_header", "all_in_section"),
         ("procedure_codes", "integer", "string"),
         ("label_order", "first_appearance", "sorted"),
         ("ventilation_split", "by_admission", "by_patient"),
+<<<<<<< HEAD
         ("corpus_cleaning", "space_runs", "all_white_space_and_repeats"),
+=======
+        (
+            "corpus_cleaning",
+            "space_runs",
+            "all_white_space_and_repeats",
+        ),
+        ("corpus_leaks", "counted", "dropped"),
+>>>>>>> clinical
         ("corpus_split", "by_note", "by_patient"),
     ];
     let corpus = match options.corpus {

@@ -6,11 +6,11 @@ use super::manifest::{Count, Funnel, Tally};
 use super::notes::Notes;
 use super::split::{self, Splitter};
 use super::ventilation::{Candidates, Sources, Unfit};
-use super::{Fidelity, Ledger, PrepareOptions, Progress, death};
+use super::{CorpusSource, Fidelity, Ledger, PrepareOptions, Progress, death};
 use crate::error::{Error, Result};
 use crate::ids::{HadmId, SubjectId};
+use crate::output::Output;
 use crate::sections::AdmissionNote;
-use crate::table::Output;
 use crate::task::{Split, Task};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -50,9 +50,9 @@ struct Facts {
 /// A note on its way to the tasks.
 struct Sample<'a> {
     id: HadmId,
-    text: &'a str,
+    text: String,
     /// The text without mentions of death; `None` if it cannot be freed of them.
-    silent: Option<&'a str>,
+    silent: Option<String>,
     admission: Option<&'a Admission>,
     split: Option<Split>,
     split_by_admission: Split,
@@ -101,8 +101,15 @@ pub(super) fn write(
         let Some((subject, note)) = notes.admission_note(id)? else {
             continue;
         };
-        let used = write_sample(id, subject, note, options, splitter, &facts, &mut writers)?;
-        if used == Used::ByATask {
+        let sample = Sample::new(id, subject, &note, options, splitter, &facts);
+        let mut used = Used::ByNone;
+        for writer in &mut writers {
+            used = used.max(writer.take(&sample, &facts, options)?);
+        }
+        if used == Used::HeldOut && options.corpus != CorpusSource::None {
+            ledger.sketches.add(note.bodies());
+        }
+        if used != Used::ByNone {
             subjects.row([id.to_string(), subject.to_string()])?;
         }
     }
@@ -186,41 +193,37 @@ fn needed_by(options: &PrepareOptions, tasks: &[Task]) -> Needed {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// How the tasks use a sample.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Used {
-    ByATask,
     ByNone,
+    ToLearn,
+    HeldOut,
 }
 
-fn write_sample(
-    id: HadmId,
-    subject: SubjectId,
-    note: AdmissionNote,
-    options: &PrepareOptions,
-    splitter: &Splitter,
-    facts: &Facts,
-    writers: &mut [Writer],
-) -> Result<Used> {
-    let text = note.assemble();
-    let silent = match options.fidelity {
-        Fidelity::Code => death::published(&text).map(|t| t.into_owned()),
-        Fidelity::Paper => death::corrected(note).map(|n| n.assemble()),
-    };
-    let sample = Sample {
-        id,
-        text: &text,
-        silent: silent.as_deref(),
-        admission: facts.admissions.get(&id),
-        split: splitter.of(subject),
-        split_by_admission: split::by_admission(options.seed, id),
-    };
-    let mut used = Used::ByNone;
-    for writer in writers {
-        if writer.take(&sample, facts, options)? == Used::ByATask {
-            used = Used::ByATask;
+impl<'a> Sample<'a> {
+    fn new(
+        id: HadmId,
+        subject: SubjectId,
+        note: &AdmissionNote,
+        options: &PrepareOptions,
+        splitter: &Splitter,
+        facts: &'a Facts,
+    ) -> Sample<'a> {
+        let text = note.assemble();
+        let silent = match options.fidelity {
+            Fidelity::Code => death::published(&text).map(|t| t.into_owned()),
+            Fidelity::Paper => death::corrected(note.clone()).map(|n| n.assemble()),
+        };
+        Sample {
+            id,
+            text,
+            silent,
+            admission: facts.admissions.get(&id),
+            split: splitter.of(subject),
+            split_by_admission: split::by_admission(options.seed, id),
         }
     }
-    Ok(used)
 }
 
 impl Writer {
@@ -254,9 +257,11 @@ impl Writer {
             Task::Ventilation => ventilation(sample, &facts.candidates),
         };
         let (split, text) = match (self.task, options.fidelity) {
-            (Task::Ventilation, Fidelity::Code) => (Some(sample.split_by_admission), sample.silent),
-            (Task::Ventilation | Task::Mortality, _) => (sample.split, sample.silent),
-            _ => (sample.split, Some(sample.text)),
+            (Task::Ventilation, Fidelity::Code) => {
+                (Some(sample.split_by_admission), sample.silent.as_deref())
+            }
+            (Task::Ventilation | Task::Mortality, _) => (sample.split, sample.silent.as_deref()),
+            _ => (sample.split, Some(sample.text.as_str())),
         };
         let (label, class, split, text) = match (labelled, split, text) {
             (Err(filter), _, _) => {
@@ -272,7 +277,10 @@ impl Writer {
         self.funnel.keep();
         self.tally.add(split, class);
         self.outputs[split as usize].row([&sample.id.to_string(), text, &label])?;
-        Ok(Used::ByATask)
+        Ok(match split {
+            Split::Train => Used::ToLearn,
+            Split::Validation | Split::Test => Used::HeldOut,
+        })
     }
 
     fn finish(self, ledger: &mut Ledger) -> Result<()> {
@@ -299,7 +307,7 @@ fn class_names(task: Task) -> String {
 
 fn mortality(sample: &Sample<'_>) -> Labelled {
     let died = sample.admission.and_then(|a| a.died).ok_or(0usize)?;
-    sample.silent.ok_or(1usize)?;
+    sample.silent.as_ref().ok_or(1usize)?;
     Ok((died.to_string(), Some(died as usize)))
 }
 
@@ -317,6 +325,6 @@ fn ventilation(sample: &Sample<'_>, candidates: &Candidates) -> Labelled {
         Unfit::NoStay => 0usize,
         Unfit::NoEarlyNote => 1,
     })? as usize;
-    sample.silent.ok_or(2usize)?;
+    sample.silent.as_ref().ok_or(2usize)?;
     Ok((class.to_string(), Some(class)))
 }

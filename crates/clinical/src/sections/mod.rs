@@ -52,6 +52,11 @@ impl AdmissionNote {
         &self.bodies[section]
     }
 
+    /// All bodies, in order.
+    pub fn bodies(&self) -> impl Iterator<Item = &str> {
+        self.bodies.iter().map(String::as_str)
+    }
+
     /// The note as one text: `HEADER: body` eight times, an empty line between; every header is always there.
     pub fn assemble(&self) -> String {
         let length: usize = self.bodies.iter().map(String::len).sum();

@@ -1,5 +1,6 @@
 //! Ventilator settings at the bedside, as far as durations are computed from them.
 
+use super::columns;
 use super::patient::Admission;
 use super::raw::Cell::{self, Empty, Measure, Number, Time, Words};
 use super::raw::RawTable;
@@ -35,21 +36,7 @@ const ITEMS: [(u64, &str, &str, &str); 7] = [
 impl Bedside {
     /// Creates both files and the dictionary of items.
     pub fn create(folder: &Path) -> Result<Bedside> {
-        let mut items = RawTable::create(
-            folder,
-            "D_ITEMS.csv.gz",
-            &[
-                "ITEMID",
-                "LABEL",
-                "ABBREVIATION",
-                "DBSOURCE",
-                "LINKSTO",
-                "CATEGORY",
-                "UNITNAME",
-                "PARAM_TYPE",
-                "CONCEPTID",
-            ],
-        )?;
+        let mut items = RawTable::create(folder, "D_ITEMS.csv.gz", &columns::ITEMS)?;
         for (id, label, source, table) in ITEMS {
             items.row(&[
                 Number(id),
@@ -65,55 +52,11 @@ impl Bedside {
         }
         items.finish()?;
         Ok(Bedside {
-            chart: RawTable::create(
-                folder,
-                "CHARTEVENTS.csv.gz",
-                &[
-                    "SUBJECT_ID",
-                    "HADM_ID",
-                    "ICUSTAY_ID",
-                    "ITEMID",
-                    "CHARTTIME",
-                    "STORETIME",
-                    "CGID",
-                    "VALUE",
-                    "VALUENUM",
-                    "VALUEUOM",
-                    "WARNING",
-                    "ERROR",
-                    "RESULTSTATUS",
-                    "STOPPED",
-                ],
-            )?,
+            chart: RawTable::create(folder, "CHARTEVENTS.csv.gz", &columns::CHART)?,
             procedures: RawTable::create(
                 folder,
                 "PROCEDUREEVENTS_MV.csv.gz",
-                &[
-                    "SUBJECT_ID",
-                    "HADM_ID",
-                    "ICUSTAY_ID",
-                    "STARTTIME",
-                    "ENDTIME",
-                    "ITEMID",
-                    "VALUE",
-                    "VALUEUOM",
-                    "LOCATION",
-                    "LOCATIONCATEGORY",
-                    "STORETIME",
-                    "CGID",
-                    "ORDERID",
-                    "LINKORDERID",
-                    "ORDERCATEGORYNAME",
-                    "SECONDARYORDERCATEGORYNAME",
-                    "ORDERCATEGORYDESCRIPTION",
-                    "ISOPENBAG",
-                    "CONTINUEINNEXTDEPT",
-                    "CANCELREASON",
-                    "STATUSDESCRIPTION",
-                    "COMMENTS_EDITEDBY",
-                    "COMMENTS_CANCELEDBY",
-                    "COMMENTS_DATE",
-                ],
+                &columns::PROCEDURE_EVENTS,
             )?,
         })
     }

@@ -129,9 +129,9 @@ const DEATH_SEVERITY: f64 = 0.88;
 const DEATH_SCALE: f64 = 0.76;
 const VENTILATED: f64 = -3.5;
 const VENTILATED_SEVERITY: f64 = 0.75;
-const PROLONGED: f64 = -4.1;
-const PROLONGED_SEVERITY: f64 = 1.3;
-const PROLONGED_SCALE: f64 = 0.95;
+const PROLONGED: f64 = -4.3;
+const PROLONGED_SEVERITY: f64 = 1.5;
+const PROLONGED_SCALE: f64 = 0.75;
 const STAY_SEVERITY: f64 = 1.1;
 const STAY_SCALE: f64 = 1.5;
 /// Share of brief ventilation among those not ventilated for two days.

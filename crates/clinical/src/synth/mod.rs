@@ -24,6 +24,7 @@
 //!   V and E codes, leading zeros, and stays on the edge of a class.
 
 mod bedside;
+mod columns;
 pub mod conditions;
 pub mod facts;
 mod filler;
@@ -104,4 +105,105 @@ pub fn synth(spec: &CohortSpec, seed: Seed, out: &Path, progress: &dyn Fn(Progre
         mimic4_notes: spec.mimic4_notes,
         mimic4_radiology: spec.mimic4_radiology,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sections::corrected;
+    use conditions::{CONDITIONS, COUNT, SEVERITY_EXAM, SEVERITY_HISTORY};
+
+    fn spec(note_length: NoteLength) -> CohortSpec {
+        CohortSpec {
+            patients: 1,
+            mimic4_notes: 0,
+            mimic4_radiology: 0,
+            mimic4_overlap: 0.0,
+            authors: 40,
+            newborns: 0.0,
+            note_length,
+            chart_events: ChartEvents::HeaderOnly,
+        }
+    }
+
+    fn notes(length: NoteLength) -> Vec<(facts::Facts, String)> {
+        let spec = spec(length);
+        let authors: Vec<Author> = (0..40).map(|n| Author::new(Seed(1), n)).collect();
+        (0..300)
+            .flat_map(|n| patient::draw(Seed(1), &spec, &authors, Collection::Mimic3, n).admissions)
+            .map(|a| (a.facts, corrected(&a.summary).assemble()))
+            .collect()
+    }
+
+    #[test]
+    fn admission_notes_name_every_present_condition_and_the_severity() {
+        for length in [NoteLength::Short, NoteLength::Real] {
+            for (facts, note) in notes(length) {
+                let note = note.to_lowercase();
+                for condition in (0..COUNT).filter(|i| facts.has[*i]).map(|i| &CONDITIONS[i]) {
+                    let mut names = condition.forms.iter().chain(&condition.medicine);
+                    assert!(names.any(|n| note.contains(n)), "{}", condition.forms[0]);
+                }
+                let level = usize::from(facts.severity);
+                assert!(SEVERITY_HISTORY[level].iter().any(|w| note.contains(w)));
+                assert!(SEVERITY_EXAM[level].iter().any(|w| note.contains(w)));
+            }
+        }
+    }
+
+    #[test]
+    fn notes_have_the_length_that_was_asked_for() {
+        let median = |length| {
+            let mut words: Vec<usize> = notes(length)
+                .iter()
+                .map(|(_, note)| note.split_whitespace().count())
+                .collect();
+            words.sort_unstable();
+            words[words.len() / 2]
+        };
+        assert!((60..120).contains(&median(NoteLength::Short)));
+        assert!((500..700).contains(&median(NoteLength::Real)));
+    }
+
+    #[test]
+    fn prepared_labels_equal_what_was_drawn() {
+        use crate::prepare::{CorpusSource, Fidelity, PrepareOptions, prepare};
+        use crate::{Dataset, Label, Task};
+        let dir = tempfile::tempdir().unwrap();
+        let mut spec = spec(NoteLength::Short);
+        spec.patients = 400;
+        spec.chart_events = ChartEvents::Written;
+        synth(&spec, Seed(5), dir.path(), &|_| {}).unwrap();
+        let options = PrepareOptions {
+            mimic3: Some(dir.path().join("mimic3")),
+            mimic4_note: None,
+            out: dir.path().join("data"),
+            fidelity: Fidelity::Paper,
+            splits: None,
+            seed: Seed(5),
+            tasks: vec![Task::Mortality, Task::LengthOfStay, Task::Ventilation],
+            corpus: CorpusSource::None,
+        };
+        prepare(&options, &|_| {}).unwrap();
+        let authors: Vec<Author> = (0..40).map(|n| Author::new(Seed(5), n)).collect();
+        let drawn: std::collections::BTreeMap<_, _> = (0..400)
+            .flat_map(|n| patient::draw(Seed(5), &spec, &authors, Collection::Mimic3, n).admissions)
+            .map(|a| (a.id, a.outcome))
+            .collect();
+        for task in options.tasks {
+            let dataset = Dataset::load(&options.out, task).unwrap();
+            for example in crate::Split::ALL.iter().flat_map(|s| dataset.split(*s)) {
+                let outcome = drawn[&example.id];
+                let class = match task {
+                    Task::Mortality => u32::from(outcome.survival == facts::Survival::Died),
+                    Task::Ventilation => {
+                        assert!(outcome.ventilated.two_days_or_more());
+                        u32::from(outcome.ventilated == facts::Ventilated::Weeks)
+                    }
+                    _ => outcome.stay as u32,
+                };
+                assert_eq!(example.label, Label::Class(class), "{task} {}", example.id);
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Writes NOTEEVENTS with the irregularities of the real table.
 
+use super::columns;
 use super::conditions::CONDITIONS;
 use super::note::CANARY;
 use super::patient::{Admission, Arrival};
@@ -7,117 +8,128 @@ use super::raw::Cell::{Date, Empty, Number, Time, Words};
 use super::raw::RawTable;
 use crate::error::Result;
 use crate::ids::{DAY, HOUR, Moment};
-use clinpeft_rng::RngExt;
+use clinpeft_rng::{RngExt, Stream};
+use std::borrow::Cow;
 use std::path::Path;
 
 /// NOTEEVENTS.
 pub struct NoteTable(RawTable);
 
-/// One note beside its identifiers.
+/// Whether somebody withdrew a note.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Marking {
+    Valid,
+    Error,
+}
+
+/// One note of an admission.
+#[derive(Clone)]
 struct Note<'a> {
     admission: Option<u64>,
     day: Moment,
     time: Option<Moment>,
-    category: &'a str,
-    description: &'a str,
-    error: bool,
-    text: &'a str,
+    category: &'static str,
+    description: &'static str,
+    marking: Marking,
+    text: Cow<'a, str>,
+}
+
+impl<'a> Note<'a> {
+    fn report(admission: &Admission, text: &'a str) -> Note<'a> {
+        Note {
+            admission: Some(admission.id.0),
+            day: admission.discharged,
+            time: None,
+            category: "Discharge summary",
+            description: "Report",
+            marking: Marking::Valid,
+            text: text.into(),
+        }
+    }
+
+    fn saying(&self, text: impl Into<Cow<'a, str>>) -> Note<'a> {
+        Note {
+            text: text.into(),
+            ..self.clone()
+        }
+    }
+
+    fn addendum(&self, text: impl Into<Cow<'a, str>>) -> Note<'a> {
+        Note {
+            description: "Addendum",
+            day: self.day.plus(2 * DAY),
+            ..self.saying(text)
+        }
+    }
+
+    /// What is filed beside a report, each now and then.
+    fn extras(&self, subject: u64, rng: &mut Stream) -> Vec<Note<'a>> {
+        let mut chance = |p: f64| rng.random_bool(p);
+        let mut extras = Vec::new();
+        if chance(0.04) {
+            let day = self.day.plus(DAY);
+            extras.push(Note {
+                day,
+                ..self.clone()
+            });
+        }
+        if chance(0.10) {
+            extras.push(self.addendum(format!("{ADDENDUM} Filed as number {subject}.")));
+        }
+        if chance(0.01) {
+            extras.push(self.saying(""));
+        }
+        if chance(0.01) {
+            let text = format!("{}\nEntered for another patient.", self.text);
+            extras.push(Note {
+                marking: Marking::Error,
+                ..self.saying(text)
+            });
+        }
+        if chance(0.02) {
+            extras.push(Note {
+                admission: None,
+                category: "Radiology",
+                description: "CHEST (PA & LAT)",
+                ..self.saying("OUTPATIENT FILM, no admission. Clear.")
+            });
+        }
+        extras
+    }
 }
 
 impl NoteTable {
     /// Creates the file.
     pub fn create(folder: &Path) -> Result<NoteTable> {
-        let columns = [
-            "SUBJECT_ID",
-            "HADM_ID",
-            "CHARTDATE",
-            "CHARTTIME",
-            "STORETIME",
-            "CATEGORY",
-            "DESCRIPTION",
-            "CGID",
-            "ISERROR",
-            "TEXT",
-        ];
-        RawTable::create(folder, "NOTEEVENTS.csv.gz", &columns).map(NoteTable)
+        RawTable::create(folder, "NOTEEVENTS.csv.gz", &columns::NOTES).map(NoteTable)
     }
 
     /// Writes the notes of one admission.
+<<<<<<< HEAD
     pub fn write(&mut self, subject: u64, arrival: Arrival, admission: &mut Admission) -> Result<()> {
         let id = Some(admission.id.0);
         let day = admission.discharged;
+=======
+    pub fn write(
+        &mut self,
+        subject: u64,
+        arrival: Arrival,
+        admission: &mut Admission,
+    ) -> Result<()> {
+>>>>>>> clinical
         let summary = std::mem::take(&mut admission.summary);
-        let report = Note {
-            admission: id,
-            day,
-            time: None,
-            category: "Discharge summary",
-            description: "Report",
-            error: false,
-            text: &summary,
-        };
+        let report = Note::report(admission, &summary);
         if arrival == Arrival::Newborn {
             return self.put(subject, &report);
         }
-        let mut chance = |p: f64| admission.rng.random_bool(p);
-        if chance(0.01) {
-            // No report at all, or none but an addendum.
-            if chance(0.5) {
-                self.put(
-                    subject,
-                    &Note {
-                        description: "Addendum",
-                        text: ADDENDUM,
-                        ..report
-                    },
-                )?;
-            }
-            return Ok(());
+        match admission.rng.random_range(0..1000) {
+            // No report at all, none but an addendum, or a letter without one of the main sections.
+            0..5 => return Ok(()),
+            5..10 => return self.put(subject, &report.addendum(ADDENDUM)),
+            10..15 => return self.put(subject, &report.saying(LETTER)),
+            _ => self.put(subject, &report)?,
         }
-        self.put(subject, &report)?;
-        if chance(0.04) {
-            // The same text again, filed the day after.
-            self.put(
-                subject,
-                &Note {
-                    day: day.plus(DAY),
-                    ..report
-                },
-            )?;
-        }
-        if chance(0.10) {
-            let text = format!("{ADDENDUM} Filed as number {subject}.");
-            let note = Note {
-                description: "Addendum",
-                day: day.plus(2 * DAY),
-                text: &text,
-                ..report
-            };
-            self.put(subject, &note)?;
-        }
-        if chance(0.01) {
-            self.put(subject, &Note { text: "", ..report })?;
-        }
-        if chance(0.01) {
-            let text = format!("{summary}\nEntered for another patient.");
-            self.put(
-                subject,
-                &Note {
-                    error: true,
-                    text: &text,
-                    ..report
-                },
-            )?;
-        }
-        if chance(0.02) {
-            let text = "OUTPATIENT FILM, no admission. Clear.";
-            let note = Note {
-                admission: None,
-                category: "Radiology",
-                description: "CHEST (PA & LAT)",
-                text,
-                ..report
-            };
+        for note in report.extras(subject, &mut admission.rng) {
             self.put(subject, &note)?;
         }
         self.bedside(subject, admission)
@@ -141,18 +153,18 @@ impl NoteTable {
             text.push_str(CANARY);
         }
         let category = ["Nursing", "Nursing/other", "Respiratory "][rng.random_range(0..3)];
-        self.put(
-            subject,
-            &Note {
-                admission: Some(admission.id.0),
-                day: time,
-                time: Some(time),
-                category,
-                description: "Report",
-                error: rng.random_bool(0.02),
-                text: &text,
-            },
-        )
+        let marking = match rng.random_bool(0.02) {
+            true => Marking::Error,
+            false => Marking::Valid,
+        };
+        let note = Note {
+            day: time,
+            time: Some(time),
+            category,
+            marking,
+            ..Note::report(admission, &text)
+        };
+        self.put(subject, &note)
     }
 
     fn put(&mut self, subject: u64, note: &Note<'_>) -> Result<()> {
@@ -165,8 +177,19 @@ impl NoteTable {
             Words(note.category),
             Words(note.description),
             Empty,
+<<<<<<< HEAD
             if note.error { Number(1) } else { Empty },
             if note.text.is_empty() { Empty } else { Words(note.text) },
+=======
+            match note.marking {
+                Marking::Valid => Empty,
+                Marking::Error => Number(1),
+            },
+            match note.text.as_ref() {
+                "" => Empty,
+                text => Words(text),
+            },
+>>>>>>> clinical
         ])
     }
 
@@ -176,4 +199,5 @@ impl NoteTable {
     }
 }
 
+const LETTER: &str = "Dear [**Doctor Last Name 1234**],\n\nThe dictation of this stay was lost.\n\nAllergies:\nNKDA\n\nSincerely:\n";
 const ADDENDUM: &str = "Name:  [**Known lastname 1234**]                Unit No:   [**Numeric Identifier 1234**]\n\nAddendum:\nPlease see the report for details.";

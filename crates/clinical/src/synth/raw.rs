@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ids::Moment;
-use crate::table::Sink;
+use crate::output::Sink;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 

@@ -70,6 +70,43 @@ pub struct Author {
     pub medicine_only: f64,
 }
 
+const LISTINGS: [Listing; 3] = [Listing::Commas, Listing::Numbers, Listing::Dashes];
+const CASES: [Case; 3] = [Case::Sentence, Case::Sentence, Case::Lower];
+const THOROUGHNESS: [Thoroughness; 4] = [
+    Thoroughness::Full,
+    Thoroughness::Full,
+    Thoroughness::NoFamily,
+    Thoroughness::Brief,
+];
+const NEGATIONS: [&str; 5] = ["no hx of", "denies", "no known", "negative for", "without"];
+const KNOWN: [&str; 5] = ["with hx of", "h/o", "with a history of", "w/", "known"];
+const PRESENTS: [&str; 5] = [
+    "presents with",
+    "p/w",
+    "admitted for",
+    "who came in with",
+    "transferred with",
+];
+
+/// How a header is written: plainly, in capitals, or in one of three ways of one's own.
+#[rustfmt::skip]
+const HEADERS: [[&str; 5]; 5] = [
+    ["Chief Complaint:", "CHIEF COMPLAINT:", "CC:", "chief complaint:", "Chief Complaint:"],
+    ["History of Present Illness:", "HISTORY OF PRESENT ILLNESS:", "HPI:", "history of present illness:", "Present Illness:"],
+    ["Past Medical History:", "PAST MEDICAL HISTORY:", "PMH:", "PMHx:", "past medical history:"],
+    ["Medications on Admission:", "MEDICATIONS ON ADMISSION:", "Home Medications:", "medications on admission:", "Meds on Admission:"],
+    ["Physical Exam:", "PHYSICAL EXAM:", "Physical Exam (ER):", "Physical Examination:", "physical exam:"],
+];
+
+/// One in five authors writes capitals, one header in eight is of the author's own.
+fn headers(rng: &mut Stream) -> [&'static str; 5] {
+    let usual = usize::from(rng.random_bool(0.2));
+    HEADERS.map(|ways| match rng.random_bool(0.12) {
+        true => ways[rng.random_range(2..5)],
+        false => ways[usual],
+    })
+}
+
 fn pick<T: Copy>(from: &[T], rng: &mut Stream) -> T {
     from[rng.random_range(0..from.len())]
 }
@@ -86,19 +123,11 @@ impl Author {
                 rng.random_range(0..3)
             }
         });
-        let shouting = rng.random_bool(0.2);
-        let header = |plain, capitals, rng: &mut Stream, variants: &[&'static str]| {
-            if rng.random_bool(0.12) {
-                pick(variants, rng)
-            } else if shouting {
-                capitals
-            } else {
-                plain
-            }
-        };
+        let headers = headers(&mut rng);
         Author {
             favourite,
             faithful: 0.6 + 0.35 * rng.random::<f64>(),
+<<<<<<< HEAD
             listing: pick(&[Listing::Commas, Listing::Numbers, Listing::Dashes], &mut rng),
             case: pick(&[Case::Sentence, Case::Sentence, Case::Lower], &mut rng),
             thoroughness: pick(
@@ -152,6 +181,19 @@ impl Author {
                 ],
                 &mut rng,
             ),
+=======
+            listing: pick(&LISTINGS, &mut rng),
+            case: pick(&CASES, &mut rng),
+            thoroughness: pick(&THOROUGHNESS, &mut rng),
+            complaint_header: headers[0],
+            illness_header: headers[1],
+            history_header: headers[2],
+            medication_header: headers[3],
+            exam_header: headers[4],
+            negation: pick(&NEGATIONS, &mut rng),
+            known: pick(&KNOWN, &mut rng),
+            presents: pick(&PRESENTS, &mut rng),
+>>>>>>> clinical
             medicine_only: 0.1 + 0.2 * rng.random::<f64>(),
         }
     }

@@ -1,6 +1,7 @@
 //! Writes the tables of MIMIC-III, patient by patient.
 
 use super::bedside::Bedside;
+use super::columns;
 use super::facts::Survival;
 use super::groups::{DIAGNOSES, Group, PROCEDURES, Ventilation};
 use super::notes::NoteTable;
@@ -24,70 +25,17 @@ pub struct Tables {
     bedside: Bedside,
 }
 
-const CODE_COLUMNS: [&str; 4] = ["SUBJECT_ID", "HADM_ID", "SEQ_NUM", "ICD9_CODE"];
-
 impl Tables {
     /// Creates all files; the dictionaries are complete at once.
     pub fn create(folder: &Path) -> Result<Tables> {
         dictionary(folder, "D_ICD_DIAGNOSES.csv.gz", &DIAGNOSES)?;
         dictionary(folder, "D_ICD_PROCEDURES.csv.gz", &PROCEDURES)?;
         Ok(Tables {
-            patients: RawTable::create(
-                folder,
-                "PATIENTS.csv.gz",
-                &[
-                    "SUBJECT_ID",
-                    "GENDER",
-                    "DOB",
-                    "DOD",
-                    "DOD_HOSP",
-                    "DOD_SSN",
-                    "EXPIRE_FLAG",
-                ],
-            )?,
-            admissions: RawTable::create(
-                folder,
-                "ADMISSIONS.csv.gz",
-                &[
-                    "SUBJECT_ID",
-                    "HADM_ID",
-                    "ADMITTIME",
-                    "DISCHTIME",
-                    "DEATHTIME",
-                    "ADMISSION_TYPE",
-                    "ADMISSION_LOCATION",
-                    "DISCHARGE_LOCATION",
-                    "INSURANCE",
-                    "LANGUAGE",
-                    "RELIGION",
-                    "MARITAL_STATUS",
-                    "ETHNICITY",
-                    "EDREGTIME",
-                    "EDOUTTIME",
-                    "DIAGNOSIS",
-                    "HOSPITAL_EXPIRE_FLAG",
-                    "HAS_CHARTEVENTS_DATA",
-                ],
-            )?,
-            stays: RawTable::create(
-                folder,
-                "ICUSTAYS.csv.gz",
-                &[
-                    "SUBJECT_ID",
-                    "HADM_ID",
-                    "ICUSTAY_ID",
-                    "DBSOURCE",
-                    "FIRST_CAREUNIT",
-                    "LAST_CAREUNIT",
-                    "FIRST_WARDID",
-                    "LAST_WARDID",
-                    "INTIME",
-                    "OUTTIME",
-                    "LOS",
-                ],
-            )?,
-            diagnoses: RawTable::create(folder, "DIAGNOSES_ICD.csv.gz", &CODE_COLUMNS)?,
-            procedures: RawTable::create(folder, "PROCEDURES_ICD.csv.gz", &CODE_COLUMNS)?,
+            patients: RawTable::create(folder, "PATIENTS.csv.gz", &columns::PATIENTS)?,
+            admissions: RawTable::create(folder, "ADMISSIONS.csv.gz", &columns::ADMISSIONS)?,
+            stays: RawTable::create(folder, "ICUSTAYS.csv.gz", &columns::STAYS)?,
+            diagnoses: RawTable::create(folder, "DIAGNOSES_ICD.csv.gz", &columns::CODES)?,
+            procedures: RawTable::create(folder, "PROCEDURES_ICD.csv.gz", &columns::CODES)?,
             notes: NoteTable::create(folder)?,
             bedside: Bedside::create(folder)?,
         })
@@ -176,7 +124,9 @@ impl Tables {
         };
         let (kind, diagnosis) = match arrival {
             Arrival::Newborn => ("NEWBORN", "NEWBORN"),
-            Arrival::Grown if admission.id.0.is_multiple_of(7) => ("ELECTIVE", "ELECTIVE CARE, \"PLANNED\""),
+            Arrival::Grown if admission.id.0.is_multiple_of(7) => {
+                ("ELECTIVE", "ELECTIVE CARE, \"PLANNED\"")
+            }
             Arrival::Grown => ("EMERGENCY", "ACUTE ILLNESS"),
         };
         self.admissions.row(&[
