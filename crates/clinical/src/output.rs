@@ -80,9 +80,7 @@ impl Output {
     /// Writes one row.
     pub fn row<T: AsRef<[u8]>>(&mut self, cells: impl IntoIterator<Item = T>) -> Result<()> {
         self.rows += 1;
-        self.writer
-            .write_record(cells)
-            .map_err(Error::csv_at(&self.path))
+        self.writer.write_record(cells).map_err(Error::csv_at(&self.path))
     }
 
     /// Data rows written so far.

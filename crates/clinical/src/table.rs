@@ -361,10 +361,7 @@ mod tests {
         let path = dir.path().join("t.csv");
         std::fs::write(&path, "a\n12.0\n\nsecret\n").unwrap();
         let mut table = Table::open(&path, &["a"], &[]).unwrap();
-        assert_eq!(
-            table.next_row().unwrap().unwrap().number(0).unwrap(),
-            Some(12)
-        );
+        assert_eq!(table.next_row().unwrap().unwrap().number(0).unwrap(), Some(12));
         let row = table.next_row().unwrap().unwrap();
         let error = row.number(0).unwrap_err().to_string();
         assert!(error.contains("row 2") && error.contains("`a`") && !error.contains("secret"));
@@ -405,65 +402,3 @@ mod tests {
         }
     }
 }
-<<<<<<< HEAD
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        match self {
-            Sink::Plain(file) => file.write(bytes),
-            Sink::Gzip(encoder) => encoder.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        match self {
-            Sink::Plain(file) => file.flush(),
-            Sink::Gzip(encoder) => encoder.flush(),
-        }
-    }
-}
-
-/// A CSV file that is being written into a folder which is not yet visible under its name.
-pub(crate) struct Output {
-    path: PathBuf,
-    writer: csv::Writer<Sink>,
-    rows: u64,
-}
-
-impl Output {
-    /// Creates the file with its header; compressed if the name ends in `.gz`.
-    pub fn create(path: &Path, header: &[&str]) -> Result<Output> {
-        let mut writer = csv::WriterBuilder::new()
-            .buffer_capacity(BUFFER)
-            .from_writer(Sink::create(path)?);
-        writer.write_record(header).map_err(Error::csv_at(path))?;
-        Ok(Output {
-            path: path.into(),
-            writer,
-            rows: 0,
-        })
-    }
-
-    /// Writes one row.
-    pub fn row<T: AsRef<[u8]>>(&mut self, cells: impl IntoIterator<Item = T>) -> Result<()> {
-        self.rows += 1;
-        self.writer.write_record(cells).map_err(Error::csv_at(&self.path))
-    }
-
-    /// Data rows written so far.
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    /// Writes out what is buffered and closes the file.
-    pub fn finish(self) -> Result<()> {
-        let path = self.path;
-        let sink = self
-            .writer
-            .into_inner()
-            .map_err(|e| Error::at("write", &path)(std::io::Error::other(e.to_string())))?;
-        sink.finish().map_err(Error::at("write", &path))
-    }
-}
-=======
->>>>>>> clinical

@@ -19,10 +19,7 @@ fn error_after(table: &str, damage: impl Fn(String) -> Vec<u8>) -> String {
     flate2::read::GzDecoder::new(std::fs::File::open(&path).unwrap())
         .read_to_string(&mut text)
         .unwrap();
-    let mut packed = flate2::write::GzEncoder::new(
-        std::fs::File::create(&path).unwrap(),
-        flate2::Compression::fast(),
-    );
+    let mut packed = flate2::write::GzEncoder::new(std::fs::File::create(&path).unwrap(), flate2::Compression::fast());
     packed.write_all(&damage(text)).unwrap();
     packed.finish().unwrap();
     error_of(dir.path())
@@ -30,11 +27,7 @@ fn error_after(table: &str, damage: impl Fn(String) -> Vec<u8>) -> String {
 
 fn error_of(dir: &Path) -> String {
     let out = dir.join("data");
-    let error = prepare(
-        &options(&dir.join("mimic3"), &out, Fidelity::Paper),
-        &|_| {},
-    )
-    .unwrap_err();
+    let error = prepare(&options(&dir.join("mimic3"), &out, Fidelity::Paper), &|_| {}).unwrap_err();
     assert!(!out.exists(), "nothing may be left behind");
     let shown = format!("{error} {error:?}");
     assert!(!shown.contains(CANARY));
@@ -50,13 +43,8 @@ fn says(error: &str, parts: &[&str]) {
 
 #[test]
 fn missing_column_is_named_with_the_nearest_one() {
-    let error = error_after("ADMISSIONS", |t| {
-        t.replacen("DISCHTIME", "DISCH_TIME", 1).into()
-    });
-    says(
-        &error,
-        &["ADMISSIONS.csv.gz", "`DISCHTIME`", "`DISCH_TIME`"],
-    );
+    let error = error_after("ADMISSIONS", |t| t.replacen("DISCHTIME", "DISCH_TIME", 1).into());
+    says(&error, &["ADMISSIONS.csv.gz", "`DISCHTIME`", "`DISCH_TIME`"]);
 }
 
 #[test]
@@ -77,10 +65,7 @@ fn truncated_gzip_is_told_apart_from_a_short_table() {
     let path = dir.path().join("mimic3/NOTEEVENTS.csv.gz");
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    says(
-        &error_of(dir.path()),
-        &["NOTEEVENTS.csv.gz", "ends too early"],
-    );
+    says(&error_of(dir.path()), &["NOTEEVENTS.csv.gz", "ends too early"]);
     std::fs::write(&path, b"this is no gzip at all, but text").unwrap();
     says(&error_of(dir.path()), &["NOTEEVENTS.csv.gz", "is damaged"]);
 }
@@ -108,9 +93,7 @@ fn missing_table_and_empty_split_are_named() {
     cohort(dir.path(), 60);
     std::fs::remove_file(dir.path().join("mimic3/ICUSTAYS.csv.gz")).unwrap();
     says(&error_of(dir.path()), &["ICUSTAYS"]);
-    let error = error_after("NOTEEVENTS", |t| {
-        t.lines().next().unwrap().as_bytes().to_vec()
-    });
+    let error = error_after("NOTEEVENTS", |t| t.lines().next().unwrap().as_bytes().to_vec());
     says(&error, &["diagnoses", "train"]);
     let error = error_after("ADMISSIONS", |_| Vec::new());
     says(&error, &["ADMISSIONS.csv.gz", "header is empty"]);
@@ -121,17 +104,11 @@ fn label_outside_the_list_is_named_by_file_and_row() {
     let dir = tempfile::tempdir().unwrap();
     cohort(dir.path(), 120);
     let out = dir.path().join("data");
-    prepare(
-        &options(&dir.path().join("mimic3"), &out, Fidelity::Paper),
-        &|_| {},
-    )
-    .unwrap();
+    prepare(&options(&dir.path().join("mimic3"), &out, Fidelity::Paper), &|_| {}).unwrap();
     let path = out.join("length_of_stay/test.csv");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replacen(",2\n", ",4\n", 1)).unwrap();
-    let error = Dataset::load(&out, Task::LengthOfStay)
-        .unwrap_err()
-        .to_string();
+    let error = Dataset::load(&out, Task::LengthOfStay).unwrap_err().to_string();
     says(&error, &["test.csv", "row ", "`label`"]);
 }
 
@@ -139,11 +116,7 @@ fn label_outside_the_list_is_named_by_file_and_row() {
 fn manifest_holds_no_word_of_a_note() {
     let dir = tempfile::tempdir().unwrap();
     cohort(dir.path(), 300);
-    let mut options = options(
-        &dir.path().join("mimic3"),
-        &dir.path().join("data"),
-        Fidelity::Paper,
-    );
+    let mut options = options(&dir.path().join("mimic3"), &dir.path().join("data"), Fidelity::Paper);
     options.mimic4_note = Some(dir.path().join("mimic4-note"));
     options.corpus = CorpusSource::Combined;
     let manifest = prepare(&options, &|_| {}).unwrap();

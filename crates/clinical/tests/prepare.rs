@@ -44,12 +44,7 @@ fn what_tells_the_outcome_is_in_no_admission_note() {
     prepared(dir.path(), Fidelity::Paper);
     for task in Task::ALL {
         let dataset = Dataset::load(&dir.path().join("paper"), task).unwrap();
-        for example in dataset
-            .train
-            .iter()
-            .chain(&dataset.validation)
-            .chain(&dataset.test)
-        {
+        for example in dataset.train.iter().chain(&dataset.validation).chain(&dataset.test) {
             let text = example.text.expose().to_lowercase();
             for leak in [
                 "intubated for days",
@@ -74,14 +69,9 @@ fn header_variants_and_last_sections_are_kept_by_the_corrected_rules_only() {
     let empty = |fidelity: Fidelity| {
         prepared(dir.path(), fidelity);
         let dataset = Dataset::load(&dir.path().join(fidelity.name()), Task::Mortality).unwrap();
-        let is_empty = |text: &str| {
-            text.contains("MEDICAL HISTORY: \n") || text.contains("MEDICATION ON ADMISSION: \n")
-        };
-        dataset
-            .train
-            .iter()
-            .filter(|e| is_empty(e.text.expose()))
-            .count()
+        let is_empty =
+            |text: &str| text.contains("MEDICAL HISTORY: \n") || text.contains("MEDICATION ON ADMISSION: \n");
+        dataset.train.iter().filter(|e| is_empty(e.text.expose())).count()
     };
     assert_eq!(empty(Fidelity::Paper), 0);
     assert!(empty(Fidelity::Code) > 0);
@@ -104,21 +94,14 @@ fn labels_are_distributed_as_the_process_says() {
     cohort(dir.path(), 1500);
     let manifest = prepared(dir.path(), Fidelity::Paper);
     let share = |task: Task, class: usize| {
-        let counts: Vec<_> = manifest
-            .counts
-            .iter()
-            .filter(|c| c.task == task.name())
-            .collect();
+        let counts: Vec<_> = manifest.counts.iter().filter(|c| c.task == task.name()).collect();
         let all: u64 = counts.iter().map(|c| c.samples).sum();
         counts.iter().map(|c| c.per_class[class]).sum::<u64>() as f64 / all as f64
     };
     assert!((0.11..0.19).contains(&share(Task::Mortality, 1)));
     assert!((0.40..0.68).contains(&share(Task::Ventilation, 1)));
     for class in 0..4 {
-        assert!(
-            (0.05..0.45).contains(&share(Task::LengthOfStay, class)),
-            "{class}"
-        );
+        assert!((0.05..0.45).contains(&share(Task::LengthOfStay, class)), "{class}");
     }
     let dataset = Dataset::load(&dir.path().join("paper"), Task::Diagnoses).unwrap();
     let labels: usize = dataset
@@ -142,11 +125,7 @@ fn the_same_input_gives_the_same_folder_and_the_manifest_knows_every_file() {
     assert_eq!(first, again);
     let folder = dir.path().join("paper");
     let files = clinpeft_files::walk(&folder).unwrap();
-    assert_eq!(
-        files.len(),
-        first.outputs.len() + 1,
-        "all but the manifest itself"
-    );
+    assert_eq!(files.len(), first.outputs.len() + 1, "all but the manifest itself");
     for file in &first.outputs {
         assert_eq!(
             clinpeft_files::hash_file(&folder.join(&file.path)).unwrap(),
@@ -155,11 +134,7 @@ fn the_same_input_gives_the_same_folder_and_the_manifest_knows_every_file() {
     }
     let read: Manifest = clinpeft_files::read_json(&folder.join("manifest.json")).unwrap();
     assert_eq!(read, first);
-    for table in [
-        "NOTEEVENTS.csv.gz",
-        "CHARTEVENTS.csv.gz",
-        "discharge.csv.gz",
-    ] {
+    for table in ["NOTEEVENTS.csv.gz", "CHARTEVENTS.csv.gz", "discharge.csv.gz"] {
         let input = first.inputs.iter().find(|i| i.name == table).unwrap();
         let path = if table.starts_with('d') {
             "mimic4-note"
@@ -179,11 +154,7 @@ fn attrition_adds_up_to_the_counts() {
     cohort(dir.path(), 150);
     let manifest = prepared(dir.path(), Fidelity::Paper);
     for task in Task::ALL {
-        let last = manifest
-            .attrition
-            .iter()
-            .rfind(|s| s.task == task.name())
-            .unwrap();
+        let last = manifest.attrition.iter().rfind(|s| s.task == task.name()).unwrap();
         let samples: u64 = manifest
             .counts
             .iter()
@@ -218,8 +189,7 @@ fn corpus_is_split_by_patient_in_the_corrected_rules() {
         prepared(dir.path(), fidelity);
         let folder = dir.path().join(fidelity.name());
         let patients = |split: &str| -> BTreeSet<String> {
-            let mut reader =
-                csv::Reader::from_path(folder.join(format!("adaptation/{split}.csv"))).unwrap();
+            let mut reader = csv::Reader::from_path(folder.join(format!("adaptation/{split}.csv"))).unwrap();
             reader
                 .records()
                 .map(|r| r.unwrap()[0].split('-').next().unwrap().to_string())
@@ -240,11 +210,7 @@ fn corpus_is_split_by_patient_in_the_corrected_rules() {
 fn corpus_of_the_same_patients_leaves_out_those_who_are_tested() {
     let dir = tempfile::tempdir().unwrap();
     cohort(dir.path(), 200);
-    let mut options = options(
-        &dir.path().join("mimic3"),
-        &dir.path().join("data"),
-        Fidelity::Paper,
-    );
+    let mut options = options(&dir.path().join("mimic3"), &dir.path().join("data"), Fidelity::Paper);
     options.corpus = CorpusSource::Mimic3;
     let manifest = prepare(&options, &|_| {}).unwrap();
     let step = manifest
@@ -265,11 +231,7 @@ fn stays_that_both_collections_describe_are_found_by_their_text() {
     // A tenth of the notes describes the first stay of a patient, three in ten patients are held out.
     assert!((6..24).contains(&leaks.matching_notes), "{leaks:?}");
     assert_eq!(code.matching_notes_were, "kept");
-    let step = paper
-        .attrition
-        .iter()
-        .rfind(|s| s.task == "adaptation")
-        .unwrap();
+    let step = paper.attrition.iter().rfind(|s| s.task == "adaptation").unwrap();
     assert_eq!(step.dropped, leaks.matching_notes);
 }
 
@@ -279,11 +241,5 @@ fn collections_without_a_common_stay_share_no_text() {
     let mut apart = support::spec(400);
     apart.mimic4_overlap = 0.0;
     synth(&apart, Seed(7), dir.path(), &|_| {}).unwrap();
-    assert_eq!(
-        prepared(dir.path(), Fidelity::Paper)
-            .leaks
-            .unwrap()
-            .matching_notes,
-        0
-    );
+    assert_eq!(prepared(dir.path(), Fidelity::Paper).leaks.unwrap().matching_notes, 0);
 }

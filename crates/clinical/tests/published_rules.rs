@@ -16,9 +16,7 @@ fn fixture(part: &str) -> PathBuf {
 }
 
 fn expected(task: Task, split: &str) -> String {
-    let path = fixture("expected")
-        .join(task.name())
-        .join(format!("{split}.csv.gz"));
+    let path = fixture("expected").join(task.name()).join(format!("{split}.csv.gz"));
     let mut text = String::new();
     flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap())
         .read_to_string(&mut text)
@@ -29,26 +27,18 @@ fn expected(task: Task, split: &str) -> String {
 #[test]
 fn four_tasks_equal_the_independent_implementation() {
     let dir = tempfile::tempdir().unwrap();
-    let tasks = [
-        Task::Diagnoses,
-        Task::Procedures,
-        Task::Mortality,
-        Task::LengthOfStay,
-    ];
+    let tasks = [Task::Diagnoses, Task::Procedures, Task::Mortality, Task::LengthOfStay];
     let mut options = options(&fixture("input"), &dir.path().join("data"), Fidelity::Code);
     options.splits = Some(fixture("input"));
     options.tasks = tasks.to_vec();
     prepare(&options, &|_| {}).unwrap();
     for task in tasks {
         for split in ["train", "validation", "test"] {
-            let got =
-                std::fs::read_to_string(options.out.join(task.name()).join(format!("{split}.csv")));
+            let got = std::fs::read_to_string(options.out.join(task.name()).join(format!("{split}.csv")));
             assert!(got.unwrap() == expected(task, split), "{task}, {split}");
         }
         if task.classes().is_none() {
-            let read = |dir: &Path| {
-                std::fs::read_to_string(dir.join(task.name()).join("labels.txt")).unwrap()
-            };
+            let read = |dir: &Path| std::fs::read_to_string(dir.join(task.name()).join("labels.txt")).unwrap();
             assert_eq!(read(&options.out), read(&fixture("expected")));
         }
     }
@@ -70,10 +60,7 @@ fn every_filter_drops_something_in_the_fixture() {
         "death",
         "survived",
     ] {
-        let step = manifest
-            .attrition
-            .iter()
-            .find(|s| s.filter.contains(filter));
+        let step = manifest.attrition.iter().find(|s| s.filter.contains(filter));
         assert!(step.is_some_and(|s| s.dropped > 0), "{filter}");
     }
 }

@@ -145,12 +145,7 @@ fn best_reachable_auroc_is_as_promised() {
     let rate = |s: &[(f64, bool)]| s.iter().filter(|x| x.1).count() as f64 / s.len() as f64;
     near("death rate", rate(&death), 0.15, 0.02);
     near("mortality", auroc(&death), 0.90, 0.015);
-    near(
-        "ventilated share",
-        prolonged.len() as f64 / 20_000.0,
-        0.25,
-        0.03,
-    );
+    near("ventilated share", prolonged.len() as f64 / 20_000.0, 0.25, 0.03);
     near("ventilation", auroc(&prolonged), 0.90, 0.015);
     near("length of stay", one_versus_one(&stay), 0.85, 0.015);
     let macro_mean = |scored: &[Vec<(f64, bool)>], groups: &[Group]| {
@@ -164,12 +159,7 @@ fn best_reachable_auroc_is_as_promised() {
     };
     let (diagnoses, procedures) = codes.split_at(DIAGNOSES.len());
     near("diagnoses", macro_mean(diagnoses, &DIAGNOSES), 0.95, 0.015);
-    near(
-        "procedures",
-        macro_mean(procedures, &PROCEDURES),
-        0.95,
-        0.015,
-    );
+    near("procedures", macro_mean(procedures, &PROCEDURES), 0.95, 0.015);
 }
 
 fn near(what: &str, value: f64, target: f64, by: f64) {
@@ -195,11 +185,7 @@ fn truth_ranks_the_prepared_labels() {
     let dir = tempfile::tempdir().unwrap();
     cohort(dir.path(), 800);
     let data = dir.path().join("data");
-    prepare(
-        &options(&dir.path().join("mimic3"), &data, Fidelity::Paper),
-        &|_| {},
-    )
-    .unwrap();
+    prepare(&options(&dir.path().join("mimic3"), &data, Fidelity::Paper), &|_| {}).unwrap();
     for (task, least) in [(Task::Mortality, 0.85), (Task::Ventilation, 0.82)] {
         let dataset = Dataset::load(&data, task).unwrap();
         let truth = truth::load(&dir.path().join("truth"), task).unwrap();
@@ -221,10 +207,9 @@ fn truth_ranks_the_prepared_labels() {
 
 #[test]
 fn a_specification_must_be_complete_and_known() {
-    let complete = std::fs::read_to_string(
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/cohorts/smoke.toml"),
-    )
-    .unwrap();
+    let complete =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/cohorts/smoke.toml"))
+            .unwrap();
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/cohorts/demo.toml");
     assert!(toml::from_str::<CohortSpec>(&std::fs::read_to_string(demo).unwrap()).is_ok());
     assert!(toml::from_str::<CohortSpec>(&complete).is_ok());
@@ -233,8 +218,6 @@ fn a_specification_must_be_complete_and_known() {
     let mut wrong = spec(1);
     wrong.mimic4_overlap = 1.5;
     let dir = tempfile::tempdir().unwrap();
-    let error = synth(&wrong, Seed(1), dir.path(), &|_| {})
-        .unwrap_err()
-        .to_string();
+    let error = synth(&wrong, Seed(1), dir.path(), &|_| {}).unwrap_err().to_string();
     assert!(error.contains("mimic4_overlap") && error.contains("hint:"));
 }

@@ -218,9 +218,7 @@ impl Corpus<'_> {
             self.funnel.drop_at(2);
         } else if self.fidelity == Fidelity::Paper && self.is_held_out(subject, patients) {
             self.funnel.drop_at(3);
-        } else if self.holds_a_sample(text) == Matching::AHeldOutSample
-            && self.fidelity == Fidelity::Paper
-        {
+        } else if self.holds_a_sample(text) == Matching::AHeldOutSample && self.fidelity == Fidelity::Paper {
             self.funnel.drop_at(4);
         } else {
             self.funnel.keep();

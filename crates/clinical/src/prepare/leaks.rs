@@ -136,9 +136,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn sample(salt: usize) -> String {
-        (0..60)
-            .map(|i| format!("w{} ", (i * 7 + salt * 1000) % 5000))
-            .collect()
+        (0..60).map(|i| format!("w{} ", (i * 7 + salt * 1000) % 5000)).collect()
     }
 
     #[test]

@@ -159,19 +159,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
     }
     let mut leaks = None;
     if options.corpus != CorpusSource::None {
-<<<<<<< HEAD
-        let (funnel, counts) = corpus::write(options, out, &splitter, &mut ledger.inputs, progress)?;
-        ledger.attrition.extend(funnel.steps());
-        ledger.counts.extend(counts);
-=======
-        leaks = Some(corpus::write(
-            options,
-            out,
-            &splitter,
-            &mut ledger,
-            progress,
-        )?);
->>>>>>> clinical
+        leaks = Some(corpus::write(options, out, &splitter, &mut ledger, progress)?);
     }
     let manifest = Manifest {
         program_version: env!("CARGO_PKG_VERSION").into(),
@@ -191,38 +179,16 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
 }
 
 fn switches(options: &PrepareOptions) -> BTreeMap<String, String> {
-<<<<<<< HEAD
-    let by_preset: [(&str, &str, &str); 9] = [
+    let by_preset: [(&str, &str, &str); 10] = [
         ("sections", "published_expression", "variants_and_last_section"),
         ("note_order", "numpy_unstable_by_date", "date_report_first_row"),
-=======
-    let by_preset: [(&str, &str, &str); 10] = [
-        (
-            "sections",
-            "published_expression",
-            "variants_and_last_section",
-        ),
-        (
-            "note_order",
-            "numpy_unstable_by_date",
-            "date_report_first_row",
-        ),
->>>>>>> clinical
         ("error_notes", "used", "dropped"),
         ("death_mentions", "first_per_header", "all_in_section"),
         ("procedure_codes", "integer", "string"),
         ("label_order", "first_appearance", "sorted"),
         ("ventilation_split", "by_admission", "by_patient"),
-<<<<<<< HEAD
         ("corpus_cleaning", "space_runs", "all_white_space_and_repeats"),
-=======
-        (
-            "corpus_cleaning",
-            "space_runs",
-            "all_white_space_and_repeats",
-        ),
         ("corpus_leaks", "counted", "dropped"),
->>>>>>> clinical
         ("corpus_split", "by_note", "by_patient"),
     ];
     let corpus = match options.corpus {

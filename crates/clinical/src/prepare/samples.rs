@@ -257,9 +257,7 @@ impl Writer {
             Task::Ventilation => ventilation(sample, &facts.candidates),
         };
         let (split, text) = match (self.task, options.fidelity) {
-            (Task::Ventilation, Fidelity::Code) => {
-                (Some(sample.split_by_admission), sample.silent.as_deref())
-            }
+            (Task::Ventilation, Fidelity::Code) => (Some(sample.split_by_admission), sample.silent.as_deref()),
             (Task::Ventilation | Task::Mortality, _) => (sample.split, sample.silent.as_deref()),
             _ => (sample.split, Some(sample.text.as_str())),
         };

@@ -53,11 +53,7 @@ impl Bedside {
         items.finish()?;
         Ok(Bedside {
             chart: RawTable::create(folder, "CHARTEVENTS.csv.gz", &columns::CHART)?,
-            procedures: RawTable::create(
-                folder,
-                "PROCEDUREEVENTS_MV.csv.gz",
-                &columns::PROCEDURE_EVENTS,
-            )?,
+            procedures: RawTable::create(folder, "PROCEDUREEVENTS_MV.csv.gz", &columns::PROCEDURE_EVENTS)?,
         })
     }
 

@@ -68,10 +68,7 @@ impl<'a> Note<'a> {
         let mut extras = Vec::new();
         if chance(0.04) {
             let day = self.day.plus(DAY);
-            extras.push(Note {
-                day,
-                ..self.clone()
-            });
+            extras.push(Note { day, ..self.clone() });
         }
         if chance(0.10) {
             extras.push(self.addendum(format!("{ADDENDUM} Filed as number {subject}.")));
@@ -105,18 +102,7 @@ impl NoteTable {
     }
 
     /// Writes the notes of one admission.
-<<<<<<< HEAD
     pub fn write(&mut self, subject: u64, arrival: Arrival, admission: &mut Admission) -> Result<()> {
-        let id = Some(admission.id.0);
-        let day = admission.discharged;
-=======
-    pub fn write(
-        &mut self,
-        subject: u64,
-        arrival: Arrival,
-        admission: &mut Admission,
-    ) -> Result<()> {
->>>>>>> clinical
         let summary = std::mem::take(&mut admission.summary);
         let report = Note::report(admission, &summary);
         if arrival == Arrival::Newborn {
@@ -177,10 +163,6 @@ impl NoteTable {
             Words(note.category),
             Words(note.description),
             Empty,
-<<<<<<< HEAD
-            if note.error { Number(1) } else { Empty },
-            if note.text.is_empty() { Empty } else { Words(note.text) },
-=======
             match note.marking {
                 Marking::Valid => Empty,
                 Marking::Error => Number(1),
@@ -189,7 +171,6 @@ impl NoteTable {
                 "" => Empty,
                 text => Words(text),
             },
->>>>>>> clinical
         ])
     }
 
@@ -199,5 +180,6 @@ impl NoteTable {
     }
 }
 
-const LETTER: &str = "Dear [**Doctor Last Name 1234**],\n\nThe dictation of this stay was lost.\n\nAllergies:\nNKDA\n\nSincerely:\n";
+const LETTER: &str =
+    "Dear [**Doctor Last Name 1234**],\n\nThe dictation of this stay was lost.\n\nAllergies:\nNKDA\n\nSincerely:\n";
 const ADDENDUM: &str = "Name:  [**Known lastname 1234**]                Unit No:   [**Numeric Identifier 1234**]\n\nAddendum:\nPlease see the report for details.";

@@ -127,61 +127,6 @@ impl Author {
         Author {
             favourite,
             faithful: 0.6 + 0.35 * rng.random::<f64>(),
-<<<<<<< HEAD
-            listing: pick(&[Listing::Commas, Listing::Numbers, Listing::Dashes], &mut rng),
-            case: pick(&[Case::Sentence, Case::Sentence, Case::Lower], &mut rng),
-            thoroughness: pick(
-                &[
-                    Thoroughness::Full,
-                    Thoroughness::Full,
-                    Thoroughness::NoFamily,
-                    Thoroughness::Brief,
-                ],
-                &mut rng,
-            ),
-            complaint_header: header(
-                "Chief Complaint:",
-                "CHIEF COMPLAINT:",
-                &mut rng,
-                &["CC:", "chief complaint:"],
-            ),
-            illness_header: header(
-                "History of Present Illness:",
-                "HISTORY OF PRESENT ILLNESS:",
-                &mut rng,
-                &["HPI:", "history of present illness:", "Present Illness:"],
-            ),
-            history_header: header(
-                "Past Medical History:",
-                "PAST MEDICAL HISTORY:",
-                &mut rng,
-                &["PMH:", "PMHx:", "past medical history:"],
-            ),
-            medication_header: header(
-                "Medications on Admission:",
-                "MEDICATIONS ON ADMISSION:",
-                &mut rng,
-                &["Home Medications:", "medications on admission:"],
-            ),
-            exam_header: header(
-                "Physical Exam:",
-                "PHYSICAL EXAM:",
-                &mut rng,
-                &["Physical Exam (ER):", "Physical Examination:", "physical exam:"],
-            ),
-            negation: pick(&["no hx of", "denies", "no known", "negative for", "without"], &mut rng),
-            known: pick(&["with hx of", "h/o", "with a history of", "w/", "known"], &mut rng),
-            presents: pick(
-                &[
-                    "presents with",
-                    "p/w",
-                    "admitted for",
-                    "who came in with",
-                    "transferred with",
-                ],
-                &mut rng,
-            ),
-=======
             listing: pick(&LISTINGS, &mut rng),
             case: pick(&CASES, &mut rng),
             thoroughness: pick(&THOROUGHNESS, &mut rng),
@@ -193,7 +138,6 @@ impl Author {
             negation: pick(&NEGATIONS, &mut rng),
             known: pick(&KNOWN, &mut rng),
             presents: pick(&PRESENTS, &mut rng),
->>>>>>> clinical
             medicine_only: 0.1 + 0.2 * rng.random::<f64>(),
         }
     }

@@ -124,9 +124,7 @@ impl Tables {
         };
         let (kind, diagnosis) = match arrival {
             Arrival::Newborn => ("NEWBORN", "NEWBORN"),
-            Arrival::Grown if admission.id.0.is_multiple_of(7) => {
-                ("ELECTIVE", "ELECTIVE CARE, \"PLANNED\"")
-            }
+            Arrival::Grown if admission.id.0.is_multiple_of(7) => ("ELECTIVE", "ELECTIVE CARE, \"PLANNED\""),
             Arrival::Grown => ("EMERGENCY", "ACUTE ILLNESS"),
         };
         self.admissions.row(&[
