@@ -3,8 +3,8 @@
 use crate::Config;
 use clinpeft_autodiff::{Var, checkpoint, ops};
 use clinpeft_nn::{
-    Angles, AttentionSite, Backbone, Error, Hidden, Learning, Linear, LinearSite, Memory, Parameter, Pass, Ragged,
-    Result, Sites, next_token_loss, norm, sequence_losses,
+    Angles, AttentionSite, Backbone, Error, Hidden, Learning, Linear, LinearSite, Memory, Parameter, Pass, Pooling,
+    Ragged, Result, Rows, Sites, next_token_loss, norm, sequence_losses,
 };
 use clinpeft_rng::{Seed, normal};
 use clinpeft_tensor::ops::{AttentionShape, Mask, Segments};
@@ -213,19 +213,29 @@ impl Llama {
 }
 
 impl Backbone for Llama {
-    fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass) -> Result<Hidden> {
+    fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass, want: Rows) -> Result<Hidden> {
         let device = self.norm.value().device();
         let ids = batch.ids.to_device(&device)?;
         let tokens = ops::embedding(self.embedding.var(), &ids)?;
         let (mut x, place) = self.with_inputs(tokens, batch, sites, pass)?;
+        let pooled = match want {
+            Rows::All => None,
+            Rows::Pooled(pooling) => Some(pooling.rows(&place.offsets)?.to_device(&device)?),
+        };
         let place = Arc::new(place);
-        for layer in &self.layers {
+        for (i, layer) in self.layers.iter().enumerate() {
+            // The last layer answers for the last rows alone; the others it only reads as keys and values.
+            let last = i + 1 == self.layers.len() && want == Rows::Pooled(Pooling::LastToken);
+            let only = pooled.clone().filter(|_| last);
             let (layer, sites, place, pass) = (layer.clone(), sites.clone(), place.clone(), *pass);
-            let block = move |x: &Var| layer.forward(x, &*sites, &place, &pass);
+            let block = move |x: &Var| layer.forward(x, &*sites, &place, &pass, only.as_ref());
             x = match pass.memory {
                 Memory::Recompute => checkpoint(&x, block)?,
                 Memory::Keep => block(&x)?,
             };
+        }
+        if let (Some(rows), Rows::Pooled(Pooling::FirstToken)) = (&pooled, want) {
+            x = ops::embedding(&x, rows)?;
         }
         let rows = norm(&x, &self.norm, self.config.rms_norm_eps)?;
         Ok(Hidden {
@@ -247,7 +257,7 @@ impl Backbone for Llama {
     }
 
     fn sequence_losses(&self, batch: &Ragged, sites: &Arc<dyn Sites>) -> Result<Vec<(f64, usize)>> {
-        let hidden = self.hidden(batch, sites, &Pass::evaluate())?;
+        let hidden = self.hidden(batch, sites, &Pass::evaluate(), Rows::All)?;
         sequence_losses(&hidden, self.language_head()?.var(), &batch.ids, &batch.offsets)
     }
 
@@ -316,6 +326,17 @@ struct Place {
     eps: f64,
 }
 
+impl Place {
+    /// Positions of some rows.
+    fn positions_of(&self, rows: &Tensor) -> Result<Tensor> {
+        let (all, rows) = (self.positions.to_cpu()?, rows.to_cpu()?);
+        let (all, rows) = (all.as_slice::<u32>()?, rows.as_slice::<u32>()?);
+        let some: Vec<u32> = rows.iter().map(|r| all[*r as usize]).collect();
+        let n = some.len();
+        Ok(Tensor::from_vec(some, &[n])?.to_device(&self.positions.device())?)
+    }
+}
+
 impl Layer {
     fn build(index: usize, c: &Config, get: &mut impl FnMut(&str, &[usize]) -> Result<Parameter>) -> Result<Layer> {
         let (d, inner) = (c.hidden_size, c.intermediate_size);
@@ -361,23 +382,44 @@ impl Layer {
         ]
     }
 
-    fn forward(&self, x: &Var, sites: &dyn Sites, place: &Place, pass: &Pass) -> Result<Var> {
+    /// The layer on all rows, or on `only` some of them, one for each sequence.
+    fn forward(&self, x: &Var, sites: &dyn Sites, place: &Place, pass: &Pass, only: Option<&Tensor>) -> Result<Var> {
         let h = norm(x, &self.input_norm, place.eps)?;
-        let x = ops::add(x, &self.attention(&h, sites, place, pass)?)?;
+        let attended = self.attention(&h, sites, place, pass, only)?;
+        let x = match only {
+            Some(rows) => ops::add(&ops::embedding(x, rows)?, &attended)?,
+            None => ops::add(x, &attended)?,
+        };
         let h = norm(&x, &self.mlp_norm, place.eps)?;
         let gated = ops::silu_mul(&self.gate.forward(&h, sites, pass)?, &self.up.forward(&h, sites, pass)?)?;
         Ok(ops::add(&x, &self.down.forward(&gated, sites, pass)?)?)
     }
 
-    fn attention(&self, h: &Var, sites: &dyn Sites, place: &Place, pass: &Pass) -> Result<Var> {
-        let turn = |x: Var| ops::rotary(&x, &place.angles.cos, &place.angles.sin, &place.positions);
-        let q = turn(self.query.forward(h, sites, pass)?)?;
-        let k = turn(self.key.forward(h, sites, pass)?)?;
+    fn attention(&self, h: &Var, sites: &dyn Sites, place: &Place, pass: &Pass, only: Option<&Tensor>) -> Result<Var> {
+        let turn = |x: Var, at: &Tensor| ops::rotary(&x, &place.angles.cos, &place.angles.sin, at);
+        let k = turn(self.key.forward(h, sites, pass)?, &place.positions)?;
         let v = self.value.forward(h, sites, pass)?;
+        let (q, own) = match only {
+            None => (
+                turn(self.query.forward(h, sites, pass)?, &place.positions)?,
+                place.segments.clone(),
+            ),
+            Some(rows) => {
+                let q = self.query.forward(&ops::embedding(h, rows)?, sites, pass)?;
+                let queries = (0..=q.dims()[0]).collect();
+                (
+                    turn(q, &place.positions_of(rows)?)?,
+                    Segments {
+                        queries,
+                        keys: place.segments.keys.clone(),
+                    },
+                )
+            }
+        };
         let a = match sites.keys_values(self.index, pass)? {
-            None => ops::attention(&q, &k, &v, &place.shape, &place.segments)?,
+            None => ops::attention(&q, &k, &v, &place.shape, &own)?,
             Some((pk, pv)) => {
-                let (segments, rows) = with_prefix(&place.segments, pk.dims()[0])?;
+                let (segments, rows) = with_prefix(&own, pk.dims()[0])?;
                 let rows = rows.to_device(&k.value().device())?;
                 let k = ops::embedding(&ops::concat(&pk, &k)?, &rows)?;
                 let v = ops::embedding(&ops::concat(&pv, &v)?, &rows)?;
@@ -392,7 +434,7 @@ impl Layer {
             value: &self.value,
             output: &self.output,
             shape: &place.shape,
-            segments: &place.segments,
+            segments: &own,
         };
         sites.attention_output(&site, y, pass)
     }
@@ -430,7 +472,7 @@ mod tests {
 
     fn logits(m: &Llama, sequences: &[Vec<u32>], sites: Arc<dyn Sites>) -> Vec<f64> {
         let batch = Ragged::from_sequences(sequences).unwrap();
-        let h = m.hidden(&batch, &sites, &Pass::evaluate()).unwrap();
+        let h = m.hidden(&batch, &sites, &Pass::evaluate(), Rows::All).unwrap();
         m.logits(&h).unwrap().value().to_f64_vec().unwrap()
     }
 
@@ -446,6 +488,29 @@ mod tests {
         .concat();
         for (x, y) in together.iter().zip(&alone) {
             assert!((x - y).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn pooled_rows_are_those_of_the_full_result() {
+        let m = model();
+        let batch = Ragged::from_sequences(&[vec![1, 5, 9, 2], vec![3, 3, 7], vec![8]]).unwrap();
+        for (pooling, rows) in [(Pooling::LastToken, [3, 6, 7]), (Pooling::FirstToken, [0, 4, 7])] {
+            let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
+            let run = |want| {
+                m.hidden(&batch, &sites, &Pass::evaluate(), want)
+                    .unwrap()
+                    .rows
+                    .value()
+                    .to_f64_vec()
+                    .unwrap()
+            };
+            let (all, pooled) = (run(Rows::All), run(Rows::Pooled(pooling)));
+            for (i, r) in rows.iter().enumerate() {
+                for j in 0..16 {
+                    assert!((all[r * 16 + j] - pooled[i * 16 + j]).abs() < 1e-5, "{pooling:?} {r}");
+                }
+            }
         }
     }
 
@@ -479,7 +544,7 @@ mod tests {
         let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
         assert!(
             model()
-                .hidden(&batch, &sites, &Pass::evaluate())
+                .hidden(&batch, &sites, &Pass::evaluate(), Rows::All)
                 .unwrap_err()
                 .to_string()
                 .contains("longer")

@@ -1,13 +1,14 @@
 //! What training needs of a model family.
 
-use crate::{LinearSite, Parameter, Pass, Ragged, Result, Sites};
+use crate::{LinearSite, Parameter, Pass, Pooling, Ragged, Result, Sites};
 use clinpeft_autodiff::Var;
 use std::sync::Arc;
 
 /// What the layers make of a batch.
 #[derive(Debug, Clone)]
 pub struct Hidden {
-    /// `[rows, d]`, after the last normalisation. Rows of tokens, and before each sequence the virtual rows.
+    /// `[rows, d]`, after the last normalisation: of tokens, and before each sequence the virtual rows; or `[b, d]` where
+    /// pooled rows were wanted.
     pub rows: Var,
     /// Where each sequence begins, virtual rows included.
     pub offsets: Vec<u32>,
@@ -15,10 +16,19 @@ pub struct Hidden {
     pub virtual_rows: usize,
 }
 
+/// Which rows of the result are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// All of them.
+    All,
+    /// One for each sequence; a model may leave out work that only the others need.
+    Pooled(Pooling),
+}
+
 /// A model family: layers between token ids and hidden rows.
 pub trait Backbone: Send + Sync {
     /// Runs the layers. Errors if a token or position is outside of the model's range.
-    fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass) -> Result<Hidden>;
+    fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass, want: Rows) -> Result<Hidden>;
     /// Sum of the language-model losses of a batch, and the number of predictions.
     fn language_loss(&self, hidden: &Hidden, batch: &Ragged) -> Result<(Var, usize)>;
     /// Loss and number of predictions of each sequence, without gradients.
