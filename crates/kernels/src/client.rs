@@ -22,6 +22,21 @@ const SHARED: usize = 16 << 10;
 /// Elements of a tensor: positions are 32-bit in the kernels, and a folded grid may be twice as large as needed.
 const ELEMENTS: usize = i32::MAX as usize;
 
+/// How long a kernel may loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loops {
+    /// As long as it takes.
+    Free,
+    /// Mesa's software driver ends the loops of a unit, without a word, after [`TURNS`] turns in all.
+    Counted,
+}
+
+/// See [`Loops::Counted`].
+pub(crate) const TURNS: usize = 65_535;
+
+/// Terms of the longest sum where loops are counted: the kernels of this crate take 16 and more in a turn.
+pub(crate) const LONGEST_SUM: usize = TURNS * 16;
+
 /// A device of one CubeCL runtime. Only `dyn Backend` leaves this crate.
 pub(crate) struct Client<R: Runtime> {
     name: Name,
@@ -29,6 +44,7 @@ pub(crate) struct Client<R: Runtime> {
     /// All work goes to one stream, whichever thread asks: order and errors are then those of the whole device.
     stream: StreamId,
     watch: Watch,
+    pub(crate) loops: Loops,
     health: Mutex<Health>,
     /// One download at a time, so that the one that takes a late error is the one that acts on it.
     downloads: Mutex<()>,
@@ -64,7 +80,12 @@ pub(crate) struct Work<'a, R: Runtime> {
 
 impl<R: Runtime> Client<R> {
     /// Opens a device and tries it. `id` names its thread, `connect` panics where it cannot be had.
-    pub(crate) fn open(name: Name, id: DeviceId, connect: impl FnOnce() -> ComputeClient<R>) -> Result<Arc<Client<R>>> {
+    pub(crate) fn open(
+        name: Name,
+        id: DeviceId,
+        loops: Loops,
+        connect: impl FnOnce() -> ComputeClient<R>,
+    ) -> Result<Arc<Client<R>>> {
         let watch = Watch::new(id.type_id, id.index_id);
         let compute = panics::caught(connect).map_err(|said| Error::Backend {
             device: name.to_string(),
@@ -78,6 +99,7 @@ impl<R: Runtime> Client<R> {
             compute,
             stream: StreamId::current(),
             watch,
+            loops,
             health: Mutex::default(),
             downloads: Mutex::default(),
             this: this.clone(),
@@ -248,6 +270,17 @@ impl<R: Runtime> Work<'_, R> {
                 self.op
             ))
         })
+    }
+
+    /// Errors if a kernel could not go through so many terms.
+    pub(crate) fn can_sum(&self, terms: usize) -> Result<()> {
+        if self.client.loops == Loops::Free || terms <= LONGEST_SUM {
+            return Ok(());
+        }
+        Err(self.client.error(format!(
+            "{}: sums of {terms} terms are too long, {LONGEST_SUM} is the limit\nhint: use `--device cpu`",
+            self.op
+        )))
     }
 
     /// The handle of a tensor of this device whose values were not lost.

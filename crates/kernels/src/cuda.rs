@@ -1,6 +1,6 @@
 //! NVIDIA devices, through CUDA. Kernels are compiled on the machine that runs them, by NVRTC.
 
-use crate::client::Client;
+use crate::client::{Client, Loops};
 use crate::name::Name;
 use crate::panics;
 use clinpeft_tensor::{Backend, Result};
@@ -26,5 +26,7 @@ pub(crate) fn adapters() -> Result<Vec<String>, String> {
 /// Opens the device with the number of `wanted`.
 pub(crate) fn open(wanted: Name) -> Result<Arc<dyn Backend>> {
     let device = CudaDevice { index: wanted.index };
-    Ok(Client::open(wanted, device.to_id(), || CudaRuntime::client(&device))?)
+    Ok(Client::open(wanted, device.to_id(), Loops::Free, || {
+        CudaRuntime::client(&device)
+    })?)
 }

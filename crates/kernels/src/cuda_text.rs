@@ -49,7 +49,8 @@ fn every_kernel_becomes_cuda_source() {
     let forward = rms_norm::forward::Forward::<Any>::new(settings(), c(), a(), a(), a(), a(), (), (), UNITS);
     let backward_x = rms_norm::backward_x::BackwardX::<Any>::new(settings(), c(), a(), a(), a(), a(), a(), (), UNITS);
     let backward_weight =
-        rms_norm::backward_weight::BackwardWeight::<Any>::new(settings(), c(), a(), a(), a(), a(), ());
+        rms_norm::backward_weight::BackwardWeight::<Any>::new(settings(), c(), a(), a(), a(), a(), (), 128);
+    let add_rows = rms_norm::add_rows::AddRows::<Any>::new(settings(), c(), a(), a(), (), 128);
     let squares = matmul::squares::Squares::<Any>::new(settings(), c(), a(), a(), a(), matrices(), matrices(), ());
     let all = [
         ("add", lower(sum)),
@@ -57,6 +58,7 @@ fn every_kernel_becomes_cuda_source() {
         ("rms_norm", lower(forward)),
         ("rms_norm_backward_x", lower(backward_x)),
         ("rms_norm_backward_weight", lower(backward_weight)),
+        ("rms_norm_add_rows", lower(add_rows)),
         ("matmul_squares", lower(squares)),
     ];
     for (name, (source, shared)) in all {

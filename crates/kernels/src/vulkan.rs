@@ -1,13 +1,13 @@
 //! Vulkan devices, through wgpu, with kernels in SPIR-V.
 
-use crate::client::Client;
+use crate::client::{Client, Loops};
 use crate::name::Name;
 use crate::panics;
 use clinpeft_tensor::{Backend, Error, Result};
 use cubecl::Runtime;
 use cubecl::device::Device as _;
 use cubecl::wgpu::{WgpuDevice, WgpuRuntime};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use wgpu::DeviceType;
 
 const NO_DRIVER: &str = "no Vulkan driver was found\nhint: install the driver of the graphics card; without a card, the \
@@ -21,7 +21,7 @@ struct Adapter {
 
 /// What the adapters are called, in the order of their numbers: real cards first.
 pub(crate) fn adapters() -> Result<Vec<String>, String> {
-    Ok(list()?.into_iter().map(|a| a.what).collect())
+    Ok(list()?.iter().map(|a| a.what.clone()).collect())
 }
 
 /// Opens the adapter with the number of `wanted`.
@@ -34,13 +34,23 @@ fn client(wanted: Name) -> Result<Arc<Client<WgpuRuntime>>> {
         device: wanted.to_string(),
         what,
     };
-    let adapter = list().map_err(missing)?.into_iter().nth(wanted.index);
-    let device = adapter.ok_or_else(|| missing(NO_DRIVER.into()))?.device;
-    Client::open(wanted, device.to_id(), || WgpuRuntime::client(&device))
+    let adapter = list().map_err(missing)?.get(wanted.index);
+    let device = &adapter.ok_or_else(|| missing(NO_DRIVER.into()))?.device;
+    let loops = if matches!(device, WgpuDevice::Cpu) {
+        Loops::Counted
+    } else {
+        Loops::Free
+    };
+    Client::open(wanted, device.to_id(), loops, || WgpuRuntime::client(device))
 }
 
-/// All adapters that CubeCL can open; at least one.
-fn list() -> Result<Vec<Adapter>, String> {
+/// All adapters that CubeCL can open; at least one. Drivers are asked once.
+fn list() -> Result<&'static [Adapter], String> {
+    static ALL: OnceLock<Result<Vec<Adapter>, String>> = OnceLock::new();
+    ALL.get_or_init(ask).as_deref().map_err(Clone::clone)
+}
+
+fn ask() -> Result<Vec<Adapter>, String> {
     let found = panics::caught(|| {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends: wgpu::Backends::VULKAN,

@@ -8,7 +8,7 @@
 //! A transposed operand is read through its strides, never copied. The product is that of `cubek-matmul` in f32 on the
 //! plain units: its strategies for tensor cores would round f32 to TF32. Where it refuses, [`tiles`] computes.
 
-use crate::client::{Client, Operand, UNITS, Work, grid};
+use crate::client::{Client, Loops, Operand, TURNS, UNITS, Work, grid};
 use clinpeft_tensor::ops::Layout;
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
@@ -30,9 +30,12 @@ pub(crate) fn matmul<R: Runtime>(device: &Client<R>, a: &Tensor, b: &Tensor, lay
         return device.upload(&Tensor::zeros(&sizes.dims(a), a.dtype()));
     }
     let work = device.begin("matmul")?;
+    work.can_sum(sizes.depth)?;
     let operands = [work.input(a)?, work.input(b)?];
     let (y, out) = work.output(&sizes.dims(a))?;
-    if y.count() > 0 && !ready_made(&work, &operands, &out, &sizes)? {
+    // How many terms the ready-made product takes in a turn is its own affair.
+    let ready = device.loops == Loops::Free || sizes.depth <= TURNS;
+    if y.count() > 0 && !(ready && ready_made(&work, &operands, &out, &sizes)?) {
         tiles(&work, &operands, &out, &sizes)?;
     }
     Ok(y)
@@ -173,7 +176,8 @@ impl Matrices {
     }
 }
 
-/// A cube computes one square of y: `TILE` rows of a and columns of b, `DEPTH` deep, go through shared memory.
+/// A cube computes one square of y: `TILE` rows of a and columns of b, `DEPTH` deep, go through shared memory. All loops but
+/// the one over the depth are unrolled, which keeps `LONGEST_SUM`.
 #[cube(launch)]
 pub(crate) fn squares(
     a: &Array<f32>,
@@ -200,11 +204,11 @@ pub(crate) fn squares(
         }
         let mut k = 0usize;
         while k < left.columns {
-            let mut i = unit;
-            while i < comptime!(TILE * DEPTH) {
+            #[unroll]
+            for part in 0..comptime!(TILE * DEPTH / UNITS as usize) {
+                let i = unit + part * comptime!(UNITS as usize);
                 from_a[i] = left.at(a, z, row + i / DEPTH, k + i % DEPTH);
                 from_b[i] = right.at(b, z, k + i / TILE, column + i % TILE);
-                i += comptime!(UNITS as usize);
             }
             sync_cube();
             add_products(&from_a, &from_b, &mut sums, unit);
@@ -220,6 +224,7 @@ pub(crate) fn squares(
 fn add_products(from_a: &SharedMemory<f32>, from_b: &SharedMemory<f32>, sums: &mut Array<f32>, unit: usize) {
     let across = comptime!(TILE / SIDE);
     let (row, column) = (unit / across * SIDE, unit % across * SIDE);
+    #[unroll]
     for k in 0..DEPTH {
         #[unroll]
         for i in 0..SIDE {
@@ -251,6 +256,7 @@ fn store(sums: &Array<f32>, y: &mut Array<f32>, before: usize, row: usize, colum
 #[cfg(all(test, feature = "vulkan"))]
 mod tests {
     use super::*;
+    use crate::client::LONGEST_SUM;
     use crate::vulkan::tests::alone;
     use clinpeft_tensor::ops;
     use clinpeft_tensor::rng::{Seed, normal};
@@ -284,7 +290,39 @@ mod tests {
         }
     }
 
-    /// Both products, whichever is taken in use. The last two sizes have more tiles than one axis of a grid has cubes.
+    /// Mesa's software driver would leave terms out of longer sums.
+    #[test]
+    fn long_sums_are_whole_and_longer_ones_an_error() {
+        let (_alone, device) = alone();
+        let ones = |rows: usize, k: usize| {
+            let ones = Tensor::from_vec(vec![1.0f32; rows * k], &[rows, k]).unwrap();
+            device.upload(&ones).unwrap()
+        };
+        for (m, n, k) in [
+            (1, 1, TURNS),
+            (1, 70, TURNS),
+            (70, 2, TURNS),
+            (1, 2, TURNS + 1),
+            (2, 1, LONGEST_SUM),
+        ] {
+            let y = matmul(&device, &ones(m, k), &ones(n, k), Layout::RightTransposed).unwrap();
+            let y = device.download(&y).unwrap();
+            assert!(
+                y.as_slice::<f32>().unwrap().iter().all(|v| *v == k as f32),
+                "{m}x{k}x{n}"
+            );
+        }
+        let a = ones(1, LONGEST_SUM + 1);
+        match matmul(&device, &a, &a, Layout::RightTransposed) {
+            Ok(_) => assert_eq!(device.loops, Loops::Free),
+            Err(e) => assert!(
+                e.to_string().contains("sums of") && e.to_string().contains("\nhint: "),
+                "{e}"
+            ),
+        }
+    }
+
+    /// Both products, whichever is taken in use. The last size has more tiles than one axis of a grid has cubes.
     #[test]
     fn both_products_agree_with_the_cpu_in_f64() {
         let (_alone, device) = alone();

@@ -4,12 +4,15 @@
 //! y = w * n,  n = x / r,  r = sqrt(mean(x^2) + eps)              x: [.., d]   w: [d]
 //! dx = (w*g - n * mean(w*g*n)) / r        dw = sum over rows of g * n
 //! ```
-//! y and dx: one cube to a row, whose units sum strided parts and then halve through shared memory. dw: one unit to a
-//! column, so neighbours read neighbours. Sums have a fixed order: the same numbers every time.
+//! y and dx: one cube to a row, whose units sum strided parts and then halve through shared memory. dw: sums over strips of
+//! rows, then over those sums. The order is fixed: the same numbers every time.
 
 use crate::client::{Client, UNITS, grid};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
+
+/// Rows that a unit sums for dw.
+const STRIP: usize = 128;
 
 /// Returns (y, 1/r for each row).
 pub(crate) fn rms_norm<R: Runtime>(
@@ -20,6 +23,7 @@ pub(crate) fn rms_norm<R: Runtime>(
 ) -> Result<(Tensor, Tensor)> {
     let (rows, width) = x.rows_and_width();
     let work = device.begin("rms_norm")?;
+    work.can_sum(width)?;
     let (xs, w) = (work.input(x)?, work.input(weight)?);
     let ((y, ys), (inv_rms, inv)) = (work.output(x.dims())?, work.output(&[rows])?);
     if rows > 0 {
@@ -51,12 +55,13 @@ pub(crate) fn rms_norm_backward<R: Runtime>(
 ) -> Result<(Tensor, Tensor)> {
     let (rows, width) = x.rows_and_width();
     let work = device.begin("rms_norm_backward")?;
+    work.can_sum(width)?;
     let (gs, xs) = (work.input(g)?, work.input(x)?);
     let (w, inv) = (work.input(weight)?, work.input(inv_rms)?);
-    let ((dx, dxs), (dw, dws)) = (work.output(x.dims())?, work.output(weight.dims())?);
-    work.run(|compute| {
-        let units = CubeDim::new_1d(UNITS);
-        if x.count() > 0 {
+    let (dx, dxs) = work.output(x.dims())?;
+    let units = CubeDim::new_1d(UNITS);
+    if x.count() > 0 {
+        work.run(|compute| {
             let (g, x, w) = (gs.array(), xs.array(), w.array());
             backward_x::launch::<R>(
                 compute,
@@ -70,20 +75,29 @@ pub(crate) fn rms_norm_backward<R: Runtime>(
                 width,
                 UNITS,
             );
-        }
-        let cubes = grid(width.div_ceil(UNITS as usize));
-        backward_weight::launch::<R>(
-            compute,
-            cubes,
-            units,
-            gs.array(),
-            xs.array(),
-            inv.array(),
-            dws.array(),
-            rows,
-        );
+        })?;
+    }
+    // A strip of rows to a unit, and its sum to a row of its own, until one row is left.
+    let mut left = rows.div_ceil(STRIP).max(1);
+    let (mut dw, mut sums) = work.output(&[left, width])?;
+    work.run(|compute| {
+        let (g, x, to) = (gs.array(), xs.array(), sums.array());
+        backward_weight::launch::<R>(compute, strips(left, width), units, g, x, inv.array(), to, width, STRIP);
     })?;
-    Ok((dx, dw))
+    while left > 1 {
+        left = left.div_ceil(STRIP);
+        let from = sums.array();
+        (dw, sums) = work.output(&[left, width])?;
+        work.run(|compute| {
+            add_rows::launch::<R>(compute, strips(left, width), units, from, sums.array(), width, STRIP)
+        })?;
+    }
+    Ok((dx, dw.reshape(weight.dims())?))
+}
+
+/// A grid with a unit for every column of every strip.
+fn strips(count: usize, width: usize) -> CubeCount {
+    grid((count * width).div_ceil(UNITS as usize))
 }
 
 /// Sum over the units of a cube; `units` is their number, a power of two.
@@ -168,14 +182,38 @@ pub(crate) fn backward_x(
 }
 
 #[cube(launch)]
-pub(crate) fn backward_weight(g: &Array<f32>, x: &Array<f32>, inv_rms: &Array<f32>, dw: &mut Array<f32>, rows: usize) {
-    let column = ABSOLUTE_POS;
-    let width = dw.len();
-    if column < width {
+pub(crate) fn backward_weight(
+    g: &Array<f32>,
+    x: &Array<f32>,
+    inv_rms: &Array<f32>,
+    sums: &mut Array<f32>,
+    width: usize,
+    #[comptime] strip: usize,
+) {
+    if ABSOLUTE_POS < sums.len() {
+        let (first, column) = (ABSOLUTE_POS / width * strip, ABSOLUTE_POS % width);
         let mut sum = 0.0f32;
-        for row in 0..rows {
-            sum += g[row * width + column] * (x[row * width + column] * inv_rms[row]);
+        for i in 0..strip {
+            let row = first + i;
+            if row < inv_rms.len() {
+                sum += g[row * width + column] * (x[row * width + column] * inv_rms[row]);
+            }
         }
-        dw[column] = sum;
+        sums[ABSOLUTE_POS] = sum;
+    }
+}
+
+#[cube(launch)]
+pub(crate) fn add_rows(rows: &Array<f32>, sums: &mut Array<f32>, width: usize, #[comptime] strip: usize) {
+    if ABSOLUTE_POS < sums.len() {
+        let (first, column) = (ABSOLUTE_POS / width * strip, ABSOLUTE_POS % width);
+        let mut sum = 0.0f32;
+        for i in 0..strip {
+            let at = (first + i) * width + column;
+            if at < rows.len() {
+                sum += rows[at];
+            }
+        }
+        sums[ABSOLUTE_POS] = sum;
     }
 }
