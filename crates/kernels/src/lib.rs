@@ -23,7 +23,8 @@ mod backend;
 mod client;
 #[cfg(feature = "cuda")]
 mod cuda;
-#[cfg(all(test, feature = "vulkan", feature = "cuda"))]
+#[cfg(test)]
+#[cfg(all(feature = "vulkan", feature = "cuda"))]
 mod cuda_text;
 #[cfg(any(feature = "vulkan", feature = "cuda"))]
 mod ops;

@@ -253,7 +253,8 @@ fn store(sums: &Array<f32>, y: &mut Array<f32>, before: usize, row: usize, colum
     }
 }
 
-#[cfg(all(test, feature = "vulkan"))]
+#[cfg(test)]
+#[cfg(feature = "vulkan")]
 mod tests {
     use super::*;
     use crate::client::LONGEST_SUM;
@@ -322,9 +323,9 @@ mod tests {
         }
     }
 
-    /// Both products, whichever is taken in use. The last size has more tiles than one axis of a grid has cubes.
+    /// The conformance suite goes through the ready-made product. The last size has more tiles than one axis has cubes.
     #[test]
-    fn both_products_agree_with_the_cpu_in_f64() {
+    fn tiles_agree_with_the_cpu_in_f64() {
         let (_alone, device) = alone();
         let all = [Layout::Normal, Layout::RightTransposed, Layout::LeftTransposed];
         let sizes = [
@@ -349,8 +350,6 @@ mod tests {
             let operands = [work.input(&a).unwrap(), work.input(&b).unwrap()];
             let (y, out) = work.output(&sizes.dims(&a)).unwrap();
             tiles(&work, &operands, &out, &sizes).unwrap();
-            assert_close(&device.download(&y).unwrap(), &want);
-            let y = matmul(&device, &a, &b, layout).unwrap();
             assert_close(&device.download(&y).unwrap(), &want);
         }
     }
