@@ -28,6 +28,7 @@ pub(crate) enum Loops {
     /// As long as it takes.
     Free,
     /// Mesa's software driver ends the loops of a unit, without a word, after [`TURNS`] turns in all.
+    #[cfg_attr(not(feature = "vulkan"), expect(dead_code, reason = "CUDA has no software driver"))]
     Counted,
 }
 

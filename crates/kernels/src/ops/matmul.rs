@@ -157,10 +157,10 @@ fn tiles<R: Runtime>(work: &Work<'_, R>, [a, b]: &[Operand; 2], y: &Operand, siz
 /// How a batch of matrices is stored.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
 pub(crate) struct Matrices {
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) row_stride: usize,
+    pub(crate) column_stride: usize,
 }
 
 #[cube]
