@@ -323,7 +323,7 @@ mod tests {
         }
     }
 
-    /// The conformance suite goes through the ready-made product. The last size has more tiles than one axis has cubes.
+    /// The conformance suite goes through the ready-made product, this through the other one.
     #[test]
     fn tiles_agree_with_the_cpu_in_f64() {
         let (_alone, device) = alone();
