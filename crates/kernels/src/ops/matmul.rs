@@ -335,12 +335,7 @@ mod tests {
             [1, 130, 5, 70],
             [2, 1, 200, 3],
         ];
-        let mut cases: Vec<_> = sizes.into_iter().flat_map(|s| all.map(|l| (s, l))).collect();
-        cases.extend([
-            ([70_001, 1, 3, 1], Layout::Normal),
-            ([1, 4_300_000, 1, 1], Layout::RightTransposed),
-        ]);
-        for (sizes, layout) in cases {
+        for (sizes, layout) in sizes.into_iter().flat_map(|s| all.map(|l| (s, l))) {
             let (a, b) = operands(sizes, layout);
             let wide = |t: &Tensor| t.cast(clinpeft_tensor::DType::F64).unwrap();
             let want = ops::matmul(&wide(&a), &wide(&b), layout).unwrap();
