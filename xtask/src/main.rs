@@ -4,16 +4,25 @@
 use std::env;
 use std::process::ExitCode;
 
+mod program;
+mod test;
 mod tidy;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
-  tidy    layers, rooms of every op, manifests, lines of code";
+  reproduce [OPTIONS]   build the program, run the experiment matrix, print the tables
+  run, synth, prepare   the program's other commands; `cargo xtask COMMAND --help` shows their options
+  test                  every test: layers, crates, the whole program, Vulkan where a driver is
+  lint                  rustfmt, clippy and documentation without a warning
+  tidy                  layers, rooms of every op, manifests, lines of code";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
+        ["reproduce" | "run" | "synth" | "prepare" | "parity", ..] => program::run(&arguments),
+        ["test"] => test::test(),
+        ["lint"] => test::lint(),
         ["tidy"] => tidy::run(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 const EVALUATION_TOKENS: usize = 4096;
 
 /// Enough text to choose a vocabulary from.
-const VOCABULARY_PARAGRAPHS: u64 = 8000;
+const VOCABULARY_PARAGRAPHS: usize = 8000;
 
 /// Trains a tokenizer and a model from nothing.
 pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
@@ -26,18 +26,11 @@ pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
         return Err(Error::Options("a base run needs the sizes of a new model".into()));
     };
     let seed = Seed(context.spec.seed);
-    let paragraphs = |kind: BaseText, count: u64| -> Vec<String> {
-        let seed = seed.part("text");
-        match kind {
-            BaseText::General => (0..count).map(|i| general::paragraph(seed, i)).collect(),
-            BaseText::Biomedical => (0..count).map(|i| biomedical::paragraph(seed, i)).collect(),
-            BaseText::Capitals => (0..count).map(|i| biomedical::paragraph(seed, i).to_uppercase()).collect(),
-        }
-    };
-    let text = paragraphs(new.text, new.paragraphs);
-    let share = new.paragraphs.min(VOCABULARY_PARAGRAPHS) / new.vocabulary_text.len().max(1) as u64;
-    let seen = new.vocabulary_text.iter().flat_map(|kind| paragraphs(*kind, share));
-    let tokenizer = Tokenizer::train(seen, new.vocabulary, TokenizerKind::ByteFallback)?;
+    let text: Vec<String> = (0..new.paragraphs)
+        .map(|i| paragraph(&new.text, seed.part("text"), i))
+        .collect();
+    let seen = text.len().min(VOCABULARY_PARAGRAPHS);
+    let tokenizer = Tokenizer::train(&text[..seen], new.vocabulary, TokenizerKind::ByteFallback)?;
     let packed = inputs::text_tokens(text.iter().map(String::as_str), &tokenizer, &context.spec)?;
     let config = tiny(&new, tokenizer.vocab_size());
     let model = Llama::random(config, seed.part("init"), Learning::Trainable)?;
@@ -73,6 +66,15 @@ pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
         kept: packed.count.kept,
         dropped: packed.count.dropped,
     })
+}
+
+/// Paragraph `i` of a text that takes its kinds in turn.
+fn paragraph(kinds: &[BaseText], seed: Seed, i: u64) -> String {
+    match kinds.get(i as usize % kinds.len().max(1)) {
+        None | Some(BaseText::General) => general::paragraph(seed, i),
+        Some(BaseText::Biomedical) => biomedical::paragraph(seed, i),
+        Some(BaseText::Capitals) => biomedical::paragraph(seed, i).to_uppercase(),
+    }
 }
 
 fn tiny(new: &NewBase, vocabulary: usize) -> Config {

@@ -82,14 +82,12 @@ pub enum Base {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewBase {
-    /// Which text.
-    pub text: BaseText,
+    /// Which text; paragraphs are taken from these kinds in turn.
+    pub text: Vec<BaseText>,
     /// How much of it.
     pub paragraphs: u64,
     /// Entries of the vocabulary.
     pub vocabulary: usize,
-    /// Which text the vocabulary is made from; that of real models has seen medical words too.
-    pub vocabulary_text: Vec<BaseText>,
     /// Width of the model.
     pub width: usize,
     /// Its layers.
