@@ -6,7 +6,9 @@
 //! - [`Llama::random`] makes a small untrained model.
 
 mod config;
+mod layer;
 mod model;
+mod rows;
 
 pub use config::Config;
 pub use model::Llama;

@@ -1,18 +1,30 @@
 //! What training needs of a model family.
 
-use crate::{LinearSite, Parameter, Pass, Ragged, Result, Sites};
+use crate::{LinearSite, Observer, Parameter, Pass, Ragged, Result, Sites};
 use clinpeft_autodiff::Var;
+use clinpeft_tensor::Tensor;
+use clinpeft_tensor::ops::AttentionShape;
 use std::sync::Arc;
 
 /// What the layers make of a batch.
 #[derive(Debug, Clone)]
 pub struct Hidden {
-    /// `[rows, d]`, after the last normalisation. Rows of tokens, and before each sequence the virtual rows.
+    /// `[rows, d]`, after the last normalisation. Rows of tokens, and before each sequence the virtual rows; after all
+    /// sequences the observers.
     pub rows: Var,
     /// Where each sequence begins, virtual rows included.
     pub offsets: Vec<u32>,
     /// Rows in front of each sequence that are not tokens.
     pub virtual_rows: usize,
+    /// The observers, in the order of their rows.
+    pub observers: Vec<Observer>,
+}
+
+impl Hidden {
+    /// Row of observer number `i`.
+    pub fn observer_row(&self, i: usize) -> u32 {
+        self.offsets.last().copied().unwrap_or(0) + i as u32
+    }
 }
 
 /// A model family: layers between token ids and hidden rows.
@@ -25,6 +37,12 @@ pub trait Backbone: Send + Sync {
     fn sequence_losses(&self, batch: &Ragged, sites: &Arc<dyn Sites>) -> Result<Vec<(f64, usize)>>;
     /// Width of a hidden row.
     fn width(&self) -> usize;
+    /// Number of layers.
+    fn layers(&self) -> usize;
+    /// Heads of a layer.
+    fn attention_shape(&self) -> AttentionShape;
+    /// The rows of the embedding table at `ids`, `[n, d]` in f32.
+    fn embed(&self, ids: &[u32]) -> Result<Tensor>;
     /// Longest sequence, virtual rows included.
     fn max_length(&self) -> usize;
     /// Every linear layer that an adapter may target.

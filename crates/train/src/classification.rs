@@ -113,7 +113,7 @@ impl Classification {
         let batch = data.sequences.batch(rows)?;
         let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
         let hidden = self.backbone.hidden(&batch, &sites, pass)?;
-        Ok(self.pooling.apply(&hidden.rows, &hidden.offsets)?)
+        Ok(self.pooling.apply(&hidden)?)
     }
 }
 
