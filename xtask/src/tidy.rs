@@ -56,7 +56,7 @@ const ROOMS: &[Room] = &[
         may_use: &["rng", "files", "tensor", "kernels", "autodiff", "weights", "nn", "llama", "bert"],
         reason: "adapters know no training loop and no data" },
     Room { name: "train", height: 8,
-        may_use: &["rng", "files", "tensor", "kernels", "autodiff", "weights", "nn", "llama", "bert", "peft"],
+        may_use: &["rng", "files", "tensor", "kernels", "autodiff", "weights", "nn", "llama", "bert", "peft", "text"],
         reason: "the training loop knows no MIMIC, no metric and no configuration file" },
     Room { name: "clinical", height: 1, may_use: &["rng", "files"],
         reason: "patients know no model" },

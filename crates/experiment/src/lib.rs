@@ -1,1 +1,27 @@
-//! The experiment matrix, profiles, run store, launcher, and the program.
+//! The experiment matrix, profiles, run store, launcher, and the program `clinpeft`.
+//!
+//! - A [`RunSpec`] holds every switch of one run, resolved; its text is `run.toml`, whose hash names the run folder. A
+//!   finished run is never run twice, an interrupted one continues.
+//! - A profile and the matrix (TOML below `datasets/`) give the list of runs ([`plan`]); each runs in a process of its own
+//!   ([`launch`]), so that one that fails takes nothing with it and its peak memory is its own.
+//! - Nothing below this crate reads a configuration.
+
+pub mod cohort;
+mod downstream;
+mod error;
+mod inputs;
+mod language;
+pub mod launch;
+pub mod plan;
+mod predictions;
+mod profile;
+pub mod reproduce;
+mod run;
+mod spec;
+mod store;
+
+pub use error::{Error, Result};
+pub use profile::{Matrix, Profile, cohort_named};
+pub use run::{Control, execute};
+pub use spec::{AdapterSpec, Base, Kind, NewBase, RunSpec, StackEntry, Tokens, Training};
+pub use store::{RunFolder, RunState, Store};

@@ -1,2 +1,269 @@
 //! The program `clinpeft`.
-fn main() {}
+
+mod terminal;
+
+use clap::{Args, Parser, Subcommand};
+use clinpeft_clinical::Task;
+use clinpeft_clinical::prepare::{CorpusSource, Fidelity, PrepareOptions, prepare};
+use clinpeft_clinical::synth::{CohortSpec, synth};
+use clinpeft_experiment::plan::Only;
+use clinpeft_experiment::{Control, Error, Result, RunFolder, Store, execute, reproduce};
+use clinpeft_rng::Seed;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use terminal::Terminal;
+
+/// Two-step parameter-efficient fine-tuning of LLaMA on clinical notes, measured against the published tables.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the experiment matrix and print the tables
+    Reproduce(Reproduce),
+    /// Write a synthetic cohort in the raw file form of MIMIC-III and MIMIC-IV-Note
+    Synth(Synth),
+    /// Turn raw MIMIC files into a dataset folder
+    Prepare(Prepare),
+    /// Run, or continue, what `run.toml` in a run folder says
+    Run(Run),
+}
+
+#[derive(Debug, Args)]
+struct Reproduce {
+    /// Sizes of everything: smoke (a minute) or demo (minutes)
+    #[arg(long, default_value = "demo")]
+    profile: String,
+    /// Folder for data, runs and report
+    #[arg(long, default_value = "out")]
+    out: PathBuf,
+    /// First seed of the runs
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Number of seeds
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Parts of row names, or names of tasks, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Rules: paper (corrected) or code (as published)
+    #[arg(long, default_value = "paper")]
+    fidelity: Fidelity,
+    /// Device: cpu
+    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
+    device: String,
+    /// Threads for everything; the results do not depend on it
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Print the runs and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+struct Synth {
+    /// Description of the cohort: smoke, demo, or a TOML file
+    #[arg(long, default_value = "demo")]
+    cohort: String,
+    /// Number of patients, in place of the description's
+    #[arg(long)]
+    patients: Option<u64>,
+    /// Seed
+    #[arg(long, default_value_t = 2023)]
+    seed: u64,
+    /// Folder to write to
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Prepare {
+    /// Folder with the tables of MIMIC-III v1.4
+    #[arg(long)]
+    mimic3: Option<PathBuf>,
+    /// Folder with discharge.csv.gz and radiology.csv.gz of MIMIC-IV-Note 2.2
+    #[arg(long)]
+    mimic4_note: Option<PathBuf>,
+    /// Dataset folder to make
+    #[arg(long)]
+    out: PathBuf,
+    /// Rules: paper (corrected) or code (as published)
+    #[arg(long, default_value = "paper")]
+    fidelity: Fidelity,
+    /// Folder with mimic_train.csv, mimic_val.csv, mimic_test.csv
+    #[arg(long)]
+    splits: Option<PathBuf>,
+    /// Seed of splits that no list gives
+    #[arg(long, default_value_t = 2023)]
+    seed: u64,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// The run folder
+    folder: PathBuf,
+    /// Threads; the results do not depend on it
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Stop with a checkpoint when standard input ends
+    #[arg(long, hide = true)]
+    stop_at_end_of_input: bool,
+    /// Seconds between two checkpoints
+    #[arg(long, default_value_t = 20.0)]
+    checkpoint_every: f64,
+}
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // A second signal ends the process at once; nothing is half-written then either.
+    let handler = ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
+    let terminal = Terminal::new();
+    if handler.is_err() {
+        terminal.say("signals cannot be caught here; an interrupted run continues from its last checkpoint");
+    }
+    let ended = match cli.command {
+        Command::Reproduce(o) => run_reproduce(o, &terminal),
+        Command::Synth(o) => run_synth(o, &terminal),
+        Command::Prepare(o) => run_prepare(o, &terminal),
+        Command::Run(o) => run_one(o, &terminal),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            terminal.error(&e.to_string());
+            ExitCode::from(if matches!(e, Error::Stopped) { 130 } else { 1 })
+        }
+    }
+}
+
+fn run_reproduce(o: Reproduce, terminal: &Terminal) -> Result<()> {
+    let store = Store::new(&o.out);
+    let seeds = match (o.seed, o.seeds) {
+        (None, 1) => vec![],
+        (first, n) => (0..n.max(1)).map(|i| first.unwrap_or(1234) + i).collect(),
+    };
+    let options = reproduce::Options {
+        profile: &o.profile,
+        seeds,
+        only: Only { words: o.only },
+        fidelity: o.fidelity,
+        threads: threads(o.threads),
+    };
+    let mut watch = terminal.watch();
+    let mut hear = |h: reproduce::Heard<'_>| watch.hear(&h);
+    if o.dry_run {
+        let runs = reproduce::dry_run(&store, &options, &mut hear)?;
+        let lines: Vec<String> = runs.iter().map(|r| r.name.clone()).collect();
+        terminal.print(&format!("{}\n{} runs\n", lines.join("\n"), runs.len()));
+        return Ok(());
+    }
+    let program = std::env::current_exe().map_err(clinpeft_files::at("find", Path::new("clinpeft")))?;
+    let ended = reproduce::reproduce(&store, &options, &program, &STOP, &mut hear);
+    drop(watch);
+    let summary = ended?;
+    terminal.print(summary.terminal());
+    terminal.say(&format!("written to {}", summary.folder.display()));
+    Ok(())
+}
+
+fn run_synth(o: Synth, terminal: &Terminal) -> Result<()> {
+    let mut spec: CohortSpec = if Path::new(&o.cohort).extension().is_some() {
+        let path = PathBuf::from(&o.cohort);
+        let text = clinpeft_files::read_text(&path)?;
+        toml::from_str(&text).map_err(|e| Error::Config {
+            path,
+            what: e.to_string(),
+        })?
+    } else {
+        clinpeft_experiment::cohort_named(&o.cohort)?
+    };
+    spec.patients = o.patients.unwrap_or(spec.patients);
+    let watch = terminal.rows();
+    let summary = synth(&spec, Seed(o.seed).part("cohort"), &o.out, &|p| {
+        watch.tick(p.table, p.rows)
+    })?;
+    drop(watch);
+    terminal.say(&format!(
+        "{} patients, {} admissions, {} + {} MIMIC-IV notes in {}",
+        summary.patients,
+        summary.admissions,
+        summary.mimic4_notes,
+        summary.mimic4_radiology,
+        o.out.display()
+    ));
+    Ok(())
+}
+
+fn run_prepare(o: Prepare, terminal: &Terminal) -> Result<()> {
+    let options = PrepareOptions {
+        tasks: if o.mimic3.is_some() { Task::ALL.to_vec() } else { vec![] },
+        corpus: match (&o.mimic3, &o.mimic4_note) {
+            (_, Some(_)) => CorpusSource::Mimic4,
+            (Some(_), None) => CorpusSource::Mimic3,
+            (None, None) => CorpusSource::None,
+        },
+        mimic3: o.mimic3,
+        mimic4_note: o.mimic4_note,
+        out: o.out.clone(),
+        fidelity: o.fidelity,
+        splits: o.splits,
+        seed: Seed(o.seed),
+    };
+    let watch = terminal.rows();
+    let manifest = prepare(&options, &|p| watch.tick(p.table, p.rows))?;
+    drop(watch);
+    for c in &manifest.counts {
+        terminal.say(&format!("{:<16} {:<12} {:>9}", c.task, c.split, c.samples));
+    }
+    terminal.say(&format!("written to {}", o.out.display()));
+    Ok(())
+}
+
+fn run_one(o: Run, terminal: &Terminal) -> Result<()> {
+    let threads = threads(o.threads);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    pool.map_err(|e| Error::Options(format!("threads cannot be started: {e}")))?;
+    if o.stop_at_end_of_input {
+        std::thread::spawn(|| {
+            // Whatever ends the input: the parent closed it, or is gone.
+            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+            STOP.store(true, Ordering::Relaxed);
+        });
+    }
+    let folder = RunFolder::at(&o.folder);
+    let mut steps = terminal.steps();
+    let mut observe = |e: &clinpeft_train::Event, total: u64| steps.hear(e, total);
+    let checkpoint_every = Duration::try_from_secs_f64(o.checkpoint_every)
+        .map_err(|_| Error::Options("`--checkpoint-every` is a number of seconds".into()))?;
+    execute(
+        &folder,
+        Control {
+            stop: &STOP,
+            observe: &mut observe,
+            checkpoint_every,
+        },
+    )?;
+    drop(steps);
+    terminal.say(&format!("done: {}", folder.path().display()));
+    Ok(())
+}
+
+/// As many as asked for, or as this machine has.
+fn threads(wanted: Option<usize>) -> usize {
+    wanted
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+        .max(1)
+}

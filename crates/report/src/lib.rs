@@ -29,6 +29,7 @@
 //!     table4: vec![],
 //!     tasks: vec!["ventilation".into(), "mortality".into()],
 //!     seeds: vec![1234],
+//!     folders: None,
 //! };
 //! let summary = write(out.path(), &plan, Cohort::Synthetic, &CohortCounts::default())?;
 //! assert_eq!((summary.done, summary.missing), (0, 5));
@@ -110,7 +111,10 @@ impl Summary {
 /// The folder of runs cannot be listed, or a file of the report cannot be written.
 pub fn write(out: &Path, plan: &Plan, cohort: Cohort, counts: &CohortCounts) -> Result<Summary> {
     let published = published::Published::embedded()?;
-    let store = store::Store::read(&out.join("runs"))?;
+    let mut store = store::Store::read(&out.join("runs"))?;
+    if let Some(folders) = &plan.folders {
+        store.keep(folders);
+    }
     let document = tables::document(&store, plan, cohort, counts, &published);
     let folder = out.join("report");
     let markdown = markdown::render(&document);

@@ -1,5 +1,7 @@
 //! What a report should hold.
 
+use std::collections::BTreeSet;
+
 /// The rows, tasks and seeds that are expected, in the order in which they are shown.
 ///
 /// Row names are those of the runs; the published numbers appear beside rows of the paper's name.
@@ -15,4 +17,6 @@ pub struct Plan {
     pub tasks: Vec<String>,
     /// Seeds of every row.
     pub seeds: Vec<u64>,
+    /// Run folders to look at; all if absent.
+    pub folders: Option<BTreeSet<String>>,
 }

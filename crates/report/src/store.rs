@@ -140,6 +140,12 @@ struct Status {
 }
 
 impl Store {
+    /// Forgets every folder that is not among `folders`.
+    pub(crate) fn keep(&mut self, folders: &std::collections::BTreeSet<String>) {
+        self.runs.retain(|run| folders.contains(&run.folder));
+        self.unplaced.retain(|(name, _)| folders.contains(name));
+    }
+
     /// Reads every folder below `runs`; a folder that is not there holds no runs.
     pub(crate) fn read(runs: &Path) -> Result<Self> {
         let mut store = Self::default();

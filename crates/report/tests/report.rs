@@ -59,6 +59,7 @@ fn plan(seeds: &[u64]) -> Plan {
         table4: text(&["BlueBERT + LoRA"]),
         tasks: text(&TASKS),
         seeds: seeds.to_vec(),
+        folders: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Step 2: labels of notes.
 
+use crate::data::{by_length, length, ragged};
 use crate::{Error, Examples, Objective, Part, Result, Targets};
 use clinpeft_autodiff::{Gradients, Var, ops, without_tape};
 use clinpeft_nn::{Backbone, Learning, Parameter, Pass, Pooling, Sites, binary_loss, class_loss};
@@ -67,7 +68,7 @@ impl Classification {
     pub fn keep_features(&self, data: &mut Examples, tokens: usize) -> Result<()> {
         let width = self.backbone.width();
         let mut all = vec![0f32; data.sequences.len() * width];
-        for rows in data.sequences.batches(tokens) {
+        for rows in by_length(&data.sequences, tokens) {
             let (pooled, _) = without_tape(|| self.pooled(data, &rows, &Pass::evaluate()));
             let pooled = pooled?.value().to_cpu()?;
             for (row, values) in rows.iter().zip(pooled.as_slice::<f32>()?.chunks_exact(width)) {
@@ -90,7 +91,7 @@ impl Classification {
     pub fn evaluate(&self, data: &Examples, tokens: usize) -> Result<Scores> {
         let columns = self.head.classifier.classes();
         let mut logits = vec![0.0; data.sequences.len() * columns];
-        for rows in data.sequences.batches(tokens) {
+        for rows in by_length(&data.sequences, tokens) {
             let (z, _) = without_tape(|| -> Result<Var> {
                 Ok(self
                     .head
@@ -110,7 +111,7 @@ impl Classification {
             let ids = Tensor::from_vec(rows.iter().map(|r| *r as u32).collect(), &[rows.len()])?;
             return Ok(ops::embedding(&Var::constant(features.clone()), &ids)?);
         }
-        let batch = data.sequences.batch(rows)?;
+        let batch = ragged(&data.sequences, rows)?;
         let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
         let hidden = self.backbone.hidden(&batch, &sites, pass)?;
         Ok(self.pooling.apply(&hidden)?)
@@ -148,7 +149,7 @@ impl Objective for Classification {
                 binary_loss(&logits, cells)?
             }
         };
-        let tokens = rows.iter().map(|r| self.data.sequences.length(*r) as u64).sum();
+        let tokens = rows.iter().map(|r| length(&self.data.sequences, *r) as u64).sum();
         Ok(Part { loss, tokens })
     }
 

@@ -2,70 +2,37 @@
 
 use crate::{Error, Result};
 use clinpeft_nn::Ragged;
+use clinpeft_text::{Batch, Sequences};
 
-/// Token sequences one after another.
-#[derive(Debug, Clone, Default)]
-pub struct Sequences {
-    ids: Vec<u32>,
-    offsets: Vec<u64>,
+/// Some sequences as a batch of the models.
+pub fn ragged(sequences: &Sequences, rows: &[usize]) -> Result<Ragged> {
+    let batch = Batch::from_sequences(sequences, rows)?;
+    Ok(Ragged::new(batch.ids, batch.positions, batch.offsets)?)
 }
 
-impl Sequences {
-    /// Wraps ids and their `n + 1` offsets. Errors if they do not fit, or a sequence is empty.
-    pub fn new(ids: Vec<u32>, offsets: Vec<u64>) -> Result<Sequences> {
-        let ends = offsets.first() == Some(&0) && offsets.last() == Some(&(ids.len() as u64));
-        if !ends || !offsets.windows(2).all(|w| w[0] < w[1]) {
-            return Err(Error::Settings(
-                "offsets do not cut the tokens into sequences of at least one".into(),
-            ));
+/// All rows in batches of at most `tokens` tokens, longest first, for passes whose order does not matter.
+pub fn by_length(sequences: &Sequences, tokens: usize) -> Vec<Vec<usize>> {
+    let lengths = sequences.lengths();
+    let mut rows: Vec<usize> = (0..lengths.len()).collect();
+    rows.sort_by_key(|r| (std::cmp::Reverse(lengths[*r]), *r));
+    let mut all: Vec<Vec<usize>> = Vec::new();
+    let mut filled = 0;
+    for r in rows {
+        if all.is_empty() || filled + lengths[r] > tokens {
+            all.push(Vec::new());
+            filled = 0;
         }
-        Ok(Sequences { ids, offsets })
-    }
-
-    /// Number of sequences.
-    pub fn len(&self) -> usize {
-        self.offsets.len().saturating_sub(1)
-    }
-
-    /// True if there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Length of one.
-    pub fn length(&self, row: usize) -> usize {
-        (self.offsets[row + 1] - self.offsets[row]) as usize
-    }
-
-    /// All lengths.
-    pub fn lengths(&self) -> Vec<usize> {
-        (0..self.len()).map(|r| self.length(r)).collect()
-    }
-
-    /// Some of them as a batch.
-    pub fn batch(&self, rows: &[usize]) -> Result<Ragged> {
-        let one = |r: &usize| self.ids[self.offsets[*r] as usize..self.offsets[*r + 1] as usize].to_vec();
-        Ok(Ragged::from_sequences(&rows.iter().map(one).collect::<Vec<_>>())?)
-    }
-
-    /// All rows in batches of at most `tokens` tokens, longest first, for passes whose order does not matter.
-    pub fn batches(&self, tokens: usize) -> Vec<Vec<usize>> {
-        let mut rows: Vec<usize> = (0..self.len()).collect();
-        rows.sort_by_key(|r| (std::cmp::Reverse(self.length(*r)), *r));
-        let mut all: Vec<Vec<usize>> = Vec::new();
-        let mut filled = 0;
-        for r in rows {
-            if all.is_empty() || filled + self.length(r) > tokens {
-                all.push(Vec::new());
-                filled = 0;
-            }
-            filled += self.length(r);
-            if let Some(last) = all.last_mut() {
-                last.push(r);
-            }
+        filled += lengths[r];
+        if let Some(last) = all.last_mut() {
+            last.push(r);
         }
-        all
     }
+    all
+}
+
+/// Tokens of one sequence.
+pub(crate) fn length(sequences: &Sequences, row: usize) -> usize {
+    sequences.get(row).map_or(0, <[u32]>::len)
 }
 
 /// What is to be learned.
@@ -143,20 +110,20 @@ mod tests {
 
     #[test]
     fn batches_hold_every_row_once_within_the_limit() {
-        let s = Sequences::new(vec![0; 15], vec![0, 1, 3, 6, 10, 15]).unwrap();
-        let b = s.batches(6);
+        let s = Sequences::new(vec![0; 15], vec![0, 1, 3, 6, 10, 15], 0).unwrap();
+        let b = by_length(&s, 6);
         let mut rows: Vec<usize> = b.concat();
         rows.sort_unstable();
         assert_eq!(rows, [0, 1, 2, 3, 4]);
         assert!(
             b.iter()
-                .all(|b| b.len() == 1 || b.iter().map(|r| s.length(*r)).sum::<usize>() <= 6)
+                .all(|b| b.len() == 1 || b.iter().map(|r| length(&s, *r)).sum::<usize>() <= 6)
         );
     }
 
     #[test]
     fn label_outside_of_the_list_is_an_error() {
-        let s = Sequences::new(vec![0; 2], vec![0, 1, 2]).unwrap();
+        let s = Sequences::new(vec![0; 2], vec![0, 1, 2], 0).unwrap();
         assert!(
             Examples::new(
                 s.clone(),

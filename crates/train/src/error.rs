@@ -19,6 +19,9 @@ pub enum Error {
     /// In a weight file.
     #[error(transparent)]
     Weights(#[from] clinpeft_weights::Error),
+    /// In tokens or batches.
+    #[error(transparent)]
+    Text(#[from] clinpeft_text::Error),
     /// In a file.
     #[error(transparent)]
     File(#[from] clinpeft_files::Error),

@@ -1,9 +1,11 @@
 //! Step 1: next-token prediction.
 
-use crate::{Objective, Part, Result, Sequences};
+use crate::data::{by_length, length, ragged};
+use crate::{Objective, Part, Result};
 use clinpeft_autodiff::{Gradients, without_tape};
 use clinpeft_nn::{Backbone, Learning, Parameter, Pass, Sites};
 use clinpeft_peft::{Stack, Status};
+use clinpeft_text::Sequences;
 use std::sync::Arc;
 
 /// A model that learns to continue text, through its adapters or as a whole.
@@ -36,8 +38,8 @@ impl LanguageModelling {
             };
             data.len()
         ];
-        for rows in data.batches(tokens) {
-            let batch = data.batch(&rows)?;
+        for rows in by_length(data, tokens) {
+            let batch = ragged(data, &rows)?;
             let (losses, _) = without_tape(|| self.backbone.sequence_losses(&batch, &sites));
             for (row, (nll, predictions)) in rows.iter().zip(losses?) {
                 out[*row] = NoteLoss { nll, predictions };
@@ -49,11 +51,11 @@ impl LanguageModelling {
 
 impl Objective for LanguageModelling {
     fn denominator(&self, rows: &[usize]) -> f64 {
-        rows.iter().map(|r| self.data.length(*r) as f64 - 1.0).sum()
+        rows.iter().map(|r| length(&self.data, *r) as f64 - 1.0).sum()
     }
 
     fn loss(&self, rows: &[usize], pass: &Pass) -> Result<Part> {
-        let batch = self.data.batch(rows)?;
+        let batch = ragged(&self.data, rows)?;
         let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
         let hidden = self.backbone.hidden(&batch, &sites, pass)?;
         let (loss, _) = self.backbone.language_loss(&hidden, &batch)?;

@@ -18,7 +18,7 @@ mod schedule;
 mod state;
 
 pub use classification::{Classification, Scores};
-pub use data::{Examples, Sequences, Targets};
+pub use data::{Examples, Targets, by_length, ragged};
 pub use error::{Error, Result};
 pub use events::{Event, EventLog};
 pub use fit::{Fit, Outcome, Plan, Selection, Settings, Validation, fit};

@@ -6,6 +6,7 @@ use clinpeft_llama::{Config, Llama};
 use clinpeft_nn::{Backbone, Classifier, Learning, Memory, Pooling};
 use clinpeft_peft::{Activity, Head, Lora, LoraConfig, Scaling, Stack};
 use clinpeft_rng::{RngExt, Seed};
+use clinpeft_text::Sequences;
 use clinpeft_train::*;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +23,7 @@ fn sequences(n: usize) -> Sequences {
         ids.extend((0..length).map(|i| (start + i) % 16));
         offsets.push(ids.len() as u64);
     }
-    Sequences::new(ids, offsets).unwrap()
+    Sequences::new(ids, offsets, 0).unwrap()
 }
 
 fn model() -> (Box<dyn Backbone>, Stack) {
@@ -52,7 +53,7 @@ fn language() -> LanguageModelling {
 fn classification() -> Classification {
     let (backbone, stack) = model();
     let sequences = sequences(24);
-    let labels: Vec<u32> = (0..24).map(|r| (sequences.length(r) > 6) as u32).collect();
+    let labels: Vec<u32> = (0..24).map(|r| (sequences.lengths()[r] > 6) as u32).collect();
     let classifier = Classifier::new(2, 16, &mut SEED.stream("head")).unwrap();
     let head = Head {
         classifier,

@@ -12,4 +12,5 @@ mod save;
 
 pub use checkpoint::{Checkpoint, Keep, Stored};
 pub use error::{Error, Result, nearest};
-pub use save::{TensorMap, encode, save};
+pub use safetensors::tensor::Dtype;
+pub use save::{Raw, TensorMap, encode, encode_raw, save};

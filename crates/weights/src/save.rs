@@ -16,23 +16,53 @@ pub fn save(path: &Path, tensors: &TensorMap, metadata: &BTreeMap<String, String
 
 /// The bytes that [`save`] writes.
 pub fn encode(path: &Path, tensors: &TensorMap, metadata: &BTreeMap<String, String>) -> Result<Vec<u8>> {
+    let entry = |(name, t): (&String, &Tensor)| {
+        let (dtype, bytes) = bytes(&t.to_cpu()?)?;
+        Ok((
+            name.clone(),
+            Raw {
+                dtype,
+                dims: t.dims().to_vec(),
+                bytes,
+            },
+        ))
+    };
+    encode_raw(path, &tensors.iter().map(entry).collect::<Result<_>>()?, metadata)
+}
+
+/// Values that are no tensors of a model: ids, labels, scores.
+#[derive(Debug, Clone)]
+pub struct Raw {
+    /// Type of the values.
+    pub dtype: Dtype,
+    /// Lengths of the axes.
+    pub dims: Vec<usize>,
+    /// Values in row-major order, little-endian.
+    pub bytes: Vec<u8>,
+}
+
+/// The file with these entries. Errors if a length does not fit.
+pub fn encode_raw(
+    path: &Path,
+    entries: &BTreeMap<String, Raw>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Vec<u8>> {
     let wrong = |e: safetensors::SafeTensorError| Error::Format {
         path: path.into(),
         what: e.to_string(),
     };
-    let parts: Vec<(&String, Dtype, Vec<usize>, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, t)| {
-            let (dtype, bytes) = bytes(&t.to_cpu()?)?;
-            Ok((name, dtype, t.dims().to_vec(), bytes))
-        })
-        .collect::<Result<_>>()?;
-    let views: Vec<(&String, TensorView<'_>)> = parts
-        .iter()
-        .map(|(name, dtype, dims, bytes)| Ok((*name, TensorView::new(*dtype, dims.clone(), bytes).map_err(wrong)?)))
-        .collect::<Result<_>>()?;
-    let plain = safetensors::serialize(views, None).map_err(wrong)?;
-    Ok(with_metadata(plain, metadata))
+    let view = |(name, raw)| -> Result<(&String, TensorView<'_>)> {
+        let raw: &Raw = raw;
+        Ok((
+            name,
+            TensorView::new(raw.dtype, raw.dims.clone(), &raw.bytes).map_err(wrong)?,
+        ))
+    };
+    let views: Vec<_> = entries.iter().map(view).collect::<Result<_>>()?;
+    Ok(with_metadata(
+        safetensors::serialize(views, None).map_err(wrong)?,
+        metadata,
+    ))
 }
 
 /// Puts sorted metadata into the header. The upstream writer takes a hash map, whose order changes from run to run.

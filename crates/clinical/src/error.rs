@@ -1,0 +1,129 @@
+//! What can go wrong, and where.
+
+use std::path::PathBuf;
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error that says what happened, in which file, row and column, and what to do about it.
+///
+/// No variant carries a cell's value: a value may be a patient's.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] clinpeft_files::Error),
+    /// A table is not in its folder.
+    #[error("`{}`: no file `{name}.csv` or `{name}.csv.gz`\nhint: {hint}", folder.display())]
+    MissingTable {
+        /// Where it was looked for.
+        folder: PathBuf,
+        /// The table's name.
+        name: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A table lacks a column.
+    #[error("`{}`: no column `{column}`; the nearest is `{nearest}`\nhint: the columns of the published version are expected; check that this is the right table", path.display())]
+    MissingColumn {
+        /// The table.
+        path: PathBuf,
+        /// The column that is needed.
+        column: String,
+        /// The present column with the most similar name.
+        nearest: String,
+    },
+    /// A cell does not hold what its column promises.
+    #[error("`{}`: row {row}, column `{column}`: {what}\nhint: {hint}", path.display())]
+    Cell {
+        /// The table.
+        path: PathBuf,
+        /// Data row, counted from 1 after the header.
+        row: u64,
+        /// The column.
+        column: String,
+        /// What is wrong with it, without the value.
+        what: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A row cannot be taken apart.
+    #[error("`{}`: row {row}: {what}\nhint: the file may be cut off or edited; compare its checksum with the published one", path.display())]
+    Row {
+        /// The table.
+        path: PathBuf,
+        /// Data row, counted from 1 after the header.
+        row: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// A compressed file ends early or is damaged.
+    #[error("`{}`: the compressed data {what} after row {row}\nhint: download the file again and compare its checksum with the published one", path.display())]
+    Compressed {
+        /// The table.
+        path: PathBuf,
+        /// Last data row that was read whole.
+        row: u64,
+        /// `ends too early` or `is damaged`.
+        what: &'static str,
+    },
+    /// Nothing is left for one part of a task.
+    #[error("task `{task}`: no sample is left in `{split}`\nhint: {hint}")]
+    EmptySplit {
+        /// The task, or `adaptation`.
+        task: &'static str,
+        /// The part that is empty.
+        split: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A number of the cohort's specification makes no sense.
+    #[error("cohort specification, key `{key}`: {what}\nhint: correct the value of `{key}`")]
+    Spec {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The options contradict each other.
+    #[error("{what}\nhint: {hint}")]
+    Options {
+        /// What is wrong.
+        what: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A name that is not one of the known ones.
+    #[error("there is no {kind} `{name}`\nhint: one of {known}")]
+    UnknownName {
+        /// What is named: task, split, fidelity.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// The names that exist.
+        known: &'static str,
+    },
+    /// Two parts of a dataset folder contradict each other.
+    #[error("`{}`: {what}\nhint: prepare the dataset folder again", path.display())]
+    Inconsistent {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+}
+
+impl Error {
+    /// Turns an [`std::io::Error`] into one that names the path.
+    pub(crate) fn at(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Error {
+        let wrap = clinpeft_files::at(action, path);
+        move |source| Error::File(wrap(source))
+    }
+
+    /// The same for what the `csv` crate reports while writing.
+    pub(crate) fn csv_at(path: &std::path::Path) -> impl FnOnce(csv::Error) -> Error {
+        let path = path.to_path_buf();
+        move |source| Error::at("write", &path)(std::io::Error::other(source))
+    }
+}

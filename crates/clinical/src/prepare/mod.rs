@@ -1,0 +1,227 @@
+//! From the raw tables to a dataset folder.
+//!
+//! Two presets of rules exist. [`Fidelity::Code`] repeats the published task scripts, losses included, to the byte;
+//! [`Fidelity::Paper`] does what the paper describes, with those losses repaired. The differences are listed by name in the
+//! manifest ([`Manifest::switches`]):
+//!
+//! | switch | `Code` | `Paper` |
+//! |---|---|---|
+//! | `sections` | published expression: header variants and last sections are lost | variants known, last section kept |
+//! | `note_order` | by date, equal dates as NumPy's unstable sort leaves them | by date, report first, row |
+//! | `error_notes` | used | dropped |
+//! | `death_mentions` | first mention per header deleted | all mentions deleted in the two sections |
+//! | `procedure_codes` | numbers: leading zeros are lost | strings |
+//! | `label_order` | first appearance in the file | sorted |
+//! | `ventilation_split` | by admission 80/10/10 | by patient, as the other tasks |
+//! | `corpus_cleaning` | runs of the space character | all white space, repeats and error notes dropped |
+//! | `corpus_leaks` | counted | notes that hold a held-out sample, or belong to its patient, are dropped |
+//! | `corpus_split` | by note | by patient |
+//!
+//! The folder appears whole or not at all.
+
+mod admissions;
+mod codes;
+mod corpus;
+mod death;
+mod durations;
+mod leaks;
+mod manifest;
+mod notes;
+mod order;
+mod samples;
+mod split;
+mod ventilation;
+
+pub use corpus::{clean_corrected, clean_published};
+pub use durations::{Episode, Signs, chart_event_signs, episodes};
+pub use leaks::LeakReport;
+pub use manifest::{Attrition, Count, Irregularity, Manifest, OutputFile};
+
+use crate::error::{Error, Result};
+use crate::table::InputFile;
+use crate::task::Task;
+use clinpeft_rng::Seed;
+use manifest::Oddities;
+use split::Splitter;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The preset of rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fidelity {
+    /// As the paper describes it: corrected.
+    Paper,
+    /// As the published code does it.
+    Code,
+}
+
+impl Fidelity {
+    /// `paper` or `code`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Fidelity::Paper => "paper",
+            Fidelity::Code => "code",
+        }
+    }
+}
+
+impl FromStr for Fidelity {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Fidelity, Error> {
+        match name {
+            "paper" => Ok(Fidelity::Paper),
+            "code" => Ok(Fidelity::Code),
+            _ => Err(Error::UnknownName {
+                kind: "fidelity",
+                name: name.into(),
+                known: "paper, code",
+            }),
+        }
+    }
+}
+
+/// What the adaptation corpus is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CorpusSource {
+    /// No corpus.
+    None,
+    /// Discharge summaries, then radiology reports of MIMIC-IV-Note.
+    Mimic4,
+    /// All notes of MIMIC-III.
+    Mimic3,
+    /// MIMIC-III, then MIMIC-IV.
+    Combined,
+}
+
+/// What to prepare, from where, by which rules.
+#[derive(Debug, Clone)]
+pub struct PrepareOptions {
+    /// Folder with the tables of MIMIC-III v1.4; needed for the tasks.
+    pub mimic3: Option<PathBuf>,
+    /// Folder with `discharge.csv.gz` and `radiology.csv.gz` of MIMIC-IV-Note 2.2.
+    pub mimic4_note: Option<PathBuf>,
+    /// The dataset folder to make.
+    pub out: PathBuf,
+    /// The preset of rules.
+    pub fidelity: Fidelity,
+    /// Folder with `mimic_{train,val,test}.csv`, each a list of `SUBJECT_ID`.
+    pub splits: Option<PathBuf>,
+    /// Root seed: splits that no list gives.
+    pub seed: Seed,
+    /// The tasks to prepare; none for the corpus alone.
+    pub tasks: Vec<Task>,
+    /// The adaptation corpus to prepare.
+    pub corpus: CorpusSource,
+}
+
+/// How far the reading has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The table that is being read or the task step that is running.
+    pub table: &'static str,
+    /// Rows so far.
+    pub rows: u64,
+}
+
+/// What the steps of a preparation collect for the manifest.
+#[derive(Default)]
+struct Ledger {
+    inputs: Vec<InputFile>,
+    attrition: Vec<Attrition>,
+    counts: Vec<Count>,
+    oddities: Oddities,
+    sketches: leaks::Sketches,
+}
+
+/// Makes a dataset folder; see the module for the rules.
+pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<Manifest> {
+    if options.tasks.is_empty() && options.corpus == CorpusSource::None {
+        return Err(Error::Options {
+            what: "neither a task nor a corpus is to be prepared",
+            hint: "give a MIMIC-III folder, a MIMIC-IV-Note folder, or both",
+        });
+    }
+    let pending = clinpeft_files::commit_dir(&options.out)?;
+    let out = pending.path();
+    let mut ledger = Ledger::default();
+    let (splitter, lists) = Splitter::new(options.splits.as_deref(), options.seed)?;
+    ledger.inputs.extend(lists);
+    if !options.tasks.is_empty() {
+        let folder = options.mimic3.as_deref().ok_or(Error::Options {
+            what: "the tasks are made from MIMIC-III, but no MIMIC-III folder is given",
+            hint: "give the folder that holds NOTEEVENTS and ADMISSIONS",
+        })?;
+        samples::write(options, folder, out, &splitter, &mut ledger, progress)?;
+    }
+    let mut leaks = None;
+    if options.corpus != CorpusSource::None {
+        leaks = Some(corpus::write(options, out, &splitter, &mut ledger, progress)?);
+    }
+    let manifest = Manifest {
+        program_version: env!("CARGO_PKG_VERSION").into(),
+        fidelity: options.fidelity,
+        seed: options.seed.0,
+        switches: switches(options),
+        inputs: ledger.inputs,
+        attrition: ledger.attrition,
+        counts: ledger.counts,
+        leaks,
+        irregularities: ledger.oddities.list(),
+        outputs: output_files(out)?,
+    };
+    clinpeft_files::write_json(&out.join("manifest.json"), &manifest)?;
+    pending.commit()?;
+    Ok(manifest)
+}
+
+fn switches(options: &PrepareOptions) -> BTreeMap<String, String> {
+    let by_preset: [(&str, &str, &str); 10] = [
+        ("sections", "published_expression", "variants_and_last_section"),
+        ("note_order", "numpy_unstable_by_date", "date_report_first_row"),
+        ("error_notes", "used", "dropped"),
+        ("death_mentions", "first_per_header", "all_in_section"),
+        ("procedure_codes", "integer", "string"),
+        ("label_order", "first_appearance", "sorted"),
+        ("ventilation_split", "by_admission", "by_patient"),
+        ("corpus_cleaning", "space_runs", "all_white_space_and_repeats"),
+        ("corpus_leaks", "counted", "dropped"),
+        ("corpus_split", "by_note", "by_patient"),
+    ];
+    let corpus = match options.corpus {
+        CorpusSource::None => "none",
+        CorpusSource::Mimic4 => "mimic4",
+        CorpusSource::Mimic3 => "mimic3",
+        CorpusSource::Combined => "combined",
+    };
+    let splits = match options.splits {
+        Some(_) => "listed",
+        None => "hashed_by_patient_70_10_20",
+    };
+    by_preset
+        .into_iter()
+        .map(|(name, code, paper)| match options.fidelity {
+            Fidelity::Code => (name, code),
+            Fidelity::Paper => (name, paper),
+        })
+        .chain([("corpus", corpus), ("splits", splits)])
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
+}
+
+fn output_files(out: &Path) -> Result<Vec<OutputFile>> {
+    let mut files = Vec::new();
+    for path in clinpeft_files::walk(out)? {
+        let inside = path.strip_prefix(out).unwrap_or(&path);
+        let parts: Vec<_> = inside.iter().map(|p| p.to_string_lossy()).collect();
+        files.push(OutputFile {
+            path: parts.join("/"),
+            bytes: path.metadata().map_err(Error::at("inspect", &path))?.len(),
+            blake3: clinpeft_files::hash_file(&path)?,
+        });
+    }
+    Ok(files)
+}

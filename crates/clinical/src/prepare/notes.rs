@@ -1,0 +1,285 @@
+//! Discharge summaries of NOTEEVENTS, reports joined with their addenda, in bounded memory.
+//!
+//! The table is read once. Texts that pass the row filters go to an unnamed file; memory holds some 80 bytes for each of
+//! them. Texts are read back admission by admission.
+
+use super::Fidelity;
+use super::admissions::{Admissions, Arrival, HINT};
+use super::manifest::{Funnel, Oddities};
+use super::order::published_order;
+use super::ventilation::Candidates;
+use crate::error::{Error, Result};
+use crate::ids::{HadmId, Moment, SubjectId};
+use crate::sections::{self, AdmissionNote};
+use crate::table::{InputFile, Row, Table};
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+const FILTERS: &[&str] = &[
+    "row: admission is known and not a newborn's",
+    "row: has a text and an admission",
+    "row: is a discharge summary",
+    "row: is not marked as an error",
+    "row: is not repeated by a later note",
+];
+const ADMISSION_FILTERS: &[&str] = &[
+    "admission: has a report, not addenda only",
+    "admission: complaint, illness or history is there",
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Report,
+    Addendum,
+}
+
+struct Piece {
+    admission: HadmId,
+    subject: SubjectId,
+    row: u64,
+    charted: Option<Moment>,
+    kind: Kind,
+    offset: u64,
+    length: u64,
+    hash: [u8; 16],
+}
+
+/// The discharge summaries of all admissions, ready to be read one after the other.
+pub(super) struct Notes {
+    spool: File,
+    spool_path: PathBuf,
+    pieces: Vec<Piece>,
+    by_admission: BTreeMap<HadmId, Vec<usize>>,
+    fidelity: Fidelity,
+    pub rows: Funnel,
+    pub admissions: Funnel,
+}
+
+const HADM: usize = 0;
+const SUBJECT: usize = 1;
+const CHARTDATE: usize = 2;
+const CATEGORY: usize = 3;
+const DESCRIPTION: usize = 4;
+const TEXT: usize = 5;
+const ISERROR: usize = 6;
+const CHARTTIME: usize = 7;
+
+struct Spool {
+    out: BufWriter<File>,
+    path: PathBuf,
+    length: u64,
+}
+
+impl Notes {
+    /// Reads NOTEEVENTS; `folder_for_spool` takes the unnamed file. Nursing notes of candidates are marked on the way.
+    pub fn read(
+        folder: &Path,
+        folder_for_spool: &Path,
+        fidelity: Fidelity,
+        admissions: &Admissions,
+        candidates: &mut Candidates,
+        oddities: &mut Oddities,
+        progress: &dyn Fn(u64),
+    ) -> Result<(Notes, InputFile)> {
+        let required = ["HADM_ID", "SUBJECT_ID", "CHARTDATE", "CATEGORY", "DESCRIPTION", "TEXT"];
+        let optional = ["ISERROR", "CHARTTIME"];
+        let mut table = Table::open_in(folder, "NOTEEVENTS", &required, &optional, HINT)?;
+        let mut spool = Spool::new(folder_for_spool)?;
+        let mut rows = Funnel::new("notes", FILTERS);
+        let mut pieces = Vec::new();
+        while let Some(row) = table.next_row()? {
+            if row.index() % 10_000 == 0 {
+                progress(row.index());
+            }
+            candidates.see_note(&row, [HADM, CATEGORY, CHARTTIME])?;
+            match refused(&row, fidelity, admissions, oddities)? {
+                Some(filter) => rows.drop_at(filter),
+                None => pieces.push(spool.take(&row)?),
+            }
+        }
+        let input = table.finish()?;
+        let (spool, spool_path) = spool.close()?;
+        let by_admission = join_order(&pieces, fidelity, &mut rows);
+        let admissions = Funnel::new("notes", ADMISSION_FILTERS);
+        let notes = Notes {
+            spool,
+            spool_path,
+            pieces,
+            by_admission,
+            fidelity,
+            rows,
+            admissions,
+        };
+        Ok((notes, input))
+    }
+
+    /// The admissions that have a discharge summary, in order.
+    pub fn ids(&self) -> Vec<HadmId> {
+        self.by_admission.keys().copied().collect()
+    }
+
+    /// The admission note and the patient; `None` if a filter drops the admission.
+    pub fn admission_note(&mut self, id: HadmId) -> Result<Option<(SubjectId, AdmissionNote)>> {
+        let places = self.by_admission.get(&id).cloned().unwrap_or_default();
+        let report = places
+            .iter()
+            .rev()
+            .find(|p| self.pieces[**p].kind == Kind::Report)
+            .map(|p| self.pieces[*p].subject);
+        let Some(subject) = report else {
+            self.admissions.drop_at(0);
+            return Ok(None);
+        };
+        let mut texts = Vec::with_capacity(places.len());
+        for place in places {
+            texts.push(self.text(place)?);
+        }
+        let joined = texts.join("\n\n");
+        let note = match self.fidelity {
+            Fidelity::Code => sections::published(sections::strip(&joined)),
+            Fidelity::Paper => sections::corrected(&joined),
+        };
+        if !note.is_usable() {
+            self.admissions.drop_at(1);
+            return Ok(None);
+        }
+        self.admissions.keep();
+        Ok(Some((subject, note)))
+    }
+
+    fn text(&mut self, place: usize) -> Result<String> {
+        let piece = &self.pieces[place];
+        let mut bytes = vec![0; piece.length as usize];
+        self.spool
+            .seek(SeekFrom::Start(piece.offset))
+            .and_then(|_| self.spool.read_exact(&mut bytes))
+            .map_err(Error::at("read back", &self.spool_path))?;
+        // What was spooled passed through `str`, so nothing is replaced here.
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// The filter that refuses a row, in the published order of the filters.
+fn refused(
+    row: &Row<'_>,
+    fidelity: Fidelity,
+    admissions: &Admissions,
+    oddities: &mut Oddities,
+) -> Result<Option<usize>> {
+    let Some(id) = row.number(HADM)? else {
+        return Ok(Some(0));
+    };
+    match admissions.get(&HadmId(id)) {
+        Some(admission) if admission.arrival == Arrival::Other => {}
+        Some(_) => return Ok(Some(0)),
+        None => {
+            oddities.note("NOTEEVENTS: admission that ADMISSIONS does not list");
+            return Ok(Some(0));
+        }
+    }
+    let text = row.text(TEXT)?;
+    let missing = match fidelity {
+        Fidelity::Code => MISSING.contains(&text),
+        Fidelity::Paper => text.trim().is_empty(),
+    };
+    if missing {
+        return Ok(Some(1));
+    }
+    if row.bytes(CATEGORY) != b"Discharge summary" {
+        return Ok(Some(2));
+    }
+    if fidelity == Fidelity::Paper && row.bytes(ISERROR).trim_ascii().starts_with(b"1") {
+        return Ok(Some(3));
+    }
+    Ok(None)
+}
+
+/// What pandas 1 reads as a missing value.
+const MISSING: [&str; 18] = [
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "n/a", "nan", "null",
+];
+
+/// Sorts by date, drops all but the last of equal texts, and groups by admission.
+fn join_order(pieces: &[Piece], fidelity: Fidelity, rows: &mut Funnel) -> BTreeMap<HadmId, Vec<usize>> {
+    let order = match fidelity {
+        Fidelity::Code => {
+            let (dated, undated): (Vec<usize>, Vec<usize>) =
+                (0..pieces.len()).partition(|i| pieces[*i].charted.is_some());
+            let keys: Vec<_> = dated.iter().map(|i| pieces[*i].charted).collect();
+            let sorted = published_order(&keys).into_iter().map(|i| dated[i]);
+            sorted.chain(undated).collect()
+        }
+        Fidelity::Paper => {
+            let mut order: Vec<usize> = (0..pieces.len()).collect();
+            order.sort_by_key(|i| {
+                let piece = &pieces[*i];
+                let addendum = piece.kind == Kind::Addendum;
+                (piece.charted.is_none(), piece.charted, addendum, piece.row)
+            });
+            order
+        }
+    };
+    let mut seen = HashSet::new();
+    let mut kept = vec![false; pieces.len()];
+    for place in order.iter().rev() {
+        kept[*place] = seen.insert(pieces[*place].hash);
+        if kept[*place] {
+            rows.keep();
+        } else {
+            rows.drop_at(4);
+        }
+    }
+    let mut groups: BTreeMap<HadmId, Vec<usize>> = BTreeMap::new();
+    for place in order.into_iter().filter(|p| kept[*p]) {
+        groups.entry(pieces[place].admission).or_default().push(place);
+    }
+    groups
+}
+
+impl Spool {
+    fn new(folder: &Path) -> Result<Spool> {
+        let file = tempfile::tempfile_in(folder).map_err(Error::at("create a file in", folder))?;
+        Ok(Spool {
+            out: BufWriter::with_capacity(1 << 18, file),
+            path: folder.into(),
+            length: 0,
+        })
+    }
+
+    fn take(&mut self, row: &Row<'_>) -> Result<Piece> {
+        let text = row.text(TEXT)?;
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
+        let piece = Piece {
+            admission: row.admission(HADM)?,
+            subject: row.subject(SUBJECT)?,
+            row: row.index(),
+            charted: row.moment(CHARTDATE)?,
+            kind: if row.bytes(DESCRIPTION) == b"Report" {
+                Kind::Report
+            } else {
+                Kind::Addendum
+            },
+            offset: self.length,
+            length: text.len() as u64,
+            hash,
+        };
+        self.out
+            .write_all(text.as_bytes())
+            .map_err(Error::at("write to a temporary file in", &self.path))?;
+        self.length += piece.length;
+        Ok(piece)
+    }
+
+    fn close(self) -> Result<(File, PathBuf)> {
+        let path = self.path;
+        let file = self
+            .out
+            .into_inner()
+            .map_err(|e| Error::at("write to a temporary file in", &path)(e.into_error()))?;
+        Ok((file, path))
+    }
+}

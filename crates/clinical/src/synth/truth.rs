@@ -1,0 +1,66 @@
+//! Writes the true probabilities of every admission.
+
+use super::groups::{DIAGNOSES, Group, PROCEDURES, Ventilation};
+use super::patient::Admission;
+use super::raw::Cell::{Measure, Number};
+use super::raw::RawTable;
+use crate::error::Result;
+use crate::task::Task;
+use std::path::Path;
+
+/// One file per task.
+pub struct TruthTables {
+    tables: Vec<(Task, RawTable)>,
+}
+
+impl TruthTables {
+    /// Creates the files.
+    pub fn create(folder: &Path) -> Result<TruthTables> {
+        let mut tables = Vec::new();
+        for task in Task::ALL {
+            let labels: Vec<&str> = match task {
+                Task::Diagnoses => DIAGNOSES.iter().map(|g| g.name).collect(),
+                Task::Procedures => PROCEDURES.iter().map(|g| g.name).collect(),
+                _ => task.classes().unwrap_or_default().to_vec(),
+            };
+            let columns: Vec<&str> = std::iter::once("id").chain(labels).collect();
+            let name = format!("{task}.csv");
+            tables.push((task, RawTable::create_bare(folder, &name, &columns)?));
+        }
+        Ok(TruthTables { tables })
+    }
+
+    /// Writes one admission to every file.
+    pub fn write(&mut self, admission: &Admission) -> Result<()> {
+        for (task, table) in &mut self.tables {
+            let mut cells = vec![Number(admission.id.0)];
+            cells.extend(probabilities(*task, admission).into_iter().map(Measure));
+            table.row(&cells)?;
+        }
+        Ok(())
+    }
+
+    /// Closes the files.
+    pub fn finish(self) -> Result<()> {
+        self.tables.into_iter().try_for_each(|(_, table)| table.finish())
+    }
+}
+
+/// The probabilities of a task's labels given what the note reveals.
+pub fn probabilities(task: Task, admission: &Admission) -> Vec<f64> {
+    let odds = &admission.odds;
+    let groups = |groups: &[Group]| {
+        let ventilation = Ventilation::Probable(odds.ventilated);
+        groups
+            .iter()
+            .map(|g| g.probability(&admission.facts, ventilation))
+            .collect()
+    };
+    match task {
+        Task::Diagnoses => groups(&DIAGNOSES),
+        Task::Procedures => groups(&PROCEDURES),
+        Task::Mortality => vec![1.0 - odds.death, odds.death],
+        Task::LengthOfStay => odds.stay.to_vec(),
+        Task::Ventilation => vec![1.0 - odds.prolonged, odds.prolonged],
+    }
+}

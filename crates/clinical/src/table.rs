@@ -1,0 +1,404 @@
+//! Streaming readers of `.csv` and `.csv.gz` tables.
+//!
+//! A [`Table`] holds one row at a time, hashes the file while it reads it, and every error names file, row and column.
+
+use crate::error::{Error, Result};
+use crate::ids::{HadmId, IcuStayId, Moment, SubjectId};
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+const BUFFER: usize = 1 << 18;
+
+/// A file that was read: what a manifest says about it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputFile {
+    /// File name without folder.
+    pub name: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Data rows.
+    pub rows: u64,
+    /// BLAKE3 of the bytes on disk.
+    pub blake3: String,
+}
+
+/// Finds `name.csv`, `name.csv.gz` or the same in lower or upper case.
+pub fn find_table(folder: &Path, name: &str) -> Option<PathBuf> {
+    let lower = name.to_ascii_lowercase();
+    let upper = name.to_ascii_uppercase();
+    [name, &lower, &upper]
+        .iter()
+        .flat_map(|stem| [format!("{stem}.csv"), format!("{stem}.csv.gz")])
+        .map(|file| folder.join(file))
+        .find(|path| path.is_file())
+}
+
+#[derive(Default)]
+struct Seen {
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+/// Hashes what passes through.
+struct Hashing {
+    file: File,
+    seen: Rc<RefCell<Seen>>,
+}
+
+impl Read for Hashing {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        let mut seen = self.seen.borrow_mut();
+        seen.hasher.update(&buffer[..n]);
+        seen.bytes += n as u64;
+        Ok(n)
+    }
+}
+
+/// A table that is being read, row by row.
+pub struct Table {
+    path: PathBuf,
+    reader: csv::Reader<Box<dyn Read>>,
+    seen: Rc<RefCell<Seen>>,
+    names: Vec<String>,
+    places: Vec<Option<usize>>,
+    record: csv::ByteRecord,
+    row: u64,
+}
+
+impl Table {
+    /// Opens a table of `folder` for the columns in `required` then `optional`; cells are addressed by that order.
+    pub fn open_in(
+        folder: &Path,
+        name: &str,
+        required: &[&str],
+        optional: &[&str],
+        hint: &'static str,
+    ) -> Result<Table> {
+        let path = find_table(folder, name).ok_or_else(|| Error::MissingTable {
+            folder: folder.into(),
+            name: name.into(),
+            hint,
+        })?;
+        Table::open(&path, required, optional)
+    }
+
+    /// Opens the table at `path`; see [`Table::open_in`].
+    pub fn open(path: &Path, required: &[&str], optional: &[&str]) -> Result<Table> {
+        let seen = Rc::new(RefCell::new(Seen::default()));
+        let file = File::open(path).map_err(Error::at("read", path))?;
+        let hashing = BufReader::with_capacity(
+            BUFFER,
+            Hashing {
+                file,
+                seen: Rc::clone(&seen),
+            },
+        );
+        let source: Box<dyn Read> = if path.extension().is_some_and(|e| e == "gz") {
+            Box::new(flate2::bufread::MultiGzDecoder::new(hashing))
+        } else {
+            Box::new(hashing)
+        };
+        let mut table = Table {
+            path: path.into(),
+            reader: csv::ReaderBuilder::new().buffer_capacity(BUFFER).from_reader(source),
+            seen,
+            names: required.iter().chain(optional).map(|s| (*s).to_string()).collect(),
+            places: Vec::new(),
+            record: csv::ByteRecord::new(),
+            row: 0,
+        };
+        table.locate(required.len())?;
+        Ok(table)
+    }
+
+    /// The names of a table's columns.
+    pub fn header(path: &Path) -> Result<Vec<String>> {
+        let mut table = Table::open(path, &[], &[])?;
+        match table.reader.byte_headers() {
+            Ok(header) => Ok(column_names(&header.clone())),
+            Err(e) => Err(table.read_error(e)),
+        }
+    }
+
+    fn locate(&mut self, required: usize) -> Result<()> {
+        let header = match self.reader.byte_headers() {
+            Ok(h) => h.clone(),
+            Err(e) => return Err(self.read_error(e)),
+        };
+        let present = column_names(&header);
+        for (i, name) in self.names.iter().enumerate() {
+            let place = present.iter().position(|p| p.eq_ignore_ascii_case(name));
+            if place.is_none() && i < required {
+                return Err(Error::MissingColumn {
+                    path: self.path.clone(),
+                    column: name.clone(),
+                    nearest: nearest(name, &present),
+                });
+            }
+            self.places.push(place);
+        }
+        Ok(())
+    }
+
+    /// Moves to the next row.
+    pub fn next_row(&mut self) -> Result<Option<Row<'_>>> {
+        match self.reader.read_byte_record(&mut self.record) {
+            Ok(false) => Ok(None),
+            Ok(true) => {
+                self.row += 1;
+                Ok(Some(Row { table: self }))
+            }
+            Err(e) => Err(self.read_error(e)),
+        }
+    }
+
+    fn read_error(&self, error: csv::Error) -> Error {
+        let path = self.path.clone();
+        let row = self.row;
+        match error.into_kind() {
+            csv::ErrorKind::Io(source) => match source.kind() {
+                std::io::ErrorKind::UnexpectedEof => Error::Compressed {
+                    path,
+                    row,
+                    what: "ends too early",
+                },
+                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => Error::Compressed {
+                    path,
+                    row,
+                    what: "is damaged",
+                },
+                _ => Error::at("read", &path)(source),
+            },
+            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => Error::Row {
+                path,
+                row: row + 1,
+                what: format!("{len} columns where the header has {expected_len}"),
+            },
+            _ => Error::Row {
+                path,
+                row: row + 1,
+                what: "not valid CSV".into(),
+            },
+        }
+    }
+
+    /// Reads what is left and tells what was read.
+    pub fn finish(mut self) -> Result<InputFile> {
+        while self.next_row()?.is_some() {}
+        let seen = self.seen.borrow();
+        Ok(InputFile {
+            name: self
+                .path
+                .file_name()
+                .map(|n| n.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            bytes: seen.bytes,
+            rows: self.row,
+            blake3: seen.hasher.finalize().to_hex().to_string(),
+        })
+    }
+}
+
+/// One row; cells by the order in which the columns were asked for.
+pub struct Row<'a> {
+    table: &'a Table,
+}
+
+const HINT_ID: &str = "whole numbers are expected here; an editor may have changed the file";
+const HINT_TIME: &str = "times look like 2151-07-16 13:45:00; an editor may have changed the file";
+
+impl Row<'_> {
+    /// The bytes of a cell; empty where an optional column is absent.
+    pub fn bytes(&self, column: usize) -> &[u8] {
+        self.table.places[column]
+            .and_then(|place| self.table.record.get(place))
+            .unwrap_or_default()
+    }
+
+    /// A cell as text.
+    pub fn text(&self, column: usize) -> Result<&str> {
+        std::str::from_utf8(self.bytes(column))
+            .map_err(|_| self.wrong(column, "not UTF-8", "convert the file to UTF-8, for example with iconv"))
+    }
+
+    /// A whole number, also when written as `123.0`; `None` for an empty cell.
+    pub fn number(&self, column: usize) -> Result<Option<u64>> {
+        let bytes = self.bytes(column).trim_ascii();
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let whole = bytes.strip_suffix(b".0").unwrap_or(bytes);
+        std::str::from_utf8(whole)
+            .ok()
+            .and_then(|t| t.parse().ok())
+            .map(Some)
+            .ok_or_else(|| self.wrong(column, "not a whole number", HINT_ID))
+    }
+
+    /// A whole number that must be there.
+    pub fn required_number(&self, column: usize) -> Result<u64> {
+        self.number(column)?
+            .ok_or_else(|| self.wrong(column, "empty, but needed", HINT_ID))
+    }
+
+    /// A patient.
+    pub fn subject(&self, column: usize) -> Result<SubjectId> {
+        self.required_number(column).map(SubjectId)
+    }
+
+    /// An admission.
+    pub fn admission(&self, column: usize) -> Result<HadmId> {
+        self.required_number(column).map(HadmId)
+    }
+
+    /// A stay in intensive care, where there is one.
+    pub fn icu_stay(&self, column: usize) -> Result<Option<IcuStayId>> {
+        Ok(self.number(column)?.map(IcuStayId))
+    }
+
+    /// A point in time; `None` for an empty cell.
+    pub fn moment(&self, column: usize) -> Result<Option<Moment>> {
+        let text = self.text(column)?.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        Moment::parse(text)
+            .map(Some)
+            .ok_or_else(|| self.wrong(column, "not a date or time", HINT_TIME))
+    }
+
+    /// A point in time that must be there.
+    pub fn required_moment(&self, column: usize) -> Result<Moment> {
+        self.moment(column)?
+            .ok_or_else(|| self.wrong(column, "empty, but needed", HINT_TIME))
+    }
+
+    /// An error at this cell.
+    pub fn wrong(&self, column: usize, what: &'static str, hint: &'static str) -> Error {
+        Error::Cell {
+            path: self.table.path.clone(),
+            row: self.table.row,
+            column: self.table.names[column].clone(),
+            what,
+            hint,
+        }
+    }
+
+    /// The number of this row, from 1.
+    pub fn index(&self) -> u64 {
+        self.table.row
+    }
+}
+
+fn column_names(header: &csv::ByteRecord) -> Vec<String> {
+    let name = |h: &[u8]| {
+        String::from_utf8_lossy(h)
+            .trim_start_matches('\u{feff}')
+            .trim_matches('"')
+            .to_string()
+    };
+    header.iter().map(name).collect()
+}
+
+/// The candidate with the smallest edit distance.
+fn nearest(name: &str, candidates: &[String]) -> String {
+    candidates
+        .iter()
+        .min_by_key(|c| edit_distance(&name.to_ascii_lowercase(), &c.to_ascii_lowercase()))
+        .cloned()
+        .unwrap_or_else(|| "(the header is empty)".into())
+}
+
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(100).collect();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = last[0];
+        last[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != *y);
+            diagonal = last[j + 1];
+            last[j + 1] = changed.min(last[j] + 1).min(diagonal + 1);
+        }
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::Output;
+    use proptest::prelude::*;
+
+    fn read_all(path: &Path) -> Result<Vec<Vec<String>>> {
+        let mut table = Table::open(path, &["a", "b"], &["c"])?;
+        let mut rows = Vec::new();
+        while let Some(row) = table.next_row()? {
+            let _ = (row.number(0), row.moment(1), row.required_number(2));
+            let cells: Result<Vec<String>> = (0..3).map(|i| Ok(row.text(i)?.into())).collect();
+            rows.push(cells?);
+        }
+        table.finish()?;
+        Ok(rows)
+    }
+
+    #[test]
+    fn columns_are_found_in_any_case_and_order_behind_a_byte_order_mark() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.csv");
+        std::fs::write(&path, "\u{feff}B,x,A\n1,2,3\n").unwrap();
+        assert_eq!(read_all(&path).unwrap(), [["3", "1", ""]]);
+    }
+
+    #[test]
+    fn numbers_may_be_written_with_a_point_and_errors_show_no_value() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.csv");
+        std::fs::write(&path, "a\n12.0\n\nsecret\n").unwrap();
+        let mut table = Table::open(&path, &["a"], &[]).unwrap();
+        assert_eq!(table.next_row().unwrap().unwrap().number(0).unwrap(), Some(12));
+        let row = table.next_row().unwrap().unwrap();
+        let error = row.number(0).unwrap_err().to_string();
+        assert!(error.contains("row 2") && error.contains("`a`") && !error.contains("secret"));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_rows_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let dir = tempfile::tempdir().unwrap();
+            for name in ["t.csv", "t.csv.gz"] {
+                let path = dir.path().join(name);
+                std::fs::write(&path, &bytes).unwrap();
+                let _ = read_all(&path);
+            }
+        }
+
+        #[test]
+        fn arbitrary_text_under_a_header_is_rows_or_an_error(text in "([a-c0-9\"\\n\\r, .:-]|\\PC){0,80}") {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("t.csv");
+            std::fs::write(&path, format!("a,b,c\n{text}")).unwrap();
+            let _ = read_all(&path);
+        }
+
+        #[test]
+        fn what_was_written_is_read_again(rows in proptest::collection::vec(["\\PC{1,9}", "[a\n\r\",]{0,9}", "\\PC{0,9}"], 0..9)) {
+            let dir = tempfile::tempdir().unwrap();
+            for name in ["t.csv", "t.csv.gz"] {
+                let path = dir.path().join(name);
+                let mut output = Output::create(&path, &["a", "b", "c"]).unwrap();
+                for row in &rows {
+                    output.row(row.iter()).unwrap();
+                }
+                output.finish().unwrap();
+                let expected: Vec<Vec<String>> = rows.iter().map(|r| r.to_vec()).collect();
+                prop_assert_eq!(read_all(&path).unwrap(), expected);
+            }
+        }
+    }
+}

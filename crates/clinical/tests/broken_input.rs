@@ -1,0 +1,129 @@
+//! Broken input gives an error that names the place, and no folder.
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
+mod support;
+
+use clinpeft_clinical::prepare::{CorpusSource, Fidelity, prepare};
+use clinpeft_clinical::synth::CANARY;
+use clinpeft_clinical::{Dataset, Task};
+use std::io::{Read, Write};
+use std::path::Path;
+use support::{cohort, options};
+
+/// Prepares a small cohort after `damage` was done to the unpacked text of `table`; returns the error's text.
+fn error_after(table: &str, damage: impl Fn(String) -> Vec<u8>) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    cohort(dir.path(), 60);
+    let path = dir.path().join("mimic3").join(format!("{table}.csv.gz"));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(std::fs::File::open(&path).unwrap())
+        .read_to_string(&mut text)
+        .unwrap();
+    let mut packed = flate2::write::GzEncoder::new(std::fs::File::create(&path).unwrap(), flate2::Compression::fast());
+    packed.write_all(&damage(text)).unwrap();
+    packed.finish().unwrap();
+    error_of(dir.path())
+}
+
+fn error_of(dir: &Path) -> String {
+    let out = dir.join("data");
+    let error = prepare(&options(&dir.join("mimic3"), &out, Fidelity::Paper), &|_| {}).unwrap_err();
+    assert!(!out.exists(), "nothing may be left behind");
+    let shown = format!("{error} {error:?}");
+    assert!(!shown.contains(CANARY));
+    error.to_string()
+}
+
+fn says(error: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(error.contains(part), "`{part}` is not in: {error}");
+    }
+    assert_eq!(error.matches("\nhint: ").count(), 1, "{error}");
+}
+
+#[test]
+fn missing_column_is_named_with_the_nearest_one() {
+    let error = error_after("ADMISSIONS", |t| t.replacen("DISCHTIME", "DISCH_TIME", 1).into());
+    says(&error, &["ADMISSIONS.csv.gz", "`DISCHTIME`", "`DISCH_TIME`"]);
+}
+
+#[test]
+fn unreadable_date_is_named_by_row_and_column_but_not_shown() {
+    let error = error_after("ADMISSIONS", |t| {
+        let mut rows: Vec<String> = t.lines().map(str::to_string).collect();
+        let date = rows[3].split(',').nth(3).unwrap().to_string();
+        rows[3] = rows[3].replacen(&date, &format!("{CANARY}-2151/07/16 99"), 1);
+        (rows.join("\n") + "\n").into()
+    });
+    says(&error, &["ADMISSIONS.csv.gz", "row 3", "`ADMITTIME`"]);
+}
+
+#[test]
+fn truncated_gzip_is_told_apart_from_a_short_table() {
+    let dir = tempfile::tempdir().unwrap();
+    cohort(dir.path(), 60);
+    let path = dir.path().join("mimic3/NOTEEVENTS.csv.gz");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    says(&error_of(dir.path()), &["NOTEEVENTS.csv.gz", "ends too early"]);
+    std::fs::write(&path, b"this is no gzip at all, but text").unwrap();
+    says(&error_of(dir.path()), &["NOTEEVENTS.csv.gz", "is damaged"]);
+}
+
+#[test]
+fn text_that_is_not_utf8_is_named_by_row() {
+    let error = error_after("NOTEEVENTS", |t| {
+        let mut bytes = t.into_bytes();
+        let at = bytes.windows(9).position(|w| w == b"Admission").unwrap();
+        bytes[at] = 0xff;
+        bytes
+    });
+    says(&error, &["NOTEEVENTS.csv.gz", "row 1", "`TEXT`", "UTF-8"]);
+}
+
+#[test]
+fn row_of_another_length_is_named() {
+    let error = error_after("DIAGNOSES_ICD", |t| (t + "1,2,3\n").into());
+    says(&error, &["DIAGNOSES_ICD.csv.gz", "3 columns", "5"]);
+}
+
+#[test]
+fn missing_table_and_empty_split_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    cohort(dir.path(), 60);
+    std::fs::remove_file(dir.path().join("mimic3/ICUSTAYS.csv.gz")).unwrap();
+    says(&error_of(dir.path()), &["ICUSTAYS"]);
+    let error = error_after("NOTEEVENTS", |t| t.lines().next().unwrap().as_bytes().to_vec());
+    says(&error, &["diagnoses", "train"]);
+    let error = error_after("ADMISSIONS", |_| Vec::new());
+    says(&error, &["ADMISSIONS.csv.gz", "header is empty"]);
+}
+
+#[test]
+fn label_outside_the_list_is_named_by_file_and_row() {
+    let dir = tempfile::tempdir().unwrap();
+    cohort(dir.path(), 120);
+    let out = dir.path().join("data");
+    prepare(&options(&dir.path().join("mimic3"), &out, Fidelity::Paper), &|_| {}).unwrap();
+    let path = out.join("length_of_stay/test.csv");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen(",2\n", ",4\n", 1)).unwrap();
+    let error = Dataset::load(&out, Task::LengthOfStay).unwrap_err().to_string();
+    says(&error, &["test.csv", "row ", "`label`"]);
+}
+
+#[test]
+fn manifest_holds_no_word_of_a_note() {
+    let dir = tempfile::tempdir().unwrap();
+    cohort(dir.path(), 300);
+    let mut options = options(&dir.path().join("mimic3"), &dir.path().join("data"), Fidelity::Paper);
+    options.mimic4_note = Some(dir.path().join("mimic4-note"));
+    options.corpus = CorpusSource::Combined;
+    let manifest = prepare(&options, &|_| {}).unwrap();
+    let notes = std::fs::read_to_string(options.out.join("adaptation/train.csv")).unwrap();
+    assert!(notes.contains(CANARY), "else this test proves nothing");
+    let text = std::fs::read_to_string(options.out.join("manifest.json")).unwrap();
+    assert!(!text.contains(CANARY) && !format!("{manifest:?}").contains(CANARY));
+    let dataset = Dataset::load(&options.out, Task::Mortality).unwrap();
+    assert!(!format!("{dataset:?}").contains(CANARY));
+}

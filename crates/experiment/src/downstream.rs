@@ -1,0 +1,292 @@
+//! Step 2: a task.
+
+use crate::inputs::{self, Model};
+use crate::language::provenance;
+use crate::predictions::{self, Labels, Predictions, salted};
+use crate::run::{Context, Number, Report, RunResult};
+use crate::{Error, Result, cohort};
+use clinpeft_clinical::{Dataset, Example, Label, Task, TaskKind};
+use clinpeft_metrics::{Bootstrap, evaluate};
+use clinpeft_nn::{Backbone, Classifier, Pooling};
+use clinpeft_peft::{Head, Unit};
+use clinpeft_rng::Seed;
+use clinpeft_text::{TokenCount, Tokenizer};
+use clinpeft_train::{Classification, Examples, Fit, Objective, Outcome, Scores, Targets, Validation, fit};
+use std::collections::BTreeMap;
+
+/// Tokens run at once where nothing is kept.
+const EVALUATION_TOKENS: usize = 4096;
+
+/// Trains the stack and its head, chooses the epoch on the validation split and scores the test split once.
+pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
+    let folder = context.data()?;
+    let task = context
+        .spec
+        .task
+        .ok_or_else(|| Error::Options("a downstream run names a task".into()))?;
+    let data = Dataset::load(&folder, task)?;
+    let Model {
+        backbone,
+        tokenizer,
+        hash,
+    } = inputs::model(&context.store, &context.spec)?;
+    let mut kept = TokenCount::default();
+    let mut examples = |split: &[Example]| examples(context, &tokenizer, split, &data, &mut kept);
+    let (train, mut validation, mut test) = (
+        examples(&data.train)?,
+        examples(&data.validation)?,
+        examples(&data.test)?,
+    );
+    let mut objective = objective(context, backbone, train, &data)?;
+    if objective.only_the_head_learns() {
+        objective.keep_training_features(EVALUATION_TOKENS)?;
+        objective.keep_features(&mut validation, EVALUATION_TOKENS)?;
+        objective.keep_features(&mut test, EVALUATION_TOKENS)?;
+    }
+    let outcome = train_with_validation(context, &mut objective, &validation, &data)?;
+    let scores = objective.evaluate(&test, EVALUATION_TOKENS)?;
+    let salt = context.spec.data_hash.clone().unwrap_or_default();
+    let found = predictions(task, &data, &data.test, &scores, &salt);
+    let evaluation = measure(task, &found, &context.bootstrap())?;
+    predictions::write(
+        &context.folder.file("predictions.safetensors"),
+        &context.spec,
+        "test",
+        &found,
+    )?;
+    let mut result = RunResult::new(&context.spec, &outcome);
+    result.n = data.test.len();
+    result.metrics = evaluation
+        .metrics
+        .iter()
+        .map(|(name, e)| (name.to_string(), Number::from(e)))
+        .collect();
+    result.undefined = evaluation
+        .undefined
+        .iter()
+        .map(|(name, why)| (name.to_string(), format!("{why:?}")))
+        .collect();
+    result.ceiling = cohort::ceiling(&folder, task)?;
+    result.trainable_parameters = objective.parameters().iter().map(|(_, p)| p.value().count()).sum();
+    let head = objective.head.classifier.weight().value().count();
+    result.total_parameters = inputs::total_parameters(&*objective.backbone, &objective.stack, head);
+    let unit = Unit {
+        stack: objective.stack,
+        head: Some(objective.head),
+        provenance: provenance(context, &hash)?,
+    };
+    unit.save(&context.folder.file("adapter"))?;
+    Ok(Report {
+        result,
+        base_hash: Some(hash),
+        kept: kept.kept,
+        dropped: kept.dropped,
+    })
+}
+
+fn examples(
+    context: &Context<'_>,
+    tokenizer: &Tokenizer,
+    split: &[Example],
+    data: &Dataset,
+    kept: &mut TokenCount,
+) -> Result<Examples> {
+    let sequences = inputs::note_tokens(split.iter().map(|e| e.text.expose()), tokenizer, &context.spec)?;
+    *kept += sequences.count();
+    let count = data.labels.len();
+    let targets = match data.task.kind() {
+        TaskKind::Multilabel => Targets::Labels {
+            sets: split.iter().map(set).collect(),
+            count,
+        },
+        TaskKind::Binary | TaskKind::Multiclass => Targets::Classes {
+            labels: split.iter().map(class).collect(),
+            count,
+        },
+    };
+    Ok(Examples::new(sequences, targets)?)
+}
+
+fn class(e: &Example) -> u32 {
+    match &e.label {
+        Label::Class(c) => *c,
+        Label::Set(s) => s.first().copied().unwrap_or(0),
+    }
+}
+
+fn set(e: &Example) -> Vec<u32> {
+    match &e.label {
+        Label::Class(c) => vec![*c],
+        Label::Set(s) => s.clone(),
+    }
+}
+
+fn objective(
+    context: &Context<'_>,
+    backbone: clinpeft_llama::Llama,
+    train: Examples,
+    data: &Dataset,
+) -> Result<Classification> {
+    let init = Seed(context.spec.seed).part("init");
+    let stack = inputs::stack(&context.store, &context.spec.stack, &backbone.linear_sites(), init)?;
+    let classifier = Classifier::new(data.labels.len(), backbone.width(), &mut init.stream("head"))?;
+    let class_weights = Classification::balanced_weights(&train.targets);
+    Ok(Classification {
+        backbone: Box::new(backbone),
+        stack,
+        head: Head {
+            classifier,
+            labels: data.labels.clone(),
+        },
+        pooling: Pooling::LastToken,
+        data: train,
+        class_weights,
+    })
+}
+
+fn train_with_validation(
+    context: &mut Context<'_>,
+    objective: &mut Classification,
+    validation: &Examples,
+    data: &Dataset,
+) -> Result<Outcome> {
+    let plan = inputs::batches(&objective.data.sequences.lengths(), &context.spec)?;
+    let (checkpoint, events) = (context.checkpoint(), context.folder.file("events.jsonl"));
+    let mut validate = |o: &Classification| -> clinpeft_train::Result<Validation> {
+        let scores = o.evaluate(validation, EVALUATION_TOKENS)?;
+        let none = Bootstrap {
+            resamples: 0,
+            level: 0.95,
+            seed: Seed(0),
+        };
+        let found = predictions(data.task, data, &data.validation, &scores, "");
+        let wrong = |e: Error| clinpeft_train::Error::Evaluation(e.to_string());
+        let metrics = measure(data.task, &found, &none).map_err(wrong)?.metrics;
+        let auroc = metrics.get("auroc").map(|e| e.value);
+        let score = auroc.ok_or_else(|| wrong(Error::Options("the validation split has no defined AUROC".into())))?;
+        Ok(Validation {
+            score,
+            metrics: metrics
+                .iter()
+                .map(|(n, e)| (n.to_string(), e.value))
+                .collect::<BTreeMap<_, _>>(),
+        })
+    };
+    let run = Fit {
+        plan: &plan,
+        settings: context.spec.settings(context.control.checkpoint_every),
+        checkpoint: &checkpoint,
+        events: &events,
+        validate: Some(&mut validate),
+        observe: context.control.observe,
+        stop: context.control.stop,
+    };
+    let outcome = fit(objective, run)?;
+    if outcome.finished {
+        Ok(outcome)
+    } else {
+        Err(Error::Stopped)
+    }
+}
+
+/// Scores as the metrics use them: probability of class 1, softmax over classes, sigmoid for each label.
+fn predictions(task: Task, data: &Dataset, split: &[Example], scores: &Scores, salt: &str) -> Predictions {
+    let c = scores.columns;
+    let rows = scores.logits.chunks_exact(c.max(1));
+    let (values, labels, columns): (Vec<f32>, Labels, usize) = match task.kind() {
+        TaskKind::Binary => {
+            let p = rows.map(|z| softmax(z)[1] as f32).collect();
+            (p, Labels::Classes(split.iter().map(class).collect()), 1)
+        }
+        TaskKind::Multiclass => {
+            let p = rows.flat_map(|z| softmax(z).into_iter().map(|x| x as f32)).collect();
+            (p, Labels::Classes(split.iter().map(class).collect()), c)
+        }
+        TaskKind::Multilabel => {
+            let p = scores
+                .logits
+                .iter()
+                .map(|z| (1.0 / (1.0 + (-z).exp())) as f32)
+                .collect();
+            (p, Labels::Sets(cells(split, c)), c)
+        }
+    };
+    Predictions {
+        ids: split.iter().map(|e| salted(salt, "id", e.id.0)).collect(),
+        subjects: split.iter().map(|e| salted(salt, "subject", e.subject.0)).collect(),
+        labels,
+        scores: values,
+        columns,
+        names: data.labels.clone(),
+    }
+}
+
+fn cells(split: &[Example], columns: usize) -> Vec<u8> {
+    let mut all = vec![0; split.len() * columns];
+    for (i, e) in split.iter().enumerate() {
+        for l in set(e) {
+            all[i * columns + l as usize] = 1;
+        }
+    }
+    all
+}
+
+fn softmax(z: &[f64]) -> Vec<f64> {
+    let top = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let e: Vec<f64> = z.iter().map(|x| (x - top).exp()).collect();
+    let total: f64 = e.iter().sum();
+    e.iter().map(|x| x / total).collect()
+}
+
+fn measure(task: Task, p: &Predictions, bootstrap: &Bootstrap) -> Result<clinpeft_metrics::Evaluation> {
+    use clinpeft_metrics::Labels as Known;
+    let binary: Vec<u8>;
+    let labels = match (&p.labels, task.kind()) {
+        (Labels::Classes(c), TaskKind::Binary) => {
+            binary = c.iter().map(|c| *c as u8).collect();
+            Known::Binary(&binary)
+        }
+        (Labels::Classes(c), _) => Known::Classes {
+            labels: c,
+            classes: p.columns,
+        },
+        (Labels::Sets(s), _) => Known::Multilabel {
+            labels: s,
+            columns: p.columns,
+            decisions: None,
+        },
+    };
+    Ok(evaluate(labels, &p.scores, &p.subjects, bootstrap)?)
+}
+
+/// AUROC of given probabilities on a split; for the ceiling.
+pub(crate) fn auroc_of(task: Task, data: &Dataset, split: &[Example], probabilities: Vec<f32>) -> Result<Option<f64>> {
+    let columns = if task.kind() == TaskKind::Binary {
+        1
+    } else {
+        data.labels.len()
+    };
+    let labels = match task.kind() {
+        TaskKind::Multilabel => Labels::Sets(cells(split, columns)),
+        _ => Labels::Classes(split.iter().map(class).collect()),
+    };
+    let subjects = split.iter().map(|e| e.subject.0).collect();
+    let p = Predictions {
+        ids: vec![],
+        subjects,
+        labels,
+        scores: probabilities,
+        columns,
+        names: vec![],
+    };
+    let found = measure(
+        task,
+        &p,
+        &Bootstrap {
+            resamples: 0,
+            level: 0.95,
+            seed: Seed(0),
+        },
+    )?;
+    Ok(found.metrics.get("auroc").map(|e| e.value))
+}

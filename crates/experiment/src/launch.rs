@@ -1,0 +1,161 @@
+//! Runs in processes of their own, several at a time, each after those that it needs.
+
+use crate::plan::Planned;
+use crate::{Result, RunState, Store};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How the processes are started.
+#[derive(Debug, Clone, Copy)]
+pub struct Launcher<'a> {
+    /// The program, which must know `run FOLDER --threads N`.
+    pub program: &'a Path,
+    /// Threads for all processes together; at most as many processes.
+    pub threads: usize,
+    /// Set from outside to stop.
+    pub stop: &'a AtomicBool,
+}
+
+/// How a run ended, for the one who watches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It was done before.
+    Before,
+    /// Now, after so many whole seconds.
+    Now(u64),
+    /// With an error.
+    Failed(String),
+    /// It was told to stop.
+    Stopped,
+}
+
+/// What the launcher tells while it works.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// A run has started.
+    Started(&'a Planned),
+    /// A run has ended.
+    Ended(&'a Planned, &'a Ended),
+}
+
+/// Ends by name of the run.
+pub type Ends = BTreeMap<String, Ended>;
+
+/// Runs all of `plan`. A run that fails does not stop the others, except those that need it.
+pub fn launch(
+    store: &Store,
+    plan: &[Planned],
+    launcher: &Launcher<'_>,
+    tell: &mut dyn FnMut(News<'_>),
+) -> Result<Ends> {
+    let mut ends = Ends::new();
+    let mut running: Vec<(usize, Child, Instant)> = Vec::new();
+    let mut waiting: Vec<usize> = (0..plan.len()).collect();
+    while !waiting.is_empty() || !running.is_empty() {
+        let stopping = launcher.stop.load(Ordering::Relaxed);
+        if stopping {
+            waiting.clear();
+            for (_, child, _) in &mut running {
+                // A child stops with a checkpoint when its input ends.
+                drop(child.stdin.take());
+            }
+        }
+        settle(store, plan, &mut waiting, &mut ends, tell)?;
+        let ready: Vec<usize> = waiting.iter().copied().filter(|i| is_ready(&plan[*i], &ends)).collect();
+        let free = launcher.threads.saturating_sub(running.len());
+        let share = (launcher.threads / (ready.len() + running.len()).max(1)).max(1);
+        for i in ready.into_iter().take(free) {
+            waiting.retain(|w| *w != i);
+            let child = start(store, &plan[i], launcher.program, share)?;
+            tell(News::Started(&plan[i]));
+            running.push((i, child, Instant::now()));
+        }
+        let mut i = 0;
+        while i < running.len() {
+            let Some(status) = running[i]
+                .1
+                .try_wait()
+                .map_err(clinpeft_files::at("wait for", launcher.program))?
+            else {
+                i += 1;
+                continue;
+            };
+            let (place, _, since) = running.swap_remove(i);
+            let run = &plan[place];
+            let end = match store.run(&run.name).state()? {
+                Some(RunState::Done) => Ended::Now(since.elapsed().as_secs()),
+                Some(RunState::Failed { error }) => Ended::Failed(error),
+                _ if stopping => Ended::Stopped,
+                _ => Ended::Failed(format!("its process ended with {status}")),
+            };
+            if let Ended::Failed(error) = &end {
+                store
+                    .run(&run.name)
+                    .set_state(&RunState::Failed { error: error.clone() })?;
+            }
+            tell(News::Ended(run, &end));
+            ends.insert(run.name.clone(), end);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(ends)
+}
+
+/// Takes out what needs no process: what is done, and what waits for something that failed.
+fn settle(
+    store: &Store,
+    plan: &[Planned],
+    waiting: &mut Vec<usize>,
+    ends: &mut Ends,
+    tell: &mut dyn FnMut(News<'_>),
+) -> Result<()> {
+    let mut left = Vec::new();
+    for i in waiting.drain(..) {
+        let run = &plan[i];
+        let lost = run
+            .needs
+            .iter()
+            .find(|n| matches!(ends.get(*n), Some(Ended::Failed(_))));
+        let end = if let Some(lost) = lost {
+            let error = format!("it needs `{lost}`, which failed");
+            store
+                .create(&run.spec)?
+                .set_state(&RunState::Failed { error: error.clone() })?;
+            Ended::Failed(error)
+        } else if store.run(&run.name).state()? == Some(RunState::Done) {
+            Ended::Before
+        } else {
+            left.push(i);
+            continue;
+        };
+        tell(News::Ended(run, &end));
+        ends.insert(run.name.clone(), end);
+    }
+    *waiting = left;
+    Ok(())
+}
+
+fn is_ready(run: &Planned, ends: &Ends) -> bool {
+    run.needs
+        .iter()
+        .all(|n| matches!(ends.get(n), Some(Ended::Before | Ended::Now(_))))
+}
+
+fn start(store: &Store, run: &Planned, program: &Path, threads: usize) -> Result<Child> {
+    let folder = store.create(&run.spec)?;
+    let path = folder.file("log.txt");
+    let log = File::create(&path).map_err(clinpeft_files::at("create", &path))?;
+    let child = Command::new(program)
+        .arg("run")
+        .arg(folder.path())
+        .args(["--threads", &threads.to_string(), "--stop-at-end-of-input"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn();
+    Ok(child.map_err(clinpeft_files::at("start", program))?)
+}

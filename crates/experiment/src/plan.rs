@@ -1,0 +1,280 @@
+//! From a profile and the matrix to the list of runs.
+
+use crate::profile::{Row, RowEntry};
+use crate::{Base, Error, Kind, Matrix, Profile, Result, RunSpec, StackEntry};
+use clinpeft_clinical::Task;
+use clinpeft_clinical::prepare::Fidelity;
+use std::collections::BTreeMap;
+
+/// One run and what it waits for.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// Name of its folder.
+    pub name: String,
+    /// Its switches.
+    pub spec: RunSpec,
+    /// Runs that must be done before.
+    pub needs: Vec<String>,
+}
+
+/// What is the same for all runs of a plan.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// Dataset folder.
+    pub data: String,
+    /// Hash of its manifest.
+    pub data_hash: String,
+    /// Preset of the rules.
+    pub fidelity: Fidelity,
+    /// Seeds of the runs.
+    pub seeds: Vec<u64>,
+}
+
+/// Rows and tasks that are wanted; everything where empty.
+#[derive(Debug, Clone, Default)]
+pub struct Only {
+    /// Parts of row names, or names of tasks.
+    pub words: Vec<String>,
+}
+
+impl Only {
+    fn row(&self, name: &str) -> bool {
+        let rows: Vec<&String> = self.words.iter().filter(|w| w.parse::<Task>().is_err()).collect();
+        rows.is_empty() || rows.iter().any(|w| name.to_lowercase().contains(&w.to_lowercase()))
+    }
+
+    fn task(&self, task: Task) -> bool {
+        let tasks: Vec<Task> = self.words.iter().filter_map(|w| w.parse().ok()).collect();
+        tasks.is_empty() || tasks.contains(&task)
+    }
+}
+
+/// All runs, each after those that it needs.
+pub fn plan(profile: &Profile, matrix: &Matrix, common: &Common, only: &Only) -> Result<Vec<Planned>> {
+    let mut planner = Planner {
+        profile,
+        common,
+        runs: Vec::new(),
+        adaptations: BTreeMap::new(),
+        bases: BTreeMap::new(),
+    };
+    let adaptations: Vec<&Row> = matrix.row.iter().filter(|r| r.table == 2).collect();
+    for seed in &common.seeds {
+        for row in adaptations
+            .iter()
+            .filter(|r| only.row(&r.name) || needed(matrix, only, r))
+        {
+            planner.adaptation(row, *seed)?;
+        }
+    }
+    for seed in &common.seeds {
+        for row in matrix.row.iter().filter(|r| r.table == 3 && only.row(&r.name)) {
+            for task in profile.tasks.iter().filter(|t| only.task(**t)) {
+                planner.downstream(row, *task, *seed)?;
+            }
+        }
+    }
+    Ok(planner.runs)
+}
+
+fn adaptation_id(row: &Row) -> String {
+    format!("adapt/{}/{}", row.base, row.adapter.as_deref().unwrap_or_default())
+}
+
+/// True if a wanted row uses this adaptation.
+fn needed(matrix: &Matrix, only: &Only, adaptation: &Row) -> bool {
+    let id = adaptation_id(adaptation);
+    let uses = |r: &Row| r.stack.iter().any(|e| e.from.as_ref() == Some(&id));
+    matrix.row.iter().any(|r| r.table == 3 && only.row(&r.name) && uses(r))
+}
+
+struct Planner<'a> {
+    profile: &'a Profile,
+    common: &'a Common,
+    runs: Vec<Planned>,
+    /// (id, seed) -> name of the run.
+    adaptations: BTreeMap<(String, u64), String>,
+    bases: BTreeMap<String, String>,
+}
+
+impl Planner<'_> {
+    fn add(&mut self, spec: RunSpec, needs: Vec<String>) -> Result<String> {
+        let name = spec.folder_name()?;
+        if self.runs.iter().all(|r| r.name != name) {
+            self.runs.push(Planned {
+                name: name.clone(),
+                spec,
+                needs,
+            });
+        }
+        Ok(name)
+    }
+
+    fn base(&mut self, name: &str) -> Result<String> {
+        if let Some(run) = self.bases.get(name) {
+            return Ok(run.clone());
+        }
+        let base = self.profile.bases.get(name);
+        let base = base.ok_or_else(|| Error::Options(format!("the profile has no base model `{name}`")))?;
+        let spec = RunSpec {
+            kind: Kind::Base,
+            table: None,
+            row: format!("base {name}"),
+            task: None,
+            seed: base.seed,
+            fidelity: Fidelity::Paper,
+            data: None,
+            data_hash: None,
+            bootstrap_resamples: 0,
+            base: Base::New(base.new.clone()),
+            tokens: base.tokens.clone(),
+            training: base.training.clone(),
+            stack: vec![],
+        };
+        let run = self.add(spec, vec![])?;
+        self.bases.insert(name.into(), run.clone());
+        Ok(run)
+    }
+
+    fn adaptation(&mut self, row: &Row, seed: u64) -> Result<()> {
+        let base = self.base(&row.base)?;
+        let wanted = row.adapter.as_deref().unwrap_or_default();
+        let adapter = self.profile.adapters.get(wanted);
+        let adapter = adapter
+            .ok_or_else(|| Error::Options(format!("the profile has no adapter `{wanted}`")))?
+            .clone();
+        let step = &self.profile.adaptation;
+        let entry = StackEntry {
+            name: wanted.into(),
+            from: None,
+            trainable: true,
+            active: true,
+            adapter: Some(adapter),
+        };
+        let spec = RunSpec {
+            kind: Kind::Adaptation,
+            table: Some(2),
+            row: row.name.clone(),
+            task: None,
+            seed,
+            fidelity: self.common.fidelity,
+            data: Some(self.common.data.clone()),
+            data_hash: Some(self.common.data_hash.clone()),
+            bootstrap_resamples: self.profile.bootstrap_resamples,
+            base: Base::Run { run: base.clone() },
+            tokens: step.tokens.clone(),
+            training: step.training.clone(),
+            stack: vec![entry],
+        };
+        let run = self.add(spec, vec![base])?;
+        self.adaptations.insert((adaptation_id(row), seed), run);
+        Ok(())
+    }
+
+    fn downstream(&mut self, row: &Row, task: Task, seed: u64) -> Result<()> {
+        let base = self.base(&row.base)?;
+        let mut needs = vec![base.clone()];
+        let mut stack = Vec::new();
+        for entry in &row.stack {
+            let resolved = self.entry(entry, seed)?;
+            needs.extend(resolved.from.clone());
+            stack.push(resolved);
+        }
+        let step = &self.profile.downstream;
+        let mut training = step.training.clone();
+        if stack.iter().all(|e| !e.trainable || !e.active) {
+            training.learning_rate = step.head_only.learning_rate;
+            training.epochs = step.head_only.epochs;
+        }
+        let spec = RunSpec {
+            kind: Kind::Downstream,
+            table: Some(3),
+            row: row.name.clone(),
+            task: Some(task),
+            seed,
+            fidelity: self.common.fidelity,
+            data: Some(self.common.data.clone()),
+            data_hash: Some(self.common.data_hash.clone()),
+            bootstrap_resamples: self.profile.bootstrap_resamples,
+            base: Base::Run { run: base },
+            tokens: step.tokens.clone(),
+            training,
+            stack,
+        };
+        self.add(spec, needs).map(|_| ())
+    }
+
+    fn entry(&self, entry: &RowEntry, seed: u64) -> Result<StackEntry> {
+        let find = |id: &String| {
+            let run = self.adaptations.get(&(id.clone(), seed)).cloned();
+            run.ok_or_else(|| Error::Options(format!("`{}` needs `{id}`, which no row of table 2 makes", entry.name)))
+        };
+        let adapter = |name: &String| {
+            let found = self.profile.adapters.get(name).cloned();
+            found.ok_or_else(|| Error::Options(format!("the profile has no adapter `{name}`")))
+        };
+        Ok(StackEntry {
+            name: entry.name.clone(),
+            from: entry.from.as_ref().map(find).transpose()?,
+            trainable: entry.trainable,
+            active: entry.active,
+            adapter: entry.adapter.as_ref().map(adapter).transpose()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn common(seeds: &[u64]) -> Common {
+        Common {
+            data: "d".into(),
+            data_hash: "h".into(),
+            fidelity: Fidelity::Paper,
+            seeds: seeds.to_vec(),
+        }
+    }
+
+    #[test]
+    fn demo_has_one_base_one_adaptation_and_thirty_cells_for_a_seed() {
+        let (p, m) = (Profile::named("demo").unwrap(), Matrix::paper().unwrap());
+        let runs = plan(&p, &m, &common(&[1, 2]), &Only::default()).unwrap();
+        let count = |k: Kind| runs.iter().filter(|r| r.spec.kind == k).count();
+        assert_eq!(
+            (count(Kind::Base), count(Kind::Adaptation), count(Kind::Downstream)),
+            (1, 2, 60)
+        );
+        for (i, r) in runs.iter().enumerate() {
+            assert!(
+                r.needs.iter().all(|n| runs[..i].iter().any(|b| b.name == *n)),
+                "{}",
+                r.name
+            );
+        }
+    }
+
+    #[test]
+    fn only_narrows_rows_and_tasks() {
+        let (p, m) = (Profile::named("demo").unwrap(), Matrix::paper().unwrap());
+        let only = Only {
+            words: vec!["frozen".into(), "mortality".into()],
+        };
+        let runs = plan(&p, &m, &common(&[1]), &only).unwrap();
+        let cells: Vec<_> = runs.iter().filter(|r| r.spec.kind == Kind::Downstream).collect();
+        assert_eq!(cells.len(), 2);
+        assert!(
+            runs.iter().any(|r| r.spec.kind == Kind::Adaptation),
+            "its adaptation is made too"
+        );
+    }
+
+    #[test]
+    fn spec_survives_its_own_text() {
+        let (p, m) = (Profile::named("smoke").unwrap(), Matrix::paper().unwrap());
+        for r in plan(&p, &m, &common(&[1]), &Only::default()).unwrap() {
+            let again: RunSpec = toml::from_str(&r.spec.text().unwrap()).unwrap();
+            assert_eq!(again, r.spec);
+        }
+    }
+}

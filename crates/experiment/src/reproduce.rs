@@ -1,0 +1,141 @@
+//! The whole matrix: cohort, runs, report.
+
+use crate::cohort::{self, Ready};
+use crate::launch::{Ended, Launcher, News, launch};
+use crate::plan::{Common, Only, Planned, plan};
+use crate::{Error, Kind, Matrix, Profile, Result, Store};
+use clinpeft_clinical::prepare::{Fidelity, Progress};
+use clinpeft_report::{Cohort, Plan, Summary};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What is to be reproduced.
+#[derive(Debug, Clone)]
+pub struct Options<'a> {
+    /// Name of the profile.
+    pub profile: &'a str,
+    /// Seeds of the runs; those of the profile if empty.
+    pub seeds: Vec<u64>,
+    /// Rows and tasks.
+    pub only: Only,
+    /// Preset of the rules.
+    pub fidelity: Fidelity,
+    /// Threads for everything.
+    pub threads: usize,
+}
+
+/// What the caller hears.
+pub enum Heard<'a> {
+    /// The cohort is being made.
+    Cohort(Progress),
+    /// All runs, before the first one.
+    Plan(&'a [Planned]),
+    /// A run has started or ended.
+    Run(News<'a>),
+}
+
+/// The runs without running them.
+pub fn dry_run(store: &Store, options: &Options<'_>, hear: &mut dyn FnMut(Heard<'_>)) -> Result<Vec<Planned>> {
+    Ok(prepare(store, options, hear)?.1)
+}
+
+/// Makes the cohort, runs everything that is not done, writes the report.
+///
+/// Runs that fail are shown in the report and end in an error after it.
+pub fn reproduce(
+    store: &Store,
+    options: &Options<'_>,
+    program: &Path,
+    stop: &AtomicBool,
+    hear: &mut dyn FnMut(Heard<'_>),
+) -> Result<Summary> {
+    let (ready, runs, profile) = prepare(store, options, hear)?;
+    hear(Heard::Plan(&runs));
+    let launcher = Launcher {
+        program,
+        threads: options.threads,
+        stop,
+    };
+    let ends = launch(store, &runs, &launcher, &mut |news| hear(Heard::Run(news)))?;
+    if stop.load(Ordering::Relaxed) {
+        return Err(Error::Stopped);
+    }
+    let summary = report(store, &ready, &runs, &profile)?;
+    let mut lost = runs.iter().filter_map(|r| match ends.get(&r.name) {
+        Some(Ended::Failed(e)) => Some(format!("{}: {}", r.name, e.lines().next().unwrap_or_default())),
+        _ => None,
+    });
+    match lost.next() {
+        None => Ok(summary),
+        Some(first) => Err(Error::Failed {
+            failed: 1 + lost.count(),
+            total: runs.len(),
+            first,
+        }),
+    }
+}
+
+fn prepare(
+    store: &Store,
+    options: &Options<'_>,
+    hear: &mut dyn FnMut(Heard<'_>),
+) -> Result<(Ready, Vec<Planned>, Profile)> {
+    let (profile, matrix) = (Profile::named(options.profile)?, Matrix::paper()?);
+    let heard = std::cell::RefCell::new(hear);
+    let progress = |p: Progress| (*heard.borrow_mut())(Heard::Cohort(p));
+    let ready = cohort::ready(store, options.profile, &profile, options.fidelity, &progress)?;
+    let seeds = if options.seeds.is_empty() {
+        profile.seeds.clone()
+    } else {
+        options.seeds.clone()
+    };
+    let common = Common {
+        data: ready.name.clone(),
+        data_hash: ready.hash.clone(),
+        fidelity: options.fidelity,
+        seeds,
+    };
+    let runs = plan(&profile, &matrix, &common, &options.only)?;
+    if !runs.iter().any(|r| r.spec.kind != Kind::Base) {
+        return Err(Error::Options(
+            "`--only` leaves nothing\nhint: give parts of row names, or names of tasks".into(),
+        ));
+    }
+    Ok((ready, runs, profile))
+}
+
+fn report(store: &Store, ready: &Ready, runs: &[Planned], profile: &Profile) -> Result<Summary> {
+    let mut wanted = Plan::default();
+    for run in runs {
+        let list = match run.spec.table {
+            Some(2) => &mut wanted.table2,
+            Some(3) => &mut wanted.table3,
+            _ => continue,
+        };
+        if !list.contains(&run.spec.row) {
+            list.push(run.spec.row.clone());
+        }
+        if !wanted.seeds.contains(&run.spec.seed) {
+            wanted.seeds.push(run.spec.seed);
+        }
+    }
+    let has = |t: &clinpeft_clinical::Task| runs.iter().any(|r| r.spec.task == Some(*t));
+    wanted.tasks = profile
+        .tasks
+        .iter()
+        .filter(|t| has(t))
+        .map(ToString::to_string)
+        .collect();
+    wanted.folders = Some(
+        runs.iter()
+            .filter(|r| r.spec.kind != Kind::Base)
+            .map(|r| r.name.clone())
+            .collect(),
+    );
+    Ok(clinpeft_report::write(
+        store.root(),
+        &wanted,
+        Cohort::Synthetic,
+        &ready.counts,
+    )?)
+}

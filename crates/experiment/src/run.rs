@@ -1,0 +1,241 @@
+//! One run in its folder.
+
+use crate::{Error, Kind, Result, RunFolder, RunSpec, RunState, Store, downstream, language};
+use clinpeft_metrics::{Bootstrap, Estimate};
+use clinpeft_rng::Seed;
+use clinpeft_train::{Event, Outcome};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+/// How a run is watched and stopped.
+pub struct Control<'a> {
+    /// Set from outside to stop with a checkpoint.
+    pub stop: &'a AtomicBool,
+    /// Told of every event, with the number of all steps.
+    pub observe: &'a mut dyn FnMut(&Event, u64),
+    /// Time between two checkpoints.
+    pub checkpoint_every: Duration,
+}
+
+/// What the kinds of runs share.
+pub(crate) struct Context<'a> {
+    pub spec: RunSpec,
+    pub folder: RunFolder,
+    pub store: Store,
+    pub control: Control<'a>,
+}
+
+impl Context<'_> {
+    /// The checkpoint file.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.folder.file("checkpoint").join("state.safetensors")
+    }
+
+    /// The dataset folder, checked to be the one of the spec.
+    pub fn data(&self) -> Result<PathBuf> {
+        let name = self
+            .spec
+            .data
+            .as_ref()
+            .ok_or_else(|| Error::Options("this run names no data".into()))?;
+        let folder = self.store.data(name);
+        let hash = clinpeft_files::hash_file(&folder.join("manifest.json"))?;
+        if Some(&hash) != self.spec.data_hash.as_ref() {
+            let what = format!("`{}` is not the data that this run was made for", folder.display());
+            return Err(Error::Options(format!(
+                "{what}\nhint: prepare it again, or plan the run again"
+            )));
+        }
+        Ok(folder)
+    }
+
+    /// Settings of the confidence intervals.
+    pub fn bootstrap(&self) -> Bootstrap {
+        Bootstrap {
+            resamples: self.spec.bootstrap_resamples,
+            level: 0.95,
+            seed: Seed(self.spec.seed).part("bootstrap"),
+        }
+    }
+}
+
+/// What a run has to say, as `result.json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunResult {
+    pub kind: Kind,
+    pub table: Option<u8>,
+    pub row: String,
+    pub task: Option<String>,
+    pub seed: u64,
+    pub fidelity: String,
+    pub split: &'static str,
+    pub n: usize,
+    pub metrics: BTreeMap<String, Number>,
+    /// Why a metric is missing.
+    pub undefined: BTreeMap<String, String>,
+    pub ceiling: Option<f64>,
+    pub trainable_parameters: usize,
+    pub total_parameters: usize,
+    /// Seconds of training, over all starts.
+    pub seconds: f64,
+    /// Tokens run in training.
+    pub tokens: u64,
+    pub steps: u64,
+    /// Epoch whose parameters were kept.
+    pub epoch: u64,
+    pub validation_score: Option<f64>,
+    pub peak_memory_mib: Option<f64>,
+}
+
+/// A figure with its interval.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Number {
+    pub value: f64,
+    pub lo: Option<f64>,
+    pub hi: Option<f64>,
+}
+
+impl From<&Estimate> for Number {
+    fn from(e: &Estimate) -> Number {
+        Number {
+            value: e.value,
+            lo: e.interval.map(|i| i.lo),
+            hi: e.interval.map(|i| i.hi),
+        }
+    }
+}
+
+impl RunResult {
+    pub fn new(spec: &RunSpec, outcome: &Outcome) -> RunResult {
+        RunResult {
+            kind: spec.kind,
+            table: spec.table,
+            row: spec.row.clone(),
+            task: spec.task.map(|t| t.to_string()),
+            seed: spec.seed,
+            fidelity: spec.fidelity.name().into(),
+            split: "test",
+            n: 0,
+            metrics: BTreeMap::new(),
+            undefined: BTreeMap::new(),
+            ceiling: None,
+            trainable_parameters: 0,
+            total_parameters: 0,
+            seconds: outcome.seconds,
+            tokens: outcome.tokens,
+            steps: outcome.steps,
+            epoch: outcome.epoch,
+            validation_score: outcome.score,
+            peak_memory_mib: None,
+        }
+    }
+}
+
+/// What a run was made with, as `manifest.json`.
+#[derive(Debug, Serialize)]
+struct RunManifest {
+    program: &'static str,
+    git: &'static str,
+    target: &'static str,
+    device: &'static str,
+    threads: usize,
+    seed: u64,
+    data_hash: Option<String>,
+    base_hash: Option<String>,
+    peak_memory_mib: Option<f64>,
+    wall_seconds: f64,
+    tokens_kept: u64,
+    tokens_dropped: u64,
+}
+
+/// What the kinds of runs report beside their result.
+pub(crate) struct Report {
+    pub result: RunResult,
+    pub base_hash: Option<String>,
+    pub kept: u64,
+    pub dropped: u64,
+}
+
+/// Runs what `run.toml` in `folder` says, from its checkpoint if there is one. Does nothing if it is done.
+///
+/// The state is `done` only after everything else is written.
+pub fn execute(folder: &RunFolder, control: Control<'_>) -> Result<()> {
+    let spec = folder.spec()?;
+    let _lock = wait_for_lock(folder)?;
+    if folder.state()? == Some(RunState::Done) {
+        return Ok(());
+    }
+    folder.set_state(&RunState::Running)?;
+    let started = Instant::now();
+    let store = folder.store()?;
+    let mut context = Context {
+        spec,
+        folder: folder.clone(),
+        store,
+        control,
+    };
+    let ended = match context.spec.kind {
+        Kind::Base => language::base(&mut context),
+        Kind::Adaptation => language::adaptation(&mut context),
+        Kind::Downstream => downstream::run(&mut context),
+    };
+    match ended.and_then(|report| finish(&context, report, started)) {
+        Ok(()) => Ok(()),
+        // Not an end: the folder stays as it is and the same command goes on.
+        Err(Error::Stopped) => Err(Error::Stopped),
+        Err(e) => {
+            folder.set_state(&RunState::Failed { error: e.to_string() })?;
+            Err(e)
+        }
+    }
+}
+
+fn finish(context: &Context<'_>, mut report: Report, started: Instant) -> Result<()> {
+    let peak = peak_memory_mib();
+    report.result.peak_memory_mib = peak;
+    let manifest = RunManifest {
+        program: concat!("clinpeft ", env!("CARGO_PKG_VERSION")),
+        git: env!("CLINPEFT_GIT"),
+        target: env!("CLINPEFT_TARGET"),
+        device: "cpu",
+        threads: rayon::current_num_threads(),
+        seed: context.spec.seed,
+        data_hash: context.spec.data_hash.clone(),
+        base_hash: report.base_hash,
+        peak_memory_mib: peak,
+        wall_seconds: started.elapsed().as_secs_f64(),
+        tokens_kept: report.kept,
+        tokens_dropped: report.dropped,
+    };
+    let folder = &context.folder;
+    clinpeft_files::write_json(&folder.file("manifest.json"), &manifest)?;
+    clinpeft_files::write_json(&folder.file("result.json"), &report.result)?;
+    folder.set_state(&RunState::Done)?;
+    let checkpoint = folder.file("checkpoint");
+    if checkpoint.exists() {
+        std::fs::remove_dir_all(&checkpoint).map_err(clinpeft_files::at("remove", &checkpoint))?;
+    }
+    Ok(())
+}
+
+/// A process that was told to stop may need a moment to write its checkpoint.
+fn wait_for_lock(folder: &RunFolder) -> Result<clinpeft_files::Lock> {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        match clinpeft_files::lock(folder.path()) {
+            Ok(lock) => return Ok(lock),
+            Err(e) if Instant::now() > until => return Err(e.into()),
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// Highest resident memory of this process, where the system tells.
+fn peak_memory_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<f64>().ok()? / 1024.0)
+}

@@ -1,0 +1,247 @@
+//! `run.toml`: every switch of one run.
+
+use crate::{Error, Result};
+use clinpeft_clinical::Task;
+use clinpeft_clinical::prepare::Fidelity;
+use clinpeft_nn::Memory;
+use clinpeft_peft::LoraConfig;
+use clinpeft_text::Packing;
+use clinpeft_train::{OptimiserSettings, Selection, Settings, Warmup};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Trains a tiny base model from nothing.
+    Base,
+    /// Step 1: adapts a base model to clinical notes.
+    Adaptation,
+    /// Step 2: a task.
+    Downstream,
+}
+
+/// Every switch of one run, resolved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSpec {
+    /// What it does.
+    pub kind: Kind,
+    /// The table it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<u8>,
+    /// The row of that table.
+    pub row: String,
+    /// The task of a downstream run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
+    /// Root seed of the run.
+    pub seed: u64,
+    /// Preset of the rules.
+    pub fidelity: Fidelity,
+    /// Dataset folder below `<out>/data`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// BLAKE3 of that folder's manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_hash: Option<String>,
+    /// Resamples of the confidence intervals.
+    pub bootstrap_resamples: usize,
+    /// The base model.
+    pub base: Base,
+    /// How text becomes tokens.
+    pub tokens: Tokens,
+    /// How to train.
+    pub training: Training,
+    /// Adapters in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stack: Vec<StackEntry>,
+}
+
+/// Where the base model comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "source", rename_all = "snake_case")]
+pub enum Base {
+    /// Trained by this run.
+    New(NewBase),
+    /// Trained by another run.
+    Run {
+        /// Its folder below `<out>/runs`.
+        run: String,
+    },
+    /// A Hugging Face folder.
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+/// A tiny model to be trained on generated text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewBase {
+    /// Which text.
+    pub text: BaseText,
+    /// How much of it.
+    pub paragraphs: u64,
+    /// Entries of the vocabulary.
+    pub vocabulary: usize,
+    /// Width of the model.
+    pub width: usize,
+    /// Its layers.
+    pub layers: usize,
+    /// Its heads.
+    pub heads: usize,
+    /// Longest sequence.
+    pub positions: usize,
+}
+
+/// Text that a tiny base model is trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseText {
+    /// Everyday English.
+    General,
+    /// In the manner of medical abstracts.
+    Biomedical,
+}
+
+/// How text becomes tokens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tokens {
+    /// Longest sequence; the first tokens of a note are kept.
+    pub max_length: usize,
+    /// What becomes of longer notes.
+    pub packing: Packing,
+}
+
+/// How to train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Share of the steps in which the rate rises.
+    pub warmup_ratio: f64,
+    /// Passes over the data.
+    pub epochs: u64,
+    /// Sequences of one optimiser step.
+    pub batch_sequences: usize,
+    /// Tokens that are run at once; a step is cut into micro-batches of at most so many.
+    pub micro_tokens: usize,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Largest norm of the gradient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
+    /// Which epoch is kept.
+    pub selection: Selection,
+    /// Epochs without a better score after which training stops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
+    /// What is kept for the backward pass.
+    pub memory: MemoryPolicy,
+}
+
+/// What is kept for the backward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryPolicy {
+    /// Everything.
+    Keep,
+    /// The inputs of the layers (gradient checkpointing).
+    Recompute,
+}
+
+/// One adapter of a stack.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StackEntry {
+    /// Its name in the stack.
+    pub name: String,
+    /// The run that made it, below `<out>/runs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Whether it learns.
+    pub trainable: bool,
+    /// Whether it takes part.
+    pub active: bool,
+    /// The settings of a new adapter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterSpec>,
+}
+
+/// A method with its settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all = "snake_case")]
+pub enum AdapterSpec {
+    /// See [`clinpeft_peft::Lora`].
+    Lora(LoraConfig),
+}
+
+impl RunSpec {
+    /// Reads `run.toml`.
+    pub fn load(path: &Path) -> Result<RunSpec> {
+        let text = clinpeft_files::read_text(path)?;
+        toml::from_str(&text).map_err(|e| Error::Config {
+            path: path.into(),
+            what: e.to_string(),
+        })
+    }
+
+    /// The text of `run.toml`.
+    pub fn text(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::Options(format!("run cannot be written as TOML: {e}")))
+    }
+
+    /// Name of its folder: readable, then the hash of its text.
+    pub fn folder_name(&self) -> Result<String> {
+        let hash = clinpeft_files::hash_bytes(self.text()?);
+        let task = self.task.map(|t| format!("-{t}")).unwrap_or_default();
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        };
+        let mut row: String = self.row.chars().map(plain).collect();
+        while row.contains("--") {
+            row = row.replace("--", "-");
+        }
+        Ok(format!(
+            "{}{task}-seed{}-{}",
+            row.trim_matches('-'),
+            self.seed,
+            &hash[..12]
+        ))
+    }
+
+    /// The settings of the training loop.
+    pub fn settings(&self, checkpoint_every: Duration) -> Settings {
+        let t = &self.training;
+        Settings {
+            learning_rate: t.learning_rate,
+            warmup: Warmup::Ratio(t.warmup_ratio),
+            optimiser: OptimiserSettings {
+                beta1: 0.9,
+                beta2: 0.999,
+                eps: 1e-8,
+                weight_decay: t.weight_decay,
+                clip: t.clip,
+            },
+            selection: t.selection,
+            patience: t.patience,
+            memory: match t.memory {
+                MemoryPolicy::Keep => Memory::Keep,
+                MemoryPolicy::Recompute => Memory::Recompute,
+            },
+            seed: clinpeft_rng::Seed(self.seed).part("training"),
+            log_every: 10,
+            checkpoint_every,
+        }
+    }
+}
