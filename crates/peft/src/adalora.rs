@@ -270,6 +270,7 @@ impl Adapter for AdaLora {
         let mut keys = settings_as_keys(&self.config);
         keys.insert("total_step".into(), self.total_steps.unwrap_or(u64::from(u32::MAX)).into());
         keys.insert("rank_pattern".into(), self.pattern_key());
+        self.files.restore(&["r"], &mut keys);
         Ok(Saved {
             peft_type: "ADALORA",
             keys,

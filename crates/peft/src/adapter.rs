@@ -3,7 +3,8 @@
 use crate::merge::Update;
 use crate::{Error, FileKeys, Result, Saved};
 use clinpeft_autodiff::Var;
-use clinpeft_nn::{Parameter, Sites};
+use clinpeft_nn::{Learning, Parameter, Sites};
+use clinpeft_rng::Seed;
 use clinpeft_tensor::{Device, Tensor};
 use clinpeft_weights::TensorMap;
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,12 @@ pub trait Adapter: Sites + Debug {
             p.set_value(value);
         }
         Ok(())
+    }
+    /// A new adapter with the same settings that holds everything training needs; `None` if this one does. Some files hold
+    /// only the result of a network, which runs but cannot be trained further.
+    fn renewed(&self, seed: Seed, learning: Learning) -> Result<Option<Box<dyn Adapter>>> {
+        let _ = (seed, learning);
+        Ok(None)
     }
     /// Linear layers whose weights it can be merged into; none if it is no low-rank update.
     fn low_rank_sites(&self) -> Vec<String> {

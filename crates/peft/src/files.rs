@@ -39,6 +39,22 @@ pub struct FileKeys {
     dtypes: BTreeMap<String, DType>,
 }
 
+impl FileKeys {
+    /// The value of a key in the file that was read.
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        self.keys.get(key)
+    }
+
+    /// Takes back, into `keys`, settings of the file that the method ignores.
+    pub(crate) fn restore(&self, ignored: &[&str], keys: &mut Map<String, Value>) {
+        for key in ignored {
+            if let Some(value) = self.get(key) {
+                keys.insert((*key).into(), value.clone());
+            }
+        }
+    }
+}
+
 /// Keys that are bookkeeping, or matter only when an adapter is made.
 const BOOKKEEPING: &[&str] = &[
     "auto_mapping",

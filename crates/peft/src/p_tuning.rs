@@ -252,9 +252,13 @@ impl Adapter for PTuning {
             TensorMap::new()
         };
         let rows = self.rows(&Pass::evaluate())?.value().clone();
+        let mut keys = keys(&self.config, &self.shape);
+        if self.config.encoder == PromptEncoder::Mlp {
+            self.files.restore(&["encoder_num_layers", "encoder_dropout"], &mut keys);
+        }
         Ok(Saved {
             peft_type: "P_TUNING",
-            keys: keys(&self.config, &self.shape),
+            keys,
             tensors: TensorMap::from([("prompt_embeddings".into(), rows)]),
             encoder,
             head_prefix: "base_model.",
@@ -279,6 +283,14 @@ impl Adapter for PTuning {
             p.set_value(value);
         }
         Ok(())
+    }
+
+    fn renewed(&self, seed: Seed, learning: Learning) -> Result<Option<Box<dyn Adapter>>> {
+        if self.network.parameters().len() > 1 {
+            return Ok(None);
+        }
+        let new = PTuning::new(self.config.clone(), &self.shape, seed, learning)?;
+        Ok(Some(Box::new(new)))
     }
 
     fn boxed(&self) -> Box<dyn Adapter> {

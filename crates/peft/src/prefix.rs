@@ -186,9 +186,13 @@ impl Adapter for Prefix {
         } else {
             TensorMap::new()
         };
+        let mut keys = keys(&self.config, &self.shape);
+        if self.config.source == PrefixSource::Table {
+            self.files.restore(&["encoder_hidden_size"], &mut keys);
+        }
         Ok(Saved {
             peft_type: "PREFIX_TUNING",
-            keys: keys(&self.config, &self.shape),
+            keys,
             tensors: TensorMap::from([("prompt_embeddings".into(), self.rows()?.value().clone())]),
             encoder,
             head_prefix: "base_model.",
@@ -201,6 +205,14 @@ impl Adapter for Prefix {
 
     fn peft_name(&self, parameter: &str, adapter: &str) -> String {
         prompt_name(parameter, adapter)
+    }
+
+    fn renewed(&self, seed: Seed, learning: Learning) -> Result<Option<Box<dyn Adapter>>> {
+        if self.network.parameters().len() > 1 || self.config.source == PrefixSource::Table {
+            return Ok(None);
+        }
+        let new = Prefix::new(self.config.clone(), &self.shape, seed, learning)?;
+        Ok(Some(Box::new(new)))
     }
 
     fn boxed(&self) -> Box<dyn Adapter> {
