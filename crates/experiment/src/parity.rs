@@ -113,7 +113,8 @@ pub fn table(outcomes: &[Outcome]) -> String {
 pub fn json_lines(outcomes: &[Outcome]) -> Result<String> {
     let mut text = String::new();
     for o in outcomes {
-        let mut value = serde_json::to_value(o).map_err(|e| Error::Options(format!("cannot be written as JSON: {e}")))?;
+        let mut value =
+            serde_json::to_value(o).map_err(|e| Error::Options(format!("cannot be written as JSON: {e}")))?;
         value["passed"] = o.passed().into();
         let _ = writeln!(text, "{value}");
     }

@@ -34,7 +34,11 @@ pub(crate) struct Place {
 }
 
 impl Layer {
-    pub(crate) fn build(index: usize, c: &Config, get: &mut impl FnMut(&str, &[usize]) -> Result<Parameter>) -> Result<Layer> {
+    pub(crate) fn build(
+        index: usize,
+        c: &Config,
+        get: &mut impl FnMut(&str, &[usize]) -> Result<Parameter>,
+    ) -> Result<Layer> {
         let (d, inner) = (c.hidden_size, c.intermediate_size);
         let (wide, narrow) = (c.num_attention_heads * c.head_width(), c.kv_heads() * c.head_width());
         let root = format!("model.layers.{index}");

@@ -195,7 +195,10 @@ impl Backbone for Llama {
                 self.layers.len()
             )));
         }
-        let length = prefixes.as_ref().and_then(|p| p.first()).map_or(0, |(k, _)| k.dims()[0]);
+        let length = prefixes
+            .as_ref()
+            .and_then(|p| p.first())
+            .map_or(0, |(k, _)| k.dims()[0]);
         let (mut x, place) = self.with_inputs(batch, sites.inputs(pass)?, length)?;
         let place = Arc::new(place);
         for (i, layer) in self.layers.iter().enumerate() {
@@ -243,7 +246,9 @@ impl Backbone for Llama {
 
     fn embed(&self, ids: &[u32]) -> Result<Tensor> {
         let ids = Tensor::from_vec(ids.to_vec(), &[ids.len()])?.to_device(&self.norm.value().device())?;
-        Ok(clinpeft_tensor::ops::embedding(self.embedding.value(), &ids)?.to_cpu()?.cast(DType::F32)?)
+        Ok(clinpeft_tensor::ops::embedding(self.embedding.value(), &ids)?
+            .to_cpu()?
+            .cast(DType::F32)?)
     }
 
     fn max_length(&self) -> usize {
@@ -415,7 +420,14 @@ mod tests {
             position: 3,
         };
         let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
-        let run = |b: &Ragged| m.hidden(b, &sites, &Pass::evaluate()).unwrap().rows.value().to_f64_vec().unwrap();
+        let run = |b: &Ragged| {
+            m.hidden(b, &sites, &Pass::evaluate())
+                .unwrap()
+                .rows
+                .value()
+                .to_f64_vec()
+                .unwrap()
+        };
         let plain = run(&batch);
         let observed = run(&batch.clone().with_observers(vec![seen]).unwrap());
         assert_eq!(observed.len(), plain.len() + 16);

@@ -139,7 +139,11 @@ fn predictions(hidden: &Hidden, batch: &Ragged) -> Result<Vec<Prediction>> {
                 None => continue,
             };
             let token = ids[i as usize];
-            all.push(Prediction { sequence: s, row, token });
+            all.push(Prediction {
+                sequence: s,
+                row,
+                token,
+            });
         }
     }
     Ok(all)
@@ -174,7 +178,9 @@ pub fn sequence_losses(hidden: &Hidden, head: &Var, batch: &Ragged) -> Result<Ve
 fn token_loss(rows: &Var, head: &Var, targets: Vec<u32>, weights: Vec<f64>) -> Result<Var> {
     let (n, device) = (targets.len(), rows.value().device());
     let targets = Tensor::from_vec(targets, &[n])?.to_device(&device)?;
-    let weights = Tensor::from_vec(weights, &[n])?.cast(rows.dtype())?.to_device(&device)?;
+    let weights = Tensor::from_vec(weights, &[n])?
+        .cast(rows.dtype())?
+        .to_device(&device)?;
     Ok(ops::linear_cross_entropy(rows, head, &targets, &weights)?)
 }
 

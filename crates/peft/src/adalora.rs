@@ -9,8 +9,8 @@ mod budget;
 use crate::adapter::layer_name;
 use crate::encoder::{Table, table};
 use crate::files::{ConfigFile, TensorFile};
-use crate::merge::{Update, product};
 use crate::lora::{PREFIX, default_keys, matching, whole};
+use crate::merge::{Update, product};
 use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved, Step, StepGradients};
 use budget::Importance;
 use clinpeft_autodiff::{Var, ops};
@@ -139,7 +139,10 @@ impl AdaLora {
             let e = Tensor::zeros(&[r, 1], DType::F32);
             Ok((site.name.clone(), Triplet::new(&site.name, [a, e, b], learning)))
         };
-        let triplets = matching(&config.targets, sites)?.into_iter().map(one).collect::<Result<_>>()?;
+        let triplets = matching(&config.targets, sites)?
+            .into_iter()
+            .map(one)
+            .collect::<Result<_>>()?;
         Ok(AdaLora {
             config,
             triplets,
@@ -163,7 +166,9 @@ impl AdaLora {
         for site in matching(&config.targets, &shape.sites)? {
             let key = format!("{}.lora_E", site.name);
             let pattern = patterns.as_ref().and_then(|p| p.get(&key)).cloned();
-            let r = pattern.as_ref().map_or(config.initial_r, |p| p.iter().filter(|x| **x).count());
+            let r = pattern
+                .as_ref()
+                .map_or(config.initial_r, |p| p.iter().filter(|x| **x).count());
             let tensor = |part: &str, dims: &[usize]| tensors.tensor(&format!("{PREFIX}{}.{part}", site.name), dims);
             let all = [
                 tensor("lora_A", &[r, site.input])?,
@@ -209,7 +214,10 @@ impl AdaLora {
 fn rows(t: &Tensor, chosen: &[usize]) -> Result<Tensor> {
     let t = t.to_cpu()?;
     let ids: Vec<u32> = chosen.iter().map(|i| *i as u32).collect();
-    Ok(clinpeft_tensor::ops::embedding(&t, &Tensor::from_vec(ids, &[chosen.len()])?)?)
+    Ok(clinpeft_tensor::ops::embedding(
+        &t,
+        &Tensor::from_vec(ids, &[chosen.len()])?,
+    )?)
 }
 
 /// Chosen columns of a matrix.
@@ -268,7 +276,10 @@ impl Adapter for AdaLora {
             tensors.insert(name("lora_B"), columns(t.b.value(), &kept)?);
         }
         let mut keys = settings_as_keys(&self.config);
-        keys.insert("total_step".into(), self.total_steps.unwrap_or(u64::from(u32::MAX)).into());
+        keys.insert(
+            "total_step".into(),
+            self.total_steps.unwrap_or(u64::from(u32::MAX)).into(),
+        );
         keys.insert("rank_pattern".into(), self.pattern_key());
         self.files.restore(&["r"], &mut keys);
         Ok(Saved {
@@ -328,7 +339,9 @@ impl Adapter for AdaLora {
 
     fn update(&self, site: &str, _: &Parameter) -> Result<Update> {
         let Some(t) = self.triplets.get(site) else {
-            return Err(Error::Config(format!("the adapter has no layer `{site}`\nhint: see its targets")));
+            return Err(Error::Config(format!(
+                "the adapter has no layer `{site}`\nhint: see its targets"
+            )));
         };
         let r = t.e.value().count();
         let singular = t.e.value().to_cpu()?.reshape(&[r])?;

@@ -88,7 +88,9 @@ impl AdaptationPrompt {
             let gate = Tensor::zeros(&[1], DType::F32);
             Ok((layer, GatedPrompt::new(layer, gate, rows, learning)))
         };
-        let prompts = (shape.layers - config.layers..shape.layers).map(one).collect::<Result<_>>()?;
+        let prompts = (shape.layers - config.layers..shape.layers)
+            .map(one)
+            .collect::<Result<_>>()?;
         Ok(AdaptationPrompt {
             config,
             prompts,
@@ -113,7 +115,9 @@ impl AdaptationPrompt {
             let rows = tensors.tensor(&name("adaption_prompt"), &[1, config.length, shape.width])?;
             Ok((layer, GatedPrompt::new(layer, gate, rows, learning)))
         };
-        let prompts = (shape.layers - config.layers..shape.layers).map(one).collect::<Result<_>>()?;
+        let prompts = (shape.layers - config.layers..shape.layers)
+            .map(one)
+            .collect::<Result<_>>()?;
         let files = file.finish(&keys(&config), tensors)?;
         Ok(AdaptationPrompt { config, prompts, files })
     }
@@ -182,7 +186,10 @@ impl Adapter for AdaptationPrompt {
     }
 
     fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
-        self.prompts.values_mut().flat_map(|p| [&mut p.gate, &mut p.rows]).collect()
+        self.prompts
+            .values_mut()
+            .flat_map(|p| [&mut p.gate, &mut p.rows])
+            .collect()
     }
 
     fn saved(&self) -> Result<Saved> {

@@ -7,14 +7,14 @@
 
 use crate::adapter::layer_name;
 use crate::files::{ConfigFile, TensorFile};
-use crate::merge::Update;
 use crate::lora::{PREFIX, Pair, settings_as_keys, targeted};
+use crate::merge::Update;
 use crate::{Adapter, Error, FileKeys, Lora, LoraConfig, ModelShape, Result, Saved};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_nn::{Backbone, Learning, LinearCall, LinearSite, Parameter, Pass, Sites};
 use clinpeft_rng::Seed;
-use clinpeft_tensor::ops::{Layout, matmul};
 use clinpeft_tensor::Tensor;
+use clinpeft_tensor::ops::{Layout, matmul};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -103,7 +103,10 @@ impl Dora {
             let own: f64 = (0..r)
                 .map(|i| row[i] * (0..r).map(|j| aa[i * r + j] * row[j]).sum::<f64>())
                 .sum();
-            (squares[o] + 2.0 * s * cross + s * s * own).max(f64::MIN_POSITIVE).sqrt().recip()
+            (squares[o] + 2.0 * s * cross + s * s * own)
+                .max(f64::MIN_POSITIVE)
+                .sqrt()
+                .recip()
         };
         let values: Vec<f64> = (0..out).map(inverse).collect();
         let norms = Tensor::from_vec(values, &[out])?.cast(a.dtype())?;
@@ -132,7 +135,10 @@ impl Dora {
 fn squared_rows(weight: &Tensor) -> Result<Vec<f64>> {
     let width = weight.dims()[1].max(1);
     let values = weight.to_f64_vec()?;
-    Ok(values.chunks_exact(width).map(|row| row.iter().map(|x| x * x).sum()).collect())
+    Ok(values
+        .chunks_exact(width)
+        .map(|row| row.iter().map(|x| x * x).sum())
+        .collect())
 }
 
 impl Sites for Dora {

@@ -48,9 +48,8 @@ pub(crate) fn rows_of_the_file(
 ) -> Result<Tensor> {
     let submodules: usize = config.get("num_transformer_submodules")?.unwrap_or(1);
     if submodules != 1 {
-        return Err(config.wrong(
-            "`num_transformer_submodules` is not 1\nhint: only models without a separate encoder are known",
-        ));
+        return Err(config
+            .wrong("`num_transformer_submodules` is not 1\nhint: only models without a separate encoder are known"));
     }
     for key in ["token_dim", "num_layers", "num_attention_heads"] {
         config.get::<usize>(key)?;
@@ -131,7 +130,10 @@ impl Network {
 
     /// Names and values.
     pub(crate) fn tensors(&self) -> TensorMap {
-        self.0.iter().map(|p| (p.name().to_string(), p.value().clone())).collect()
+        self.0
+            .iter()
+            .map(|p| (p.name().to_string(), p.value().clone()))
+            .collect()
     }
 }
 

@@ -193,7 +193,11 @@ impl TensorFile {
     /// Opens the file of a folder.
     pub(crate) fn open(dir: &Path) -> Result<TensorFile> {
         let encoder = dir.join(ENCODER);
-        let encoder = if encoder.is_file() { Some(Checkpoint::open_file(&encoder)?) } else { None };
+        let encoder = if encoder.is_file() {
+            Some(Checkpoint::open_file(&encoder)?)
+        } else {
+            None
+        };
         Ok(TensorFile {
             file: Checkpoint::open_file(&dir.join(WEIGHTS))?,
             encoder,
@@ -222,7 +226,10 @@ impl TensorFile {
             }
             let plain = name.strip_prefix(head_prefix);
             if let Some(plain) = plain.filter(|n| n.starts_with("score.") || n.starts_with("classifier.")) {
-                head.insert(plain.into(), self.file.tensor(name, &stored.dims, Keep::As(DType::F32))?);
+                head.insert(
+                    plain.into(),
+                    self.file.tensor(name, &stored.dims, Keep::As(DType::F32))?,
+                );
                 continue;
             }
             let near = nearest(name, self.used.borrow().iter().map(String::as_str)).unwrap_or_default();
@@ -264,7 +271,10 @@ pub fn save_adapter(dir: &Path, adapter: &dyn Adapter, task: Option<TaskType>, h
         keys.insert("modules_to_save".into(), serde_json::json!(["classifier", "score"]));
     }
     let mut tensors = saved.tensors;
-    tensors.extend(head.iter().map(|(n, t)| (format!("{}{n}", saved.head_prefix), t.clone())));
+    tensors.extend(
+        head.iter()
+            .map(|(n, t)| (format!("{}{n}", saved.head_prefix), t.clone())),
+    );
     for (name, dtype) in &kept.dtypes {
         if let Some(t) = tensors.get_mut(name) {
             *t = narrowed(t, *dtype)?;

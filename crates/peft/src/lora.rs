@@ -172,10 +172,7 @@ pub(crate) fn matching<'a>(targets: &[String], sites: &'a [LinearSite]) -> Resul
             "there is no target layer\nhint: `targets = [\"q_proj\", \"v_proj\"]` are the paper's".into(),
         ));
     }
-    let mut chosen: Vec<_> = sites
-        .iter()
-        .filter(|s| targets.iter().any(|t| matches(s, t)))
-        .collect();
+    let mut chosen: Vec<_> = sites.iter().filter(|s| targets.iter().any(|t| matches(s, t))).collect();
     chosen.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(chosen)
 }
@@ -239,7 +236,9 @@ impl Adapter for Lora {
 
     fn update(&self, site: &str, _: &Parameter) -> Result<Update> {
         let Some(pair) = self.pairs.get(site) else {
-            return Err(Error::Config(format!("the adapter has no layer `{site}`\nhint: see its targets")));
+            return Err(Error::Config(format!(
+                "the adapter has no layer `{site}`\nhint: see its targets"
+            )));
         };
         Ok(Update {
             sum: product(pair.a.value(), pair.b.value(), self.config.scale())?,
@@ -336,7 +335,9 @@ mod tests {
     fn run(lora: &Lora, site: &str) -> Var {
         let zeros = Parameter::new("w", Tensor::zeros(&[4, 3], DType::F32), Learning::Frozen);
         let x = Var::constant(Tensor::from_vec(vec![1.0f32, 2.0, 3.0], &[1, 3]).unwrap());
-        Linear::new(site.into(), zeros).forward(&x, lora, &Pass::evaluate()).unwrap()
+        Linear::new(site.into(), zeros)
+            .forward(&x, lora, &Pass::evaluate())
+            .unwrap()
     }
 
     #[test]
@@ -399,8 +400,15 @@ mod tests {
         save_adapter(dir.path(), &*kept.adapter, None, &TensorMap::new()).unwrap();
         assert!(std::fs::read_to_string(&path).unwrap().contains("from_the_future"));
         let refused = load(r#""lora_alpa": 3"#).unwrap_err().to_string();
-        assert!(refused.contains("`lora_alpa`") && refused.contains("`lora_alpha`"), "{refused}");
-        std::fs::write(&path, plain.replace(r#""rank_pattern": {}"#, r#""rank_pattern": {"q": 3}"#)).unwrap();
+        assert!(
+            refused.contains("`lora_alpa`") && refused.contains("`lora_alpha`"),
+            "{refused}"
+        );
+        std::fs::write(
+            &path,
+            plain.replace(r#""rank_pattern": {}"#, r#""rank_pattern": {"q": 3}"#),
+        )
+        .unwrap();
         let refused = load_adapter(dir.path(), &shape(&sites()), Learning::Frozen).unwrap_err();
         assert!(refused.to_string().contains("`rank_pattern`"), "{refused}");
     }

@@ -79,7 +79,10 @@ fn change(
         weight_of(model, site)?;
     }
     for p in model.parameters_mut() {
-        let site = p.name().strip_suffix(".weight").filter(|n| sites.iter().any(|s| s == n));
+        let site = p
+            .name()
+            .strip_suffix(".weight")
+            .filter(|n| sites.iter().any(|s| s == n));
         let Some(site) = site.map(String::from) else { continue };
         let update = adapter.update(&site, p)?;
         let (dtype, device) = (p.value().dtype(), p.value().device());
@@ -92,7 +95,11 @@ fn change(
 fn weight_of<'a>(model: &'a dyn Backbone, site: &str) -> Result<&'a Parameter> {
     let name = format!("{site}.weight");
     let found = model.parameters().into_iter().find(|p| p.name() == name);
-    found.ok_or_else(|| Error::Config(format!("the model has no `{name}`\nhint: the adapter is for another model")))
+    found.ok_or_else(|| {
+        Error::Config(format!(
+            "the model has no `{name}`\nhint: the adapter is for another model"
+        ))
+    })
 }
 
 /// How several LoRAs become one.

@@ -227,7 +227,9 @@ fn keys(config: &PTuningConfig, shape: &ModelShape) -> Map<String, Value> {
 
 impl Sites for PTuning {
     fn inputs(&self, pass: &Pass) -> clinpeft_nn::Result<Option<Var>> {
-        let rows = self.rows(pass).map_err(|e| clinpeft_nn::Error::Adapter(e.to_string()))?;
+        let rows = self
+            .rows(pass)
+            .map_err(|e| clinpeft_nn::Error::Adapter(e.to_string()))?;
         Ok(Some(rows.to_device(&self.device)?))
     }
 }
@@ -254,7 +256,8 @@ impl Adapter for PTuning {
         let rows = self.rows(&Pass::evaluate())?.value().clone();
         let mut keys = keys(&self.config, &self.shape);
         if self.config.encoder == PromptEncoder::Mlp {
-            self.files.restore(&["encoder_num_layers", "encoder_dropout"], &mut keys);
+            self.files
+                .restore(&["encoder_num_layers", "encoder_dropout"], &mut keys);
         }
         Ok(Saved {
             peft_type: "P_TUNING",

@@ -40,7 +40,11 @@ pub struct PrefixConfig {
 
 impl PrefixConfig {
     fn parts(&self, shape: &ModelShape) -> Vec<Part> {
-        let (n, w, all) = (self.virtual_tokens, shape.key_width(), 2 * shape.layers * shape.key_width());
+        let (n, w, all) = (
+            self.virtual_tokens,
+            shape.key_width(),
+            2 * shape.layers * shape.key_width(),
+        );
         let table = |width: usize| ("embedding.weight".to_string(), vec![n, width], Table::Normal);
         match self.source {
             PrefixSource::Table => vec![table(all)],

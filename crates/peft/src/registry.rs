@@ -102,5 +102,7 @@ fn unknown(config: &ConfigFile, kind: &str) -> Error {
         "ADAPTION_PROMPT",
     ];
     let near = nearest(kind, known).unwrap_or_default();
-    config.wrong(format!("`peft_type` {kind} is not known\nhint: the nearest known one is {near}"))
+    config.wrong(format!(
+        "`peft_type` {kind} is not known\nhint: the nearest known one is {near}"
+    ))
 }

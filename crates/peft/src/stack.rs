@@ -293,9 +293,10 @@ impl Sites for Stack {
             all = Some(match all {
                 None => next,
                 Some(before) => {
-                    let joined = before.iter().zip(&next).map(|((k0, v0), (k, v))| {
-                        Ok((ops::concat(k0, k)?, ops::concat(v0, v)?))
-                    });
+                    let joined = before
+                        .iter()
+                        .zip(&next)
+                        .map(|((k0, v0), (k, v))| Ok((ops::concat(k0, k)?, ops::concat(v0, v)?)));
                     joined.collect::<clinpeft_nn::Result<_>>()?
                 }
             });
@@ -349,7 +350,9 @@ mod tests {
     fn run(stack: &Stack) -> Var {
         let zeros = Parameter::new("w", Tensor::zeros(&[4, 3], DType::F32), Learning::Frozen);
         let x = Var::constant(Tensor::from_vec(vec![1.0f32, -2.0, 0.5], &[1, 3]).unwrap());
-        Linear::new("l.q_proj".into(), zeros).forward(&x, stack, &Pass::evaluate()).unwrap()
+        Linear::new("l.q_proj".into(), zeros)
+            .forward(&x, stack, &Pass::evaluate())
+            .unwrap()
     }
 
     fn shake(stack: &mut Stack, name: &str) {

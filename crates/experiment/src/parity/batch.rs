@@ -62,7 +62,9 @@ impl Input {
     ) -> Result<(Ragged, PaddedMap), String> {
         let (mut batch, map) = self.padded.to_batch().map_err(|e| e.to_string())?;
         let position = |row: usize, column: usize| -> Result<u32, String> {
-            let Some(all) = about.positions(row) else { return Ok(column as u32) };
+            let Some(all) = about.positions(row) else {
+                return Ok(column as u32);
+            };
             let at = all.get(front.virtual_rows + column);
             at.and_then(|p| p.checked_sub((front.virtual_rows + front.prefix) as u32))
                 .ok_or_else(|| format!("`rotary_positions` has no place for column {column} of row {row}"))
@@ -74,7 +76,9 @@ impl Input {
         for (row, column) in self.observed(observers) {
             pads.push(Observer {
                 sequence: row as u32,
-                sees: (0..column).filter(|c| self.padded.mask[row * self.padded.t + c] != 0).count() as u32,
+                sees: (0..column)
+                    .filter(|c| self.padded.mask[row * self.padded.t + c] != 0)
+                    .count() as u32,
                 id: self.padded.ids[row * self.padded.t + column],
                 position: position(row, column)?,
             });

@@ -29,11 +29,17 @@ impl World {
     /// Loads everything of a case through the ordinary loaders. The error says what is not supported.
     pub(super) fn load(dir: &Path, case: &Case, model: &Model, device: &Device) -> Result<World> {
         if !matches!(model.kind.as_str(), "causal" | "cls") {
-            return Err(Error::Options(format!("models of the kind `{}` are not supported", model.kind)));
+            return Err(Error::Options(format!(
+                "models of the kind `{}` are not supported",
+                model.kind
+            )));
         }
         let mut llama = Llama::load(&dir.join(&model.path), Keep::As(DType::F32), device)?;
         if case.adapter.is_none() {
-            llama.parameters_mut().into_iter().for_each(|p| p.set_learning(Learning::Trainable));
+            llama
+                .parameters_mut()
+                .into_iter()
+                .for_each(|p| p.set_learning(Learning::Trainable));
         }
         let shape = ModelShape::of(&llama);
         let mut head = (model.kind == "cls").then(|| own_head(dir, model, case)).transpose()?;
@@ -52,7 +58,11 @@ impl World {
         }
         stack.to_device(device)?;
         if let Some((_, c)) = &mut head {
-            let value = c.weight().value().to_device(device).map_err(clinpeft_weights::Error::from)?;
+            let value = c
+                .weight()
+                .value()
+                .to_device(device)
+                .map_err(clinpeft_weights::Error::from)?;
             c.weight_mut().set_value(value);
         }
         Ok(World {

@@ -47,7 +47,12 @@ impl Importance {
 
     fn scores(&self, p: &Parameter) -> Vec<f64> {
         match self.averages.get(p.name()) {
-            Some(a) => a.mean.iter().zip(&a.spread).map(|(m, s)| f64::from(*m) * f64::from(*s)).collect(),
+            Some(a) => a
+                .mean
+                .iter()
+                .zip(&a.spread)
+                .map(|(m, s)| f64::from(*m) * f64::from(*s))
+                .collect(),
             None => vec![0.0; p.value().count()],
         }
     }
@@ -138,8 +143,11 @@ pub(super) fn after_step(adapter: &mut AdaLora, step: Step, gradients: &StepGrad
 
 /// Keeps the `budget` ranks with the highest scores.
 fn allocate(adapter: &mut AdaLora, budget: usize) {
-    let scores: BTreeMap<String, Vec<f64>> =
-        adapter.triplets.iter().map(|(site, t)| (site.clone(), adapter.importance.ranks(t))).collect();
+    let scores: BTreeMap<String, Vec<f64>> = adapter
+        .triplets
+        .iter()
+        .map(|(site, t)| (site.clone(), adapter.importance.ranks(t)))
+        .collect();
     let mut sorted: Vec<f64> = scores.values().flatten().copied().collect();
     let cut = sorted.len().saturating_sub(budget);
     if cut == 0 {
