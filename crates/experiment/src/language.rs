@@ -17,18 +17,26 @@ use std::collections::BTreeMap;
 /// Tokens run at once where nothing is kept.
 const EVALUATION_TOKENS: usize = 4096;
 
+/// Enough text to choose a vocabulary from.
+const VOCABULARY_PARAGRAPHS: u64 = 8000;
+
 /// Trains a tokenizer and a model from nothing.
 pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
     let Base::New(new) = context.spec.base.clone() else {
         return Err(Error::Options("a base run needs the sizes of a new model".into()));
     };
     let seed = Seed(context.spec.seed);
-    let paragraph = |i: u64| match new.text {
-        BaseText::General => general::paragraph(seed.part("text"), i),
-        BaseText::Biomedical => biomedical::paragraph(seed.part("text"), i),
+    let paragraphs = |kind: BaseText, count: u64| -> Vec<String> {
+        let seed = seed.part("text");
+        match kind {
+            BaseText::General => (0..count).map(|i| general::paragraph(seed, i)).collect(),
+            BaseText::Biomedical => (0..count).map(|i| biomedical::paragraph(seed, i)).collect(),
+        }
     };
-    let text: Vec<String> = (0..new.paragraphs).map(paragraph).collect();
-    let tokenizer = Tokenizer::train(&text, new.vocabulary, TokenizerKind::ByteFallback)?;
+    let text = paragraphs(new.text, new.paragraphs);
+    let share = new.paragraphs.min(VOCABULARY_PARAGRAPHS) / new.vocabulary_text.len().max(1) as u64;
+    let seen = new.vocabulary_text.iter().flat_map(|kind| paragraphs(*kind, share));
+    let tokenizer = Tokenizer::train(seen, new.vocabulary, TokenizerKind::ByteFallback)?;
     let packed = inputs::text_tokens(text.iter().map(String::as_str), &tokenizer, &context.spec)?;
     let config = tiny(&new, tokenizer.vocab_size());
     let model = Llama::random(config, seed.part("init"), Learning::Trainable)?;

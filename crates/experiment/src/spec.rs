@@ -87,6 +87,8 @@ pub struct NewBase {
     pub paragraphs: u64,
     /// Entries of the vocabulary.
     pub vocabulary: usize,
+    /// Which text the vocabulary is made from; that of real models has seen medical words too.
+    pub vocabulary_text: Vec<BaseText>,
     /// Width of the model.
     pub width: usize,
     /// Its layers.

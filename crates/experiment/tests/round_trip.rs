@@ -2,7 +2,7 @@
 //! them with the reference and prints the largest difference.
 
 use clinpeft_llama::{Config, Llama};
-use clinpeft_nn::{Backbone, Learning, Pass, Ragged, Sites};
+use clinpeft_nn::{Backbone, Learning, Pass, Ragged, Rows, Sites};
 use clinpeft_peft::{Activity, AdapterConfig, ModelShape, Stack, TaskType, load_adapter, save_adapter};
 use clinpeft_rng::{Seed, normal};
 use clinpeft_tensor::Tensor;
@@ -84,7 +84,7 @@ fn saved_adapters_compute_the_same_when_they_come_back() {
             let mut stack = Stack::new();
             stack.push("default", adapter, Activity::Active).unwrap();
             let sites: Arc<dyn Sites> = Arc::new(stack);
-            let hidden = model.hidden(&batch, &sites, &Pass::evaluate()).unwrap();
+            let hidden = model.hidden(&batch, &sites, &Pass::evaluate(), Rows::All).unwrap();
             model.logits(&hidden).unwrap().value().clone()
         };
         let (before, after) = (logits(adapter), logits(again));

@@ -33,6 +33,43 @@ pub(crate) struct Place {
     pub(crate) eps: f64,
 }
 
+/// One row for each sequence, each of which sees all of it.
+pub(crate) struct Only {
+    rows: Tensor,
+    positions: Tensor,
+    segments: Segments,
+    keys: Option<Tensor>,
+}
+
+impl Only {
+    /// The given rows of a run.
+    pub(crate) fn new(rows: &Tensor, place: &Place) -> Result<Only> {
+        let device = place.positions.device();
+        let b = rows.count();
+        let positions = {
+            let (all, rows) = (place.positions.to_cpu()?, rows.to_cpu()?);
+            let (all, rows) = (all.as_slice::<u32>()?, rows.as_slice::<u32>()?);
+            Tensor::from_vec(rows.iter().map(|r| all[*r as usize]).collect(), &[b])?
+        };
+        let segments = Segments {
+            queries: (0..=b).collect(),
+            keys: place.segments.keys[..=b].to_vec(),
+        };
+        // The keys of observers come last and are not needed.
+        let count = segments.keys[b];
+        let keys = place.keys.as_ref().map(|k| -> Result<Tensor> {
+            let own = k.to_cpu()?.as_slice::<u32>()?[..count].to_vec();
+            Ok(Tensor::from_vec(own, &[count])?.to_device(&device)?)
+        });
+        Ok(Only {
+            rows: rows.clone(),
+            positions: positions.to_device(&device)?,
+            segments,
+            keys: keys.transpose()?,
+        })
+    }
+}
+
 impl Layer {
     pub(crate) fn build(
         index: usize,
@@ -89,9 +126,14 @@ impl Layer {
         sites: &dyn Sites,
         place: &Place,
         pass: &Pass,
+        only: Option<&Only>,
     ) -> Result<Var> {
         let h = norm(x, &self.input_norm, place.eps)?;
-        let x = ops::add(x, &self.attention(&h, prefix, sites, place, pass)?)?;
+        let attended = self.attention(&h, prefix, sites, place, pass, only)?;
+        let x = match only {
+            Some(only) => ops::add(&ops::embedding(x, &only.rows)?, &attended)?,
+            None => ops::add(x, &attended)?,
+        };
         let h = norm(&x, &self.mlp_norm, place.eps)?;
         let gated = ops::silu_mul(&self.gate.forward(&h, sites, pass)?, &self.up.forward(&h, sites, pass)?)?;
         Ok(ops::add(&x, &self.down.forward(&gated, sites, pass)?)?)
@@ -104,23 +146,34 @@ impl Layer {
         sites: &dyn Sites,
         place: &Place,
         pass: &Pass,
+        only: Option<&Only>,
     ) -> Result<Var> {
-        let turn = |x: Var| ops::rotary(&x, &place.angles.cos, &place.angles.sin, &place.positions);
-        let q = turn(self.query.forward(h, sites, pass)?)?;
-        let k = turn(self.key.forward(h, sites, pass)?)?;
+        let turn = |x: Var, at: &Tensor| ops::rotary(&x, &place.angles.cos, &place.angles.sin, at);
+        let k = turn(self.key.forward(h, sites, pass)?, &place.positions)?;
         let v = self.value.forward(h, sites, pass)?;
+        let (q, segments, seen) = match only {
+            None => (
+                turn(self.query.forward(h, sites, pass)?, &place.positions)?,
+                &place.segments,
+                &place.keys,
+            ),
+            Some(only) => {
+                let q = self.query.forward(&ops::embedding(h, &only.rows)?, sites, pass)?;
+                (turn(q, &only.positions)?, &only.segments, &only.keys)
+            }
+        };
         let all = |own: Var, before: Option<&Var>| -> Result<Var> {
             let both = match before {
                 Some(before) => ops::concat(before, &own)?,
                 None => own,
             };
-            match &place.keys {
+            match seen {
                 Some(rows) => Ok(ops::embedding(&both, rows)?),
                 None => Ok(both),
             }
         };
         let (k, v) = (all(k, prefix.map(|p| p.0))?, all(v, prefix.map(|p| p.1))?);
-        let a = ops::attention(&q, &k, &v, &place.shape, &place.segments)?;
+        let a = ops::attention(&q, &k, &v, &place.shape, segments)?;
         let y = self.output.forward(&a, sites, pass)?;
         let site = AttentionSite {
             layer: self.index,
@@ -129,7 +182,7 @@ impl Layer {
             value: &self.value,
             output: &self.output,
             shape: &place.shape,
-            segments: &place.segments,
+            segments,
         };
         sites.attention_output(&site, y, pass)
     }

@@ -5,10 +5,10 @@
 //!   no adapter method.
 //! - [`Llama::random`] makes a small untrained model.
 
+mod arrangement;
 mod config;
 mod layer;
 mod model;
-mod rows;
 
 pub use config::Config;
 pub use model::Llama;

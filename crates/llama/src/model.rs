@@ -1,12 +1,12 @@
 //! The model.
 
 use crate::Config;
-use crate::layer::{Layer, Place};
-use crate::rows::Rows;
+use crate::arrangement::Arrangement;
+use crate::layer::{Layer, Only, Place};
 use clinpeft_autodiff::{Var, checkpoint, ops};
 use clinpeft_nn::{
-    Angles, Backbone, Error, Hidden, Learning, Linear, LinearSite, Memory, Parameter, Pass, Ragged, Result, Sites,
-    next_token_loss, norm, sequence_losses,
+    Angles, Backbone, Error, Hidden, Learning, Linear, LinearSite, Memory, Parameter, Pass, Pooling, Ragged, Result,
+    Rows, Sites, next_token_loss, norm, sequence_losses,
 };
 use clinpeft_rng::{Seed, normal};
 use clinpeft_tensor::ops::{AttentionShape, Mask};
@@ -139,7 +139,7 @@ impl Llama {
         ids.extend(batch.observers.iter().map(|o| o.id));
         let tokens = ops::embedding(self.embedding.var(), &on_device(ids)?)?;
         let n = prompt.as_ref().map_or(0, |p| p.dims()[0]);
-        let rows = Rows::new(batch, n, prefix);
+        let rows = Arrangement::new(batch, n, prefix);
         let x = match prompt {
             None => tokens,
             Some(p) => ops::embedding(&ops::concat(&p, &tokens)?, &on_device(rows.tokens)?)?,
@@ -186,7 +186,7 @@ impl Llama {
 }
 
 impl Backbone for Llama {
-    fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass) -> Result<Hidden> {
+    fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass, want: Rows) -> Result<Hidden> {
         let prefixes = sites.keys_values(pass)?;
         if prefixes.as_ref().is_some_and(|p| p.len() != self.layers.len()) {
             return Err(Error::Adapter(format!(
@@ -200,19 +200,36 @@ impl Backbone for Llama {
             .and_then(|p| p.first())
             .map_or(0, |(k, _)| k.dims()[0]);
         let (mut x, place) = self.with_inputs(batch, sites.inputs(pass)?, length)?;
+        let pooled = match want {
+            Rows::All => None,
+            Rows::Pooled(pooling) => {
+                let rows = pooling.rows(&place.offsets, place.virtual_rows, &batch.observers)?;
+                Some(rows.to_device(&self.norm.value().device())?)
+            }
+        };
         let place = Arc::new(place);
         for (i, layer) in self.layers.iter().enumerate() {
             let (layer, sites, place, pass) = (layer.clone(), sites.clone(), place.clone(), *pass);
+            // The last layer answers for rows that see their whole sequence; the others it only reads as keys and values.
+            let last = i + 1 == self.layers.len() && want != Rows::Pooled(Pooling::FirstToken);
+            let only = pooled
+                .as_ref()
+                .filter(|_| last)
+                .map(|rows| Only::new(rows, &place))
+                .transpose()?;
             let mut inputs = vec![&x];
             inputs.extend(prefixes.iter().flat_map(|p| [&p[i].0, &p[i].1]));
             let block = move |inputs: &[Var]| {
                 let prefix = inputs.get(1).zip(inputs.get(2));
-                layer.forward(&inputs[0], prefix, &*sites, &place, &pass)
+                layer.forward(&inputs[0], prefix, &*sites, &place, &pass, only.as_ref())
             };
             x = match pass.memory {
                 Memory::Recompute => checkpoint(&inputs, block)?,
                 Memory::Keep => block(&inputs.into_iter().cloned().collect::<Vec<_>>())?,
             };
+        }
+        if let (Some(rows), Rows::Pooled(Pooling::FirstToken)) = (&pooled, want) {
+            x = ops::embedding(&x, rows)?;
         }
         let rows = norm(&x, &self.norm, self.config.rms_norm_eps)?;
         Ok(Hidden {
@@ -228,7 +245,7 @@ impl Backbone for Llama {
     }
 
     fn sequence_losses(&self, batch: &Ragged, sites: &Arc<dyn Sites>) -> Result<Vec<(f64, usize)>> {
-        let hidden = self.hidden(batch, sites, &Pass::evaluate())?;
+        let hidden = self.hidden(batch, sites, &Pass::evaluate(), Rows::All)?;
         sequence_losses(&hidden, self.language_head()?.var(), batch)
     }
 
@@ -314,7 +331,7 @@ mod tests {
 
     fn logits(m: &Llama, sequences: &[Vec<u32>], sites: Arc<dyn Sites>) -> Vec<f64> {
         let batch = Ragged::from_sequences(sequences).unwrap();
-        let h = m.hidden(&batch, &sites, &Pass::evaluate()).unwrap();
+        let h = m.hidden(&batch, &sites, &Pass::evaluate(), Rows::All).unwrap();
         m.logits(&h).unwrap().value().to_f64_vec().unwrap()
     }
 
@@ -330,6 +347,40 @@ mod tests {
         .concat();
         for (x, y) in together.iter().zip(&alone) {
             assert!((x - y).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn pooled_rows_are_those_of_the_full_result() {
+        let m = model();
+        let batch = Ragged::from_sequences(&[vec![1, 5, 9, 2], vec![3, 3, 7], vec![8]]).unwrap();
+        let pad = Observer {
+            sequence: 1,
+            sees: 3,
+            id: 0,
+            position: 3,
+        };
+        let batch = batch.with_observers(vec![pad]).unwrap();
+        for (pooling, rows) in [
+            (Pooling::LastToken, [3, 6, 7]),
+            (Pooling::LastPosition, [3, 8, 7]),
+            (Pooling::FirstToken, [0, 4, 7]),
+        ] {
+            let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
+            let run = |want| {
+                m.hidden(&batch, &sites, &Pass::evaluate(), want)
+                    .unwrap()
+                    .rows
+                    .value()
+                    .to_f64_vec()
+                    .unwrap()
+            };
+            let (all, pooled) = (run(Rows::All), run(Rows::Pooled(pooling)));
+            for (i, r) in rows.iter().enumerate() {
+                for j in 0..16 {
+                    assert!((all[r * 16 + j] - pooled[i * 16 + j]).abs() < 1e-5, "{pooling:?} {r}");
+                }
+            }
         }
     }
 
@@ -363,7 +414,7 @@ mod tests {
         let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
         assert!(
             model()
-                .hidden(&batch, &sites, &Pass::evaluate())
+                .hidden(&batch, &sites, &Pass::evaluate(), Rows::All)
                 .unwrap_err()
                 .to_string()
                 .contains("longer")
@@ -421,7 +472,7 @@ mod tests {
         };
         let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
         let run = |b: &Ragged| {
-            m.hidden(b, &sites, &Pass::evaluate())
+            m.hidden(b, &sites, &Pass::evaluate(), Rows::All)
                 .unwrap()
                 .rows
                 .value()

@@ -1,6 +1,6 @@
 //! What training needs of a model family.
 
-use crate::{LinearSite, Observer, Parameter, Pass, Ragged, Result, Sites};
+use crate::{LinearSite, Observer, Parameter, Pass, Pooling, Ragged, Result, Sites};
 use clinpeft_autodiff::Var;
 use clinpeft_tensor::Tensor;
 use clinpeft_tensor::ops::AttentionShape;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Hidden {
     /// `[rows, d]`, after the last normalisation. Rows of tokens, and before each sequence the virtual rows; after all
-    /// sequences the observers.
+    /// sequences the observers. Or `[b, d]` where pooled rows were wanted.
     pub rows: Var,
     /// Where each sequence begins, virtual rows included.
     pub offsets: Vec<u32>,
@@ -27,10 +27,19 @@ impl Hidden {
     }
 }
 
+/// Which rows of the result are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// All of them.
+    All,
+    /// One for each sequence; a model may leave out work that only the others need.
+    Pooled(Pooling),
+}
+
 /// A model family: layers between token ids and hidden rows.
 pub trait Backbone: Send + Sync {
     /// Runs the layers. Errors if a token or position is outside of the model's range.
-    fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass) -> Result<Hidden>;
+    fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass, want: Rows) -> Result<Hidden>;
     /// Sum of the language-model losses of a batch, and the number of predictions.
     fn language_loss(&self, hidden: &Hidden, batch: &Ragged) -> Result<(Var, usize)>;
     /// Loss and number of predictions of each sequence, without gradients.

@@ -1,6 +1,6 @@
 //! Classification head, pooling, and losses as sums, so that the caller decides what to divide by.
 
-use crate::{Error, Hidden, Learning, Parameter, Ragged, Result};
+use crate::{Error, Hidden, Learning, Observer, Parameter, Ragged, Result};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_tensor::Tensor;
 use clinpeft_tensor::rng::{Stream, normal};
@@ -18,23 +18,26 @@ pub enum Pooling {
 }
 
 impl Pooling {
-    /// One row of `hidden` for each sequence: `[b, d]`.
-    pub fn apply(self, hidden: &Hidden) -> Result<Var> {
+    /// The row of each sequence, where sequences begin at `offsets` with `virtual_rows` rows and `observers` stand after
+    /// all of them.
+    pub fn rows(self, offsets: &[u32], virtual_rows: usize, observers: &[Observer]) -> Result<Tensor> {
+        let end = offsets.last().copied().unwrap_or(0);
         let last = |s: usize, w: &[u32]| {
-            let tokens = w[1] - w[0] - hidden.virtual_rows as u32;
-            let behind = |o: &crate::Observer| o.sequence as usize == s && o.sees == tokens;
-            let found = hidden.observers.iter().rposition(behind);
-            found.map_or(w[1] - 1, |i| hidden.observer_row(i))
+            let tokens = w[1] - w[0] - virtual_rows as u32;
+            let behind = |o: &Observer| o.sequence as usize == s && o.sees == tokens;
+            let found = observers.iter().rposition(behind);
+            found.map_or(w[1] - 1, |i| end + i as u32)
         };
-        let windows = hidden.offsets.windows(2).enumerate();
+        let windows = offsets.windows(2).enumerate();
         let rows: Vec<u32> = windows
             .map(|(s, w)| match self {
                 Pooling::LastToken => w[1] - 1,
                 Pooling::LastPosition => last(s, w),
-                Pooling::FirstToken => w[0] + hidden.virtual_rows as u32,
+                Pooling::FirstToken => w[0] + virtual_rows as u32,
             })
             .collect();
-        take_rows(&hidden.rows, rows)
+        let n = rows.len();
+        Ok(Tensor::from_vec(rows, &[n])?)
     }
 }
 
@@ -131,7 +134,7 @@ fn predictions(hidden: &Hidden, batch: &Ragged) -> Result<Vec<Prediction>> {
     for (s, w) in batch.offsets.windows(2).enumerate() {
         let first = hidden.offsets[s];
         for i in (w[0]..w[1]).filter(|i| wanted(*i)) {
-            let before = |o: &crate::Observer| o.sequence as usize == s && o.sees == i - w[0];
+            let before = |o: &Observer| o.sequence as usize == s && o.sees == i - w[0];
             let own = first + hidden.virtual_rows as u32 + i - w[0];
             let row = match hidden.observers.iter().rposition(before) {
                 Some(o) => hidden.observer_row(o),
@@ -187,7 +190,6 @@ fn token_loss(rows: &Var, head: &Var, targets: Vec<u32>, weights: Vec<f64>) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Observer;
     use clinpeft_tensor::DType;
 
     fn hidden(rows: Tensor, offsets: &[u32], virtual_rows: usize, observers: &[Observer]) -> Hidden {
@@ -210,12 +212,14 @@ mod tests {
 
     #[test]
     fn last_token_is_found_by_length_and_last_position_by_observer() {
-        let rows = Tensor::from_vec((0..7).map(f64::from).collect(), &[7, 1]).unwrap();
-        let h = hidden(rows, &[0, 2, 5], 0, &[behind(0, 0), behind(0, 2)]);
-        let pooled = |p: Pooling| p.apply(&h).unwrap().value().to_f64_vec().unwrap();
-        assert_eq!(pooled(Pooling::LastToken), [1.0, 4.0]);
-        assert_eq!(pooled(Pooling::LastPosition), [6.0, 4.0]);
-        assert_eq!(pooled(Pooling::FirstToken), [0.0, 2.0]);
+        let pooled = |p: Pooling, n| {
+            let rows = p.rows(&[0, 2, 5], n, &[behind(0, 0), behind(0, 2 - n as u32)]).unwrap();
+            rows.as_slice::<u32>().unwrap().to_vec()
+        };
+        assert_eq!(pooled(Pooling::LastToken, 0), [1, 4]);
+        assert_eq!(pooled(Pooling::LastPosition, 0), [6, 4]);
+        assert_eq!(pooled(Pooling::LastPosition, 1), [6, 4]);
+        assert_eq!(pooled(Pooling::FirstToken, 1), [1, 3]);
     }
 
     #[test]

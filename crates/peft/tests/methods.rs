@@ -3,7 +3,7 @@
 
 use clinpeft_autodiff::backward;
 use clinpeft_llama::{Config, Llama};
-use clinpeft_nn::{Backbone, Learning, Memory, Pass, Ragged, Sites};
+use clinpeft_nn::{Backbone, Learning, Memory, Pass, Ragged, Rows, Sites};
 use clinpeft_peft::{
     Activity, AdaLoraConfig, AdaptationPromptConfig, Adapter, AdapterConfig, Combination, Lora, LoraConfig, ModelShape,
     PTuningConfig, PrefixConfig, PrefixSource, PromptEncoder, PromptStart, PromptTuningConfig, Scaling, Stack, combine,
@@ -107,7 +107,7 @@ fn batch() -> Ragged {
 }
 
 fn logits(m: &Llama, sites: Arc<dyn Sites>) -> Vec<f64> {
-    let h = m.hidden(&batch(), &sites, &Pass::evaluate()).unwrap();
+    let h = m.hidden(&batch(), &sites, &Pass::evaluate(), Rows::All).unwrap();
     m.logits(&h).unwrap().value().to_f64_vec().unwrap()
 }
 
@@ -130,7 +130,9 @@ fn every_parameter_learns_and_recomputation_changes_nothing() {
         let stack = stack(adapter);
         let run = |memory| {
             let sites: Arc<dyn Sites> = Arc::new(stack.clone());
-            let hidden = m.hidden(&batch(), &sites, &Pass::train(Seed(2), memory)).unwrap();
+            let hidden = m
+                .hidden(&batch(), &sites, &Pass::train(Seed(2), memory), Rows::All)
+                .unwrap();
             let gradients = backward(&m.language_loss(&hidden, &batch()).unwrap().0).unwrap();
             let of = |p: &clinpeft_nn::Parameter| gradients.of(p.var()).unwrap().to_f64_vec().unwrap();
             stack
@@ -224,11 +226,11 @@ fn prompt_from_text_is_those_tokens_repeated() {
     });
     let adapter = config.build(&m, Seed(1), Learning::Frozen).unwrap();
     let sites: Arc<dyn Sites> = Arc::new(stack(adapter));
-    let with_prompt = m.hidden(&batch(), &sites, &Pass::evaluate()).unwrap();
+    let with_prompt = m.hidden(&batch(), &sites, &Pass::evaluate(), Rows::All).unwrap();
     let written =
         Ragged::from_sequences(&[vec![7, 4, 7, 1, 5, 9, 2], vec![7, 4, 7, 1, 30], vec![7, 4, 7, 1, 3, 3]]).unwrap();
     let none: Arc<dyn Sites> = Arc::new(Stack::new());
-    let written = m.hidden(&written, &none, &Pass::evaluate()).unwrap();
+    let written = m.hidden(&written, &none, &Pass::evaluate(), Rows::All).unwrap();
     let values = |h: &clinpeft_nn::Hidden| h.rows.value().to_f64_vec().unwrap();
     assert!(difference(&values(&with_prompt), &values(&written)) < 1e-5);
 }

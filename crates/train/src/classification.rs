@@ -3,7 +3,7 @@
 use crate::data::{by_length, length, ragged};
 use crate::{Error, Examples, Objective, Part, Result, Targets};
 use clinpeft_autodiff::{Gradients, Var, ops, without_tape};
-use clinpeft_nn::{Backbone, Learning, Parameter, Pass, Pooling, Sites, binary_loss, class_loss};
+use clinpeft_nn::{Backbone, Learning, Parameter, Pass, Pooling, Rows, Sites, binary_loss, class_loss};
 use clinpeft_peft::{Activity, Head, Stack, Status};
 use clinpeft_tensor::Tensor;
 use std::sync::Arc;
@@ -113,8 +113,10 @@ impl Classification {
         }
         let batch = ragged(&data.sequences, rows)?;
         let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
-        let hidden = self.backbone.hidden(&batch, &sites, pass)?;
-        Ok(self.pooling.apply(&hidden)?)
+        Ok(self
+            .backbone
+            .hidden(&batch, &sites, pass, Rows::Pooled(self.pooling))?
+            .rows)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::data::{by_length, length, ragged};
 use crate::{Objective, Part, Result};
 use clinpeft_autodiff::{Gradients, without_tape};
-use clinpeft_nn::{Backbone, Learning, Parameter, Pass, Sites};
+use clinpeft_nn::{Backbone, Learning, Parameter, Pass, Rows, Sites};
 use clinpeft_peft::{Stack, Status};
 use clinpeft_text::Sequences;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl Objective for LanguageModelling {
     fn loss(&self, rows: &[usize], pass: &Pass) -> Result<Part> {
         let batch = ragged(&self.data, rows)?;
         let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
-        let hidden = self.backbone.hidden(&batch, &sites, pass)?;
+        let hidden = self.backbone.hidden(&batch, &sites, pass, Rows::All)?;
         let (loss, _) = self.backbone.language_loss(&hidden, &batch)?;
         Ok(Part {
             loss,

@@ -6,7 +6,7 @@ use super::world::{World, folders};
 use super::{Outcome, Record};
 use crate::{Error, Result};
 use clinpeft_autodiff::{Gradients, Var, backward, ops};
-use clinpeft_nn::{Backbone, Hidden, Memory, Pass, Pooling, Sites, class_loss};
+use clinpeft_nn::{Backbone, Hidden, Memory, Pass, Pooling, Rows, Sites, class_loss};
 use clinpeft_peft::{ModelShape, Stack, load_adapter, merge, save_adapter};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::{Device, Tensor};
@@ -165,7 +165,7 @@ impl<'a> Measured<'a> {
         let failed = |e: clinpeft_autodiff::Error| Error::Model(e.into());
         if self.task == Task::NextToken {
             let ragged = ragged.with_targets(input.targets(&map).map_err(Error::Options)?)?;
-            let hidden = world.model.hidden(&ragged, &sites, pass)?;
+            let hidden = world.model.hidden(&ragged, &sites, pass, Rows::All)?;
             let (sum, n) = world.model.language_loss(&hidden, &ragged)?;
             return Ok(Ran {
                 logits: world.model.logits(&hidden)?,
@@ -177,8 +177,8 @@ impl<'a> Measured<'a> {
             .head
             .as_ref()
             .ok_or_else(|| Error::Options("there is no head".into()))?;
-        let hidden = world.model.hidden(&ragged, &sites, pass)?;
-        let logits = head.forward(&pooling.apply(&hidden)?)?;
+        let pooled = world.model.hidden(&ragged, &sites, pass, Rows::Pooled(pooling))?;
+        let logits = head.forward(&pooled.rows)?;
         let classes: Vec<u32> = input
             .labels
             .iter()

@@ -4,7 +4,7 @@ use clinpeft_nn::Ragged;
 use clinpeft_tensor::ops::Segments;
 
 /// Which rows stand where in a run.
-pub(crate) struct Rows {
+pub(crate) struct Arrangement {
     /// Rows of `[prompt; tokens; observers]` that make the input.
     pub(crate) tokens: Vec<u32>,
     /// Position of each input row.
@@ -17,8 +17,8 @@ pub(crate) struct Rows {
     pub(crate) keys: Vec<u32>,
 }
 
-impl Rows {
-    pub(crate) fn new(batch: &Ragged, prompt: usize, prefix: usize) -> Rows {
+impl Arrangement {
+    pub(crate) fn new(batch: &Ragged, prompt: usize, prefix: usize) -> Arrangement {
         let (n, p) = (prompt as u32, prefix as u32);
         let shifted = |(s, o): (usize, &u32)| o + s as u32 * n;
         let offsets: Vec<u32> = batch.offsets.iter().enumerate().map(shifted).collect();
@@ -40,7 +40,7 @@ impl Rows {
             segments.keys.push(keys.len());
             segments.queries.push(positions.len());
         }
-        Rows {
+        Arrangement {
             tokens,
             positions,
             offsets,
