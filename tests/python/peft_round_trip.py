@@ -27,17 +27,10 @@ def main(root):
             logits = model(input_ids=saved["input_ids"].long()).logits[0]
         difference = (logits - saved["logits"]).abs().max().item()
         scale = logits.abs().max().item()
-        moved = (logits - base_logits(root, saved)[-len(logits):]).abs().max().item() if logits.shape[0] == saved["input_ids"].shape[1] else float("nan")
         good = difference <= 2e-5 * scale
         failed |= not good
-        print(f"{'pass' if good else 'FAIL'}  {folder.name:<20} {difference:.3e} of {scale:.3e} (adapter moves logits by {moved:.3e})")
+        print(f"{'pass' if good else 'FAIL'}  {folder.name:<20} {difference:.3e} of {scale:.3e}")
     return int(failed)
-
-
-def base_logits(root, saved):
-    base = transformers.LlamaForCausalLM.from_pretrained(root / "model", dtype=torch.float32).eval()
-    with torch.no_grad():
-        return base(input_ids=saved["input_ids"].long()).logits[0]
 
 
 if __name__ == "__main__":
