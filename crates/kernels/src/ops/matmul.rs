@@ -1,0 +1,351 @@
+//! Matrix product, all transposes, batched.
+//!
+//! ```text
+//! Normal:           y[m, n] = sum_k a[m, k] b[k, n]
+//! RightTransposed:  b is stored [n, k]
+//! LeftTransposed:   a is stored [k, m]
+//! ```
+//! A transposed operand is read through its strides, never copied. The product is that of `cubek-matmul` in f32 on the
+//! plain units: its strategies for tensor cores would round f32 to TF32. Where it refuses, [`tiles`] computes.
+
+use crate::client::{Client, Loops, Operand, TURNS, UNITS, Work, grid};
+use clinpeft_tensor::ops::Layout;
+use clinpeft_tensor::{Result, Tensor};
+use cubecl::prelude::*;
+use cubek_matmul::definition::{MatmulElems, MatmulGlobalElems};
+use cubek_matmul::launch::{Strategy, launch_ref};
+use cubek_std::InputBinding;
+
+/// Side of the square of y that a cube computes.
+const TILE: usize = 64;
+/// Length of the sums that a cube holds in shared memory at a time.
+const DEPTH: usize = 16;
+/// Side of the square of y that a unit computes: `(TILE / SIDE)^2` units make a cube.
+const SIDE: usize = 4;
+
+/// Returns y.
+pub(crate) fn matmul<R: Runtime>(device: &Client<R>, a: &Tensor, b: &Tensor, layout: Layout) -> Result<Tensor> {
+    let sizes = Sizes::new(a, b, layout);
+    if sizes.depth == 0 {
+        return device.upload(&Tensor::zeros(&sizes.dims(a), a.dtype()));
+    }
+    let work = device.begin("matmul")?;
+    work.can_sum(sizes.depth)?;
+    let operands = [work.input(a)?, work.input(b)?];
+    let (y, out) = work.output(&sizes.dims(a))?;
+    // How many terms the ready-made product takes in a turn is its own affair.
+    let ready = device.loops == Loops::Free || sizes.depth <= TURNS;
+    if y.count() > 0 && !(ready && ready_made(&work, &operands, &out, &sizes)?) {
+        tiles(&work, &operands, &out, &sizes)?;
+    }
+    Ok(y)
+}
+
+/// Lengths, and how the operands are stored.
+struct Sizes {
+    batch: usize,
+    rows: usize,
+    depth: usize,
+    columns: usize,
+    layout: Layout,
+}
+
+impl Sizes {
+    /// From operands that the contract has checked.
+    fn new(a: &Tensor, b: &Tensor, layout: Layout) -> Sizes {
+        let last_two = |t: &Tensor| match t.dims() {
+            [.., r, c] => (*r, *c),
+            _ => (1, t.count()),
+        };
+        let (left, right) = (last_two(a), last_two(b));
+        let (rows, depth) = if layout == Layout::LeftTransposed {
+            (left.1, left.0)
+        } else {
+            left
+        };
+        let columns = if layout == Layout::RightTransposed {
+            right.0
+        } else {
+            right.1
+        };
+        Sizes {
+            batch: if a.dims().len() == 3 { a.dims()[0] } else { 1 },
+            rows,
+            depth,
+            columns,
+            layout,
+        }
+    }
+
+    /// Shape of y.
+    fn dims(&self, a: &Tensor) -> Vec<usize> {
+        if a.dims().len() == 3 {
+            vec![self.batch, self.rows, self.columns]
+        } else {
+            vec![self.rows, self.columns]
+        }
+    }
+
+    /// Strides (batch, row, column) of a, b and y, whatever is transposed.
+    fn strides(&self) -> [[usize; 3]; 3] {
+        let (m, k, n) = (self.rows, self.depth, self.columns);
+        let a = if self.layout == Layout::LeftTransposed {
+            [m * k, 1, m]
+        } else {
+            [m * k, k, 1]
+        };
+        let b = if self.layout == Layout::RightTransposed {
+            [k * n, 1, k]
+        } else {
+            [k * n, n, 1]
+        };
+        [a, b, [m * n, n, 1]]
+    }
+}
+
+/// The product of `cubek-matmul`. False if it refuses these sizes.
+fn ready_made<R: Runtime>(work: &Work<'_, R>, [a, b]: &[Operand; 2], y: &Operand, sizes: &Sizes) -> Result<bool> {
+    let (z, m, k, n) = (sizes.batch, sizes.rows, sizes.depth, sizes.columns);
+    let [sa, sb, sy] = sizes.strides();
+    let views = (
+        a.matrices([z, m, k], sa),
+        b.matrices([z, k, n], sb),
+        y.matrices([z, m, n], sy),
+    );
+    let (Some(left), Some(right), Some(out)) = views else {
+        return Ok(false);
+    };
+    work.run(|compute| {
+        let float = f32::cube_type();
+        let mut types = MatmulElems::from_globals(&MatmulGlobalElems {
+            lhs: float,
+            rhs: float,
+            out: float,
+        });
+        let (left, right) = (InputBinding::Normal(left, float), InputBinding::Normal(right, float));
+        launch_ref(
+            &Strategy::SimpleUnit(Default::default()),
+            compute,
+            left,
+            right,
+            out,
+            &mut types,
+        )
+        .is_ok()
+    })
+}
+
+/// The product by squares of y, for any sizes.
+fn tiles<R: Runtime>(work: &Work<'_, R>, [a, b]: &[Operand; 2], y: &Operand, sizes: &Sizes) -> Result<()> {
+    let [sa, sb, _] = sizes.strides();
+    let cubes = sizes.batch * sizes.rows.div_ceil(TILE) * sizes.columns.div_ceil(TILE);
+    work.run(|compute| {
+        squares::launch::<R>(
+            compute,
+            grid(cubes),
+            CubeDim::new_1d(UNITS),
+            a.array(),
+            b.array(),
+            y.array(),
+            MatricesLaunch::new(sizes.rows, sizes.depth, sa[1], sa[2]),
+            MatricesLaunch::new(sizes.depth, sizes.columns, sb[1], sb[2]),
+            sizes.batch,
+        );
+    })
+}
+
+/// How a batch of matrices is stored.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+pub(crate) struct Matrices {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) row_stride: usize,
+    pub(crate) column_stride: usize,
+}
+
+#[cube]
+impl Matrices {
+    /// An element, or zero outside of the matrix.
+    fn at(&self, values: &Array<f32>, batch: usize, row: usize, column: usize) -> f32 {
+        let mut value = 0.0f32;
+        if row < self.rows && column < self.columns {
+            let first = batch * self.rows * self.columns;
+            value = values[first + row * self.row_stride + column * self.column_stride];
+        }
+        value
+    }
+}
+
+/// A cube computes one square of y: `TILE` rows of a and columns of b, `DEPTH` deep, go through shared memory. All loops but
+/// the one over the depth are unrolled, which keeps `LONGEST_SUM`.
+#[cube(launch)]
+pub(crate) fn squares(
+    a: &Array<f32>,
+    b: &Array<f32>,
+    y: &mut Array<f32>,
+    left: Matrices,
+    right: Matrices,
+    batch: usize,
+) {
+    let across = right.columns.div_ceil(TILE);
+    let of_one = left.rows.div_ceil(TILE) * across;
+    let z = CUBE_POS / of_one;
+    let row = CUBE_POS % of_one / across * TILE;
+    let column = CUBE_POS % across * TILE;
+    // The same for all units of a cube.
+    if z < batch {
+        let unit = UNIT_POS as usize;
+        let mut from_a = SharedMemory::<f32>::new(comptime!(TILE * DEPTH));
+        let mut from_b = SharedMemory::<f32>::new(comptime!(TILE * DEPTH));
+        let mut sums = Array::<f32>::new(comptime!(SIDE * SIDE));
+        #[unroll]
+        for i in 0..comptime!(SIDE * SIDE) {
+            sums[i] = 0.0;
+        }
+        let mut k = 0usize;
+        while k < left.columns {
+            #[unroll]
+            for part in 0..comptime!(TILE * DEPTH / UNITS as usize) {
+                let i = unit + part * comptime!(UNITS as usize);
+                from_a[i] = left.at(a, z, row + i / DEPTH, k + i % DEPTH);
+                from_b[i] = right.at(b, z, k + i / TILE, column + i % TILE);
+            }
+            sync_cube();
+            add_products(&from_a, &from_b, &mut sums, unit);
+            sync_cube();
+            k += DEPTH;
+        }
+        store(&sums, y, z * left.rows, row, column, left.rows, right.columns);
+    }
+}
+
+/// Adds what the parts in shared memory give to the square of this unit.
+#[cube]
+fn add_products(from_a: &SharedMemory<f32>, from_b: &SharedMemory<f32>, sums: &mut Array<f32>, unit: usize) {
+    let across = comptime!(TILE / SIDE);
+    let (row, column) = (unit / across * SIDE, unit % across * SIDE);
+    #[unroll]
+    for k in 0..DEPTH {
+        #[unroll]
+        for i in 0..SIDE {
+            let value = from_a[(row + i) * DEPTH + k];
+            #[unroll]
+            for j in 0..SIDE {
+                sums[i * SIDE + j] += value * from_b[k * TILE + column + j];
+            }
+        }
+    }
+}
+
+#[cube]
+fn store(sums: &Array<f32>, y: &mut Array<f32>, before: usize, row: usize, column: usize, rows: usize, columns: usize) {
+    let across = comptime!(TILE / SIDE);
+    let unit = UNIT_POS as usize;
+    let (r, c) = (row + unit / across * SIDE, column + unit % across * SIDE);
+    #[unroll]
+    for i in 0..SIDE {
+        #[unroll]
+        for j in 0..SIDE {
+            if r + i < rows && c + j < columns {
+                y[(before + r + i) * columns + c + j] = sums[i * SIDE + j];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "vulkan")]
+mod tests {
+    use super::*;
+    use crate::client::LONGEST_SUM;
+    use crate::vulkan::tests::alone;
+    use clinpeft_tensor::ops;
+    use clinpeft_tensor::rng::{Seed, normal};
+
+    fn random(name: &str, dims: &[usize]) -> Tensor {
+        let mut stream = Seed(3).stream(name);
+        let values: Vec<f32> = (0..dims.iter().product()).map(|_| normal(&mut stream) as f32).collect();
+        Tensor::from_vec(values, dims).unwrap()
+    }
+
+    fn operands([z, m, k, n]: [usize; 4], layout: Layout) -> (Tensor, Tensor) {
+        let a = if layout == Layout::LeftTransposed {
+            [z, k, m]
+        } else {
+            [z, m, k]
+        };
+        let b = if layout == Layout::RightTransposed {
+            [z, n, k]
+        } else {
+            [z, k, n]
+        };
+        (random("a", &a), random("b", &b))
+    }
+
+    fn assert_close(got: &Tensor, want: &Tensor) {
+        assert_eq!(got.dims(), want.dims());
+        let (got, want) = (got.to_f64_vec().unwrap(), want.to_f64_vec().unwrap());
+        let scale = want.iter().fold(1e-30f64, |m, x| m.max(x.abs()));
+        for (g, w) in got.iter().zip(&want) {
+            assert!((g - w).abs() <= 2e-5 * scale, "{g} in place of {w}");
+        }
+    }
+
+    /// Mesa's software driver would leave terms out of longer sums.
+    #[test]
+    fn long_sums_are_whole_and_longer_ones_an_error() {
+        let (_alone, device) = alone();
+        let ones = |rows: usize, k: usize| {
+            let ones = Tensor::from_vec(vec![1.0f32; rows * k], &[rows, k]).unwrap();
+            device.upload(&ones).unwrap()
+        };
+        for (m, n, k) in [
+            (1, 1, TURNS),
+            (1, 70, TURNS),
+            (70, 2, TURNS),
+            (1, 2, TURNS + 1),
+            (2, 1, LONGEST_SUM),
+        ] {
+            let y = matmul(&device, &ones(m, k), &ones(n, k), Layout::RightTransposed).unwrap();
+            let y = device.download(&y).unwrap();
+            assert!(
+                y.as_slice::<f32>().unwrap().iter().all(|v| *v == k as f32),
+                "{m}x{k}x{n}"
+            );
+        }
+        let a = ones(1, LONGEST_SUM + 1);
+        match matmul(&device, &a, &a, Layout::RightTransposed) {
+            Ok(_) => assert_eq!(device.loops, Loops::Free),
+            Err(e) => assert!(
+                e.to_string().contains("sums of") && e.to_string().contains("\nhint: "),
+                "{e}"
+            ),
+        }
+    }
+
+    /// The conformance suite goes through the ready-made product, this through the other one.
+    #[test]
+    fn tiles_agree_with_the_cpu_in_f64() {
+        let (_alone, device) = alone();
+        let all = [Layout::Normal, Layout::RightTransposed, Layout::LeftTransposed];
+        let sizes = [
+            [1, 1, 1, 1],
+            [2, 37, 101, 53],
+            [3, 64, 16, 64],
+            [1, 130, 5, 70],
+            [2, 1, 200, 3],
+        ];
+        for (sizes, layout) in sizes.into_iter().flat_map(|s| all.map(|l| (s, l))) {
+            let (a, b) = operands(sizes, layout);
+            let wide = |t: &Tensor| t.cast(clinpeft_tensor::DType::F64).unwrap();
+            let want = ops::matmul(&wide(&a), &wide(&b), layout).unwrap();
+            let (a, b) = (device.upload(&a).unwrap(), device.upload(&b).unwrap());
+            let sizes = Sizes::new(&a, &b, layout);
+            let work = device.begin("test").unwrap();
+            let operands = [work.input(&a).unwrap(), work.input(&b).unwrap()];
+            let (y, out) = work.output(&sizes.dims(&a)).unwrap();
+            tiles(&work, &operands, &out, &sizes).unwrap();
+            assert_close(&device.download(&y).unwrap(), &want);
+        }
+    }
+}
