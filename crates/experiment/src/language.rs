@@ -31,6 +31,7 @@ pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
         match kind {
             BaseText::General => (0..count).map(|i| general::paragraph(seed, i)).collect(),
             BaseText::Biomedical => (0..count).map(|i| biomedical::paragraph(seed, i)).collect(),
+            BaseText::Capitals => (0..count).map(|i| biomedical::paragraph(seed, i).to_uppercase()).collect(),
         }
     };
     let text = paragraphs(new.text, new.paragraphs);

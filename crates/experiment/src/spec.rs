@@ -107,6 +107,8 @@ pub enum BaseText {
     General,
     /// In the manner of medical abstracts.
     Biomedical,
+    /// The same in capitals, as headings are written.
+    Capitals,
 }
 
 /// How text becomes tokens.
