@@ -1,45 +1,39 @@
 //! Recomputation of a block (Chen et al. 2016, section 4).
 
-use crate::tape::{Var, backward_from, without_tape};
+use crate::tape::{Node, Var, backward_from, without_tape};
 use crate::{Error, Result};
+use std::sync::Arc;
 
-/// Runs `block` on `input` and keeps only `input`; on the way back the block is computed again with the tape on.
+/// Runs `block` on `inputs` and keeps only those; on the way back the block is computed again with the tape on.
 ///
-/// Parameters that `block` holds get their gradients as usual. The gradients are the same to the bit, because the same
-/// operations run in the same order; `block` must therefore be a function of its input (dropout masks by key are).
-pub fn checkpoint<E>(input: &Var, block: impl Fn(&Var) -> Result<Var, E> + Send + 'static) -> Result<Var, E>
+/// Parameters that `block` holds get their gradients as usual; whatever was computed from parameters outside must come in
+/// as an input. The gradients are the same to the bit, because the same operations run in the same order; `block` must
+/// therefore be a function of its inputs (dropout masks by key are).
+pub fn checkpoint<E>(inputs: &[&Var], block: impl Fn(&[Var]) -> Result<Var, E> + Send + 'static) -> Result<Var, E>
 where
     E: From<Error> + Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (value, touched) = without_tape(|| block(input));
+    let outer: Vec<Var> = inputs.iter().map(|v| (*v).clone()).collect();
+    let (value, touched) = without_tape(|| block(&outer));
     let value = value?;
     if !touched {
         return Ok(value);
     }
-    let kept = input.value().clone();
-    let outer = input.node();
     Ok(Var::recorded(value.value().clone(), move |g| {
-        let inner = if outer.is_some() {
-            Var::leaf(kept)
-        } else {
-            Var::constant(kept)
+        let fresh = |v: &Var| match v.node() {
+            Some(_) => Var::leaf(v.value().clone()),
+            None => Var::constant(v.value().clone()),
         };
+        let inner: Vec<Var> = outer.iter().map(fresh).collect();
         let out = block(&inner).map_err(|e| Error::Block(e.into()))?;
         let leaves = backward_from(&out, g.clone())?;
-        let inside = inner.node();
-        let same =
-            |a: &std::sync::Arc<crate::tape::Node>| inside.as_ref().is_some_and(|b| std::sync::Arc::ptr_eq(a, b));
-        Ok(leaves
-            .into_contributions()
-            .into_iter()
-            .filter_map(|(node, g)| {
-                if same(&node) {
-                    Some((outer.clone()?, g))
-                } else {
-                    Some((node, g))
-                }
-            })
-            .collect())
+        let back = |node: Arc<Node>| {
+            let same = |v: &Var| v.node().is_some_and(|n| Arc::ptr_eq(&n, &node));
+            let place = inner.iter().position(same);
+            place.and_then(|i| outer[i].node()).unwrap_or(node)
+        };
+        let all = leaves.into_contributions().into_iter();
+        Ok(all.map(|(node, g)| (back(node), g)).collect())
     }))
 }
 
@@ -59,9 +53,10 @@ mod tests {
         .unwrap()
     }
 
-    fn block(w: &Var) -> impl Fn(&Var) -> Result<Var> + Send + use<> {
+    fn block(w: &Var) -> impl Fn(&[Var]) -> Result<Var> + Send + use<> {
         let w = w.clone();
-        move |x| {
+        move |inputs| {
+            let x = &inputs[0];
             let y = ops::silu_mul(&ops::linear(x, &w)?, x)?;
             ops::add(&ops::dropout(&y, 0.2, clinpeft_tensor::rng::Key([1, 2]))?, x)
         }
@@ -75,9 +70,9 @@ mod tests {
             let mut h = x.clone();
             for w in &weights {
                 h = if recompute {
-                    checkpoint(&h, block(w)).unwrap()
+                    checkpoint(&[&h], block(w)).unwrap()
                 } else {
-                    block(w)(&h).unwrap()
+                    block(w)(std::slice::from_ref(&h)).unwrap()
                 };
             }
             let g = backward(&h).unwrap();
@@ -95,14 +90,35 @@ mod tests {
     fn frozen_block_records_nothing() {
         let w = Var::constant(random(&[5, 5], "w"));
         let x = Var::constant(random(&[6, 5], "x"));
-        assert!(!checkpoint(&x, block(&w)).unwrap().needs_gradient());
+        assert!(!checkpoint(&[&x], block(&w)).unwrap().needs_gradient());
     }
 
     #[test]
     fn frozen_input_still_trains_the_parameters_inside() {
         let w = Var::leaf(random(&[5, 5], "w"));
         let x = Var::constant(random(&[6, 5], "x"));
-        let y = checkpoint(&x, block(&w)).unwrap();
+        let y = checkpoint(&[&x], block(&w)).unwrap();
         assert!(backward(&y).unwrap().of(&w).is_some());
+    }
+
+    #[test]
+    fn input_computed_from_parameters_passes_its_gradient_on() {
+        let (w, x) = (Var::leaf(random(&[2, 5], "w")), Var::constant(random(&[2, 5], "x")));
+        let run = |recompute: bool| {
+            let made = ops::scale(&w, 3.0).unwrap();
+            let block = |i: &[Var]| ops::silu_mul(&i[0], &i[1]);
+            let mut sum = Var::constant(Tensor::zeros(&[2, 5], clinpeft_tensor::DType::F32));
+            for _ in 0..2 {
+                let y = if recompute {
+                    checkpoint(&[&x, &made], block).unwrap()
+                } else {
+                    block(&[x.clone(), made.clone()]).unwrap()
+                };
+                sum = ops::add(&sum, &y).unwrap();
+            }
+            let g = backward(&sum).unwrap();
+            g.of(&w).unwrap().as_slice::<f32>().unwrap().to_vec()
+        };
+        assert_eq!(run(false), run(true));
     }
 }

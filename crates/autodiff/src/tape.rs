@@ -1,6 +1,6 @@
 //! Values that remember how they were made, and the way back.
 
-use clinpeft_tensor::{DType, Tensor};
+use clinpeft_tensor::{DType, Device, Tensor};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -178,6 +178,25 @@ impl Var {
         self.node.is_some()
     }
 
+    /// The same values under another shape with as many places; the gradient comes back in the old one.
+    pub fn reshape(&self, dims: &[usize]) -> Result<Var> {
+        let before = self.dims().to_vec();
+        Ok(Var::from_op(self.value.reshape(dims)?, [self], move |g, _| {
+            Ok([Some(g.reshape(&before)?)])
+        }))
+    }
+
+    /// The same values on another device; the gradient comes back to this one.
+    pub fn to_device(&self, device: &Device) -> Result<Var> {
+        let here = self.value.device();
+        if here == *device {
+            return Ok(self.clone());
+        }
+        Ok(Var::from_op(self.value.to_device(device)?, [self], move |g, _| {
+            Ok([Some(g.to_device(&here)?)])
+        }))
+    }
+
     pub(crate) fn node(&self) -> Option<Arc<Node>> {
         self.node.clone()
     }
@@ -259,6 +278,15 @@ mod tests {
         let x = Var::leaf(row(&[2.0]));
         let y = ops::add(&x, &x).unwrap();
         assert_eq!(backward(&y).unwrap().of(&x).unwrap().as_slice::<f64>().unwrap(), [2.0]);
+    }
+
+    #[test]
+    fn gradient_of_another_shape_comes_back_in_the_old_one() {
+        let x = Var::leaf(row(&[2.0, 3.0]));
+        let y = x.reshape(&[2, 1]).unwrap().to_device(&Device::Cpu).unwrap();
+        assert_eq!(y.dims(), [2, 1]);
+        assert_eq!(backward(&y).unwrap().of(&x).unwrap().dims(), [1, 2]);
+        assert!(x.reshape(&[3]).is_err());
     }
 
     #[test]

@@ -128,7 +128,7 @@ fn objective(
     data: &Dataset,
 ) -> Result<Classification> {
     let init = Seed(context.spec.seed).part("init");
-    let stack = inputs::stack(&context.store, &context.spec.stack, &backbone.linear_sites(), init)?;
+    let stack = inputs::stack(&context.store, &context.spec.stack, &backbone, init)?;
     let classifier = Classifier::new(data.labels.len(), backbone.width(), &mut init.stream("head"))?;
     let class_weights = Classification::balanced_weights(&train.targets);
     Ok(Classification {

@@ -1,9 +1,9 @@
 //! What a run reads: base model, tokenizer, tokens, adapters.
 
-use crate::{AdapterSpec, Base, Error, Result, RunSpec, RunState, StackEntry, Store};
+use crate::{Base, Error, Result, RunSpec, RunState, StackEntry, Store};
 use clinpeft_llama::Llama;
-use clinpeft_nn::{Backbone, Learning, LinearSite};
-use clinpeft_peft::{Activity, Adapter, Lora, Stack};
+use clinpeft_nn::{Backbone, Learning};
+use clinpeft_peft::{Activity, Adapter, ModelShape, Stack, load_adapter};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
 use clinpeft_text::{Encoder, Packed, Sequences, Specials, Tokenizer, Truncation};
@@ -63,8 +63,8 @@ pub(crate) fn model(store: &Store, spec: &RunSpec) -> Result<Model> {
     })
 }
 
-/// The adapters of a run, for a model with these layers.
-pub(crate) fn stack(store: &Store, entries: &[StackEntry], sites: &[LinearSite], seed: Seed) -> Result<Stack> {
+/// The adapters of a run, for a model.
+pub(crate) fn stack(store: &Store, entries: &[StackEntry], backbone: &dyn Backbone, seed: Seed) -> Result<Stack> {
     let mut stack = Stack::new();
     for e in entries {
         let learning = if e.trainable {
@@ -73,14 +73,11 @@ pub(crate) fn stack(store: &Store, entries: &[StackEntry], sites: &[LinearSite],
             Learning::Frozen
         };
         let adapter: Box<dyn Adapter> = match (&e.from, &e.adapter) {
-            (Some(run), None) => Box::new(Lora::load(
-                &finished(store, run, "adapter")?.join(&e.name),
-                sites,
-                learning,
-            )?),
-            (None, Some(AdapterSpec::Lora(config))) => {
-                Box::new(Lora::new(config.clone(), sites, seed.part(&e.name), learning)?)
+            (Some(run), None) => {
+                let folder = finished(store, run, "adapter")?.join(&e.name);
+                load_adapter(&folder, &ModelShape::of(backbone), learning)?.adapter
             }
+            (None, Some(config)) => config.build(backbone, seed.part(&e.name), learning)?,
             _ => {
                 let what = format!("adapter `{}` needs either `from` or its own settings", e.name);
                 return Err(Error::Options(what));

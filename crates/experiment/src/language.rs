@@ -94,11 +94,10 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
         inputs::text_tokens(notes.iter().map(NoteText::expose), &tokenizer, &context.spec)
     };
     let (train_data, test_data) = (tokens(CorpusSplit::Train)?, tokens(CorpusSplit::Test)?);
-    let sites = backbone.linear_sites();
     let stack = inputs::stack(
         &context.store,
         &context.spec.stack,
-        &sites,
+        &backbone,
         Seed(context.spec.seed).part("init"),
     )?;
     let total = inputs::total_parameters(&backbone, &stack, 0);

@@ -12,6 +12,7 @@ mod error;
 mod inputs;
 mod language;
 pub mod launch;
+pub mod parity;
 pub mod plan;
 mod predictions;
 mod profile;

@@ -4,7 +4,6 @@ use crate::{Error, Result};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::Fidelity;
 use clinpeft_nn::Memory;
-use clinpeft_peft::LoraConfig;
 use clinpeft_text::Packing;
 use clinpeft_train::{OptimiserSettings, Selection, Settings, Warmup};
 use serde::{Deserialize, Serialize};
@@ -177,12 +176,7 @@ pub struct StackEntry {
 }
 
 /// A method with its settings.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "method", rename_all = "snake_case")]
-pub enum AdapterSpec {
-    /// See [`clinpeft_peft::Lora`].
-    Lora(LoraConfig),
-}
+pub type AdapterSpec = clinpeft_peft::AdapterConfig;
 
 impl RunSpec {
     /// Reads `run.toml`.

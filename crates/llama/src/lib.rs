@@ -5,7 +5,9 @@
 //!   no adapter method.
 //! - [`Llama::random`] makes a small untrained model.
 
+mod arrangement;
 mod config;
+mod layer;
 mod model;
 
 pub use config::Config;

@@ -1,13 +1,15 @@
 //! The model.
 
 use crate::Config;
+use crate::arrangement::Arrangement;
+use crate::layer::{Layer, Only, Place};
 use clinpeft_autodiff::{Var, checkpoint, ops};
 use clinpeft_nn::{
-    Angles, AttentionSite, Backbone, Error, Hidden, Learning, Linear, LinearSite, Memory, Parameter, Pass, Pooling,
-    Ragged, Result, Rows, Sites, next_token_loss, norm, sequence_losses,
+    Angles, Backbone, Error, Hidden, Learning, Linear, LinearSite, Memory, Parameter, Pass, Pooling, Ragged, Result,
+    Rows, Sites, next_token_loss, norm, sequence_losses,
 };
 use clinpeft_rng::{Seed, normal};
-use clinpeft_tensor::ops::{AttentionShape, Mask, Segments};
+use clinpeft_tensor::ops::{AttentionShape, Mask};
 use clinpeft_tensor::{DType, Device, Tensor};
 use clinpeft_weights::{Checkpoint, Keep, TensorMap, save};
 use std::collections::BTreeMap;
@@ -25,20 +27,6 @@ pub struct Llama {
     head: Option<Parameter>,
     angles: Angles,
     shape: AttentionShape,
-}
-
-#[derive(Debug, Clone)]
-struct Layer {
-    index: usize,
-    input_norm: Parameter,
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    output: Linear,
-    mlp_norm: Parameter,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
 }
 
 impl Llama {
@@ -140,54 +128,39 @@ impl Llama {
         clinpeft_files::write_json(&dir.join("config.json"), &*self.config).map_err(|e| Error::Weights(e.into()))
     }
 
-    /// Puts the rows of site 3 in front of every sequence.
-    fn with_inputs(&self, tokens: Var, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass) -> Result<(Var, Place)> {
-        let prompt = sites.inputs(pass)?;
-        let n = prompt.as_ref().map_or(0, |p| p.dims()[0]);
-        let prefix = sites.keys_values(0, pass)?.map_or(0, |(k, _)| k.dims()[0]);
-        let offsets: Vec<u32> = batch
-            .offsets
-            .iter()
-            .enumerate()
-            .map(|(s, o)| o + (s * n) as u32)
-            .collect();
-        let mut positions = Vec::with_capacity(tokens.dims()[0] + n * batch.sequences());
-        let mut rows: Vec<u32> = Vec::with_capacity(positions.capacity());
-        for w in batch.offsets.windows(2) {
-            rows.extend(0..n as u32);
-            positions.extend((0..n as u32).map(|i| i + prefix as u32));
-            rows.extend((w[0]..w[1]).map(|r| r + n as u32));
-            positions.extend(
-                batch.positions[w[0] as usize..w[1] as usize]
-                    .iter()
-                    .map(|p| p + (n + prefix) as u32),
-            );
-        }
+    /// Embeds the batch, with the rows of site 3 in front of every sequence; `prefix` keys stand before those.
+    fn with_inputs(&self, batch: &Ragged, prompt: Option<Var>, prefix: usize) -> Result<(Var, Place)> {
         let device = self.norm.value().device();
+        let on_device = |rows: Vec<u32>| -> Result<Tensor> {
+            let n = rows.len();
+            Ok(Tensor::from_vec(rows, &[n])?.to_device(&device)?)
+        };
+        let mut ids = batch.ids.to_cpu()?.as_slice::<u32>()?.to_vec();
+        ids.extend(batch.observers.iter().map(|o| o.id));
+        let tokens = ops::embedding(self.embedding.var(), &on_device(ids)?)?;
+        let n = prompt.as_ref().map_or(0, |p| p.dims()[0]);
+        let rows = Arrangement::new(batch, n, prefix);
         let x = match prompt {
             None => tokens,
-            Some(p) => {
-                let count = rows.len();
-                ops::embedding(
-                    &ops::concat(&p, &tokens)?,
-                    &Tensor::from_vec(rows, &[count])?.to_device(&device)?,
-                )?
-            }
+            Some(p) => ops::embedding(&ops::concat(&p, &tokens)?, &on_device(rows.tokens)?)?,
         };
-        let longest = positions.iter().max().map_or(0, |p| *p as usize + 1);
+        let longest = rows.positions.iter().max().map_or(0, |p| *p as usize + 1);
         if longest > self.angles.positions() {
             return Err(Error::Batch(format!(
                 "a sequence of {longest} tokens is longer than the model's {}\nhint: choose a shorter `max_length`",
                 self.angles.positions()
             )));
         }
-        let count = positions.len();
-        let positions = Tensor::from_vec(positions, &[count])?.to_device(&device)?;
-        let plain = Segments::same(&offsets);
+        let keys = if prefix > 0 || !batch.observers.is_empty() {
+            Some(on_device(rows.keys)?)
+        } else {
+            None
+        };
         let place = Place {
-            positions,
-            segments: plain,
-            offsets,
+            positions: on_device(rows.positions)?,
+            segments: rows.segments,
+            keys,
+            offsets: rows.offsets,
             virtual_rows: n,
             angles: self.angles.clone(),
             shape: self.shape,
@@ -214,24 +187,45 @@ impl Llama {
 
 impl Backbone for Llama {
     fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass, want: Rows) -> Result<Hidden> {
-        let device = self.norm.value().device();
-        let ids = batch.ids.to_device(&device)?;
-        let tokens = ops::embedding(self.embedding.var(), &ids)?;
-        let (mut x, place) = self.with_inputs(tokens, batch, sites, pass)?;
+        let prefixes = sites.keys_values(pass)?;
+        if prefixes.as_ref().is_some_and(|p| p.len() != self.layers.len()) {
+            return Err(Error::Adapter(format!(
+                "a prefix for {} layers on a model with {}",
+                prefixes.map_or(0, |p| p.len()),
+                self.layers.len()
+            )));
+        }
+        let length = prefixes
+            .as_ref()
+            .and_then(|p| p.first())
+            .map_or(0, |(k, _)| k.dims()[0]);
+        let (mut x, place) = self.with_inputs(batch, sites.inputs(pass)?, length)?;
         let pooled = match want {
             Rows::All => None,
-            Rows::Pooled(pooling) => Some(pooling.rows(&place.offsets)?.to_device(&device)?),
+            Rows::Pooled(pooling) => {
+                let rows = pooling.rows(&place.offsets, place.virtual_rows, &batch.observers)?;
+                Some(rows.to_device(&self.norm.value().device())?)
+            }
         };
         let place = Arc::new(place);
         for (i, layer) in self.layers.iter().enumerate() {
-            // The last layer answers for the last rows alone; the others it only reads as keys and values.
-            let last = i + 1 == self.layers.len() && want == Rows::Pooled(Pooling::LastToken);
-            let only = pooled.clone().filter(|_| last);
             let (layer, sites, place, pass) = (layer.clone(), sites.clone(), place.clone(), *pass);
-            let block = move |x: &Var| layer.forward(x, &*sites, &place, &pass, only.as_ref());
+            // The last layer answers for rows that see their whole sequence; the others it only reads as keys and values.
+            let last = i + 1 == self.layers.len() && want != Rows::Pooled(Pooling::FirstToken);
+            let only = pooled
+                .as_ref()
+                .filter(|_| last)
+                .map(|rows| Only::new(rows, &place))
+                .transpose()?;
+            let mut inputs = vec![&x];
+            inputs.extend(prefixes.iter().flat_map(|p| [&p[i].0, &p[i].1]));
+            let block = move |inputs: &[Var]| {
+                let prefix = inputs.get(1).zip(inputs.get(2));
+                layer.forward(&inputs[0], prefix, &*sites, &place, &pass, only.as_ref())
+            };
             x = match pass.memory {
-                Memory::Recompute => checkpoint(&x, block)?,
-                Memory::Keep => block(&x)?,
+                Memory::Recompute => checkpoint(&inputs, block)?,
+                Memory::Keep => block(&inputs.into_iter().cloned().collect::<Vec<_>>())?,
             };
         }
         if let (Some(rows), Rows::Pooled(Pooling::FirstToken)) = (&pooled, want) {
@@ -242,27 +236,36 @@ impl Backbone for Llama {
             rows,
             offsets: place.offsets.clone(),
             virtual_rows: place.virtual_rows,
+            observers: batch.observers.clone(),
         })
     }
 
     fn language_loss(&self, hidden: &Hidden, batch: &Ragged) -> Result<(Var, usize)> {
-        let head = self.language_head()?;
-        next_token_loss(
-            &hidden.rows,
-            head.var(),
-            &batch.ids,
-            &batch.offsets,
-            hidden.virtual_rows,
-        )
+        next_token_loss(hidden, self.language_head()?.var(), batch)
     }
 
     fn sequence_losses(&self, batch: &Ragged, sites: &Arc<dyn Sites>) -> Result<Vec<(f64, usize)>> {
         let hidden = self.hidden(batch, sites, &Pass::evaluate(), Rows::All)?;
-        sequence_losses(&hidden, self.language_head()?.var(), &batch.ids, &batch.offsets)
+        sequence_losses(&hidden, self.language_head()?.var(), batch)
     }
 
     fn width(&self) -> usize {
         self.config.hidden_size
+    }
+
+    fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    fn attention_shape(&self) -> AttentionShape {
+        self.shape
+    }
+
+    fn embed(&self, ids: &[u32]) -> Result<Tensor> {
+        let ids = Tensor::from_vec(ids.to_vec(), &[ids.len()])?.to_device(&self.norm.value().device())?;
+        Ok(clinpeft_tensor::ops::embedding(self.embedding.value(), &ids)?
+            .to_cpu()?
+            .cast(DType::F32)?)
     }
 
     fn max_length(&self) -> usize {
@@ -315,154 +318,10 @@ impl Backbone for Llama {
     }
 }
 
-/// What is the same for every layer of a run.
-struct Place {
-    positions: Tensor,
-    segments: Segments,
-    offsets: Vec<u32>,
-    virtual_rows: usize,
-    angles: Angles,
-    shape: AttentionShape,
-    eps: f64,
-}
-
-impl Place {
-    /// Positions of some rows.
-    fn positions_of(&self, rows: &Tensor) -> Result<Tensor> {
-        let (all, rows) = (self.positions.to_cpu()?, rows.to_cpu()?);
-        let (all, rows) = (all.as_slice::<u32>()?, rows.as_slice::<u32>()?);
-        let some: Vec<u32> = rows.iter().map(|r| all[*r as usize]).collect();
-        let n = some.len();
-        Ok(Tensor::from_vec(some, &[n])?.to_device(&self.positions.device())?)
-    }
-}
-
-impl Layer {
-    fn build(index: usize, c: &Config, get: &mut impl FnMut(&str, &[usize]) -> Result<Parameter>) -> Result<Layer> {
-        let (d, inner) = (c.hidden_size, c.intermediate_size);
-        let (wide, narrow) = (c.num_attention_heads * c.head_width(), c.kv_heads() * c.head_width());
-        let root = format!("model.layers.{index}");
-        let mut linear = |part: &str, out: usize, input: usize| -> Result<Linear> {
-            let site = format!("{root}.{part}");
-            let weight = get(&format!("{site}.weight"), &[out, input])?;
-            Ok(Linear::new(site, weight))
-        };
-        let query = linear("self_attn.q_proj", wide, d)?;
-        let key = linear("self_attn.k_proj", narrow, d)?;
-        let value = linear("self_attn.v_proj", narrow, d)?;
-        let output = linear("self_attn.o_proj", d, wide)?;
-        let gate = linear("mlp.gate_proj", inner, d)?;
-        let up = linear("mlp.up_proj", inner, d)?;
-        let down = linear("mlp.down_proj", d, inner)?;
-        let input_norm = get(&format!("{root}.input_layernorm.weight"), &[d])?;
-        let mlp_norm = get(&format!("{root}.post_attention_layernorm.weight"), &[d])?;
-        Ok(Layer {
-            index,
-            input_norm,
-            query,
-            key,
-            value,
-            output,
-            mlp_norm,
-            gate,
-            up,
-            down,
-        })
-    }
-
-    fn linears(&self) -> [&Linear; 7] {
-        [
-            &self.query,
-            &self.key,
-            &self.value,
-            &self.output,
-            &self.gate,
-            &self.up,
-            &self.down,
-        ]
-    }
-
-    /// The layer on all rows, or on `only` some of them, one for each sequence.
-    fn forward(&self, x: &Var, sites: &dyn Sites, place: &Place, pass: &Pass, only: Option<&Tensor>) -> Result<Var> {
-        let h = norm(x, &self.input_norm, place.eps)?;
-        let attended = self.attention(&h, sites, place, pass, only)?;
-        let x = match only {
-            Some(rows) => ops::add(&ops::embedding(x, rows)?, &attended)?,
-            None => ops::add(x, &attended)?,
-        };
-        let h = norm(&x, &self.mlp_norm, place.eps)?;
-        let gated = ops::silu_mul(&self.gate.forward(&h, sites, pass)?, &self.up.forward(&h, sites, pass)?)?;
-        Ok(ops::add(&x, &self.down.forward(&gated, sites, pass)?)?)
-    }
-
-    fn attention(&self, h: &Var, sites: &dyn Sites, place: &Place, pass: &Pass, only: Option<&Tensor>) -> Result<Var> {
-        let turn = |x: Var, at: &Tensor| ops::rotary(&x, &place.angles.cos, &place.angles.sin, at);
-        let k = turn(self.key.forward(h, sites, pass)?, &place.positions)?;
-        let v = self.value.forward(h, sites, pass)?;
-        let (q, own) = match only {
-            None => (
-                turn(self.query.forward(h, sites, pass)?, &place.positions)?,
-                place.segments.clone(),
-            ),
-            Some(rows) => {
-                let q = self.query.forward(&ops::embedding(h, rows)?, sites, pass)?;
-                let queries = (0..=q.dims()[0]).collect();
-                (
-                    turn(q, &place.positions_of(rows)?)?,
-                    Segments {
-                        queries,
-                        keys: place.segments.keys.clone(),
-                    },
-                )
-            }
-        };
-        let a = match sites.keys_values(self.index, pass)? {
-            None => ops::attention(&q, &k, &v, &place.shape, &own)?,
-            Some((pk, pv)) => {
-                let (segments, rows) = with_prefix(&own, pk.dims()[0])?;
-                let rows = rows.to_device(&k.value().device())?;
-                let k = ops::embedding(&ops::concat(&pk, &k)?, &rows)?;
-                let v = ops::embedding(&ops::concat(&pv, &v)?, &rows)?;
-                ops::attention(&q, &k, &v, &place.shape, &segments)?
-            }
-        };
-        let y = self.output.forward(&a, sites, pass)?;
-        let site = AttentionSite {
-            layer: self.index,
-            queries: &q,
-            key: &self.key,
-            value: &self.value,
-            output: &self.output,
-            shape: &place.shape,
-            segments: &own,
-        };
-        sites.attention_output(&site, y, pass)
-    }
-}
-
-/// Segments with `n` keys in front of each, and the rows of `[prefix; keys]` that make them.
-fn with_prefix(segments: &Segments, n: usize) -> Result<(Segments, Tensor)> {
-    let mut keys = vec![0];
-    let mut rows: Vec<u32> = Vec::new();
-    for w in segments.keys.windows(2) {
-        rows.extend(0..n as u32);
-        rows.extend((w[0]..w[1]).map(|r| (r + n) as u32));
-        keys.push(rows.len());
-    }
-    let count = rows.len();
-    Ok((
-        Segments {
-            queries: segments.queries.clone(),
-            keys,
-        },
-        Tensor::from_vec(rows, &[count])?,
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clinpeft_nn::NoAdapters;
+    use clinpeft_nn::{NoAdapters, Observer};
 
     fn model() -> Llama {
         let mut c = Config::tiny(32, 16, 2, 4, 64);
@@ -495,7 +354,18 @@ mod tests {
     fn pooled_rows_are_those_of_the_full_result() {
         let m = model();
         let batch = Ragged::from_sequences(&[vec![1, 5, 9, 2], vec![3, 3, 7], vec![8]]).unwrap();
-        for (pooling, rows) in [(Pooling::LastToken, [3, 6, 7]), (Pooling::FirstToken, [0, 4, 7])] {
+        let pad = Observer {
+            sequence: 1,
+            sees: 3,
+            id: 0,
+            position: 3,
+        };
+        let batch = batch.with_observers(vec![pad]).unwrap();
+        for (pooling, rows) in [
+            (Pooling::LastToken, [3, 6, 7]),
+            (Pooling::LastPosition, [3, 8, 7]),
+            (Pooling::FirstToken, [0, 4, 7]),
+        ] {
             let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
             let run = |want| {
                 m.hidden(&batch, &sites, &Pass::evaluate(), want)
@@ -573,9 +443,9 @@ mod tests {
     /// Zero values behind very negative scores cannot be seen, so such a prefix changes nothing but the positions.
     struct Prefix;
     impl Sites for Prefix {
-        fn keys_values(&self, _: usize, _: &Pass) -> Result<Option<(Var, Var)>> {
+        fn keys_values(&self, _: &Pass) -> Result<Option<Vec<(Var, Var)>>> {
             let zeros = Var::constant(Tensor::zeros(&[3, 8], DType::F32));
-            Ok(Some((zeros.clone(), zeros)))
+            Ok(Some(vec![(zeros.clone(), zeros); 2]))
         }
     }
 
@@ -588,5 +458,36 @@ mod tests {
         for (x, y) in with_prefix.chunks(32).zip(plain.chunks(32)) {
             assert!(x.iter().zip(y).any(|(a, b)| (a - b).abs() > 1e-7));
         }
+    }
+
+    #[test]
+    fn observers_change_no_token_and_see_what_a_token_there_would_see() {
+        let m = model();
+        let batch = Ragged::from_sequences(&[vec![1, 5, 9], vec![2]]).unwrap();
+        let seen = Observer {
+            sequence: 0,
+            sees: 3,
+            id: 4,
+            position: 3,
+        };
+        let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
+        let run = |b: &Ragged| {
+            m.hidden(b, &sites, &Pass::evaluate(), Rows::All)
+                .unwrap()
+                .rows
+                .value()
+                .to_f64_vec()
+                .unwrap()
+        };
+        let plain = run(&batch);
+        let observed = run(&batch.clone().with_observers(vec![seen]).unwrap());
+        assert_eq!(observed.len(), plain.len() + 16);
+        for (x, y) in plain.iter().zip(&observed) {
+            assert!((x - y).abs() < 1e-6);
+        }
+        // A token there would also see itself, so the rows are close but not the same.
+        let written = run(&Ragged::from_sequences(&[vec![1, 5, 9, 4]]).unwrap());
+        let (a, b) = (&observed[4 * 16..], &written[3 * 16..]);
+        assert!(a.iter().zip(b).any(|(x, y)| (x - y).abs() > 1e-7));
     }
 }

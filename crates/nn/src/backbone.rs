@@ -1,19 +1,30 @@
 //! What training needs of a model family.
 
-use crate::{LinearSite, Parameter, Pass, Pooling, Ragged, Result, Sites};
+use crate::{LinearSite, Observer, Parameter, Pass, Pooling, Ragged, Result, Sites};
 use clinpeft_autodiff::Var;
+use clinpeft_tensor::Tensor;
+use clinpeft_tensor::ops::AttentionShape;
 use std::sync::Arc;
 
 /// What the layers make of a batch.
 #[derive(Debug, Clone)]
 pub struct Hidden {
-    /// `[rows, d]`, after the last normalisation: of tokens, and before each sequence the virtual rows; or `[b, d]` where
-    /// pooled rows were wanted.
+    /// `[rows, d]`, after the last normalisation. Rows of tokens, and before each sequence the virtual rows; after all
+    /// sequences the observers. Or `[b, d]` where pooled rows were wanted.
     pub rows: Var,
     /// Where each sequence begins, virtual rows included.
     pub offsets: Vec<u32>,
     /// Rows in front of each sequence that are not tokens.
     pub virtual_rows: usize,
+    /// The observers, in the order of their rows.
+    pub observers: Vec<Observer>,
+}
+
+impl Hidden {
+    /// Row of observer number `i`.
+    pub fn observer_row(&self, i: usize) -> u32 {
+        self.offsets.last().copied().unwrap_or(0) + i as u32
+    }
 }
 
 /// Which rows of the result are wanted.
@@ -35,6 +46,12 @@ pub trait Backbone: Send + Sync {
     fn sequence_losses(&self, batch: &Ragged, sites: &Arc<dyn Sites>) -> Result<Vec<(f64, usize)>>;
     /// Width of a hidden row.
     fn width(&self) -> usize;
+    /// Number of layers.
+    fn layers(&self) -> usize;
+    /// Heads of a layer.
+    fn attention_shape(&self) -> AttentionShape;
+    /// The rows of the embedding table at `ids`, `[n, d]` in f32.
+    fn embed(&self, ids: &[u32]) -> Result<Tensor>;
     /// Longest sequence, virtual rows included.
     fn max_length(&self) -> usize;
     /// Every linear layer that an adapter may target.

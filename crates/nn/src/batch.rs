@@ -12,6 +12,26 @@ pub struct Ragged {
     pub positions: Vec<u32>,
     /// `b + 1` growing offsets.
     pub offsets: Vec<u32>,
+    /// Rows beside the sequences, in order of sequence and place; see [`Observer`].
+    pub observers: Vec<Observer>,
+    /// Which tokens the language-model loss predicts, as growing indices into `ids`; all if `None`.
+    pub targets: Option<Vec<u32>>,
+}
+
+/// A row that sees the first tokens of a sequence and is seen by none.
+///
+/// That is what a library with padded batches makes of a pad token: its key is masked, but its query still attends. The
+/// published code pools such a row, and predicts the first token of a row padded on the left from one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Observer {
+    /// The sequence it sees.
+    pub sequence: u32,
+    /// How many of its tokens stand before it.
+    pub sees: u32,
+    /// Its own token.
+    pub id: u32,
+    /// Its own position.
+    pub position: u32,
 }
 
 impl Ragged {
@@ -31,7 +51,38 @@ impl Ragged {
             ids: Tensor::from_vec(ids, &[n])?,
             positions,
             offsets,
+            observers: Vec::new(),
+            targets: None,
         })
+    }
+
+    /// The same batch with rows that observe it. Errors if one sees what is not there, or they are out of order.
+    pub fn with_observers(mut self, observers: Vec<Observer>) -> Result<Ragged> {
+        let length = |s: u32| {
+            let w = self.offsets.get(s as usize..s as usize + 2);
+            w.map(|w| w[1] - w[0])
+        };
+        if let Some(o) = observers.iter().find(|o| length(o.sequence).is_none_or(|n| o.sees > n)) {
+            return Err(Error::Batch(format!(
+                "an observer sees {} tokens of sequence {}, which has fewer",
+                o.sees, o.sequence
+            )));
+        }
+        if !observers.is_sorted_by_key(|o| (o.sequence, o.sees)) {
+            return Err(Error::Batch("observers are not in the order of what they see".into()));
+        }
+        self.observers = observers;
+        Ok(self)
+    }
+
+    /// The same batch with a loss on some tokens only. Errors if an index is not a token or they do not grow.
+    pub fn with_targets(mut self, targets: Vec<u32>) -> Result<Ragged> {
+        let grows = targets.windows(2).all(|w| w[0] < w[1]);
+        if !grows || targets.last().is_some_and(|t| *t as usize >= self.tokens()) {
+            return Err(Error::Batch("targets must be growing indices of tokens".into()));
+        }
+        self.targets = Some(targets);
+        Ok(self)
     }
 
     /// Sequences with positions that count from zero.
@@ -53,5 +104,27 @@ impl Ragged {
     /// Number of tokens.
     pub fn tokens(&self) -> usize {
         self.positions.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn observers_and_targets_must_fit_the_tokens() {
+        let batch = || Ragged::from_sequences(&[vec![1, 2], vec![3]]).unwrap();
+        let observer = |sequence, sees| Observer {
+            sequence,
+            sees,
+            id: 0,
+            position: 0,
+        };
+        assert!(batch().with_observers(vec![observer(0, 2), observer(1, 0)]).is_ok());
+        assert!(batch().with_observers(vec![observer(1, 2)]).is_err());
+        assert!(batch().with_observers(vec![observer(2, 0)]).is_err());
+        assert!(batch().with_observers(vec![observer(1, 0), observer(0, 0)]).is_err());
+        assert!(batch().with_targets(vec![0, 2]).is_ok());
+        assert!(batch().with_targets(vec![3]).is_err() && batch().with_targets(vec![1, 1]).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Classification head, pooling, and losses as sums, so that the caller decides what to divide by.
 
-use crate::{Error, Learning, Parameter, Result};
+use crate::{Error, Hidden, Learning, Observer, Parameter, Ragged, Result};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_tensor::Tensor;
 use clinpeft_tensor::rng::{Stream, normal};
@@ -10,23 +10,41 @@ use clinpeft_tensor::rng::{Stream, normal};
 pub enum Pooling {
     /// The last token, found by length.
     LastToken,
+    /// The last row of a padded batch, be it a pad token: the last observer behind the tokens, or the last token. So the
+    /// published code, wherever pad ids disagree.
+    LastPosition,
     /// The first token.
     FirstToken,
 }
 
 impl Pooling {
-    /// The row of each sequence.
-    pub fn rows(self, offsets: &[u32]) -> Result<Tensor> {
-        let rows: Vec<u32> = offsets
-            .windows(2)
-            .map(|w| match self {
+    /// The row of each sequence, where sequences begin at `offsets` with `virtual_rows` rows and `observers` stand after
+    /// all of them.
+    pub fn rows(self, offsets: &[u32], virtual_rows: usize, observers: &[Observer]) -> Result<Tensor> {
+        let end = offsets.last().copied().unwrap_or(0);
+        let last = |s: usize, w: &[u32]| {
+            let tokens = w[1] - w[0] - virtual_rows as u32;
+            let behind = |o: &Observer| o.sequence as usize == s && o.sees == tokens;
+            let found = observers.iter().rposition(behind);
+            found.map_or(w[1] - 1, |i| end + i as u32)
+        };
+        let windows = offsets.windows(2).enumerate();
+        let rows: Vec<u32> = windows
+            .map(|(s, w)| match self {
                 Pooling::LastToken => w[1] - 1,
-                Pooling::FirstToken => w[0],
+                Pooling::LastPosition => last(s, w),
+                Pooling::FirstToken => w[0] + virtual_rows as u32,
             })
             .collect();
         let n = rows.len();
         Ok(Tensor::from_vec(rows, &[n])?)
     }
+}
+
+fn take_rows(x: &Var, rows: Vec<u32>) -> Result<Var> {
+    let n = rows.len();
+    let rows = Tensor::from_vec(rows, &[n])?.to_device(&x.value().device())?;
+    Ok(ops::embedding(x, &rows)?)
 }
 
 /// Scores for classes or labels: `z = W h`, W `[c, d]`, no bias.
@@ -97,55 +115,76 @@ pub fn binary_loss(logits: &Var, targets: Vec<f64>) -> Result<Var> {
     Ok(ops::scale(&sum, 1.0 / labels as f64)?)
 }
 
-/// Sum over positions of the cross-entropy of the next token. `hidden` may begin each sequence with `virtual_rows` rows
-/// that are not tokens; the last of them predicts the first token. Returns the sum and the number of predictions.
-pub fn next_token_loss(
-    hidden: &Var,
-    head: &Var,
-    ids: &Tensor,
-    offsets: &[u32],
-    virtual_rows: usize,
-) -> Result<(Var, usize)> {
-    let on_cpu = ids.to_cpu()?;
+/// One prediction of a language model.
+struct Prediction {
+    sequence: usize,
+    /// The row that predicts.
+    row: u32,
+    /// What it should predict.
+    token: u32,
+}
+
+/// Which row predicts which token: an observer that stands right before it, otherwise the row before, which for a first
+/// token is the last virtual row. A first token without any row before it is predicted by none.
+fn predictions(hidden: &Hidden, batch: &Ragged) -> Result<Vec<Prediction>> {
+    let on_cpu = batch.ids.to_cpu()?;
     let ids = on_cpu.as_slice::<u32>()?;
-    let rows = hidden.dims()[0];
-    let (mut targets, mut weights) = (vec![0u32; rows], vec![0f64; rows]);
-    let mut count = 0;
-    for (s, w) in offsets.windows(2).enumerate() {
-        let first = w[0] as usize + s * virtual_rows;
-        for (i, token) in ids[w[0] as usize..w[1] as usize].iter().enumerate() {
-            let row = first + virtual_rows + i;
-            if row > first {
-                targets[row - 1] = *token;
-                weights[row - 1] = 1.0;
-                count += 1;
-            }
+    let wanted = |i: u32| batch.targets.as_ref().is_none_or(|t| t.binary_search(&i).is_ok());
+    let mut all = Vec::new();
+    for (s, w) in batch.offsets.windows(2).enumerate() {
+        let first = hidden.offsets[s];
+        for i in (w[0]..w[1]).filter(|i| wanted(*i)) {
+            let before = |o: &Observer| o.sequence as usize == s && o.sees == i - w[0];
+            let own = first + hidden.virtual_rows as u32 + i - w[0];
+            let row = match hidden.observers.iter().rposition(before) {
+                Some(o) => hidden.observer_row(o),
+                None if own > first => own - 1,
+                None => continue,
+            };
+            let token = ids[i as usize];
+            all.push(Prediction {
+                sequence: s,
+                row,
+                token,
+            });
         }
     }
-    let device = hidden.value().device();
-    let targets = Tensor::from_vec(targets, &[rows])?.to_device(&device)?;
-    let weights = Tensor::from_vec(weights, &[rows])?
-        .cast(hidden.dtype())?
-        .to_device(&device)?;
-    Ok((ops::linear_cross_entropy(hidden, head, &targets, &weights)?, count))
+    Ok(all)
+}
+
+/// Sum over positions of the cross-entropy of the next token, and the number of predictions.
+pub fn next_token_loss(hidden: &Hidden, head: &Var, batch: &Ragged) -> Result<(Var, usize)> {
+    let rows = hidden.rows.dims()[0];
+    let (mut targets, mut weights) = (vec![0u32; rows], vec![0f64; rows]);
+    let all = predictions(hidden, batch)?;
+    for p in &all {
+        targets[p.row as usize] = p.token;
+        weights[p.row as usize] = 1.0;
+    }
+    Ok((token_loss(&hidden.rows, head, targets, weights)?, all.len()))
 }
 
 /// Next-token loss and number of predictions of each sequence; see [`next_token_loss`].
-pub fn sequence_losses(hidden: &crate::Hidden, head: &Var, ids: &Tensor, offsets: &[u32]) -> Result<Vec<(f64, usize)>> {
-    let n = hidden.virtual_rows;
-    let ids = ids.to_cpu()?;
-    let tokens = ids.as_slice::<u32>()?;
-    let one = |(s, w): (usize, &[u32])| {
-        let (first, last) = (w[0] as usize, w[1] as usize);
-        let own = Tensor::from_vec(tokens[first..last].to_vec(), &[last - first])?;
-        let rows: Vec<u32> = (hidden.offsets[s]..hidden.offsets[s + 1]).collect();
-        let count = rows.len();
-        let rows = Tensor::from_vec(rows, &[count])?.to_device(&hidden.rows.value().device())?;
-        let part = ops::embedding(&hidden.rows, &rows)?;
-        let (loss, predictions) = next_token_loss(&part, head, &own, &[0, (last - first) as u32], n)?;
-        Ok((loss.value().item()?, predictions))
+pub fn sequence_losses(hidden: &Hidden, head: &Var, batch: &Ragged) -> Result<Vec<(f64, usize)>> {
+    let all = predictions(hidden, batch)?;
+    let one = |s: usize| {
+        let own = || all.iter().filter(move |p| p.sequence == s);
+        let part = take_rows(&hidden.rows, own().map(|p| p.row).collect())?;
+        let targets: Vec<u32> = own().map(|p| p.token).collect();
+        let count = targets.len();
+        let loss = token_loss(&part, head, targets, vec![1.0; count])?;
+        Ok((loss.value().item()?, count))
     };
-    offsets.windows(2).enumerate().map(one).collect()
+    (0..batch.sequences()).map(one).collect()
+}
+
+fn token_loss(rows: &Var, head: &Var, targets: Vec<u32>, weights: Vec<f64>) -> Result<Var> {
+    let (n, device) = (targets.len(), rows.value().device());
+    let targets = Tensor::from_vec(targets, &[n])?.to_device(&device)?;
+    let weights = Tensor::from_vec(weights, &[n])?
+        .cast(rows.dtype())?
+        .to_device(&device)?;
+    Ok(ops::linear_cross_entropy(rows, head, &targets, &weights)?)
 }
 
 #[cfg(test)]
@@ -153,22 +192,51 @@ mod tests {
     use super::*;
     use clinpeft_tensor::DType;
 
+    fn hidden(rows: Tensor, offsets: &[u32], virtual_rows: usize, observers: &[Observer]) -> Hidden {
+        Hidden {
+            rows: Var::constant(rows),
+            offsets: offsets.to_vec(),
+            virtual_rows,
+            observers: observers.to_vec(),
+        }
+    }
+
+    fn behind(sequence: u32, sees: u32) -> Observer {
+        Observer {
+            sequence,
+            sees,
+            id: 0,
+            position: 9,
+        }
+    }
+
     #[test]
-    fn last_token_is_found_by_length() {
-        let rows = Pooling::LastToken.rows(&[0, 2, 5]).unwrap();
-        assert_eq!(rows.as_slice::<u32>().unwrap(), [1, 4]);
+    fn last_token_is_found_by_length_and_last_position_by_observer() {
+        let pooled = |p: Pooling, n| {
+            let rows = p.rows(&[0, 2, 5], n, &[behind(0, 0), behind(0, 2 - n as u32)]).unwrap();
+            rows.as_slice::<u32>().unwrap().to_vec()
+        };
+        assert_eq!(pooled(Pooling::LastToken, 0), [1, 4]);
+        assert_eq!(pooled(Pooling::LastPosition, 0), [6, 4]);
+        assert_eq!(pooled(Pooling::LastPosition, 1), [6, 4]);
+        assert_eq!(pooled(Pooling::FirstToken, 1), [1, 3]);
     }
 
     #[test]
     fn last_virtual_row_predicts_the_first_token() {
-        let h = Var::constant(Tensor::zeros(&[2 * 2 + 5, 3], DType::F64));
+        let zeros = |n: usize| Tensor::zeros(&[n, 3], DType::F64);
         let head = Var::constant(Tensor::zeros(&[4, 3], DType::F64));
-        let ids = Tensor::from_vec(vec![1u32, 2, 3, 0, 1], &[5]).unwrap();
-        let (_, with_prompt) = next_token_loss(&h, &head, &ids, &[0, 2, 5], 2).unwrap();
-        assert_eq!(with_prompt, 5);
-        let h = Var::constant(Tensor::zeros(&[5, 3], DType::F64));
-        let (loss, plain) = next_token_loss(&h, &head, &ids, &[0, 2, 5], 0).unwrap();
-        assert_eq!(plain, 3);
-        assert!((loss.value().item().unwrap() - 3.0 * 4f64.ln()).abs() < 1e-12);
+        let batch = Ragged::from_sequences(&[vec![1, 2], vec![3, 0, 1]]).unwrap();
+        let loss = |h: &Hidden, b: &Ragged| next_token_loss(h, &head, b).unwrap();
+        assert_eq!(loss(&hidden(zeros(9), &[0, 4, 9], 2, &[]), &batch).1, 5);
+        let plain = hidden(zeros(5), &[0, 2, 5], 0, &[]);
+        let (sum, count) = loss(&plain, &batch);
+        assert_eq!(count, 3);
+        assert!((sum.value().item().unwrap() - 3.0 * 4f64.ln()).abs() < 1e-12);
+        let each = sequence_losses(&plain, &head, &batch).unwrap();
+        assert_eq!(each.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [1, 2]);
+        let seen = hidden(zeros(6), &[0, 2, 5], 0, &[behind(1, 0)]);
+        assert_eq!(loss(&seen, &batch).1, 4, "an observer predicts a first token");
+        assert_eq!(loss(&seen, &batch.clone().with_targets(vec![1, 4]).unwrap()).1, 2);
     }
 }

@@ -1,6 +1,6 @@
 //! Linear layer, normalisation, rotary angles.
 
-use crate::{Error, Parameter, Pass, Result, Sites};
+use crate::{Error, LinearCall, Parameter, Pass, Result, Sites};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_tensor::{DType, Tensor};
 
@@ -34,7 +34,13 @@ impl Linear {
 
     /// `W x` with whatever the adapters add; x `[t, in]`.
     pub fn forward(&self, x: &Var, sites: &dyn Sites, pass: &Pass) -> Result<Var> {
-        sites.linear(&self.site, x, self.plain(x)?, pass)
+        let base = self.plain(x)?;
+        let call = LinearCall {
+            layer: self,
+            x,
+            base: &base,
+        };
+        sites.linear(&call, base.clone(), pass)
     }
 
     /// `W x` alone.

@@ -15,6 +15,17 @@ pub struct LinearSite {
     pub output: usize,
 }
 
+/// What is known at a linear layer.
+#[derive(Clone, Copy)]
+pub struct LinearCall<'a> {
+    /// The layer, with its name and weight.
+    pub layer: &'a Linear,
+    /// Its input, `[t, in]`.
+    pub x: &'a Var,
+    /// Its output without any adapter, `[t, out]`.
+    pub base: &'a Var,
+}
+
 /// What is known at the output of an attention block.
 pub struct AttentionSite<'a> {
     /// Number of the layer.
@@ -35,15 +46,16 @@ pub struct AttentionSite<'a> {
 
 /// What a model offers to adapters. Each method returns its value changed or as it came; the defaults change nothing.
 pub trait Sites: Send + Sync {
-    /// Site 1: after `y = W x` of the layer called `name`.
-    fn linear(&self, name: &str, x: &Var, y: Var, pass: &Pass) -> Result<Var> {
-        let _ = (name, x, pass);
+    /// Site 1: after `y = W x`; `y` is what the layer and the adapters before this one made.
+    fn linear(&self, call: &LinearCall<'_>, y: Var, pass: &Pass) -> Result<Var> {
+        let _ = (call, pass);
         Ok(y)
     }
 
-    /// Site 2: keys and values, each `[n, kv*d]`, in front of every sequence of a layer.
-    fn keys_values(&self, layer: usize, pass: &Pass) -> Result<Option<(Var, Var)>> {
-        let _ = (layer, pass);
+    /// Site 2: keys and values, each `[n, kv*d]`, in front of every sequence, one pair for each layer in order. Asked for
+    /// once in a pass.
+    fn keys_values(&self, pass: &Pass) -> Result<Option<Vec<(Var, Var)>>> {
+        let _ = pass;
         Ok(None)
     }
 

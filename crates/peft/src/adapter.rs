@@ -1,10 +1,15 @@
 //! What every adapter method provides.
 
-use crate::Result;
-use clinpeft_nn::{Parameter, Sites};
+use crate::merge::Update;
+use crate::{Error, FileKeys, Result, Saved};
+use clinpeft_autodiff::Var;
+use clinpeft_nn::{Learning, Parameter, Sites};
+use clinpeft_rng::Seed;
+use clinpeft_tensor::{Device, Tensor};
+use clinpeft_weights::TensorMap;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::path::Path;
 
 /// What the model is used for; PEFT files state it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +22,18 @@ pub enum TaskType {
     SequenceClassification,
 }
 
+/// An optimiser step that was just made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Its number, from 1.
+    pub number: u64,
+    /// Number of all steps of the run.
+    pub total: u64,
+}
+
+/// Gradients of a step by parameter name.
+pub type StepGradients = BTreeMap<String, Tensor>;
+
 /// A method of parameter-efficient fine-tuning: what it does at the four sites, its parameters and its files.
 pub trait Adapter: Sites + Debug {
     /// Name of the method, for example `lora`.
@@ -25,8 +42,69 @@ pub trait Adapter: Sites + Debug {
     fn parameters(&self) -> Vec<&Parameter>;
     /// Its parameters for writing, in the same order.
     fn parameters_mut(&mut self) -> Vec<&mut Parameter>;
-    /// Writes `adapter_config.json` and `adapter_model.safetensors` into `dir`, as PEFT does.
-    fn save(&self, dir: &Path, task: TaskType) -> Result<()>;
+    /// What stands in its files. [`crate::save_adapter`] writes them.
+    fn saved(&self) -> Result<Saved>;
+    /// Keys of the file it came from that say nothing about its mathematics.
+    fn file_keys(&self) -> &FileKeys;
+    /// Name of a parameter in a PEFT model, where this adapter is called `adapter`.
+    fn peft_name(&self, parameter: &str, adapter: &str) -> String;
+    /// Added to the loss of every step, not divided by anything.
+    fn extra_loss(&self) -> Result<Option<Var>> {
+        Ok(None)
+    }
+    /// Told of every optimiser step after it was made, with the gradients that made it (by parameter name).
+    fn after_step(&mut self, step: Step, gradients: &StepGradients) -> Result<()> {
+        let _ = (step, gradients);
+        Ok(())
+    }
+    /// What a resumed run needs beside the parameters.
+    fn state(&self) -> Result<TensorMap> {
+        Ok(TensorMap::new())
+    }
+    /// Takes back what [`Adapter::state`] gave.
+    fn set_state(&mut self, state: &TensorMap) -> Result<()> {
+        let _ = state;
+        Ok(())
+    }
+    /// Moves the parameters to where the model is.
+    fn to_device(&mut self, device: &Device) -> Result<()> {
+        for p in self.parameters_mut() {
+            let value = p.value().to_device(device)?;
+            p.set_value(value);
+        }
+        Ok(())
+    }
+    /// A new adapter with the same settings that holds everything training needs; `None` if this one does. Some files hold
+    /// only the result of a network, which runs but cannot be trained further.
+    fn renewed(&self, seed: Seed, learning: Learning) -> Result<Option<Box<dyn Adapter>>> {
+        let _ = (seed, learning);
+        Ok(None)
+    }
+    /// Linear layers whose weights it can be merged into; none if it is no low-rank update.
+    fn low_rank_sites(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// What it makes of the weight of one of those layers.
+    fn update(&self, site: &str, weight: &Parameter) -> Result<Update> {
+        let _ = weight;
+        Err(Error::Config(format!(
+            "a {} adapter has no update of `{site}`\nhint: only low-rank adapters can be merged",
+            self.method()
+        )))
+    }
     /// A copy; values are shared until one of them is written to.
     fn boxed(&self) -> Box<dyn Adapter>;
+}
+
+/// How PEFT names the parameters of layers: `base_model.model.<layer>.<part>.<adapter>.weight`.
+pub(crate) fn layer_name(parameter: &str, adapter: &str) -> String {
+    match parameter.strip_suffix(".weight") {
+        Some(stem) => format!("base_model.model.{stem}.{adapter}.weight"),
+        None => format!("base_model.model.{parameter}.{adapter}"),
+    }
+}
+
+/// How PEFT names the parameters of prompts: `prompt_encoder.<adapter>.<parameter>`.
+pub(crate) fn prompt_name(parameter: &str, adapter: &str) -> String {
+    format!("prompt_encoder.{adapter}.{parameter}")
 }

@@ -9,6 +9,9 @@ pub enum Error {
     /// In the model.
     #[error(transparent)]
     Model(#[from] clinpeft_nn::Error),
+    /// On the tape or in an operation.
+    #[error(transparent)]
+    Autodiff(#[from] clinpeft_autodiff::Error),
     /// In a weight file.
     #[error(transparent)]
     Weights(#[from] clinpeft_weights::Error),

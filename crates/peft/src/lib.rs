@@ -5,17 +5,40 @@
 //!   (Gema et al. 2023) is `[clinical, downstream]`: `y = W x + s1 B1 A1 x + s2 B2 A2 x`.
 //! - [`Stack::status`] tells which adapter takes part and which learns; [`Stack::check_gradients`] refuses a trainable
 //!   adapter that no gradient reached.
-//! - Adapters are saved in the file form of Hugging Face PEFT; a [`Unit`] is a stack, its head and its provenance as one
+//! - [`AdapterConfig`] makes, and counts, an adapter of any method; [`load_adapter`] loads one.
+//! - [`merge`] puts low-rank updates into the weights, [`combine`] makes one LoRA of several.
+//! - Adapters are saved in the file form of Hugging Face PEFT ([`save_adapter`]); a [`Unit`] is a stack, its head and its provenance as one
 //!   folder.
 
+mod adalora;
+mod adaptation_prompt;
 mod adapter;
+mod dora;
+mod encoder;
 mod error;
+mod files;
 mod lora;
+mod merge;
+mod p_tuning;
+mod prefix;
+mod prompt;
+mod registry;
+mod shape;
 mod stack;
 mod unit;
 
-pub use adapter::{Adapter, TaskType};
+pub use adalora::{AdaLora, AdaLoraConfig};
+pub use adaptation_prompt::{AdaptationPrompt, AdaptationPromptConfig};
+pub use adapter::{Adapter, Step, StepGradients, TaskType};
+pub use dora::Dora;
 pub use error::{Error, Result};
+pub use files::{FileKeys, Saved, save_adapter};
 pub use lora::{Lora, LoraConfig, Scaling};
+pub use merge::{Combination, Update, combine, merge, unmerge};
+pub use p_tuning::{PTuning, PTuningConfig, PromptEncoder};
+pub use prefix::{Prefix, PrefixConfig, PrefixSource};
+pub use prompt::{PromptStart, PromptTuning, PromptTuningConfig};
+pub use registry::{AdapterConfig, Loaded, load_adapter};
+pub use shape::ModelShape;
 pub use stack::{Activity, Entry, Stack, Status, status_table};
 pub use unit::{Head, Unit};

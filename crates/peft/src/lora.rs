@@ -1,14 +1,17 @@
 //! Low-rank adaptation (Hu et al. 2021, eq. 3): `y = W x + s B A drop(x)`, `s = alpha / r`.
 
-use crate::{Adapter, Error, Result, TaskType};
+use crate::adapter::layer_name;
+use crate::files::{ConfigFile, TensorFile};
+use crate::merge::{Update, product};
+use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{Learning, LinearSite, Parameter, Pass, Sites};
+use clinpeft_nn::{Learning, LinearCall, LinearSite, Parameter, Pass, Sites};
 use clinpeft_rng::{RngExt, Seed};
 use clinpeft_tensor::{DType, Tensor};
-use clinpeft_weights::{Checkpoint, Keep, TensorMap, nearest, save};
+use clinpeft_weights::{TensorMap, nearest};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// How the scale follows from alpha and r.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,22 +49,33 @@ impl LoraConfig {
     }
 }
 
+impl LoraConfig {
+    /// Number of parameters on a model with these layers: r (in + out) for each target.
+    pub fn count(&self, sites: &[LinearSite]) -> Result<usize> {
+        let chosen = targeted(self, sites)?;
+        Ok(chosen.iter().map(|s| self.r * (s.input + s.output)).sum())
+    }
+}
+
 /// A LoRA on some linear layers of a model.
 #[derive(Debug, Clone)]
 pub struct Lora {
-    config: LoraConfig,
-    pairs: BTreeMap<String, Pair>,
+    pub(crate) config: LoraConfig,
+    pub(crate) pairs: BTreeMap<String, Pair>,
+    pub(crate) files: FileKeys,
 }
 
+/// The two matrices of a layer.
 #[derive(Debug, Clone)]
-struct Pair {
+pub(crate) struct Pair {
     /// `[r, in]`.
-    a: Parameter,
+    pub(crate) a: Parameter,
     /// `[out, r]`.
-    b: Parameter,
+    pub(crate) b: Parameter,
 }
 
-const PREFIX: &str = "base_model.model.";
+/// What PEFT puts before the name of a layer.
+pub(crate) const PREFIX: &str = "base_model.model.";
 
 impl Lora {
     /// A new adapter: A uniform in +-1/sqrt(in), B zero, so that it begins as no change.
@@ -82,46 +96,33 @@ impl Lora {
                 Ok((site.name.clone(), Pair::new(&site.name, a, b, learning)))
             })
             .collect::<Result<_>>()?;
-        Ok(Lora { config, pairs })
+        Ok(Lora {
+            config,
+            pairs,
+            files: FileKeys::default(),
+        })
     }
 
-    /// Loads a PEFT folder. Errors if it holds another method, or names that this model does not have.
-    pub fn load(dir: &Path, sites: &[LinearSite], learning: Learning) -> Result<Lora> {
-        let path = dir.join("adapter_config.json");
-        let file: PeftConfig = clinpeft_files::read_json(&path)?;
-        let config = file.into_config(&path)?;
-        let weights = Checkpoint::open_file(&dir.join("adapter_model.safetensors"))?;
+    pub(crate) fn load(
+        mut config: ConfigFile,
+        tensors: &TensorFile,
+        shape: &ModelShape,
+        learning: Learning,
+    ) -> Result<Lora> {
+        let settings = read_settings(&mut config)?;
         let mut pairs = BTreeMap::new();
-        let mut used = 0;
-        for site in targeted(&config, sites)? {
+        for site in targeted(&settings, &shape.sites)? {
             let name = |part: &str| format!("{PREFIX}{}.{part}.weight", site.name);
-            let keep = Keep::As(DType::F32);
-            let a = weights.tensor(&name("lora_A"), &[config.r, site.input], keep)?;
-            let b = weights.tensor(&name("lora_B"), &[site.output, config.r], keep)?;
-            used += 2;
+            let a = tensors.tensor(&name("lora_A"), &[settings.r, site.input])?;
+            let b = tensors.tensor(&name("lora_B"), &[site.output, settings.r])?;
             pairs.insert(site.name.clone(), Pair::new(&site.name, a, b, learning));
         }
-        if used != weights.tensors().len() {
-            let known = |n: &&String| {
-                let plain = n.trim_start_matches(PREFIX);
-                pairs
-                    .keys()
-                    .any(|s| plain.starts_with(s.as_str()) && plain[s.len()..].starts_with(".lora_"))
-            };
-            let stranger = weights
-                .tensors()
-                .keys()
-                .find(|n| !known(n))
-                .cloned()
-                .unwrap_or_default();
-            let near = nearest(&stranger, pairs.keys().map(String::as_str)).unwrap_or_default();
-            let what = format!("tensor `{stranger}` belongs to no targeted layer\nhint: the nearest layer is `{near}`");
-            return Err(Error::Format {
-                path: dir.join("adapter_model.safetensors"),
-                what,
-            });
-        }
-        Ok(Lora { config, pairs })
+        let files = config.finish(&default_keys(), tensors)?;
+        Ok(Lora {
+            config: settings,
+            pairs,
+            files,
+        })
     }
 
     /// Its settings.
@@ -131,7 +132,7 @@ impl Lora {
 }
 
 impl Pair {
-    fn new(site: &str, a: Tensor, b: Tensor, learning: Learning) -> Pair {
+    pub(crate) fn new(site: &str, a: Tensor, b: Tensor, learning: Learning) -> Pair {
         Pair {
             a: Parameter::new(format!("{site}.lora_A.weight"), a, learning),
             b: Parameter::new(format!("{site}.lora_B.weight"), b, learning),
@@ -140,16 +141,24 @@ impl Pair {
 }
 
 /// The layers that a configuration targets, in the order of their names.
-fn targeted<'a>(config: &LoraConfig, sites: &'a [LinearSite]) -> Result<Vec<&'a LinearSite>> {
+pub(crate) fn targeted<'a>(config: &LoraConfig, sites: &'a [LinearSite]) -> Result<Vec<&'a LinearSite>> {
     if config.r == 0 || !(0.0..1.0).contains(&config.dropout) || !config.alpha.is_finite() {
         return Err(Error::Config(
-            "LoRA needs r > 0, a finite alpha and a dropout in [0, 1)".into(),
+            "LoRA needs r > 0, a finite alpha and a dropout in [0, 1)\nhint: r = 16, alpha = 32, dropout = 0.0 are usual"
+                .into(),
         ));
     }
+    matching(&config.targets, sites)
+}
+
+/// The layers whose name is, or ends with, one of `targets`; `all-linear` is every layer.
+pub(crate) fn matching<'a>(targets: &[String], sites: &'a [LinearSite]) -> Result<Vec<&'a LinearSite>> {
     let matches = |site: &LinearSite, target: &str| {
-        site.name == target || site.name.strip_suffix(target).is_some_and(|rest| rest.ends_with('.'))
+        target == "all-linear"
+            || site.name == target
+            || site.name.strip_suffix(target).is_some_and(|rest| rest.ends_with('.'))
     };
-    for target in &config.targets {
+    for target in targets {
         if !sites.iter().any(|s| matches(s, target)) {
             let nearest = nearest(target, sites.iter().filter_map(|s| s.name.rsplit('.').next()));
             return Err(Error::NoTarget {
@@ -158,27 +167,34 @@ fn targeted<'a>(config: &LoraConfig, sites: &'a [LinearSite]) -> Result<Vec<&'a 
             });
         }
     }
-    if config.targets.is_empty() {
-        return Err(Error::Config("LoRA needs at least one target layer".into()));
+    if targets.is_empty() {
+        return Err(Error::Config(
+            "there is no target layer\nhint: `targets = [\"q_proj\", \"v_proj\"]` are the paper's".into(),
+        ));
     }
-    let mut chosen: Vec<_> = sites
-        .iter()
-        .filter(|s| config.targets.iter().any(|t| matches(s, t)))
-        .collect();
+    let mut chosen: Vec<_> = sites.iter().filter(|s| targets.iter().any(|t| matches(s, t))).collect();
     chosen.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(chosen)
 }
 
+impl Lora {
+    /// x after dropout, and whether any was dropped.
+    pub(crate) fn dropped(&self, name: &str, x: &Var, pass: &Pass) -> clinpeft_nn::Result<Option<Var>> {
+        let learns = self.pairs.get(name).is_some_and(|p| p.a.var().needs_gradient());
+        match pass.dropout_key(&format!("{name}.lora")) {
+            Some(key) if self.config.dropout > 0.0 && learns => Ok(Some(ops::dropout(x, self.config.dropout, key)?)),
+            _ => Ok(None),
+        }
+    }
+}
+
 impl Sites for Lora {
-    fn linear(&self, name: &str, x: &Var, y: Var, pass: &Pass) -> clinpeft_nn::Result<Var> {
+    fn linear(&self, call: &LinearCall<'_>, y: Var, pass: &Pass) -> clinpeft_nn::Result<Var> {
+        let name = call.layer.site();
         let Some(pair) = self.pairs.get(name) else { return Ok(y) };
-        let x = match pass.dropout_key(&format!("{name}.lora")) {
-            Some(key) if self.config.dropout > 0.0 && pair.a.var().needs_gradient() => {
-                ops::dropout(x, self.config.dropout, key)?
-            }
-            _ => x.clone(),
-        };
-        Ok(ops::low_rank(&y, &x, pair.a.var(), pair.b.var(), self.config.scale())?)
+        let dropped = self.dropped(name, call.x, pass)?;
+        let x = dropped.as_ref().unwrap_or(call.x);
+        Ok(ops::low_rank(&y, x, pair.a.var(), pair.b.var(), self.config.scale())?)
     }
 }
 
@@ -195,12 +211,39 @@ impl Adapter for Lora {
         self.pairs.values_mut().flat_map(|p| [&mut p.a, &mut p.b]).collect()
     }
 
-    fn save(&self, dir: &Path, task: TaskType) -> Result<()> {
-        clinpeft_files::write_json(&dir.join("adapter_config.json"), &PeftConfig::new(&self.config, task))?;
+    fn saved(&self) -> Result<Saved> {
         let named = |p: &Parameter| (format!("{PREFIX}{}", p.name()), p.value().clone());
-        let tensors: TensorMap = self.parameters().into_iter().map(named).collect();
-        let format = BTreeMap::from([("format".to_string(), "pt".to_string())]);
-        Ok(save(&dir.join("adapter_model.safetensors"), &tensors, &format)?)
+        Ok(Saved {
+            peft_type: "LORA",
+            keys: settings_as_keys(&self.config),
+            tensors: self.parameters().into_iter().map(named).collect(),
+            encoder: TensorMap::new(),
+            head_prefix: PREFIX,
+        })
+    }
+
+    fn file_keys(&self) -> &FileKeys {
+        &self.files
+    }
+
+    fn peft_name(&self, parameter: &str, adapter: &str) -> String {
+        layer_name(parameter, adapter)
+    }
+
+    fn low_rank_sites(&self) -> Vec<String> {
+        self.pairs.keys().cloned().collect()
+    }
+
+    fn update(&self, site: &str, _: &Parameter) -> Result<Update> {
+        let Some(pair) = self.pairs.get(site) else {
+            return Err(Error::Config(format!(
+                "the adapter has no layer `{site}`\nhint: see its targets"
+            )));
+        };
+        Ok(Update {
+            sum: product(pair.a.value(), pair.b.value(), self.config.scale())?,
+            rows: None,
+        })
     }
 
     fn boxed(&self) -> Box<dyn Adapter> {
@@ -208,80 +251,64 @@ impl Adapter for Lora {
     }
 }
 
-/// `adapter_config.json` of a LoRA. Keys that change the mathematics are read and refused where we do not know them; the
-/// others are bookkeeping.
-#[derive(Debug, Serialize, Deserialize)]
-struct PeftConfig {
-    base_model_name_or_path: Option<String>,
-    bias: String,
-    fan_in_fan_out: bool,
-    inference_mode: bool,
-    init_lora_weights: bool,
-    lora_alpha: f64,
-    lora_dropout: f64,
-    modules_to_save: Option<Vec<String>>,
-    peft_type: String,
-    r: usize,
-    target_modules: Vec<String>,
-    task_type: Option<TaskType>,
-    #[serde(default)]
-    use_dora: bool,
-    #[serde(default)]
-    use_rslora: bool,
+/// The keys of `adapter_config.json` that are settings of ours.
+pub(crate) fn settings_as_keys(config: &LoraConfig) -> Map<String, Value> {
+    let mut keys = default_keys();
+    let mut set = |key: &str, value: Value| keys.insert(key.into(), value);
+    set("r", config.r.into());
+    set("lora_alpha", whole(config.alpha));
+    set("lora_dropout", config.dropout.into());
+    set("use_rslora", (config.scaling == Scaling::RankStabilised).into());
+    match config.targets.as_slice() {
+        [all] if all == "all-linear" => set("target_modules", all.clone().into()),
+        names => set("target_modules", names.into()),
+    };
+    keys
 }
 
-impl PeftConfig {
-    fn new(c: &LoraConfig, task: TaskType) -> PeftConfig {
-        PeftConfig {
-            base_model_name_or_path: None,
-            bias: "none".into(),
-            fan_in_fan_out: false,
-            inference_mode: true,
-            init_lora_weights: true,
-            lora_alpha: c.alpha,
-            lora_dropout: c.dropout,
-            modules_to_save: None,
-            peft_type: "LORA".into(),
-            r: c.r,
-            target_modules: c.targets.clone(),
-            task_type: Some(task),
-            use_dora: false,
-            use_rslora: c.scaling == Scaling::RankStabilised,
-        }
+/// PEFT states alpha as an integer; one that is not stays a fraction.
+pub(crate) fn whole(x: f64) -> Value {
+    if x.fract() == 0.0 && x.abs() < 1e15 {
+        (x as i64).into()
+    } else {
+        x.into()
     }
+}
 
-    fn into_config(self, path: &Path) -> Result<LoraConfig> {
-        let refuse = |what: &str| {
-            Err(Error::Format {
-                path: path.into(),
-                what: what.into(),
-            })
-        };
-        if self.peft_type != "LORA" {
-            return refuse(&format!("holds a {} adapter, not LORA", self.peft_type));
-        }
-        if self.bias != "none" || self.fan_in_fan_out || self.use_dora {
-            return refuse("`bias`, `fan_in_fan_out` and `use_dora` are not known for LORA");
-        }
-        let scaling = if self.use_rslora {
+pub(crate) fn read_settings(file: &mut ConfigFile) -> Result<LoraConfig> {
+    let stabilised = file.get("use_rslora")?.unwrap_or(false);
+    Ok(LoraConfig {
+        r: file.need("r")?,
+        alpha: file.need("lora_alpha")?,
+        dropout: file.get("lora_dropout")?.unwrap_or(0.0),
+        targets: file.targets()?,
+        scaling: if stabilised {
             Scaling::RankStabilised
         } else {
             Scaling::Standard
-        };
-        Ok(LoraConfig {
-            r: self.r,
-            alpha: self.lora_alpha,
-            dropout: self.lora_dropout,
-            targets: self.target_modules,
-            scaling,
-        })
-    }
+        },
+    })
+}
+
+/// The keys of a LoRA with the defaults of PEFT 0.21.
+pub(crate) fn default_keys() -> Map<String, Value> {
+    let json = r#"{"alora_invocation_tokens": null, "alpha_pattern": {}, "arrow_config": null, "auto_mapping": null,
+        "base_model_name_or_path": null, "bias": "none", "corda_config": null, "ensure_weight_tying": false,
+        "eva_config": null, "exclude_modules": null, "fan_in_fan_out": false, "inference_mode": true,
+        "init_lora_weights": true, "layer_replication": null, "layers_pattern": null, "layers_to_transform": null,
+        "loftq_config": {}, "lora_alpha": 8, "lora_bias": false, "lora_dropout": 0.0, "megatron_config": null,
+        "megatron_core": "megatron.core", "modules_to_save": null, "peft_type": "LORA", "qalora_group_size": 16, "r": 8,
+        "rank_pattern": {}, "revision": null, "target_modules": null, "target_parameters": null, "task_type": null,
+        "trainable_token_indices": null, "use_dora": false, "use_qalora": false, "use_rslora": false}"#;
+    serde_json::from_str(json).expect("the text above is a JSON object")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{TaskType, load_adapter, save_adapter};
     use clinpeft_autodiff::backward;
+    use clinpeft_nn::Linear;
 
     fn config(targets: &[&str]) -> LoraConfig {
         let targets = targets.iter().map(|t| t.to_string()).collect();
@@ -304,21 +331,22 @@ mod tests {
             .to_vec()
     }
 
+    /// What the adapter makes of `x` on a layer of zeros.
+    fn run(lora: &Lora, site: &str) -> Var {
+        let zeros = Parameter::new("w", Tensor::zeros(&[4, 3], DType::F32), Learning::Frozen);
+        let x = Var::constant(Tensor::from_vec(vec![1.0f32, 2.0, 3.0], &[1, 3]).unwrap());
+        Linear::new(site.into(), zeros)
+            .forward(&x, lora, &Pass::evaluate())
+            .unwrap()
+    }
+
     #[test]
     fn new_adapter_changes_nothing_but_learns() {
         let lora = Lora::new(config(&["q_proj"]), &sites(), Seed(1), Learning::Trainable).unwrap();
-        let x = Var::constant(Tensor::from_vec(vec![1.0f32, 2.0, 3.0], &[1, 3]).unwrap());
-        let y = Var::constant(Tensor::from_vec(vec![1.0f32; 4], &[1, 4]).unwrap());
-        let out = lora
-            .linear("model.layers.0.q_proj", &x, y.clone(), &Pass::evaluate())
-            .unwrap();
-        assert_eq!(
-            out.value().as_slice::<f32>().unwrap(),
-            y.value().as_slice::<f32>().unwrap()
-        );
+        let out = run(&lora, "model.layers.0.q_proj");
+        assert_eq!(out.value().as_slice::<f32>().unwrap(), [0.0; 4]);
         assert!(backward(&out).unwrap().of(lora.parameters()[1].var()).is_some());
-        let other = lora.linear("model.layers.0.v_proj", &x, y, &Pass::evaluate()).unwrap();
-        assert!(!other.needs_gradient());
+        assert!(!run(&lora, "model.layers.0.v_proj").needs_gradient());
     }
 
     #[test]
@@ -327,21 +355,61 @@ mod tests {
         assert!(e.to_string().contains("`q_proj`"), "{e}");
     }
 
+    fn shape(sites: &[LinearSite]) -> ModelShape {
+        ModelShape {
+            width: 3,
+            layers: 1,
+            heads: 1,
+            kv_heads: 1,
+            head_width: 3,
+            sites: sites.to_vec(),
+        }
+    }
+
     #[test]
     fn saved_adapter_comes_back_to_the_bit() {
         let dir = tempfile::tempdir().unwrap();
         let lora = Lora::new(config(&["q_proj", "v_proj"]), &sites(), Seed(1), Learning::Trainable).unwrap();
-        lora.save(dir.path(), TaskType::CausalLm).unwrap();
-        let again = Lora::load(dir.path(), &sites(), Learning::Frozen).unwrap();
-        assert_eq!(again.config(), lora.config());
-        for (a, b) in lora.parameters().iter().zip(again.parameters()) {
+        save_adapter(dir.path(), &lora, Some(TaskType::CausalLm), &TensorMap::new()).unwrap();
+        let again = load_adapter(dir.path(), &shape(&sites()), Learning::Frozen).unwrap();
+        assert_eq!(again.task, Some(TaskType::CausalLm));
+        assert_eq!(again.adapter.saved().unwrap().keys, lora.saved().unwrap().keys);
+        for (a, b) in lora.parameters().iter().zip(again.adapter.parameters()) {
             assert_eq!(a.name(), b.name());
             assert_eq!(
                 a.value().as_slice::<f32>().unwrap(),
                 b.value().as_slice::<f32>().unwrap()
             );
         }
-        let fewer = &sites()[..1];
-        assert!(Lora::load(dir.path(), fewer, Learning::Frozen).is_err());
+        let fewer = shape(&sites()[..1]);
+        assert!(load_adapter(dir.path(), &fewer, Learning::Frozen).is_err());
+    }
+
+    #[test]
+    fn unknown_keys_are_kept_or_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let lora = Lora::new(config(&["q_proj"]), &sites(), Seed(1), Learning::Frozen).unwrap();
+        save_adapter(dir.path(), &lora, None, &TensorMap::new()).unwrap();
+        let path = dir.path().join("adapter_config.json");
+        let plain = std::fs::read_to_string(&path).unwrap();
+        let load = |entry: &str| {
+            std::fs::write(&path, plain.replacen('{', &format!("{{{entry},"), 1)).unwrap();
+            load_adapter(dir.path(), &shape(&sites()), Learning::Frozen)
+        };
+        let kept = load(r#""from_the_future": null"#).unwrap();
+        save_adapter(dir.path(), &*kept.adapter, None, &TensorMap::new()).unwrap();
+        assert!(std::fs::read_to_string(&path).unwrap().contains("from_the_future"));
+        let refused = load(r#""lora_alpa": 3"#).unwrap_err().to_string();
+        assert!(
+            refused.contains("`lora_alpa`") && refused.contains("`lora_alpha`"),
+            "{refused}"
+        );
+        std::fs::write(
+            &path,
+            plain.replace(r#""rank_pattern": {}"#, r#""rank_pattern": {"q": 3}"#),
+        )
+        .unwrap();
+        let refused = load_adapter(dir.path(), &shape(&sites()), Learning::Frozen).unwrap_err();
+        assert!(refused.to_string().contains("`rank_pattern`"), "{refused}");
     }
 }

@@ -1,9 +1,10 @@
 //! The ordered list of adapters.
 
-use crate::{Adapter, Error, Result};
-use clinpeft_autodiff::{Gradients, Var};
-use clinpeft_nn::{AttentionSite, Learning, Parameter, Pass, Sites};
-use clinpeft_weights::nearest;
+use crate::{Adapter, Error, Result, Step, StepGradients};
+use clinpeft_autodiff::{Gradients, Var, ops};
+use clinpeft_nn::{AttentionSite, Learning, LinearCall, Parameter, Pass, Sites};
+use clinpeft_tensor::Device;
+use clinpeft_weights::{TensorMap, nearest};
 use std::fmt::Write;
 
 /// Whether an adapter takes part in the forward pass. Independent of whether it learns.
@@ -174,6 +175,70 @@ impl Stack {
         Ok(())
     }
 
+    /// Moves every adapter to where the model is.
+    pub fn to_device(&mut self, device: &Device) -> Result<()> {
+        self.entries.iter_mut().try_for_each(|e| e.adapter.to_device(device))
+    }
+
+    /// What active adapters that learn add to the loss of every step; `None` if nothing.
+    pub fn extra_loss(&self) -> Result<Option<Var>> {
+        let mut sum: Option<Var> = None;
+        let learning = |e: &&Entry| e.activity == Activity::Active && e.learning() == Learning::Trainable;
+        for e in self.entries.iter().filter(learning) {
+            let Some(loss) = e.adapter.extra_loss()? else { continue };
+            sum = Some(match sum {
+                Some(before) => ops::add(&before, &loss)?,
+                None => loss,
+            });
+        }
+        Ok(sum)
+    }
+
+    /// The gradients of a step by the names of [`Stack::trainable`]. Take them before the parameters change.
+    pub fn step_gradients(&self, gradients: &Gradients) -> StepGradients {
+        let own = |(name, p): (String, &Parameter)| Some((name, gradients.of(p.var())?.clone()));
+        self.trainable().into_iter().filter_map(own).collect()
+    }
+
+    /// To be called after every optimiser step: tells each adapter that learns, with the gradients that made the step.
+    pub fn after_step(&mut self, step: Step, gradients: &StepGradients) -> Result<()> {
+        for e in &mut self.entries {
+            if e.learning() != Learning::Trainable {
+                continue;
+            }
+            let own = gradients.iter().filter_map(|(name, g)| {
+                let name = name.strip_prefix(&e.name)?.strip_prefix('.')?;
+                Some((name.to_string(), g.clone()))
+            });
+            let own: StepGradients = own.collect();
+            e.adapter.after_step(step, &own)?;
+        }
+        Ok(())
+    }
+
+    /// What a checkpoint needs beside the parameters, by `<adapter>.<name>`.
+    pub fn state(&self) -> Result<TensorMap> {
+        let mut all = TensorMap::new();
+        for e in &self.entries {
+            let own = e.adapter.state()?.into_iter();
+            all.extend(own.map(|(name, t)| (format!("{}.{name}", e.name), t)));
+        }
+        Ok(all)
+    }
+
+    /// Takes back what [`Stack::state`] gave.
+    pub fn set_state(&mut self, state: &TensorMap) -> Result<()> {
+        for e in &mut self.entries {
+            let own = state.iter().filter_map(|(name, t)| {
+                let name = name.strip_prefix(&e.name)?.strip_prefix('.')?;
+                Some((name.to_string(), t.clone()))
+            });
+            let own: TensorMap = own.collect();
+            e.adapter.set_state(&own)?;
+        }
+        Ok(())
+    }
+
     fn active(&self) -> impl Iterator<Item = &dyn Adapter> {
         self.entries
             .iter()
@@ -217,22 +282,23 @@ pub fn status_table(rows: &[Status]) -> String {
 }
 
 impl Sites for Stack {
-    fn linear(&self, name: &str, x: &Var, y: Var, pass: &Pass) -> clinpeft_nn::Result<Var> {
-        self.active().try_fold(y, |y, a| a.linear(name, x, y, pass))
+    fn linear(&self, call: &LinearCall<'_>, y: Var, pass: &Pass) -> clinpeft_nn::Result<Var> {
+        self.active().try_fold(y, |y, a| a.linear(call, y, pass))
     }
 
-    fn keys_values(&self, layer: usize, pass: &Pass) -> clinpeft_nn::Result<Option<(Var, Var)>> {
-        let mut all: Option<(Var, Var)> = None;
+    fn keys_values(&self, pass: &Pass) -> clinpeft_nn::Result<Option<Vec<(Var, Var)>>> {
+        let mut all: Option<Vec<(Var, Var)>> = None;
         for a in self.active() {
-            let Some((k, v)) = a.keys_values(layer, pass)? else {
-                continue;
-            };
+            let Some(next) = a.keys_values(pass)? else { continue };
             all = Some(match all {
-                None => (k, v),
-                Some((k0, v0)) => (
-                    clinpeft_autodiff::ops::concat(&k0, &k)?,
-                    clinpeft_autodiff::ops::concat(&v0, &v)?,
-                ),
+                None => next,
+                Some(before) => {
+                    let joined = before
+                        .iter()
+                        .zip(&next)
+                        .map(|((k0, v0), (k, v))| Ok((ops::concat(k0, k)?, ops::concat(v0, v)?)));
+                    joined.collect::<clinpeft_nn::Result<_>>()?
+                }
             });
         }
         Ok(all)
@@ -244,7 +310,7 @@ impl Sites for Stack {
             let Some(rows) = a.inputs(pass)? else { continue };
             all = Some(match all {
                 None => rows,
-                Some(before) => clinpeft_autodiff::ops::concat(&before, &rows)?,
+                Some(before) => ops::concat(&before, &rows)?,
             });
         }
         Ok(all)
@@ -260,9 +326,9 @@ mod tests {
     use super::*;
     use crate::{Lora, LoraConfig, Scaling};
     use clinpeft_autodiff::backward;
-    use clinpeft_nn::LinearSite;
+    use clinpeft_nn::{Linear, LinearSite};
     use clinpeft_rng::Seed;
-    use clinpeft_tensor::Tensor;
+    use clinpeft_tensor::{DType, Tensor};
     use proptest::prelude::*;
 
     fn lora(seed: u64, learning: Learning) -> Box<dyn Adapter> {
@@ -282,9 +348,11 @@ mod tests {
     }
 
     fn run(stack: &Stack) -> Var {
+        let zeros = Parameter::new("w", Tensor::zeros(&[4, 3], DType::F32), Learning::Frozen);
         let x = Var::constant(Tensor::from_vec(vec![1.0f32, -2.0, 0.5], &[1, 3]).unwrap());
-        let y = Var::constant(Tensor::from_vec(vec![0.0f32; 4], &[1, 4]).unwrap());
-        stack.linear("l.q_proj", &x, y, &Pass::evaluate()).unwrap()
+        Linear::new("l.q_proj".into(), zeros)
+            .forward(&x, stack, &Pass::evaluate())
+            .unwrap()
     }
 
     fn shake(stack: &mut Stack, name: &str) {

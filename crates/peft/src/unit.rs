@@ -7,8 +7,8 @@
 //! head.safetensors                `score.weight`
 //! ```
 
-use crate::{Activity, Error, Lora, Result, Stack, TaskType};
-use clinpeft_nn::{Classifier, Learning, LinearSite};
+use crate::{Activity, Error, ModelShape, Result, Stack, TaskType, load_adapter, save_adapter};
+use clinpeft_nn::{Classifier, Learning};
 use clinpeft_tensor::DType;
 use clinpeft_weights::{Checkpoint, Keep, TensorMap, save};
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,7 @@ impl Unit {
         };
         let mut adapters = Vec::new();
         for e in self.stack.entries() {
-            e.adapter.save(&root.join(&e.name), task)?;
+            save_adapter(&root.join(&e.name), &*e.adapter, Some(task), &TensorMap::new())?;
             adapters.push(Role {
                 name: e.name.clone(),
                 method: e.adapter.method().into(),
@@ -89,8 +89,8 @@ impl Unit {
         Ok(pending.commit()?)
     }
 
-    /// Loads a folder for a model with the given layers. `width` is the model's; roles are as saved.
-    pub fn load(dir: &Path, sites: &[LinearSite], width: usize) -> Result<Unit> {
+    /// Loads a folder for a model of the given shape; roles are as saved.
+    pub fn load(dir: &Path, shape: &ModelShape) -> Result<Unit> {
         let path = dir.join("stack.json");
         let file: File = clinpeft_files::read_json(&path)?;
         let wrong = |what: String| Error::Format {
@@ -114,10 +114,15 @@ impl Unit {
             } else {
                 Learning::Frozen
             };
-            let adapter = match role.method.as_str() {
-                "lora" => Box::new(Lora::load(&dir.join(&role.name), sites, learning)?),
-                other => return Err(wrong(format!("method `{other}` is not known"))),
-            };
+            let adapter = load_adapter(&dir.join(&role.name), shape, learning)?.adapter;
+            if adapter.method() != role.method {
+                return Err(wrong(format!(
+                    "adapter `{}` is called {}, but its folder holds {}\nhint: the folder was changed after it was saved",
+                    role.name,
+                    role.method,
+                    adapter.method()
+                )));
+            }
             let activity = if role.active {
                 Activity::Active
             } else {
@@ -129,7 +134,7 @@ impl Unit {
             None => None,
             Some(labels) => {
                 let weights = Checkpoint::open_file(&dir.join("head.safetensors"))?;
-                let w = weights.tensor("score.weight", &[labels.len(), width], Keep::As(DType::F32))?;
+                let w = weights.tensor("score.weight", &[labels.len(), shape.width], Keep::As(DType::F32))?;
                 Some(Head {
                     classifier: Classifier::from_weight(w, Learning::Trainable),
                     labels,
@@ -147,7 +152,8 @@ impl Unit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LoraConfig, Scaling};
+    use crate::{Lora, LoraConfig, Scaling};
+    use clinpeft_nn::LinearSite;
     use clinpeft_rng::Seed;
 
     #[test]
@@ -178,7 +184,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("adapter");
         unit.save(&target).unwrap();
-        let again = Unit::load(&target, &sites, 3).unwrap();
+        let shape = |width| ModelShape {
+            width,
+            layers: 1,
+            heads: 1,
+            kv_heads: 1,
+            head_width: width,
+            sites: sites.to_vec(),
+        };
+        let again = Unit::load(&target, &shape(3)).unwrap();
         assert_eq!(again.stack.status(None), unit.stack.status(None));
         assert_eq!(again.provenance, unit.provenance);
         let (a, b) = (unit.head.unwrap(), again.head.unwrap());
@@ -186,7 +200,7 @@ mod tests {
         let value = |h: &Head| h.classifier.weight().value().to_f64_vec().unwrap();
         assert_eq!(value(&a), value(&b));
         assert!(
-            Unit::load(&target, &sites, 5).is_err(),
+            Unit::load(&target, &shape(5)).is_err(),
             "a head for another width is refused"
         );
     }

@@ -98,6 +98,28 @@ contract! {
     fn add(&self, a: &Tensor, b: &Tensor) -> Tensor;
     /// See [`crate::ops::scale`].
     fn scale(&self, x: &Tensor, factor: f64) -> Tensor;
+    /// See [`crate::ops::mul`].
+    fn mul(&self, a: &Tensor, b: &Tensor) -> Tensor;
+    /// See [`crate::ops::add_row`].
+    fn add_row(&self, x: &Tensor, row: &Tensor) -> Tensor;
+    /// See [`crate::ops::mul_row`].
+    fn mul_row(&self, x: &Tensor, row: &Tensor) -> Tensor;
+    /// See [`crate::ops::sum_rows`].
+    fn sum_rows(&self, x: &Tensor) -> Tensor;
+    /// See [`crate::ops::tanh`].
+    fn tanh(&self, x: &Tensor) -> Tensor;
+    /// See [`crate::ops::tanh_backward`].
+    fn tanh_backward(&self, g: &Tensor, y: &Tensor) -> Tensor;
+    /// See [`crate::ops::relu`].
+    fn relu(&self, x: &Tensor) -> Tensor;
+    /// See [`crate::ops::relu_backward`].
+    fn relu_backward(&self, g: &Tensor, y: &Tensor) -> Tensor;
+    /// See [`crate::ops::norm`].
+    fn norm(&self, x: &Tensor) -> Tensor;
+    /// See [`crate::ops::lstm`].
+    fn lstm(&self, x: &Tensor, recurrent: &Tensor) -> (Tensor, Tensor, Tensor);
+    /// See [`crate::ops::lstm_backward`].
+    fn lstm_backward(&self, g: &Tensor, saved: [&Tensor; 4]) -> (Tensor, Tensor);
     /// See [`crate::ops::dropout`].
     fn dropout(&self, x: &Tensor, rate: f64, key: clinpeft_rng::Key) -> Tensor;
     /// See [`crate::ops::adamw`].

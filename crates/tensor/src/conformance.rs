@@ -157,15 +157,61 @@ pub fn cases() -> Vec<Case> {
             "elementwise",
             format!("{t}x{d}"),
             vec![operand("a", &[t, d]), operand("b", &[t, d])],
-            |i| Ok(vec![ops::add(&i[0], &i[1])?, ops::scale(&i[0], 0.3)?]),
+            |i| {
+                Ok(vec![
+                    ops::add(&i[0], &i[1])?,
+                    ops::mul(&i[0], &i[1])?,
+                    ops::scale(&i[0], 0.3)?,
+                ])
+            },
         ));
+        all.extend(small_cases(t, d));
         all.push(case("dropout", format!("{t}x{d}"), vec![operand("a", &[t, d])], |i| {
             Ok(vec![ops::dropout(&i[0], 0.3, Key([5, 6]))?])
         }));
     }
     all.extend(row_cases());
+    all.extend(lstm_cases());
     all.extend(attention_cases());
     all
+}
+
+/// Operations whose whole test is two operands.
+fn small_cases(t: usize, d: usize) -> Vec<Case> {
+    let size = format!("{t}x{d}");
+    let pair = || vec![operand("a", &[t, d]), operand("b", &[t, d])];
+    let with_row = vec![operand("a", &[t, d]), operand("w", &[d])];
+    vec![
+        case("rowwise", size.clone(), with_row, |i| {
+            let x = ops::add_row(&i[0], &i[1])?;
+            Ok(vec![ops::sum_rows(&x)?, ops::mul_row(&x, &i[1])?, x])
+        }),
+        case("tanh", size.clone(), pair(), |i| {
+            let y = ops::tanh(&i[0])?;
+            Ok(vec![ops::tanh_backward(&i[1], &y)?, y])
+        }),
+        case("relu", size.clone(), pair(), |i| {
+            let y = ops::relu(&i[0])?;
+            Ok(vec![ops::relu_backward(&i[1], &y)?, y])
+        }),
+        case("norm", size, pair(), |i| Ok(vec![ops::norm(&i[0])?])),
+    ]
+}
+
+fn lstm_cases() -> Vec<Case> {
+    let one = |n: usize, e: usize| {
+        let inputs = vec![
+            operand("x", &[n, 4 * e]),
+            operand("u", &[4 * e, e]),
+            operand("g", &[n, e]),
+        ];
+        case("lstm", format!("{n} steps of {e}"), inputs, |i| {
+            let (h, gates, c) = ops::lstm(&i[0], &i[1])?;
+            let (dx, du) = ops::lstm_backward(&i[2], [&i[1], &h, &gates, &c])?;
+            Ok(vec![h, gates, c, dx, du])
+        })
+    };
+    vec![one(1, 1), one(5, 3), one(20, 17)]
 }
 
 fn case(op: &'static str, name: String, inputs: Vec<Tensor>, run: Run) -> Case {

@@ -198,6 +198,14 @@ impl Objective for Classification {
         all
     }
 
+    fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    fn stack_mut(&mut self) -> &mut Stack {
+        &mut self.stack
+    }
+
     fn check_gradients(&self, gradients: &Gradients) -> Result<()> {
         Ok(self.stack.check_gradients(gradients)?)
     }

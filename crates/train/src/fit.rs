@@ -101,6 +101,9 @@ pub fn fit<'a, O: Objective>(objective: &'a mut O, run: Fit<'a, O>) -> Result<Ou
     Loop::start(objective, run)?.run()
 }
 
+/// What stands before the state of the adapters among the best parameters.
+const STACK: &str = "(stack) ";
+
 struct Loop<'a, O> {
     objective: &'a mut O,
     run: Fit<'a, O>,
@@ -183,6 +186,9 @@ impl<'a, O: Objective> Loop<'a, O> {
                 let value = self.best.get(&name).cloned();
                 p.set_value(value.ok_or_else(|| Error::Checkpoint(format!("best epoch lacks `{name}`")))?);
             }
+            let adapters = self.best.iter();
+            let adapters = adapters.filter_map(|(name, t)| Some((name.strip_prefix(STACK)?.to_string(), t.clone())));
+            self.objective.stack_mut().set_state(&adapters.collect())?;
         }
         Ok(self.outcome(true))
     }
@@ -203,6 +209,10 @@ impl<'a, O: Objective> Loop<'a, O> {
             self.state.tokens += part.tokens;
             gradients.add(backward(&mean)?)?;
         }
+        if let Some(extra) = self.objective.stack().extra_loss()? {
+            loss += extra.value().item()?;
+            gradients.add(backward(&extra)?)?;
+        }
         if !loss.is_finite() {
             return Err(Error::NotFinite { step: step.0, loss });
         }
@@ -218,7 +228,13 @@ impl<'a, O: Objective> Loop<'a, O> {
         } else {
             BTreeMap::new()
         };
+        let of_adapters = self.objective.stack().step_gradients(&gradients);
         self.optimiser.step(self.objective.parameters_mut(), &gradients, rate)?;
+        let made = clinpeft_peft::Step {
+            number: step.0 + 1,
+            total: self.total,
+        };
+        self.objective.stack_mut().after_step(made, &of_adapters)?;
         self.state.step = step.0 + 1;
         self.state.last_loss = loss;
         self.state.epoch_loss.0 += loss;
@@ -251,6 +267,9 @@ impl<'a, O: Objective> Loop<'a, O> {
                 .into_iter()
                 .map(|(name, p)| (name, p.value().clone()));
             self.best = now.collect();
+            let adapters = self.objective.stack().state()?;
+            self.best
+                .extend(adapters.into_iter().map(|(name, t)| (format!("{STACK}{name}"), t)));
         }
         self.state.validated = epoch;
         let loss = self.state.epoch_loss.0 / self.state.epoch_loss.1.max(1) as f64;

@@ -51,7 +51,10 @@ impl LanguageModelling {
 
 impl Objective for LanguageModelling {
     fn denominator(&self, rows: &[usize]) -> f64 {
-        rows.iter().map(|r| length(&self.data, *r) as f64 - 1.0).sum()
+        // Behind a prompt the first token is predicted too.
+        let (prompt, _) = without_tape(|| self.stack.inputs(&Pass::evaluate()));
+        let first = if matches!(prompt, Ok(Some(_))) { 0.0 } else { 1.0 };
+        rows.iter().map(|r| length(&self.data, *r) as f64 - first).sum()
     }
 
     fn loss(&self, rows: &[usize], pass: &Pass) -> Result<Part> {
@@ -89,6 +92,14 @@ impl Objective for LanguageModelling {
 
     fn status(&self, gradients: Option<&Gradients>) -> Vec<Status> {
         self.stack.status(gradients)
+    }
+
+    fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    fn stack_mut(&mut self) -> &mut Stack {
+        &mut self.stack
     }
 
     fn check_gradients(&self, gradients: &Gradients) -> Result<()> {

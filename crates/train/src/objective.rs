@@ -3,7 +3,7 @@
 use crate::Result;
 use clinpeft_autodiff::{Gradients, Var};
 use clinpeft_nn::{Parameter, Pass};
-use clinpeft_peft::Status;
+use clinpeft_peft::{Stack, Status};
 
 /// The loss of some examples.
 pub struct Part {
@@ -25,6 +25,10 @@ pub trait Objective {
     fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)>;
     /// Adapters and head: who takes part, who learns.
     fn status(&self, gradients: Option<&Gradients>) -> Vec<Status>;
+    /// Its adapters.
+    fn stack(&self) -> &Stack;
+    /// Its adapters for writing.
+    fn stack_mut(&mut self) -> &mut Stack;
     /// Errors if something that should learn got no gradient.
     fn check_gradients(&self, gradients: &Gradients) -> Result<()>;
 }

@@ -40,6 +40,8 @@ pub(crate) fn write(
         all.insert(format!("p/{name}"), p.value().clone());
     }
     optimiser.export(&mut all);
+    let adapters = objective.stack().state()?;
+    all.extend(adapters.into_iter().map(|(name, t)| (format!("a/{name}"), t)));
     all.extend(best.iter().map(|(name, t)| (format!("best/{name}"), t.clone())));
     let text = serde_json::to_string(state).map_err(|e| Error::Checkpoint(e.to_string()))?;
     Ok(save(path, &all, &BTreeMap::from([("state".to_string(), text)]))?)
@@ -70,6 +72,10 @@ pub(crate) fn read(
         p.set_value(value.to_device(&p.value().device())?);
     }
     optimiser.import(&all, state.step)?;
+    let adapters = all
+        .iter()
+        .filter_map(|(k, t)| Some((k.strip_prefix("a/")?.to_string(), t.clone())));
+    objective.stack_mut().set_state(&adapters.collect())?;
     let best = all
         .into_iter()
         .filter_map(|(k, t)| Some((k.strip_prefix("best/")?.to_string(), t)))

@@ -4,7 +4,7 @@
 
 use clinpeft_llama::{Config, Llama};
 use clinpeft_nn::{Backbone, Classifier, Learning, Memory, Pooling};
-use clinpeft_peft::{Activity, Head, Lora, LoraConfig, Scaling, Stack};
+use clinpeft_peft::{Activity, AdaLora, AdaLoraConfig, Head, Lora, LoraConfig, Scaling, Stack};
 use clinpeft_rng::{RngExt, Seed};
 use clinpeft_text::Sequences;
 use clinpeft_train::*;
@@ -175,6 +175,48 @@ fn accumulation_equals_one_large_batch() {
             assert!((x - y).abs() < 1e-4, "{name}: {x} {y}");
         }
     }
+}
+
+/// Language modelling with one adapter whose ranks fall from 4 to 2 for each layer.
+fn with_falling_ranks() -> LanguageModelling {
+    let mut o = language();
+    let config = AdaLoraConfig {
+        initial_r: 4,
+        target_r: 2,
+        alpha: 4.0,
+        dropout: 0.0,
+        targets: vec!["q_proj".into(), "v_proj".into()],
+        first_steps: 1,
+        last_steps: 1,
+        every: 1,
+        beta1: 0.85,
+        beta2: 0.85,
+        orthogonality: 0.1,
+    };
+    let adapter = AdaLora::new(config, &o.backbone.linear_sites(), SEED, Learning::Trainable).unwrap();
+    o.stack = Stack::new();
+    o.stack.push("a", Box::new(adapter), Activity::Active).unwrap();
+    o
+}
+
+#[test]
+fn ranks_fall_in_training_and_an_interruption_changes_nothing() {
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut once = with_falling_ranks();
+    train(&mut once, &plan(3, 2), settings(), whole.path(), None);
+    let singular = values(&once).into_iter().filter(|(name, _)| name.ends_with("lora_E"));
+    let left: usize = singular
+        .clone()
+        .map(|(_, v)| v.iter().filter(|x| **x != 0.0).count())
+        .sum();
+    assert_eq!(left, 2 * singular.count());
+    for stop in [2, 4] {
+        let mut interrupted = with_falling_ranks();
+        train(&mut interrupted, &plan(3, 2), settings(), parts.path(), Some(stop));
+    }
+    let mut resumed = with_falling_ranks();
+    train(&mut resumed, &plan(3, 2), settings(), parts.path(), None);
+    assert_eq!(values(&once), values(&resumed));
 }
 
 #[test]

@@ -194,6 +194,20 @@ impl Checkpoint {
         })
     }
 
+    /// Signed integers, for example labels of which some mean "none". Errors if they are stored as anything else.
+    pub fn integers(&self, name: &str) -> Result<Vec<i64>> {
+        let stored = self.stored(name)?;
+        let raw = &self.shards[stored.shard][stored.bytes.clone()];
+        match stored.dtype {
+            Dtype::I64 => Ok(values(raw, i64::from_le_bytes)),
+            Dtype::I32 => Ok(values(raw, i32::from_le_bytes).into_iter().map(i64::from).collect()),
+            other => Err(Error::Format {
+                path: self.path.clone(),
+                what: format!("tensor `{name}` is stored as {other:?}, but integers are expected"),
+            }),
+        }
+    }
+
     fn stored(&self, name: &str) -> Result<&Stored> {
         self.tensors.get(name).ok_or_else(|| Error::Missing {
             path: self.path.clone(),

@@ -1,4 +1,4 @@
-//! Sum, and product with a number. See the file of the same name in `clinpeft_tensor::ops`.
+//! Sum, product, and product with a number. See the file of the same name in `clinpeft_tensor::ops`.
 
 use crate::{Result, Var};
 use clinpeft_tensor::ops;
@@ -11,6 +11,18 @@ pub fn add(a: &Var, b: &Var) -> Result<Var> {
         [a, b],
         |g, want| Ok(want.map(|w| w.then(|| g.clone()))),
     ))
+}
+
+/// `a * b`, element by element.
+pub fn mul(a: &Var, b: &Var) -> Result<Var> {
+    let y = ops::mul(a.value(), b.value())?;
+    let left = b.needs_gradient().then(|| a.value().clone());
+    let right = a.needs_gradient().then(|| b.value().clone());
+    Ok(Var::from_op(y, [a, b], move |g, _| {
+        let da = right.map(|b| ops::mul(g, &b)).transpose()?;
+        let db = left.map(|a| ops::mul(g, &a)).transpose()?;
+        Ok([da, db])
+    }))
 }
 
 /// `factor * x`.
@@ -30,6 +42,7 @@ mod tests {
         #[test]
         fn gradient_equals_central_differences(rows in 1usize..5, d in 1usize..9) {
             gradcheck([&[rows, d], &[rows, d]], |[a, b]| add(a, &scale(b, 0.3)?), Check::default()).unwrap();
+            gradcheck([&[rows, d], &[rows, d]], |[a, b]| mul(a, b), Check::default()).unwrap();
         }
     }
 }

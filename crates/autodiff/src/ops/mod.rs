@@ -9,23 +9,33 @@ mod dropout;
 mod elementwise;
 mod embedding;
 mod low_rank;
+mod lstm;
 mod matmul;
+mod norm;
+mod relu;
 mod rms_norm;
 mod rotary;
+mod rowwise;
 mod silu_mul;
+mod tanh;
 
 pub use attention::attention;
 pub use bce_with_logits::bce_with_logits;
 pub use concat::concat;
 pub use cross_entropy::{cross_entropy, linear_cross_entropy};
 pub use dropout::dropout;
-pub use elementwise::{add, scale};
+pub use elementwise::{add, mul, scale};
 pub use embedding::embedding;
 pub use low_rank::low_rank;
+pub use lstm::lstm;
 pub use matmul::{linear, matmul};
+pub use norm::norm;
+pub use relu::relu;
 pub use rms_norm::rms_norm;
 pub use rotary::rotary;
+pub use rowwise::{add_row, mul_row};
 pub use silu_mul::silu_mul;
+pub use tanh::tanh;
 
 use clinpeft_tensor::{Result, Tensor};
 

@@ -1,13 +1,27 @@
-//! Sum of two tensors, and a tensor times a number.
+//! Sum and product of two tensors, and a tensor times a number.
 //!
 //! ```text
 //! add:    y = a + b        da = g    db = g          a, b, y: same shape
+//! mul:    y = a * b        da = g b  db = g a        element by element
 //! scale:  y = f * x        dx = f * g
 //! ```
 
 use super::{by_float, require, same_device, same_dtype, tensor};
 use crate::parallel::for_rows;
 use crate::{Device, Element, Result, Tensor};
+
+/// Returns a * b, element by element. Errors if shapes, dtypes or devices differ.
+pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    require(a.dims() == b.dims(), "mul", "equal shapes", &[a, b])?;
+    same_dtype("mul", &[a, b])?;
+    match same_device("mul", &[a, b])? {
+        Device::Other(backend) => backend.mul(a, b),
+        Device::Cpu => by_float!("mul", a, T => {
+            let pairs = a.as_slice::<T>()?.iter().zip(b.as_slice::<T>()?);
+            tensor(pairs.map(|(x, y)| *x * *y).collect(), a.shape())
+        }),
+    }
+}
 
 /// Returns a + b. Errors if shapes, dtypes or devices differ.
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -50,5 +64,6 @@ mod tests {
         let a = Tensor::from_vec(vec![1.0f64, 2.0], &[2]).unwrap();
         let y = scale(&add(&a, &a).unwrap(), 0.5).unwrap();
         assert_eq!(y.as_slice::<f64>().unwrap(), a.as_slice::<f64>().unwrap());
+        assert_eq!(mul(&a, &a).unwrap().as_slice::<f64>().unwrap(), [1.0, 4.0]);
     }
 }

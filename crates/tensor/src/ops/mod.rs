@@ -10,10 +10,15 @@ mod dropout;
 mod elementwise;
 mod embedding;
 mod low_rank;
+mod lstm;
 mod matmul;
+mod norm;
+mod relu;
 mod rms_norm;
 mod rotary;
+mod rowwise;
 mod silu_mul;
+mod tanh;
 
 pub use adamw::{AdamW, adamw};
 pub use attention::{AttentionShape, Mask, Segments, attention, attention_backward};
@@ -21,13 +26,18 @@ pub use bce_with_logits::bce_with_logits;
 pub use concat::{concat, cut};
 pub use cross_entropy::{cross_entropy, linear_cross_entropy};
 pub use dropout::dropout;
-pub use elementwise::{add, scale};
+pub use elementwise::{add, mul, scale};
 pub use embedding::{embedding, embedding_backward};
 pub use low_rank::low_rank;
+pub use lstm::{lstm, lstm_backward};
 pub use matmul::{Layout, matmul};
+pub use norm::norm;
+pub use relu::{relu, relu_backward};
 pub use rms_norm::{rms_norm, rms_norm_backward};
 pub use rotary::{Direction, rotary};
+pub use rowwise::{add_row, mul_row, sum_rows};
 pub use silu_mul::{silu_mul, silu_mul_backward};
+pub use tanh::{tanh, tanh_backward};
 
 use crate::{DType, Device, Error, Result, Shape, Tensor};
 

@@ -1,0 +1,30 @@
+//! Euclidean norm. See [`clinpeft_tensor::ops::norm`].
+
+use crate::{Result, Var};
+use clinpeft_tensor::ops;
+
+/// The norm of all elements, `[1]`.
+pub fn norm(x: &Var) -> Result<Var> {
+    let y = ops::norm(x.value())?;
+    let (saved, length) = (x.value().clone(), y.clone());
+    Ok(Var::from_op(y, [x], move |g, _| {
+        let length = length.item()?;
+        let factor = if length == 0.0 { 0.0 } else { g.item()? / length };
+        Ok([Some(ops::scale(&saved, factor)?)])
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Check, gradcheck};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn gradient_equals_central_differences(rows in 1usize..5, d in 1usize..9) {
+            gradcheck([&[rows, d]], |[x]| norm(x), Check::default()).unwrap();
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Rectifier. See [`clinpeft_tensor::ops::relu`].
+
+use crate::{Result, Var};
+use clinpeft_tensor::ops;
+
+/// `max(x, 0)`.
+pub fn relu(x: &Var) -> Result<Var> {
+    let y = ops::relu(x.value())?;
+    let saved = y.clone();
+    Ok(Var::from_op(y, [x], move |g, _| {
+        Ok([Some(ops::relu_backward(g, &saved)?)])
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Check, gradcheck};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn gradient_equals_central_differences(rows in 1usize..5, d in 1usize..9) {
+            gradcheck([&[rows, d]], |[x]| relu(x), Check::default()).unwrap();
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Writes a model and an adapter of every method with their logits, for `tests/python/peft_round_trip.py`, which loads
+//! them with the reference and prints the largest difference.
+
+use clinpeft_llama::{Config, Llama};
+use clinpeft_nn::{Backbone, Learning, Pass, Ragged, Rows, Sites};
+use clinpeft_peft::{Activity, AdapterConfig, ModelShape, Stack, TaskType, load_adapter, save_adapter};
+use clinpeft_rng::{Seed, normal};
+use clinpeft_tensor::Tensor;
+use clinpeft_weights::{TensorMap, save};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+const METHODS: &[(&str, &str)] = &[
+    (
+        "lora",
+        r#"{"method": "lora", "r": 2, "alpha": 6, "dropout": 0, "targets": ["q_proj", "v_proj"], "scaling": "rank-stabilised"}"#,
+    ),
+    (
+        "dora",
+        r#"{"method": "dora", "r": 2, "alpha": 6, "dropout": 0, "targets": ["q_proj", "up_proj"], "scaling": "standard"}"#,
+    ),
+    (
+        "adalora",
+        r#"{"method": "adalora", "initial_r": 3, "target_r": 2, "alpha": 6, "dropout": 0, "targets": ["v_proj"],
+        "first_steps": 0, "last_steps": 0, "every": 1, "beta1": 0.85, "beta2": 0.85, "orthogonality": 0.5}"#,
+    ),
+    (
+        "prefix",
+        r#"{"method": "prefix", "virtual_tokens": 3, "source": "table"}"#,
+    ),
+    (
+        "prefix_projection",
+        r#"{"method": "prefix", "virtual_tokens": 3, "source": {"projection": {"inner": 7}}}"#,
+    ),
+    (
+        "prompt",
+        r#"{"method": "prompt", "virtual_tokens": 3, "start": {"tokens": [1, 4]}}"#,
+    ),
+    (
+        "p_tuning_mlp",
+        r#"{"method": "p_tuning", "virtual_tokens": 3, "inner": 5, "encoder": "mlp"}"#,
+    ),
+    (
+        "p_tuning_lstm",
+        r#"{"method": "p_tuning", "virtual_tokens": 3, "inner": 5, "encoder": {"lstm": {"layers": 2, "dropout": 0}}}"#,
+    ),
+    (
+        "adaptation_prompt",
+        r#"{"method": "adaptation_prompt", "length": 4, "layers": 2}"#,
+    ),
+];
+
+#[test]
+fn saved_adapters_compute_the_same_when_they_come_back() {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peft_round_trip");
+    let mut config = Config::tiny(32, 24, 3, 4, 64);
+    config.num_key_value_heads = Some(2);
+    let model = Llama::random(config, Seed(5), Learning::Frozen).unwrap();
+    model.save(&root.join("model")).unwrap();
+    let sequence: Vec<u32> = vec![1, 5, 9, 20, 31, 2];
+    let batch = Ragged::from_sequences(std::slice::from_ref(&sequence)).unwrap();
+    for (name, settings) in METHODS {
+        let settings: AdapterConfig = serde_json::from_str(settings).unwrap();
+        let mut adapter = settings.build(&model, Seed(6), Learning::Frozen).unwrap();
+        let mut rng = Seed(7).stream(name);
+        for p in adapter.parameters_mut() {
+            let moved = p
+                .value()
+                .to_f64_vec()
+                .unwrap()
+                .iter()
+                .map(|x| (x + 0.5 * normal(&mut rng)) as f32)
+                .collect();
+            let moved = Tensor::from_vec(moved, p.value().dims()).unwrap();
+            p.set_value(moved);
+        }
+        let dir = root.join(name);
+        save_adapter(&dir, &*adapter, Some(TaskType::CausalLm), &TensorMap::new()).unwrap();
+        let again = load_adapter(&dir, &ModelShape::of(&model), Learning::Frozen)
+            .unwrap()
+            .adapter;
+        let logits = |adapter| {
+            let mut stack = Stack::new();
+            stack.push("default", adapter, Activity::Active).unwrap();
+            let sites: Arc<dyn Sites> = Arc::new(stack);
+            let hidden = model.hidden(&batch, &sites, &Pass::evaluate(), Rows::All).unwrap();
+            model.logits(&hidden).unwrap().value().clone()
+        };
+        let (before, after) = (logits(adapter), logits(again));
+        assert_eq!(before.to_f64_vec().unwrap(), after.to_f64_vec().unwrap(), "{name}");
+        let ids = Tensor::from_vec(sequence.clone(), &[1, sequence.len()]).unwrap();
+        let written = TensorMap::from([("logits".into(), before), ("input_ids".into(), ids)]);
+        save(&dir.join("logits.safetensors"), &written, &BTreeMap::new()).unwrap();
+    }
+}

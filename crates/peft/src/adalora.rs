@@ -1,0 +1,404 @@
+//! Adaptive low-rank adaptation (Zhang et al. 2023): `y = W x + s B diag(E) A x`, `s = alpha / (r + 1e-5)`, where the
+//! ranks fall in training where they matter least ([`budget`](self::budget)).
+//!
+//! The penalty `weight * mean(|A A^T - I|, |B^T B - I|)` keeps the singular vectors apart (eq. 4; norms, not squares, and
+//! their mean over all matrices, as PEFT has it).
+
+mod budget;
+
+use crate::adapter::layer_name;
+use crate::encoder::{Table, table};
+use crate::files::{ConfigFile, TensorFile};
+use crate::lora::{PREFIX, default_keys, matching, whole};
+use crate::merge::{Update, product};
+use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved, Step, StepGradients};
+use budget::Importance;
+use clinpeft_autodiff::{Var, ops};
+use clinpeft_nn::{Learning, LinearCall, LinearSite, Parameter, Pass, Sites};
+use clinpeft_rng::Seed;
+use clinpeft_tensor::ops::Layout;
+use clinpeft_tensor::{DType, Tensor};
+use clinpeft_weights::TensorMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Settings of AdaLoRA.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdaLoraConfig {
+    /// Rank of every layer at the beginning.
+    pub initial_r: usize,
+    /// Mean rank at the end.
+    pub target_r: usize,
+    /// Numerator of the scale.
+    pub alpha: f64,
+    /// Share of inputs of A that is dropped in training.
+    pub dropout: f64,
+    /// Last parts of the names of the linear layers, for example `q_proj`.
+    pub targets: Vec<String>,
+    /// Steps before ranks begin to fall.
+    pub first_steps: u64,
+    /// Steps at the end with the final ranks.
+    pub last_steps: u64,
+    /// Steps between two allocations.
+    pub every: u64,
+    /// Decay of the mean importance.
+    pub beta1: f64,
+    /// Decay of its uncertainty.
+    pub beta2: f64,
+    /// Weight of the penalty.
+    pub orthogonality: f64,
+}
+
+impl AdaLoraConfig {
+    /// Number of parameters at the beginning: r (in + out + 1) for each target.
+    pub fn count(&self, sites: &[LinearSite]) -> Result<usize> {
+        self.check()?;
+        let chosen = matching(&self.targets, sites)?;
+        Ok(chosen.iter().map(|s| self.initial_r * (s.input + s.output + 1)).sum())
+    }
+
+    fn check(&self) -> Result<()> {
+        let decays = [self.beta1, self.beta2].iter().all(|b| *b > 0.0 && *b < 1.0);
+        let ranks = self.target_r > 0 && self.initial_r >= self.target_r;
+        let others = self.every > 0 && self.alpha > 0.0 && (0.0..1.0).contains(&self.dropout);
+        if decays && ranks && others && self.orthogonality >= 0.0 {
+            return Ok(());
+        }
+        Err(Error::Config(
+            "AdaLoRA needs initial_r >= target_r > 0, alpha > 0, every > 0, decays between 0 and 1, a dropout in [0, 1) \
+             and a penalty that is not negative\nhint: initial_r = 12, target_r = 8, beta1 = beta2 = 0.85, every = 1, \
+             orthogonality = 0.5 are PEFT's"
+                .into(),
+        ))
+    }
+}
+
+/// An AdaLoRA on some linear layers of a model.
+#[derive(Debug, Clone)]
+pub struct AdaLora {
+    config: AdaLoraConfig,
+    triplets: BTreeMap<String, Triplet>,
+    importance: Importance,
+    /// Steps of the run it was trained in, for the file.
+    total_steps: Option<u64>,
+    files: FileKeys,
+}
+
+#[derive(Debug, Clone)]
+struct Triplet {
+    /// `[r, in]`.
+    a: Parameter,
+    /// `[r, 1]`.
+    e: Parameter,
+    /// `[out, r]`.
+    b: Parameter,
+    /// Which of the initial ranks are left, once ranks have fallen.
+    pattern: Option<Vec<bool>>,
+}
+
+impl Triplet {
+    fn new(site: &str, [a, e, b]: [Tensor; 3], learning: Learning) -> Triplet {
+        let parameter = |part: &str, value| Parameter::new(format!("{site}.{part}"), value, learning);
+        Triplet {
+            a: parameter("lora_A", a),
+            e: parameter("lora_E", e),
+            b: parameter("lora_B", b),
+            pattern: None,
+        }
+    }
+
+    /// Ranks that are left.
+    fn rank(&self) -> usize {
+        let all = self.e.value().dims()[0];
+        self.pattern.as_ref().map_or(all, |p| p.iter().filter(|x| **x).count())
+    }
+
+    /// Places of the ranks that are left in the tensors, which still hold all of them while it trains.
+    fn kept(&self) -> Vec<usize> {
+        let all = self.e.value().dims()[0];
+        match &self.pattern {
+            Some(p) if p.len() == all => (0..all).filter(|i| p[*i]).collect(),
+            _ => (0..all).collect(),
+        }
+    }
+}
+
+impl AdaLora {
+    /// A new adapter: A and B from N(0, 0.02), E zero, so that it begins as no change.
+    pub fn new(config: AdaLoraConfig, sites: &[LinearSite], seed: Seed, learning: Learning) -> Result<AdaLora> {
+        config.check()?;
+        let r = config.initial_r;
+        let one = |site: &LinearSite| {
+            let small = |dims: &[usize], part: &str| -> Result<Tensor> {
+                let t = table(dims, Table::Normal, &format!("{}.{part}", site.name), seed)?;
+                Ok(clinpeft_tensor::ops::scale(&t, 0.02)?)
+            };
+            let (a, b) = (small(&[r, site.input], "lora_A")?, small(&[site.output, r], "lora_B")?);
+            let e = Tensor::zeros(&[r, 1], DType::F32);
+            Ok((site.name.clone(), Triplet::new(&site.name, [a, e, b], learning)))
+        };
+        let triplets = matching(&config.targets, sites)?
+            .into_iter()
+            .map(one)
+            .collect::<Result<_>>()?;
+        Ok(AdaLora {
+            config,
+            triplets,
+            importance: Importance::default(),
+            total_steps: None,
+            files: FileKeys::default(),
+        })
+    }
+
+    pub(crate) fn load(
+        mut file: ConfigFile,
+        tensors: &TensorFile,
+        shape: &ModelShape,
+        learning: Learning,
+    ) -> Result<AdaLora> {
+        let config = read_settings(&mut file)?;
+        config.check()?;
+        let total_steps = file.get("total_step")?;
+        let patterns: Option<BTreeMap<String, Vec<bool>>> = file.get("rank_pattern")?;
+        let mut triplets = BTreeMap::new();
+        for site in matching(&config.targets, &shape.sites)? {
+            let key = format!("{}.lora_E", site.name);
+            let pattern = patterns.as_ref().and_then(|p| p.get(&key)).cloned();
+            let r = pattern
+                .as_ref()
+                .map_or(config.initial_r, |p| p.iter().filter(|x| **x).count());
+            let tensor = |part: &str, dims: &[usize]| tensors.tensor(&format!("{PREFIX}{}.{part}", site.name), dims);
+            let all = [
+                tensor("lora_A", &[r, site.input])?,
+                tensor("lora_E", &[r, 1])?,
+                tensor("lora_B", &[site.output, r])?,
+            ];
+            let mut triplet = Triplet::new(&site.name, all, learning);
+            triplet.pattern = pattern;
+            triplets.insert(site.name.clone(), triplet);
+        }
+        let files = file.finish(&keys_of_the_method(), tensors)?;
+        Ok(AdaLora {
+            config,
+            triplets,
+            importance: Importance::default(),
+            total_steps,
+            files,
+        })
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &AdaLoraConfig {
+        &self.config
+    }
+
+    /// The rank of each layer now.
+    pub fn ranks(&self) -> BTreeMap<String, usize> {
+        self.triplets.iter().map(|(site, t)| (site.clone(), t.rank())).collect()
+    }
+
+    fn scale(&self) -> f64 {
+        self.config.alpha / (self.config.initial_r as f64 + 1e-5)
+    }
+
+    fn pattern_key(&self) -> Value {
+        let pattern = |(site, t): (&String, &Triplet)| Some((format!("{site}.lora_E"), t.pattern.clone()?.into()));
+        let all: Map<String, Value> = self.triplets.iter().filter_map(pattern).collect();
+        if all.is_empty() { Value::Null } else { all.into() }
+    }
+}
+
+/// Chosen rows of a matrix `[rows, width]`.
+fn rows(t: &Tensor, chosen: &[usize]) -> Result<Tensor> {
+    let t = t.to_cpu()?;
+    let ids: Vec<u32> = chosen.iter().map(|i| *i as u32).collect();
+    Ok(clinpeft_tensor::ops::embedding(
+        &t,
+        &Tensor::from_vec(ids, &[chosen.len()])?,
+    )?)
+}
+
+/// Chosen columns of a matrix.
+fn columns(t: &Tensor, chosen: &[usize]) -> Result<Tensor> {
+    let t = t.to_cpu()?;
+    let width = t.dims()[1];
+    let values = t.as_slice::<f32>()?;
+    let kept: Vec<f32> = values
+        .chunks_exact(width.max(1))
+        .flat_map(|row| chosen.iter().map(|i| row[*i]))
+        .collect();
+    Ok(Tensor::from_vec(kept, &[t.dims()[0], chosen.len()])?)
+}
+
+impl Sites for AdaLora {
+    fn linear(&self, call: &LinearCall<'_>, y: Var, pass: &Pass) -> clinpeft_nn::Result<Var> {
+        let name = call.layer.site();
+        let Some(t) = self.triplets.get(name).filter(|t| t.e.value().count() > 0) else {
+            return Ok(y);
+        };
+        let x = match pass.dropout_key(&format!("{name}.adalora")) {
+            Some(key) if self.config.dropout > 0.0 && t.a.var().needs_gradient() => {
+                ops::dropout(call.x, self.config.dropout, key)?
+            }
+            _ => call.x.clone(),
+        };
+        let singular = t.e.var().reshape(&[t.e.value().count()])?;
+        let u = ops::mul_row(&ops::linear(&x, t.a.var())?, &singular)?;
+        let update = ops::scale(&ops::linear(&u, t.b.var())?, self.scale())?;
+        Ok(ops::add(&y, &update)?)
+    }
+}
+
+impl Adapter for AdaLora {
+    fn method(&self) -> &'static str {
+        "adalora"
+    }
+
+    fn parameters(&self) -> Vec<&Parameter> {
+        self.triplets.values().flat_map(|t| [&t.a, &t.e, &t.b]).collect()
+    }
+
+    fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
+        let all = self.triplets.values_mut();
+        all.flat_map(|t| [&mut t.a, &mut t.e, &mut t.b]).collect()
+    }
+
+    /// Only the ranks that are left are written.
+    fn saved(&self) -> Result<Saved> {
+        let mut tensors = TensorMap::new();
+        for (site, t) in &self.triplets {
+            let kept = t.kept();
+            let name = |part: &str| format!("{PREFIX}{site}.{part}");
+            tensors.insert(name("lora_A"), rows(t.a.value(), &kept)?);
+            tensors.insert(name("lora_E"), rows(t.e.value(), &kept)?);
+            tensors.insert(name("lora_B"), columns(t.b.value(), &kept)?);
+        }
+        let mut keys = settings_as_keys(&self.config);
+        keys.insert(
+            "total_step".into(),
+            self.total_steps.unwrap_or(u64::from(u32::MAX)).into(),
+        );
+        keys.insert("rank_pattern".into(), self.pattern_key());
+        self.files.restore(&["r"], &mut keys);
+        Ok(Saved {
+            peft_type: "ADALORA",
+            keys,
+            tensors,
+            encoder: TensorMap::new(),
+            head_prefix: PREFIX,
+        })
+    }
+
+    fn file_keys(&self) -> &FileKeys {
+        &self.files
+    }
+
+    fn peft_name(&self, parameter: &str, adapter: &str) -> String {
+        layer_name(parameter, adapter)
+    }
+
+    fn extra_loss(&self) -> Result<Option<Var>> {
+        let mut norms: Option<Var> = None;
+        for t in self.triplets.values() {
+            for (p, layout) in [(&t.a, Layout::RightTransposed), (&t.b, Layout::LeftTransposed)] {
+                let products = ops::matmul(p.var(), p.var(), layout)?;
+                let r = products.dims()[0];
+                let minus_one: Vec<f64> = (0..r * r).map(|i| if i % (r + 1) == 0 { -1.0 } else { 0.0 }).collect();
+                let minus_one = Tensor::from_vec(minus_one, &[r, r])?.cast(products.dtype())?;
+                let minus_one = Var::constant(minus_one.to_device(&products.value().device())?);
+                let norm = ops::norm(&ops::add(&products, &minus_one)?)?;
+                norms = Some(match norms {
+                    Some(sum) => ops::add(&sum, &norm)?,
+                    None => norm,
+                });
+            }
+        }
+        let mean = self.config.orthogonality / (2 * self.triplets.len()).max(1) as f64;
+        Ok(norms.map(|n| ops::scale(&n, mean)).transpose()?)
+    }
+
+    fn after_step(&mut self, step: Step, gradients: &StepGradients) -> Result<()> {
+        self.total_steps = Some(step.total);
+        budget::after_step(self, step, gradients)
+    }
+
+    fn state(&self) -> Result<TensorMap> {
+        self.importance.state(&self.triplets)
+    }
+
+    fn set_state(&mut self, state: &TensorMap) -> Result<()> {
+        self.importance = Importance::from_state(state, &mut self.triplets)?;
+        Ok(())
+    }
+
+    fn low_rank_sites(&self) -> Vec<String> {
+        self.triplets.keys().cloned().collect()
+    }
+
+    fn update(&self, site: &str, _: &Parameter) -> Result<Update> {
+        let Some(t) = self.triplets.get(site) else {
+            return Err(Error::Config(format!(
+                "the adapter has no layer `{site}`\nhint: see its targets"
+            )));
+        };
+        let r = t.e.value().count();
+        let singular = t.e.value().to_cpu()?.reshape(&[r])?;
+        let b = clinpeft_tensor::ops::mul_row(&t.b.value().to_cpu()?, &singular)?;
+        Ok(Update {
+            sum: product(t.a.value(), &b, self.scale())?,
+            rows: None,
+        })
+    }
+
+    fn boxed(&self) -> Box<dyn Adapter> {
+        Box::new(self.clone())
+    }
+}
+
+fn keys_of_the_method() -> Map<String, Value> {
+    let mut keys = default_keys();
+    let own = r#"{"beta1": 0.85, "beta2": 0.85, "deltaT": 1, "init_r": 12, "orth_reg_weight": 0.5, "peft_type": "ADALORA",
+        "rank_pattern": null, "target_r": 8, "tfinal": 0, "tinit": 0, "total_step": null}"#;
+    let own: Map<String, Value> = serde_json::from_str(own).expect("the text above is a JSON object");
+    keys.extend(own);
+    keys
+}
+
+fn settings_as_keys(c: &AdaLoraConfig) -> Map<String, Value> {
+    let mut keys = keys_of_the_method();
+    let mut set = |key: &str, value: Value| keys.insert(key.into(), value);
+    set("init_r", c.initial_r.into());
+    set("target_r", c.target_r.into());
+    set("lora_alpha", whole(c.alpha));
+    set("lora_dropout", c.dropout.into());
+    set("target_modules", c.targets.as_slice().into());
+    set("tinit", c.first_steps.into());
+    set("tfinal", c.last_steps.into());
+    set("deltaT", c.every.into());
+    set("beta1", c.beta1.into());
+    set("beta2", c.beta2.into());
+    set("orth_reg_weight", c.orthogonality.into());
+    keys
+}
+
+fn read_settings(file: &mut ConfigFile) -> Result<AdaLoraConfig> {
+    file.get::<usize>("r")?;
+    Ok(AdaLoraConfig {
+        initial_r: file.need("init_r")?,
+        target_r: file.need("target_r")?,
+        alpha: file.need("lora_alpha")?,
+        dropout: file.get("lora_dropout")?.unwrap_or(0.0),
+        targets: file.targets()?,
+        first_steps: file.get("tinit")?.unwrap_or(0),
+        last_steps: file.get("tfinal")?.unwrap_or(0),
+        every: file.get("deltaT")?.unwrap_or(1),
+        beta1: file.get("beta1")?.unwrap_or(0.85),
+        beta2: file.get("beta2")?.unwrap_or(0.85),
+        orthogonality: file.get("orth_reg_weight")?.unwrap_or(0.5),
+    })
+}
+
+#[cfg(test)]
+mod tests;

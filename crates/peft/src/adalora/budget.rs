@@ -1,0 +1,176 @@
+//! Which ranks stay (Zhang et al. 2023, eq. 8 to 12 and algorithm 1).
+//!
+//! ```text
+//! I = |p * gradient|    mean = b1 mean + (1 - b1) I    spread = b2 spread + (1 - b2) |I - mean|    score = mean * spread
+//! score of rank i = score(E_i) + mean of scores of row i of A + mean of scores of column i of B
+//! ranks left after step t: all until `first`, then target + (all - target) (1 - (t - first)/(total - last - first))^3
+//! ```
+//! The ranks with the lowest scores lose their singular value; before the last steps they may come back.
+
+use super::{AdaLora, Triplet};
+use crate::{Error, Result, Step, StepGradients};
+use clinpeft_nn::Parameter;
+use clinpeft_tensor::Tensor;
+use clinpeft_weights::TensorMap;
+use std::collections::BTreeMap;
+
+/// Averages of every element, by parameter name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Importance {
+    averages: BTreeMap<String, Averages>,
+}
+
+#[derive(Debug, Clone)]
+struct Averages {
+    mean: Vec<f32>,
+    spread: Vec<f32>,
+}
+
+impl Importance {
+    /// Takes the gradients of a step in.
+    fn update(&mut self, p: &Parameter, gradient: &Tensor, beta1: f64, beta2: f64) -> Result<()> {
+        let (values, gradient) = (p.value().to_f64_vec()?, gradient.to_f64_vec()?);
+        let n = values.len();
+        let fresh = || Averages {
+            mean: vec![0.0; n],
+            spread: vec![0.0; n],
+        };
+        let a = self.averages.entry(p.name().into()).or_insert_with(fresh);
+        for i in 0..n {
+            let importance = (values[i] * gradient[i]).abs();
+            let mean = beta1 * f64::from(a.mean[i]) + (1.0 - beta1) * importance;
+            let spread = beta2 * f64::from(a.spread[i]) + (1.0 - beta2) * (importance - mean).abs();
+            (a.mean[i], a.spread[i]) = (mean as f32, spread as f32);
+        }
+        Ok(())
+    }
+
+    fn scores(&self, p: &Parameter) -> Vec<f64> {
+        match self.averages.get(p.name()) {
+            Some(a) => a
+                .mean
+                .iter()
+                .zip(&a.spread)
+                .map(|(m, s)| f64::from(*m) * f64::from(*s))
+                .collect(),
+            None => vec![0.0; p.value().count()],
+        }
+    }
+
+    /// The score of each rank of a layer.
+    fn ranks(&self, t: &Triplet) -> Vec<f64> {
+        let (r, input, output) = (t.e.value().count(), t.a.value().dims()[1], t.b.value().dims()[0]);
+        let (a, e, b) = (self.scores(&t.a), self.scores(&t.e), self.scores(&t.b));
+        let of_a = |i: usize| a[i * input..(i + 1) * input].iter().sum::<f64>() / input.max(1) as f64;
+        let of_b = |i: usize| (0..output).map(|o| b[o * r + i]).sum::<f64>() / output.max(1) as f64;
+        (0..r).map(|i| e[i] + of_a(i) + of_b(i)).collect()
+    }
+
+    /// For a checkpoint, with the ranks that are left.
+    pub(super) fn state(&self, triplets: &BTreeMap<String, Triplet>) -> Result<TensorMap> {
+        let mut all = TensorMap::new();
+        for (name, a) in &self.averages {
+            let n = a.mean.len();
+            all.insert(format!("{name}.mean"), Tensor::from_vec(a.mean.clone(), &[n])?);
+            all.insert(format!("{name}.spread"), Tensor::from_vec(a.spread.clone(), &[n])?);
+        }
+        for (site, t) in triplets {
+            if let Some(p) = &t.pattern {
+                let bits: Vec<u32> = p.iter().map(|x| u32::from(*x)).collect();
+                all.insert(format!("{site}.pattern"), Tensor::from_vec(bits, &[p.len()])?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Back from a checkpoint.
+    pub(super) fn from_state(state: &TensorMap, triplets: &mut BTreeMap<String, Triplet>) -> Result<Importance> {
+        let mut averages = BTreeMap::new();
+        for (name, mean) in state.iter().filter_map(|(n, t)| Some((n.strip_suffix(".mean")?, t))) {
+            let spread = state.get(&format!("{name}.spread"));
+            let spread = spread.ok_or_else(|| Error::Config(format!("the state of `{name}` has no spread")))?;
+            let both = Averages {
+                mean: mean.as_slice::<f32>()?.to_vec(),
+                spread: spread.as_slice::<f32>()?.to_vec(),
+            };
+            averages.insert(name.to_string(), both);
+        }
+        for (site, t) in triplets {
+            let bits = state.get(&format!("{site}.pattern"));
+            let bits = bits.map(|b| b.as_slice::<u32>()).transpose()?;
+            t.pattern = bits.map(|b| b.iter().map(|x| *x == 1).collect());
+        }
+        Ok(Importance { averages })
+    }
+}
+
+/// What an AdaLoRA does after an optimiser step.
+pub(super) fn after_step(adapter: &mut AdaLora, step: Step, gradients: &StepGradients) -> Result<()> {
+    let c = &adapter.config;
+    let last = step.total.saturating_sub(c.last_steps);
+    if c.first_steps >= last {
+        return Err(Error::Config(format!(
+            "AdaLoRA has no step in which ranks could fall: {} first and {} last steps of {}\nhint: lower `first_steps` or \
+             `last_steps`",
+            c.first_steps, c.last_steps, step.total
+        )));
+    }
+    if step.number > last {
+        return enforce(&mut adapter.triplets);
+    }
+    // Importance is not updated in the step that fixes the ranks, as in PEFT.
+    if step.number < last {
+        let (b1, b2) = (c.beta1, c.beta2);
+        for t in adapter.triplets.values() {
+            for p in [&t.a, &t.e, &t.b] {
+                if let Some(g) = gradients.get(p.name()) {
+                    adapter.importance.update(p, g, b1, b2)?;
+                }
+            }
+        }
+    }
+    let due = step.number > c.first_steps && step.number.is_multiple_of(c.every);
+    if due || step.number == last {
+        let all = c.initial_r * adapter.triplets.len();
+        let target = c.target_r * adapter.triplets.len();
+        let left = 1.0 - (step.number - c.first_steps.min(step.number)) as f64 / (last - c.first_steps) as f64;
+        let budget = ((all - target) as f64 * left.powi(3) + target as f64) as usize;
+        allocate(adapter, budget);
+        enforce(&mut adapter.triplets)?;
+    }
+    Ok(())
+}
+
+/// Keeps the `budget` ranks with the highest scores.
+fn allocate(adapter: &mut AdaLora, budget: usize) {
+    let scores: BTreeMap<String, Vec<f64>> = adapter
+        .triplets
+        .iter()
+        .map(|(site, t)| (site.clone(), adapter.importance.ranks(t)))
+        .collect();
+    let mut sorted: Vec<f64> = scores.values().flatten().copied().collect();
+    let cut = sorted.len().saturating_sub(budget);
+    if cut == 0 {
+        return;
+    }
+    sorted.sort_by(f64::total_cmp);
+    let threshold = sorted[cut - 1];
+    for (site, t) in &mut adapter.triplets {
+        t.pattern = Some(scores[site].iter().map(|s| *s > threshold).collect());
+    }
+}
+
+/// Sets the singular values of lost ranks to zero.
+fn enforce(triplets: &mut BTreeMap<String, Triplet>) -> Result<()> {
+    for t in triplets.values_mut() {
+        let r = t.e.value().count();
+        let Some(pattern) = t.pattern.as_ref().filter(|p| p.len() == r) else {
+            continue;
+        };
+        let mask = pattern.iter().map(|kept| if *kept { 1f32 } else { 0.0 }).collect();
+        let mask = Tensor::from_vec(mask, t.e.value().dims())?.to_device(&t.e.value().device())?;
+        let value = clinpeft_tensor::ops::mul(t.e.value(), &mask)?;
+        t.e.set_value(value);
+    }
+    Ok(())
+}

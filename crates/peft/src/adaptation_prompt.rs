@@ -1,0 +1,218 @@
+//! Adaptation prompt (LLaMA-Adapter, Zhang et al. 2023, eq. 4-6): gated extra attention in the last layers.
+//!
+//! ```text
+//! k = W_k P,  v = W_v P  (no rotary)      y += W_o (gate * softmax(q k^T / sqrt(d)) v)      P: [m, width]  gate: [1]
+//! ```
+//! The gate begins at zero, so the adapter begins as no change. W_k, W_v and W_o are those of the frozen layer.
+
+use crate::adapter::layer_name;
+use crate::encoder::{Table, table};
+use crate::files::{ConfigFile, TensorFile};
+use crate::lora::PREFIX;
+use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved};
+use clinpeft_autodiff::{Var, ops};
+use clinpeft_nn::{AttentionSite, Learning, Parameter, Pass, Sites};
+use clinpeft_rng::Seed;
+use clinpeft_tensor::ops::{AttentionShape, Layout, Mask, Segments};
+use clinpeft_tensor::{DType, Tensor};
+use clinpeft_weights::TensorMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Settings of an adaptation prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdaptationPromptConfig {
+    /// m, the rows of each prompt.
+    pub length: usize,
+    /// How many layers, counted from the last.
+    pub layers: usize,
+}
+
+impl AdaptationPromptConfig {
+    /// Number of parameters: L (m d + 1).
+    pub fn count(&self, shape: &ModelShape) -> usize {
+        self.layers * (self.length * shape.width + 1)
+    }
+
+    fn check(&self, shape: &ModelShape) -> Result<()> {
+        if self.length > 0 && (1..=shape.layers).contains(&self.layers) {
+            return Ok(());
+        }
+        Err(Error::Config(format!(
+            "an adaptation prompt of {} rows in {} layers on a model with {} layers\nhint: at least one of each, and no more layers than there are",
+            self.length, self.layers, shape.layers
+        )))
+    }
+}
+
+/// Prompts in the last layers.
+#[derive(Debug, Clone)]
+pub struct AdaptationPrompt {
+    config: AdaptationPromptConfig,
+    prompts: BTreeMap<usize, GatedPrompt>,
+    files: FileKeys,
+}
+
+#[derive(Debug, Clone)]
+struct GatedPrompt {
+    /// `[1]`.
+    gate: Parameter,
+    /// `[1, m, width]`.
+    rows: Parameter,
+}
+
+impl GatedPrompt {
+    fn new(layer: usize, gate: Tensor, rows: Tensor, learning: Learning) -> GatedPrompt {
+        let name = |part: &str| format!("model.layers.{layer}.self_attn.{part}");
+        GatedPrompt {
+            gate: Parameter::new(name("adaption_gate"), gate, learning),
+            rows: Parameter::new(name("adaption_prompt"), rows, learning),
+        }
+    }
+}
+
+impl AdaptationPrompt {
+    /// New prompts from N(0, 1) with closed gates. Errors if the model has fewer layers.
+    pub fn new(
+        config: AdaptationPromptConfig,
+        shape: &ModelShape,
+        seed: Seed,
+        learning: Learning,
+    ) -> Result<AdaptationPrompt> {
+        config.check(shape)?;
+        let one = |layer: usize| -> Result<(usize, GatedPrompt)> {
+            let name = format!("{layer}.adaption_prompt");
+            let rows = table(&[1, config.length, shape.width], Table::Normal, &name, seed)?;
+            let gate = Tensor::zeros(&[1], DType::F32);
+            Ok((layer, GatedPrompt::new(layer, gate, rows, learning)))
+        };
+        let prompts = (shape.layers - config.layers..shape.layers)
+            .map(one)
+            .collect::<Result<_>>()?;
+        Ok(AdaptationPrompt {
+            config,
+            prompts,
+            files: FileKeys::default(),
+        })
+    }
+
+    pub(crate) fn load(
+        mut file: ConfigFile,
+        tensors: &TensorFile,
+        shape: &ModelShape,
+        learning: Learning,
+    ) -> Result<AdaptationPrompt> {
+        let config = AdaptationPromptConfig {
+            length: file.need("adapter_len")?,
+            layers: file.need("adapter_layers")?,
+        };
+        config.check(shape)?;
+        let one = |layer: usize| -> Result<(usize, GatedPrompt)> {
+            let name = |part: &str| format!("{PREFIX}model.layers.{layer}.self_attn.{part}");
+            let gate = tensors.tensor(&name("adaption_gate"), &[1])?;
+            let rows = tensors.tensor(&name("adaption_prompt"), &[1, config.length, shape.width])?;
+            Ok((layer, GatedPrompt::new(layer, gate, rows, learning)))
+        };
+        let prompts = (shape.layers - config.layers..shape.layers)
+            .map(one)
+            .collect::<Result<_>>()?;
+        let files = file.finish(&keys(&config), tensors)?;
+        Ok(AdaptationPrompt { config, prompts, files })
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &AdaptationPromptConfig {
+        &self.config
+    }
+}
+
+impl GatedPrompt {
+    fn attend(&self, site: &AttentionSite<'_>) -> clinpeft_nn::Result<Var> {
+        let m = self.rows.value().dims()[1];
+        let rows = self.rows.var().reshape(&[m, self.rows.value().dims()[2]])?;
+        let (k, v) = (site.key.plain(&rows)?, site.value.plain(&rows)?);
+        // The gate scales the weights; scaling the few values is the same.
+        let v = ops::mul(&v, &spread(self.gate.var(), m, v.dims()[1])?)?;
+        let segments = Segments {
+            queries: vec![0, site.queries.dims()[0]],
+            keys: vec![0, m],
+        };
+        let shape = AttentionShape {
+            mask: Mask::Full,
+            ..*site.shape
+        };
+        let out = ops::attention(site.queries, &k, &v, &shape, &segments)?;
+        site.output.plain(&out)
+    }
+}
+
+/// One number, `[1]`, in every place of `[rows, columns]`.
+fn spread(gate: &Var, rows: usize, columns: usize) -> clinpeft_nn::Result<Var> {
+    let ones = |n: usize| -> clinpeft_nn::Result<Var> {
+        let ones = Tensor::from_vec(vec![1.0f64; n], &[n, 1])?.cast(gate.dtype())?;
+        Ok(Var::constant(ones.to_device(&gate.value().device())?))
+    };
+    let row = ops::matmul(&gate.reshape(&[1, 1])?, &ones(columns)?, Layout::RightTransposed)?;
+    Ok(ops::matmul(&ones(rows)?, &row, Layout::Normal)?)
+}
+
+fn keys(config: &AdaptationPromptConfig) -> Map<String, Value> {
+    let json = r#"{"auto_mapping": null, "base_model_name_or_path": null, "inference_mode": true,
+        "peft_type": "ADAPTION_PROMPT", "revision": null, "target_modules": "self_attn", "task_type": null}"#;
+    let mut keys: Map<String, Value> = serde_json::from_str(json).expect("the text above is a JSON object");
+    keys.insert("adapter_len".into(), config.length.into());
+    keys.insert("adapter_layers".into(), config.layers.into());
+    keys
+}
+
+impl Sites for AdaptationPrompt {
+    fn attention_output(&self, site: &AttentionSite<'_>, y: Var, _: &Pass) -> clinpeft_nn::Result<Var> {
+        match self.prompts.get(&site.layer) {
+            Some(prompt) => Ok(ops::add(&y, &prompt.attend(site)?)?),
+            None => Ok(y),
+        }
+    }
+}
+
+impl Adapter for AdaptationPrompt {
+    fn method(&self) -> &'static str {
+        "adaptation_prompt"
+    }
+
+    fn parameters(&self) -> Vec<&Parameter> {
+        self.prompts.values().flat_map(|p| [&p.gate, &p.rows]).collect()
+    }
+
+    fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
+        self.prompts
+            .values_mut()
+            .flat_map(|p| [&mut p.gate, &mut p.rows])
+            .collect()
+    }
+
+    fn saved(&self) -> Result<Saved> {
+        let named = |p: &Parameter| (format!("{PREFIX}{}", p.name()), p.value().clone());
+        Ok(Saved {
+            peft_type: "ADAPTION_PROMPT",
+            keys: keys(&self.config),
+            tensors: self.parameters().into_iter().map(named).collect(),
+            encoder: TensorMap::new(),
+            head_prefix: PREFIX,
+        })
+    }
+
+    fn file_keys(&self) -> &FileKeys {
+        &self.files
+    }
+
+    fn peft_name(&self, parameter: &str, _: &str) -> String {
+        // PEFT keeps one adaptation prompt in place and names it after no adapter.
+        layer_name(parameter, "").trim_end_matches('.').to_string()
+    }
+
+    fn boxed(&self) -> Box<dyn Adapter> {
+        Box::new(self.clone())
+    }
+}

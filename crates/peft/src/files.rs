@@ -1,0 +1,298 @@
+//! `adapter_config.json` and `adapter_model.safetensors`, as PEFT 0.21 writes and reads them.
+//!
+//! A key of the configuration is *read* (it is a setting of the method), *kept* (bookkeeping, or a value that switches
+//! nothing on) or *refused by name*, because it may change what the adapter computes.
+
+use crate::{Adapter, Error, Result, TaskType};
+use clinpeft_tensor::{DType, Tensor};
+use clinpeft_weights::{Checkpoint, Keep, TensorMap, nearest, save};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+const CONFIG: &str = "adapter_config.json";
+const WEIGHTS: &str = "adapter_model.safetensors";
+/// Weights behind a reparameterised prompt; PEFT does not save them and does not read this file.
+const ENCODER: &str = "prompt_encoder.safetensors";
+
+/// What an adapter puts into its files.
+#[derive(Debug, Clone)]
+pub struct Saved {
+    /// `peft_type`.
+    pub peft_type: &'static str,
+    /// All keys of the method with PEFT's defaults, overwritten by the settings.
+    pub keys: Map<String, Value>,
+    /// Tensors under the names of the file.
+    pub tensors: TensorMap,
+    /// What made the tensors, if they can be made again; stands in a file of its own.
+    pub encoder: TensorMap,
+    /// What stands before the name of a head in the file.
+    pub head_prefix: &'static str,
+}
+
+/// What is kept of a file that was read, so that writing it again loses nothing.
+#[derive(Debug, Clone, Default)]
+pub struct FileKeys {
+    keys: Map<String, Value>,
+    dtypes: BTreeMap<String, DType>,
+}
+
+impl FileKeys {
+    /// The value of a key in the file that was read.
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        self.keys.get(key)
+    }
+
+    /// Takes back, into `keys`, settings of the file that the method ignores.
+    pub(crate) fn restore(&self, ignored: &[&str], keys: &mut Map<String, Value>) {
+        for key in ignored {
+            if let Some(value) = self.get(key) {
+                keys.insert((*key).into(), value.clone());
+            }
+        }
+    }
+}
+
+/// Keys that are bookkeeping, or matter only when an adapter is made.
+const BOOKKEEPING: &[&str] = &[
+    "auto_mapping",
+    "base_model_name_or_path",
+    "corda_config",
+    "eva_config",
+    "inference_mode",
+    "init_lora_weights",
+    "init_weights",
+    "layers_pattern",
+    "loftq_config",
+    "lora_ga_config",
+    "megatron_core",
+    "modules_to_save",
+    "peft_type",
+    "peft_version",
+    "prompt_tuning_init",
+    "prompt_tuning_init_text",
+    "qalora_group_size",
+    "revision",
+    "task_type",
+    "tokenizer_kwargs",
+    "tokenizer_name_or_path",
+];
+
+/// `adapter_config.json` while it is read.
+#[derive(Debug)]
+pub(crate) struct ConfigFile {
+    path: PathBuf,
+    keys: Map<String, Value>,
+    read: BTreeSet<String>,
+}
+
+impl ConfigFile {
+    /// Opens the file of a folder.
+    pub(crate) fn open(dir: &Path) -> Result<ConfigFile> {
+        let path = dir.join(CONFIG);
+        let keys = clinpeft_files::read_json(&path)?;
+        Ok(ConfigFile {
+            path,
+            keys,
+            read: BTreeSet::new(),
+        })
+    }
+
+    /// An error about this file.
+    pub(crate) fn wrong(&self, what: impl Into<String>) -> Error {
+        Error::Format {
+            path: self.path.clone(),
+            what: what.into(),
+        }
+    }
+
+    /// A key that must be there.
+    pub(crate) fn need<T: DeserializeOwned>(&mut self, key: &str) -> Result<T> {
+        let present = self.get(key)?;
+        let near = nearest(key, self.keys.keys().map(String::as_str)).unwrap_or_default();
+        present.ok_or_else(|| self.wrong(format!("has no `{key}`\nhint: the nearest key is `{near}`")))
+    }
+
+    /// A key that may be missing or null.
+    pub(crate) fn get<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>> {
+        self.read.insert(key.into());
+        match self.keys.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => serde_json::from_value(value.clone())
+                .map(Some)
+                .map_err(|e| self.wrong(format!("`{key}`: {e}"))),
+        }
+    }
+
+    /// Layers to change: a list, or `all-linear`.
+    pub(crate) fn targets(&mut self) -> Result<Vec<String>> {
+        match self.need::<Value>("target_modules")? {
+            Value::String(all) if all == "all-linear" => Ok(vec![all]),
+            Value::Array(names) => {
+                let text = |v: Value| v.as_str().map(String::from);
+                let names: Option<Vec<String>> = names.into_iter().map(text).collect();
+                names.ok_or_else(|| self.wrong("`target_modules` holds something that is not a name"))
+            }
+            _ => Err(self.wrong(
+                "`target_modules` is a pattern\nhint: name the layers in a list, for example [\"q_proj\", \"v_proj\"]",
+            )),
+        }
+    }
+
+    /// Refuses what was not read and may matter; keeps the rest. `known` are the keys of the method with their defaults.
+    pub(crate) fn finish(self, known: &Map<String, Value>, tensors: &TensorFile) -> Result<FileKeys> {
+        for (key, value) in &self.keys {
+            let harmless = BOOKKEEPING.contains(&key.as_str()) || is_empty(value) || known.get(key) == Some(value);
+            if self.read.contains(key) || harmless {
+                continue;
+            }
+            if known.contains_key(key) {
+                return Err(self.wrong(format!(
+                    "`{key}` is {value}, which is not known here\nhint: only its default, {}, is",
+                    known[key]
+                )));
+            }
+            let near = nearest(key, known.keys().map(String::as_str)).unwrap_or_default();
+            return Err(self.wrong(format!(
+                "unknown key `{key}` with the value {value}\nhint: the nearest known key is `{near}`"
+            )));
+        }
+        Ok(FileKeys {
+            keys: self.keys,
+            dtypes: tensors.dtypes(),
+        })
+    }
+
+    /// What the adapter was trained for, where the house knows it.
+    pub(crate) fn task(&self) -> Option<TaskType> {
+        let value = self.keys.get("task_type")?.clone();
+        serde_json::from_value(value).ok()
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(a) => a.is_empty(),
+        Value::Object(o) => o.is_empty(),
+        _ => false,
+    }
+}
+
+/// The tensors of an adapter while they are read.
+#[derive(Debug)]
+pub(crate) struct TensorFile {
+    file: Checkpoint,
+    encoder: Option<Checkpoint>,
+    used: RefCell<BTreeSet<String>>,
+}
+
+impl TensorFile {
+    /// Opens the file of a folder.
+    pub(crate) fn open(dir: &Path) -> Result<TensorFile> {
+        let encoder = dir.join(ENCODER);
+        let encoder = if encoder.is_file() {
+            Some(Checkpoint::open_file(&encoder)?)
+        } else {
+            None
+        };
+        Ok(TensorFile {
+            file: Checkpoint::open_file(&dir.join(WEIGHTS))?,
+            encoder,
+            used: RefCell::default(),
+        })
+    }
+
+    /// A tensor of the expected shape, in f32.
+    pub(crate) fn tensor(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
+        self.used.borrow_mut().insert(name.into());
+        Ok(self.file.tensor(name, dims, Keep::As(DType::F32))?)
+    }
+
+    /// A tensor of the file that holds the encoder; `None` if there is no such file.
+    pub(crate) fn encoder(&self, name: &str, dims: &[usize]) -> Result<Option<Tensor>> {
+        let tensor = |f: &Checkpoint| f.tensor(name, dims, Keep::As(DType::F32));
+        Ok(self.encoder.as_ref().map(tensor).transpose()?)
+    }
+
+    /// Takes the head out (`score.*`, `classifier.*`). Errors if anything else was not read.
+    pub(crate) fn finish(&self, head_prefix: &str) -> Result<TensorMap> {
+        let mut head = TensorMap::new();
+        for (name, stored) in self.file.tensors() {
+            if self.used.borrow().contains(name) {
+                continue;
+            }
+            let plain = name.strip_prefix(head_prefix);
+            if let Some(plain) = plain.filter(|n| n.starts_with("score.") || n.starts_with("classifier.")) {
+                head.insert(
+                    plain.into(),
+                    self.file.tensor(name, &stored.dims, Keep::As(DType::F32))?,
+                );
+                continue;
+            }
+            let near = nearest(name, self.used.borrow().iter().map(String::as_str)).unwrap_or_default();
+            return Err(Error::Format {
+                path: self.file.path().into(),
+                what: format!(
+                    "tensor `{name}` belongs to nothing that the configuration names\nhint: the nearest name is `{near}`"
+                ),
+            });
+        }
+        Ok(head)
+    }
+
+    fn dtypes(&self) -> BTreeMap<String, DType> {
+        let names = self.file.tensors().keys();
+        let dtype = |n: &String| Some((n.clone(), self.file.any(n, Keep::Stored).ok()?.dtype()));
+        names.filter_map(dtype).filter(|(_, d)| *d != DType::F32).collect()
+    }
+}
+
+/// Writes the files of an adapter into `dir`. `head` are tensors of the head under their names in the model, for example
+/// `score.weight`; `task` is what the file says it is for, or, if `None`, what it said when it was read.
+pub fn save_adapter(dir: &Path, adapter: &dyn Adapter, task: Option<TaskType>, head: &TensorMap) -> Result<()> {
+    let saved = adapter.saved()?;
+    let kept = adapter.file_keys();
+    let mut keys = saved.keys;
+    for (key, value) in &kept.keys {
+        if BOOKKEEPING.contains(&key.as_str()) || !keys.contains_key(key) {
+            keys.insert(key.clone(), value.clone());
+        }
+    }
+    keys.insert("peft_type".into(), saved.peft_type.into());
+    keys.insert("inference_mode".into(), true.into());
+    if let Some(task) = task {
+        let task = serde_json::to_value(task).unwrap_or(Value::Null);
+        keys.insert("task_type".into(), task);
+    }
+    if !head.is_empty() && keys.get("modules_to_save").is_none_or(Value::is_null) {
+        keys.insert("modules_to_save".into(), serde_json::json!(["classifier", "score"]));
+    }
+    let mut tensors = saved.tensors;
+    tensors.extend(
+        head.iter()
+            .map(|(n, t)| (format!("{}{n}", saved.head_prefix), t.clone())),
+    );
+    for (name, dtype) in &kept.dtypes {
+        if let Some(t) = tensors.get_mut(name) {
+            *t = narrowed(t, *dtype)?;
+        }
+    }
+    clinpeft_files::write_json(&dir.join(CONFIG), &keys)?;
+    let format = BTreeMap::from([("format".to_string(), "pt".to_string())]);
+    save(&dir.join(WEIGHTS), &tensors, &format)?;
+    if !saved.encoder.is_empty() {
+        save(&dir.join(ENCODER), &saved.encoder, &format)?;
+    }
+    Ok(())
+}
+
+/// The tensor in `dtype` if that loses nothing, otherwise as it is.
+fn narrowed(t: &Tensor, dtype: DType) -> Result<Tensor> {
+    let t = t.to_cpu()?;
+    let narrow = t.cast(dtype)?;
+    let same = narrow.to_f64_vec()? == t.to_f64_vec()?;
+    Ok(if same { narrow } else { t })
+}

@@ -1,0 +1,225 @@
+//! Prefix tuning (Li & Liang 2021): n learned keys and values in front of every layer's attention.
+//!
+//! A table `[n, 2 L w]` holds, for layer l, the keys in part 2l and the values in part 2l + 1 (w: width of all keys of a
+//! layer). With a projection the table is made of a smaller one: `[n, w] -> linear -> tanh -> linear`.
+
+use crate::adapter::prompt_name;
+use crate::encoder::{self, Network, Part, Table, linear_parts, prompt_keys, rows_of_the_file};
+use crate::files::{ConfigFile, TensorFile};
+use crate::{Adapter, FileKeys, ModelShape, Result, Saved};
+use clinpeft_autodiff::{Var, ops};
+use clinpeft_nn::{Learning, Parameter, Pass, Sites};
+use clinpeft_rng::Seed;
+use clinpeft_tensor::Tensor;
+use clinpeft_weights::TensorMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Where keys and values come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrefixSource {
+    /// They are the parameters.
+    Table,
+    /// A network over a smaller table, with an inner width.
+    Projection {
+        /// Width inside.
+        inner: usize,
+    },
+}
+
+/// Settings of prefix tuning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrefixConfig {
+    /// n.
+    pub virtual_tokens: usize,
+    /// Where keys and values come from.
+    pub source: PrefixSource,
+}
+
+impl PrefixConfig {
+    fn parts(&self, shape: &ModelShape) -> Vec<Part> {
+        let (n, w, all) = (
+            self.virtual_tokens,
+            shape.key_width(),
+            2 * shape.layers * shape.key_width(),
+        );
+        let table = |width: usize| ("embedding.weight".to_string(), vec![n, width], Table::Normal);
+        match self.source {
+            PrefixSource::Table => vec![table(all)],
+            PrefixSource::Projection { inner } => {
+                let mut parts = vec![table(w)];
+                parts.extend(linear_parts("transform.0", inner, w));
+                parts.extend(linear_parts("transform.2", all, inner));
+                parts
+            }
+        }
+    }
+
+    /// Number of parameters: 2 n L w, or with a projection n w + (w e + e) + (2 e L w + 2 L w).
+    pub fn count(&self, shape: &ModelShape) -> usize {
+        encoder::count(&self.parts(shape))
+    }
+}
+
+/// A learned prefix.
+#[derive(Debug, Clone)]
+pub struct Prefix {
+    config: PrefixConfig,
+    shape: ModelShape,
+    network: Network,
+    files: FileKeys,
+}
+
+impl Prefix {
+    /// A new prefix.
+    pub fn new(config: PrefixConfig, shape: &ModelShape, seed: Seed, learning: Learning) -> Result<Prefix> {
+        encoder::need_rows(config.virtual_tokens)?;
+        let network = Network::new(&config.parts(shape), seed, learning)?;
+        Ok(Prefix::of(config, shape, network, FileKeys::default()))
+    }
+
+    fn of(config: PrefixConfig, shape: &ModelShape, network: Network, files: FileKeys) -> Prefix {
+        let shape = ModelShape {
+            sites: Vec::new(),
+            ..shape.clone()
+        };
+        Prefix {
+            config,
+            shape,
+            network,
+            files,
+        }
+    }
+
+    pub(crate) fn load(
+        mut config: ConfigFile,
+        tensors: &TensorFile,
+        shape: &ModelShape,
+        learning: Learning,
+    ) -> Result<Prefix> {
+        let n: usize = config.need("num_virtual_tokens")?;
+        let inner: usize = config.get("encoder_hidden_size")?.unwrap_or(shape.key_width());
+        let projected = config.get("prefix_projection")?.unwrap_or(false);
+        let settings = PrefixConfig {
+            virtual_tokens: n,
+            source: if projected {
+                PrefixSource::Projection { inner }
+            } else {
+                PrefixSource::Table
+            },
+        };
+        let rows = rows_of_the_file(&mut config, tensors, n, 2 * shape.layers * shape.key_width())?;
+        let encoder = match settings.source {
+            PrefixSource::Table => None,
+            PrefixSource::Projection { .. } => Network::load(&settings.parts(shape), tensors, learning)?,
+        };
+        let network = encoder.unwrap_or_else(|| Network::of_rows(rows, learning));
+        let files = config.finish(&keys(&settings, shape), tensors)?;
+        Ok(Prefix::of(settings, shape, network, files))
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &PrefixConfig {
+        &self.config
+    }
+
+    /// `[n, 2 L w]`.
+    fn rows(&self) -> Result<Var> {
+        let table = self.network.var("embedding.weight")?;
+        if self.network.parameters().len() == 1 {
+            return Ok(table.clone());
+        }
+        let inner = ops::tanh(&self.network.linear("transform.0", table)?)?;
+        self.network.linear("transform.2", &inner)
+    }
+
+    fn pairs(&self) -> Result<Vec<(Var, Var)>> {
+        let (n, layers, w) = (self.config.virtual_tokens, self.shape.layers, self.shape.key_width());
+        let rows = self.rows()?;
+        let device = rows.value().device();
+        // One row for each token and part, so that a part of every token is a set of rows.
+        let parts = rows.reshape(&[n * 2 * layers, w])?;
+        let part = |number: usize| -> Result<Var> {
+            let places: Vec<u32> = (0..n).map(|i| (i * 2 * layers + number) as u32).collect();
+            let places = Tensor::from_vec(places, &[n])?.to_device(&device)?;
+            Ok(ops::embedding(&parts, &places)?)
+        };
+        (0..layers).map(|l| Ok((part(2 * l)?, part(2 * l + 1)?))).collect()
+    }
+}
+
+fn keys(config: &PrefixConfig, shape: &ModelShape) -> Map<String, Value> {
+    let mut keys = prompt_keys("PREFIX_TUNING", config.virtual_tokens, shape);
+    let mut set = |key: &str, value: Value| keys.insert(key.into(), value);
+    set("token_dim", shape.key_width().into());
+    set("num_attention_heads", shape.kv_heads.into());
+    let inner = match config.source {
+        PrefixSource::Table => shape.key_width(),
+        PrefixSource::Projection { inner } => inner,
+    };
+    set("encoder_hidden_size", inner.into());
+    set("prefix_projection", (config.source != PrefixSource::Table).into());
+    keys
+}
+
+impl Sites for Prefix {
+    fn keys_values(&self, _: &Pass) -> clinpeft_nn::Result<Option<Vec<(Var, Var)>>> {
+        let pairs = self.pairs().map_err(|e| clinpeft_nn::Error::Adapter(e.to_string()))?;
+        Ok(Some(pairs))
+    }
+}
+
+impl Adapter for Prefix {
+    fn method(&self) -> &'static str {
+        "prefix"
+    }
+
+    fn parameters(&self) -> Vec<&Parameter> {
+        self.network.parameters()
+    }
+
+    fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
+        self.network.parameters_mut()
+    }
+
+    fn saved(&self) -> Result<Saved> {
+        let encoder = if self.network.parameters().len() > 1 {
+            self.network.tensors()
+        } else {
+            TensorMap::new()
+        };
+        let mut keys = keys(&self.config, &self.shape);
+        if self.config.source == PrefixSource::Table {
+            self.files.restore(&["encoder_hidden_size"], &mut keys);
+        }
+        Ok(Saved {
+            peft_type: "PREFIX_TUNING",
+            keys,
+            tensors: TensorMap::from([("prompt_embeddings".into(), self.rows()?.value().clone())]),
+            encoder,
+            head_prefix: "base_model.",
+        })
+    }
+
+    fn file_keys(&self) -> &FileKeys {
+        &self.files
+    }
+
+    fn peft_name(&self, parameter: &str, adapter: &str) -> String {
+        prompt_name(parameter, adapter)
+    }
+
+    fn renewed(&self, seed: Seed, learning: Learning) -> Result<Option<Box<dyn Adapter>>> {
+        if self.network.parameters().len() > 1 || self.config.source == PrefixSource::Table {
+            return Ok(None);
+        }
+        let new = Prefix::new(self.config.clone(), &self.shape, seed, learning)?;
+        Ok(Some(Box::new(new)))
+    }
+
+    fn boxed(&self) -> Box<dyn Adapter> {
+        Box::new(self.clone())
+    }
+}

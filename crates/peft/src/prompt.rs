@@ -1,0 +1,150 @@
+//! Prompt tuning (Lester et al. 2021): n learned rows in front of every embedded sequence.
+
+use crate::adapter::prompt_name;
+use crate::encoder::{Table, prompt_keys, rows_of_the_file, table};
+use crate::files::{ConfigFile, TensorFile};
+use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved};
+use clinpeft_autodiff::Var;
+use clinpeft_nn::{Backbone, Learning, Parameter, Pass, Sites};
+use clinpeft_rng::Seed;
+use clinpeft_tensor::Tensor;
+use clinpeft_weights::TensorMap;
+use serde::{Deserialize, Serialize};
+
+/// What the rows begin as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PromptStart {
+    /// N(0, 1).
+    Random,
+    /// The embeddings of these tokens, repeated or cut to n.
+    Tokens(Vec<u32>),
+}
+
+/// Settings of prompt tuning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptTuningConfig {
+    /// n.
+    pub virtual_tokens: usize,
+    /// What the rows begin as.
+    pub start: PromptStart,
+}
+
+impl PromptTuningConfig {
+    /// Number of parameters: n d.
+    pub fn count(&self, shape: &ModelShape) -> usize {
+        self.virtual_tokens * shape.width
+    }
+}
+
+/// A learned prompt.
+#[derive(Debug, Clone)]
+pub struct PromptTuning {
+    start: PromptStart,
+    shape: ModelShape,
+    rows: Parameter,
+    files: FileKeys,
+}
+
+impl PromptTuning {
+    /// A new prompt. Errors if n is zero, or a token is not in the vocabulary.
+    pub fn new(
+        config: PromptTuningConfig,
+        backbone: &dyn Backbone,
+        seed: Seed,
+        learning: Learning,
+    ) -> Result<PromptTuning> {
+        let (n, shape) = (config.virtual_tokens, ModelShape::of(backbone));
+        crate::encoder::need_rows(n)?;
+        let rows = match &config.start {
+            PromptStart::Random => table(&[n, shape.width], Table::Normal, "embedding.weight", seed)?,
+            PromptStart::Tokens(ids) if ids.is_empty() => {
+                return Err(Error::Config(
+                    "the text that a prompt begins as has no token\nhint: give a text, or `start = \"random\"`".into(),
+                ));
+            }
+            PromptStart::Tokens(ids) => {
+                let ids: Vec<u32> = ids.iter().copied().cycle().take(n).collect();
+                backbone.embed(&ids)?
+            }
+        };
+        Ok(PromptTuning {
+            start: config.start,
+            shape: ModelShape {
+                sites: Vec::new(),
+                ..shape
+            },
+            rows: Parameter::new("embedding.weight", rows, learning),
+            files: FileKeys::default(),
+        })
+    }
+
+    pub(crate) fn load(
+        mut config: ConfigFile,
+        tensors: &TensorFile,
+        shape: &ModelShape,
+        learning: Learning,
+    ) -> Result<PromptTuning> {
+        let n: usize = config.need("num_virtual_tokens")?;
+        let rows: Tensor = rows_of_the_file(&mut config, tensors, n, shape.width)?;
+        let files = config.finish(&prompt_keys("PROMPT_TUNING", n, shape), tensors)?;
+        Ok(PromptTuning {
+            start: PromptStart::Random,
+            shape: ModelShape {
+                sites: Vec::new(),
+                ..shape.clone()
+            },
+            rows: Parameter::new("embedding.weight", rows, learning),
+            files,
+        })
+    }
+}
+
+impl Sites for PromptTuning {
+    fn inputs(&self, _: &Pass) -> clinpeft_nn::Result<Option<Var>> {
+        Ok(Some(self.rows.var().clone()))
+    }
+}
+
+impl Adapter for PromptTuning {
+    fn method(&self) -> &'static str {
+        "prompt"
+    }
+
+    fn parameters(&self) -> Vec<&Parameter> {
+        vec![&self.rows]
+    }
+
+    fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
+        vec![&mut self.rows]
+    }
+
+    fn saved(&self) -> Result<Saved> {
+        let n = self.rows.value().dims()[0];
+        let mut keys = prompt_keys("PROMPT_TUNING", n, &self.shape);
+        if self.start != PromptStart::Random {
+            // PEFT would want the text and a tokenizer to read TEXT; the rows are in the file either way.
+            keys.insert("prompt_tuning_init".into(), "RANDOM".into());
+        }
+        Ok(Saved {
+            peft_type: "PROMPT_TUNING",
+            keys,
+            tensors: TensorMap::from([("prompt_embeddings".into(), self.rows.value().clone())]),
+            encoder: TensorMap::new(),
+            head_prefix: "base_model.",
+        })
+    }
+
+    fn file_keys(&self) -> &FileKeys {
+        &self.files
+    }
+
+    fn peft_name(&self, parameter: &str, adapter: &str) -> String {
+        prompt_name(parameter, adapter)
+    }
+
+    fn boxed(&self) -> Box<dyn Adapter> {
+        Box::new(self.clone())
+    }
+}
