@@ -12,6 +12,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   reproduce [OPTIONS]   build the program, run the experiment matrix, print the tables
   run, synth, prepare   the program's other commands; `cargo xtask COMMAND --help` shows their options
+  parity DIR            compare with what transformers and peft computed
   test                  every test: layers, crates, the whole program, Vulkan where a driver is
   lint                  rustfmt, clippy and documentation without a warning
   tidy                  layers, rooms of every op, manifests, lines of code";

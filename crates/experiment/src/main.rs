@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::{CorpusSource, Fidelity, PrepareOptions, prepare};
 use clinpeft_clinical::synth::{CohortSpec, synth};
+use clinpeft_experiment::parity;
 use clinpeft_experiment::plan::Only;
 use clinpeft_experiment::{Control, Error, Result, RunFolder, Store, execute, reproduce};
 use clinpeft_rng::Seed;
@@ -34,6 +35,8 @@ enum Command {
     Prepare(Prepare),
     /// Run, or continue, what `run.toml` in a run folder says
     Run(Run),
+    /// Compare with what transformers and peft computed: every case of a folder, error beside tolerance
+    Parity(Parity),
 }
 
 #[derive(Debug, Args)]
@@ -120,6 +123,21 @@ struct Run {
     checkpoint_every: f64,
 }
 
+#[derive(Debug, Args)]
+struct Parity {
+    /// The folder of cases
+    folder: PathBuf,
+    /// One case
+    #[arg(long)]
+    case: Option<String>,
+    /// Device: cpu
+    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
+    device: String,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
 static STOP: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
@@ -139,6 +157,7 @@ fn main() -> ExitCode {
         Command::Synth(o) => run_synth(o, &terminal),
         Command::Prepare(o) => run_prepare(o, &terminal),
         Command::Run(o) => run_one(o, &terminal),
+        Command::Parity(o) => return run_parity(o, &terminal),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -259,6 +278,39 @@ fn run_one(o: Run, terminal: &Terminal) -> Result<()> {
     drop(steps);
     terminal.say(&format!("done: {}", folder.path().display()));
     Ok(())
+}
+
+/// Exit code 1 if a quantity is outside of its tolerance, 2 if the folder cannot be read.
+fn run_parity(o: Parity, terminal: &Terminal) -> ExitCode {
+    let options = parity::Options {
+        case: o.case,
+        ..parity::Options::default()
+    };
+    let outcomes = parity::run(&o.folder, &options);
+    let printed = outcomes.and_then(|all| {
+        Ok((
+            if o.json {
+                parity::json_lines(&all)?
+            } else {
+                parity::table(&all)
+            },
+            all,
+        ))
+    });
+    match printed {
+        Ok((text, all)) => {
+            terminal.print(&text);
+            if all.iter().all(parity::Outcome::passed) {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(e) => {
+            terminal.error(&e.to_string());
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// As many as asked for, or as this machine has.
