@@ -25,6 +25,7 @@ fn base_folder(store: &Store, base: &Base) -> Result<PathBuf> {
     match base {
         Base::Folder { folder } => Ok(folder.clone()),
         Base::Run { run } => finished(store, run, "model"),
+        Base::Further(further) => finished(store, &further.run, "model"),
         Base::New(_) => Err(Error::Options(
             "this run needs a base model, not the sizes of a new one".into(),
         )),

@@ -2,7 +2,7 @@
 
 use crate::inputs::{self, Model};
 use crate::run::{Context, Number, Report, RunResult};
-use crate::spec::{BaseText, NewBase};
+use crate::spec::BaseText;
 use crate::{Base, Error, Result, predictions};
 use clinpeft_clinical::{CorpusSplit, NoteText, load_corpus};
 use clinpeft_llama::{Config, Llama};
@@ -20,20 +20,43 @@ const EVALUATION_TOKENS: usize = 4096;
 /// Enough text to choose a vocabulary from.
 const VOCABULARY_PARAGRAPHS: usize = 8000;
 
-/// Trains a tokenizer and a model from nothing.
+/// Trains a base model: a new one with its tokenizer, or a finished one further.
 pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
-    let Base::New(new) = context.spec.base.clone() else {
-        return Err(Error::Options("a base run needs the sizes of a new model".into()));
-    };
     let seed = Seed(context.spec.seed);
-    let text: Vec<String> = (0..new.paragraphs)
-        .map(|i| paragraph(&new.text, seed.part("text"), i))
-        .collect();
-    let seen = text.len().min(VOCABULARY_PARAGRAPHS);
-    let tokenizer = Tokenizer::train(&text[..seen], new.vocabulary, TokenizerKind::ByteFallback)?;
+    let text = |kinds: &[BaseText], count: u64| -> Vec<String> {
+        (0..count).map(|i| paragraph(kinds, seed.part("text"), i)).collect()
+    };
+    let (mut model, tokenizer, text) = match context.spec.base.clone() {
+        Base::New(new) => {
+            let text = text(&new.text, new.paragraphs);
+            let seen = text.len().min(VOCABULARY_PARAGRAPHS);
+            let tokenizer = Tokenizer::train(&text[..seen], new.vocabulary, TokenizerKind::ByteFallback)?;
+            let config = Config::tiny(tokenizer.vocab_size(), new.width, new.layers, new.heads, new.positions);
+            (
+                Llama::random(config, seed.part("init"), Learning::Trainable)?,
+                tokenizer,
+                text,
+            )
+        }
+        Base::Further(further) => {
+            let Model {
+                mut backbone,
+                tokenizer,
+                ..
+            } = inputs::model(&context.store, &context.spec)?;
+            backbone
+                .parameters_mut()
+                .into_iter()
+                .for_each(|p| p.set_learning(Learning::Trainable));
+            (backbone, tokenizer, text(&further.text, further.paragraphs))
+        }
+        Base::Run { .. } | Base::Folder { .. } => {
+            return Err(Error::Options(
+                "a base run begins with a new model, or trains one further".into(),
+            ));
+        }
+    };
     let packed = inputs::text_tokens(text.iter().map(String::as_str), &tokenizer, &context.spec)?;
-    let config = tiny(&new, tokenizer.vocab_size());
-    let model = Llama::random(config, seed.part("init"), Learning::Trainable)?;
     let total = model.parameter_count();
     let mut objective = LanguageModelling {
         backbone: Box::new(model.clone()),
@@ -41,17 +64,11 @@ pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
         data: packed.sequences,
     };
     let outcome = train(context, &mut objective)?;
-    let dir = context.folder.file("model");
-    let mut trained = model;
-    for (to, from) in trained
-        .parameters_mut()
-        .into_iter()
-        .zip(objective.backbone.parameters())
-    {
+    for (to, from) in model.parameters_mut().into_iter().zip(objective.backbone.parameters()) {
         to.set_value(from.value().clone());
     }
-    let pending = clinpeft_files::commit_dir(&dir)?;
-    trained.save(pending.path())?;
+    let pending = clinpeft_files::commit_dir(&context.folder.file("model"))?;
+    model.save(pending.path())?;
     tokenizer.save(&pending.path().join("tokenizer.json"))?;
     pending.commit()?;
     let mut result = RunResult::new(&context.spec, &outcome);
@@ -75,10 +92,6 @@ fn paragraph(kinds: &[BaseText], seed: Seed, i: u64) -> String {
         Some(BaseText::Biomedical) => biomedical::paragraph(seed, i),
         Some(BaseText::Capitals) => biomedical::paragraph(seed, i).to_uppercase(),
     }
-}
-
-fn tiny(new: &NewBase, vocabulary: usize) -> Config {
-    Config::tiny(vocabulary, new.width, new.layers, new.heads, new.positions)
 }
 
 /// Step 1: an adapter that learns clinical notes.

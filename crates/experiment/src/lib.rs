@@ -24,5 +24,5 @@ mod store;
 pub use error::{Error, Result};
 pub use profile::{Matrix, Profile, cohort_named};
 pub use run::{Control, execute};
-pub use spec::{AdapterSpec, Base, Kind, NewBase, RunSpec, StackEntry, Tokens, Training};
+pub use spec::{AdapterSpec, Base, FurtherBase, Kind, NewBase, RunSpec, StackEntry, Tokens, Training};
 pub use store::{RunFolder, RunState, Store};

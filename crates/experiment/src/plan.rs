@@ -1,6 +1,7 @@
 //! From a profile and the matrix to the list of runs.
 
-use crate::profile::{Row, RowEntry};
+use crate::profile::{BaseStart, Row, RowEntry};
+use crate::spec::FurtherBase;
 use crate::{Base, Error, Kind, Matrix, Profile, Result, RunSpec, StackEntry};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::Fidelity;
@@ -116,6 +117,17 @@ impl Planner<'_> {
         }
         let base = self.profile.bases.get(name);
         let base = base.ok_or_else(|| Error::Options(format!("the profile has no base model `{name}`")))?;
+        let (start, needs) = match &base.start {
+            BaseStart::New(new) => (Base::New(new.clone()), vec![]),
+            BaseStart::Further(further) => {
+                let run = self.base(&further.run)?;
+                let resolved = FurtherBase {
+                    run: run.clone(),
+                    ..further.clone()
+                };
+                (Base::Further(resolved), vec![run])
+            }
+        };
         let spec = RunSpec {
             kind: Kind::Base,
             table: None,
@@ -126,12 +138,12 @@ impl Planner<'_> {
             data: None,
             data_hash: None,
             bootstrap_resamples: 0,
-            base: Base::New(base.new.clone()),
+            base: start,
             tokens: base.tokens.clone(),
             training: base.training.clone(),
             stack: vec![],
         };
-        let run = self.add(spec, vec![])?;
+        let run = self.add(spec, needs)?;
         self.bases.insert(name.into(), run.clone());
         Ok(run)
     }
@@ -237,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn demo_has_one_base_one_adaptation_and_thirty_cells_for_a_seed() {
+    fn demo_has_two_bases_ten_adaptations_and_thirty_cells_for_a_seed() {
         let (p, m) = (Profile::named("demo").unwrap(), Matrix::paper().unwrap());
         let runs = plan(&p, &m, &common(&[1, 2]), &Only::default()).unwrap();
         let count = |k: Kind| runs.iter().filter(|r| r.spec.kind == k).count();

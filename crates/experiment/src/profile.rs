@@ -1,6 +1,6 @@
 //! Profiles and the matrix: TOML below `datasets/`, built into the program.
 
-use crate::spec::NewBase;
+use crate::spec::{FurtherBase, NewBase};
 use crate::{AdapterSpec, Error, Result, Tokens, Training};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::synth::CohortSpec;
@@ -33,16 +33,26 @@ pub struct Profile {
 
 /// A base model that is trained here.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ProfileBase {
     /// Its seed; the same for all seeds of the runs.
     pub seed: u64,
-    /// Its sizes and text.
-    #[serde(flatten)]
-    pub new: NewBase,
+    /// A new model, or one of the others, trained further.
+    pub start: BaseStart,
     /// How its text becomes tokens.
     pub tokens: Tokens,
     /// How it is trained.
     pub training: Training,
+}
+
+/// What a base model begins as.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseStart {
+    /// Random weights.
+    New(NewBase),
+    /// Another base of the profile.
+    Further(FurtherBase),
 }
 
 /// Tokens and training of a step.

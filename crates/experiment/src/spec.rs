@@ -65,6 +65,8 @@ pub struct RunSpec {
 pub enum Base {
     /// Trained by this run.
     New(NewBase),
+    /// The base of another run, trained further by this one.
+    Further(FurtherBase),
     /// Trained by another run.
     Run {
         /// Its folder below `<out>/runs`.
@@ -95,6 +97,18 @@ pub struct NewBase {
     pub heads: usize,
     /// Longest sequence.
     pub positions: usize,
+}
+
+/// A base model to be trained further, with its tokenizer as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FurtherBase {
+    /// The run that made it, below `<out>/runs`; in a profile, the name of the base.
+    pub run: String,
+    /// Which text; paragraphs are taken from these kinds in turn.
+    pub text: Vec<BaseText>,
+    /// How much of it.
+    pub paragraphs: u64,
 }
 
 /// Text that a tiny base model is trained on.
