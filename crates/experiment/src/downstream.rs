@@ -4,14 +4,15 @@ use crate::inputs::{self, Model};
 use crate::language::provenance;
 use crate::predictions::{self, Labels, Predictions, salted};
 use crate::run::{Context, Number, Report, RunResult};
+use crate::switches::{EpochRule, MultilabelScore, PoolingRule};
 use crate::{Error, Result, cohort};
 use clinpeft_clinical::{Dataset, Example, Label, Task, TaskKind};
 use clinpeft_metrics::{Bootstrap, evaluate};
 use clinpeft_nn::{Backbone, Classifier, Pooling};
 use clinpeft_peft::{Head, Unit};
 use clinpeft_rng::Seed;
-use clinpeft_text::{TokenCount, Tokenizer};
-use clinpeft_train::{Classification, Examples, Fit, Objective, Outcome, Scores, Targets, Validation, fit};
+use clinpeft_text::{Special, TokenCount, Tokenizer};
+use clinpeft_train::{Classification, Examples, Fit, Objective, Outcome, Padding, Scores, Targets, Validation, fit};
 use std::collections::BTreeMap;
 
 /// Tokens run at once where nothing is kept.
@@ -20,24 +21,14 @@ const EVALUATION_TOKENS: usize = 4096;
 /// Trains the stack and its head, chooses the epoch on the validation split and scores the test split once.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     let folder = context.data()?;
-    let task = context
-        .spec
-        .task
-        .ok_or_else(|| Error::Options("a downstream run names a task".into()))?;
+    let task = context.spec.task.ok_or_else(|| Error::Options("a downstream run names a task".into()))?;
     let data = Dataset::load(&folder, task)?;
-    let Model {
-        backbone,
-        tokenizer,
-        hash,
-    } = inputs::model(&context.store, &context.spec)?;
+    let Model { backbone, tokenizer, hash } = inputs::model(&context.store, &context.spec)?;
     let mut kept = TokenCount::default();
     let mut examples = |split: &[Example]| examples(context, &tokenizer, split, &data, &mut kept);
-    let (train, mut validation, mut test) = (
-        examples(&data.train)?,
-        examples(&data.validation)?,
-        examples(&data.test)?,
-    );
-    let mut objective = objective(context, backbone, train, &data)?;
+    let (train, mut validation, mut test) =
+        (examples(&data.train)?, examples(&data.validation)?, examples(&data.test)?);
+    let mut objective = objective(context, backbone, train, &data, tokenizer.special(Special::End)?)?;
     if objective.only_the_head_learns() {
         objective.keep_training_features(EVALUATION_TOKENS)?;
         objective.keep_features(&mut validation, EVALUATION_TOKENS)?;
@@ -46,42 +37,21 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     let outcome = train_with_validation(context, &mut objective, &validation, &data)?;
     let scores = objective.evaluate(&test, EVALUATION_TOKENS)?;
     let salt = context.spec.data_hash.clone().unwrap_or_default();
-    let found = predictions(task, &data, &data.test, &scores, &salt);
+    let rule = context.spec.switches.multilabel_score;
+    let found = predictions(rule, &data, &data.test, &scores, &salt);
     let evaluation = measure(task, &found, &context.bootstrap())?;
-    predictions::write(
-        &context.folder.file("predictions.safetensors"),
-        &context.spec,
-        "test",
-        &found,
-    )?;
+    predictions::write(&context.folder.file("predictions.safetensors"), &context.spec, "test", &found)?;
     let mut result = RunResult::new(&context.spec, &outcome);
     result.n = data.test.len();
-    result.metrics = evaluation
-        .metrics
-        .iter()
-        .map(|(name, e)| (name.to_string(), Number::from(e)))
-        .collect();
-    result.undefined = evaluation
-        .undefined
-        .iter()
-        .map(|(name, why)| (name.to_string(), format!("{why:?}")))
-        .collect();
+    result.metrics = evaluation.metrics.iter().map(|(name, e)| (name.to_string(), Number::from(e))).collect();
+    result.undefined = evaluation.undefined.iter().map(|(name, why)| (name.to_string(), format!("{why:?}"))).collect();
     result.ceiling = cohort::ceiling(&folder, task)?;
     result.trainable_parameters = objective.parameters().iter().map(|(_, p)| p.value().count()).sum();
     let head = objective.head.classifier.weight().value().count();
     result.total_parameters = inputs::total_parameters(&*objective.backbone, &objective.stack, head);
-    let unit = Unit {
-        stack: objective.stack,
-        head: Some(objective.head),
-        provenance: provenance(context, &hash)?,
-    };
+    let unit = Unit { stack: objective.stack, head: Some(objective.head), provenance: provenance(context, &hash)? };
     unit.save(&context.folder.file("adapter"))?;
-    Ok(Report {
-        result,
-        base_hash: Some(hash),
-        kept: kept.kept,
-        dropped: kept.dropped,
-    })
+    Ok(Report { result, base_hash: Some(hash), kept: kept.kept, dropped: kept.dropped })
 }
 
 fn examples(
@@ -95,14 +65,10 @@ fn examples(
     *kept += sequences.count();
     let count = data.labels.len();
     let targets = match data.task.kind() {
-        TaskKind::Multilabel => Targets::Labels {
-            sets: split.iter().map(set).collect(),
-            count,
-        },
-        TaskKind::Binary | TaskKind::Multiclass => Targets::Classes {
-            labels: split.iter().map(class).collect(),
-            count,
-        },
+        TaskKind::Multilabel => Targets::Labels { sets: split.iter().map(set).collect(), count },
+        TaskKind::Binary | TaskKind::Multiclass => {
+            Targets::Classes { labels: split.iter().map(class).collect(), count }
+        }
     };
     Ok(Examples::new(sequences, targets)?)
 }
@@ -126,6 +92,7 @@ fn objective(
     backbone: clinpeft_llama::Llama,
     train: Examples,
     data: &Dataset,
+    pad: u32,
 ) -> Result<Classification> {
     let init = Seed(context.spec.seed).part("init");
     let stack = inputs::stack(&context.store, &context.spec.stack, &backbone, init)?;
@@ -134,11 +101,15 @@ fn objective(
     Ok(Classification {
         backbone: Box::new(backbone),
         stack,
-        head: Head {
-            classifier,
-            labels: data.labels.clone(),
+        head: Head { classifier, labels: data.labels.clone() },
+        pooling: match context.spec.switches.pooling {
+            PoolingRule::LastToken => Pooling::LastToken,
+            PoolingRule::LastPosition => Pooling::LastPosition,
         },
-        pooling: Pooling::LastToken,
+        padding: match context.spec.switches.pooling {
+            PoolingRule::LastToken => None,
+            PoolingRule::LastPosition => Some(Padding { id: pad, length: context.spec.tokens.max_length }),
+        },
         data: train,
         class_weights,
     })
@@ -152,24 +123,27 @@ fn train_with_validation(
 ) -> Result<Outcome> {
     let plan = inputs::batches(&objective.data.sequences.lengths(), &context.spec)?;
     let (checkpoint, events) = (context.checkpoint(), context.folder.file("events.jsonl"));
+    let (rule, epochs) = (context.spec.switches.multilabel_score, context.spec.switches.selection);
     let mut validate = |o: &Classification| -> clinpeft_train::Result<Validation> {
         let scores = o.evaluate(validation, EVALUATION_TOKENS)?;
-        let none = Bootstrap {
-            resamples: 0,
-            level: 0.95,
-            seed: Seed(0),
-        };
-        let found = predictions(data.task, data, &data.validation, &scores, "");
+        let none = Bootstrap { resamples: 0, level: 0.95, seed: Seed(0) };
+        let found = predictions(rule, data, &data.validation, &scores, "");
         let wrong = |e: Error| clinpeft_train::Error::Evaluation(e.to_string());
         let metrics = measure(data.task, &found, &none).map_err(wrong)?.metrics;
-        let auroc = metrics.get("auroc").map(|e| e.value);
-        let score = auroc.ok_or_else(|| wrong(Error::Options("the validation split has no defined AUROC".into())))?;
+        let auroc = || {
+            let undefined =
+                "the validation split has no defined AUROC\nhint: it needs notes with and without the outcome";
+            metrics.get("auroc").map(|e| e.value).ok_or_else(|| wrong(Error::Options(undefined.into())))
+        };
+        let score = match epochs {
+            EpochRule::LowestLoss => -validation_loss(data, &scores),
+            EpochRule::BestAuroc => auroc()?,
+            // No epoch is chosen, so an undefined AUROC does not matter.
+            EpochRule::LastEpoch => auroc().unwrap_or(0.0),
+        };
         Ok(Validation {
             score,
-            metrics: metrics
-                .iter()
-                .map(|(n, e)| (n.to_string(), e.value))
-                .collect::<BTreeMap<_, _>>(),
+            metrics: metrics.iter().map(|(n, e)| (n.to_string(), e.value)).collect::<BTreeMap<_, _>>(),
         })
     };
     let run = Fit {
@@ -182,16 +156,30 @@ fn train_with_validation(
         stop: context.control.stop,
     };
     let outcome = fit(objective, run)?;
-    if outcome.finished {
-        Ok(outcome)
-    } else {
-        Err(Error::Stopped)
-    }
+    if outcome.finished { Ok(outcome) } else { Err(Error::Stopped) }
+}
+
+/// Mean loss without class weights, as the later published code selects by.
+fn validation_loss(data: &Dataset, scores: &Scores) -> f64 {
+    let rows = scores.logits.chunks_exact(scores.columns.max(1)).zip(&data.validation);
+    let one = |(z, e): (&[f64], &Example)| match data.task.kind() {
+        TaskKind::Multilabel => {
+            let known = set(e);
+            let cell = |(i, z): (usize, &f64)| {
+                let y = f64::from(u8::from(known.contains(&(i as u32))));
+                z.max(0.0) - z * y + (-z.abs()).exp().ln_1p()
+            };
+            z.iter().enumerate().map(cell).sum::<f64>() / z.len() as f64
+        }
+        TaskKind::Binary | TaskKind::Multiclass => -softmax(z)[class(e) as usize].ln(),
+    };
+    rows.map(one).sum::<f64>() / data.validation.len().max(1) as f64
 }
 
 /// Scores as the metrics use them: probability of class 1, softmax over classes, sigmoid for each label.
-fn predictions(task: Task, data: &Dataset, split: &[Example], scores: &Scores, salt: &str) -> Predictions {
-    let c = scores.columns;
+fn predictions(rule: MultilabelScore, data: &Dataset, split: &[Example], scores: &Scores, salt: &str) -> Predictions {
+    let (c, task) = (scores.columns, data.task);
+    let sigmoid = |z: &f64| 1.0 / (1.0 + (-z).exp());
     let rows = scores.logits.chunks_exact(c.max(1));
     let (values, labels, columns): (Vec<f32>, Labels, usize) = match task.kind() {
         TaskKind::Binary => {
@@ -203,11 +191,10 @@ fn predictions(task: Task, data: &Dataset, split: &[Example], scores: &Scores, s
             (p, Labels::Classes(split.iter().map(class).collect()), c)
         }
         TaskKind::Multilabel => {
-            let p = scores
-                .logits
-                .iter()
-                .map(|z| (1.0 / (1.0 + (-z).exp())) as f32)
-                .collect();
+            let p = match rule {
+                MultilabelScore::Sigmoid => scores.logits.iter().map(|z| sigmoid(z) as f32).collect(),
+                MultilabelScore::Softmax => rows.flat_map(|z| softmax(z).into_iter().map(|x| x as f32)).collect(),
+            };
             (p, Labels::Sets(cells(split, c)), c)
         }
     };
@@ -216,6 +203,13 @@ fn predictions(task: Task, data: &Dataset, split: &[Example], scores: &Scores, s
         subjects: split.iter().map(|e| salted(salt, "subject", e.subject.0)).collect(),
         labels,
         scores: values,
+        decisions: match (task.kind(), rule) {
+            // What is ranked by softmax is still decided label by label.
+            (TaskKind::Multilabel, MultilabelScore::Softmax) => {
+                Some(scores.logits.iter().map(|z| u8::from(*z >= 0.0)).collect())
+            }
+            _ => None,
+        },
         columns,
         names: data.labels.clone(),
     }
@@ -246,47 +240,22 @@ fn measure(task: Task, p: &Predictions, bootstrap: &Bootstrap) -> Result<clinpef
             binary = c.iter().map(|c| *c as u8).collect();
             Known::Binary(&binary)
         }
-        (Labels::Classes(c), _) => Known::Classes {
-            labels: c,
-            classes: p.columns,
-        },
-        (Labels::Sets(s), _) => Known::Multilabel {
-            labels: s,
-            columns: p.columns,
-            decisions: None,
-        },
+        (Labels::Classes(c), _) => Known::Classes { labels: c, classes: p.columns },
+        (Labels::Sets(s), _) => Known::Multilabel { labels: s, columns: p.columns, decisions: p.decisions.as_deref() },
     };
     Ok(evaluate(labels, &p.scores, &p.subjects, bootstrap)?)
 }
 
 /// AUROC of given probabilities on a split; for the ceiling.
 pub(crate) fn auroc_of(task: Task, data: &Dataset, split: &[Example], probabilities: Vec<f32>) -> Result<Option<f64>> {
-    let columns = if task.kind() == TaskKind::Binary {
-        1
-    } else {
-        data.labels.len()
-    };
+    let columns = if task.kind() == TaskKind::Binary { 1 } else { data.labels.len() };
     let labels = match task.kind() {
         TaskKind::Multilabel => Labels::Sets(cells(split, columns)),
         _ => Labels::Classes(split.iter().map(class).collect()),
     };
     let subjects = split.iter().map(|e| e.subject.0).collect();
-    let p = Predictions {
-        ids: vec![],
-        subjects,
-        labels,
-        scores: probabilities,
-        columns,
-        names: vec![],
-    };
-    let found = measure(
-        task,
-        &p,
-        &Bootstrap {
-            resamples: 0,
-            level: 0.95,
-            seed: Seed(0),
-        },
-    )?;
+    let p =
+        Predictions { ids: vec![], subjects, labels, scores: probabilities, decisions: None, columns, names: vec![] };
+    let found = measure(task, &p, &Bootstrap { resamples: 0, level: 0.95, seed: Seed(0) })?;
     Ok(found.metrics.get("auroc").map(|e| e.value))
 }

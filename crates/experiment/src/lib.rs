@@ -20,6 +20,7 @@ pub mod reproduce;
 mod run;
 mod spec;
 mod store;
+pub mod switches;
 
 pub use error::{Error, Result};
 pub use profile::{Matrix, Profile, cohort_named};

@@ -2,9 +2,11 @@
 
 use crate::profile::{BaseStart, Row, RowEntry};
 use crate::spec::FurtherBase;
-use crate::{Base, Error, Kind, Matrix, Profile, Result, RunSpec, StackEntry};
+use crate::switches::{PUBLISHED_CONTEXT, SecondAdapter, Switches};
+use crate::{Base, Error, Kind, Matrix, Profile, Result, RunSpec, StackEntry, Tokens};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::Fidelity;
+use clinpeft_text::Packing;
 use std::collections::BTreeMap;
 
 /// One run and what it waits for.
@@ -52,19 +54,11 @@ impl Only {
 
 /// All runs, each after those that it needs.
 pub fn plan(profile: &Profile, matrix: &Matrix, common: &Common, only: &Only) -> Result<Vec<Planned>> {
-    let mut planner = Planner {
-        profile,
-        common,
-        runs: Vec::new(),
-        adaptations: BTreeMap::new(),
-        bases: BTreeMap::new(),
-    };
+    let mut planner =
+        Planner { profile, common, runs: Vec::new(), adaptations: BTreeMap::new(), bases: BTreeMap::new() };
     let adaptations: Vec<&Row> = matrix.row.iter().filter(|r| r.table == 2).collect();
     for seed in &common.seeds {
-        for row in adaptations
-            .iter()
-            .filter(|r| only.row(&r.name) || needed(matrix, only, r))
-        {
+        for row in adaptations.iter().filter(|r| only.row(&r.name) || needed(matrix, only, r)) {
             planner.adaptation(row, *seed)?;
         }
     }
@@ -102,11 +96,7 @@ impl Planner<'_> {
     fn add(&mut self, spec: RunSpec, needs: Vec<String>) -> Result<String> {
         let name = spec.folder_name()?;
         if self.runs.iter().all(|r| r.name != name) {
-            self.runs.push(Planned {
-                name: name.clone(),
-                spec,
-                needs,
-            });
+            self.runs.push(Planned { name: name.clone(), spec, needs });
         }
         Ok(name)
     }
@@ -121,10 +111,7 @@ impl Planner<'_> {
             BaseStart::New(new) => (Base::New(new.clone()), vec![]),
             BaseStart::Further(further) => {
                 let run = self.base(&further.run)?;
-                let resolved = FurtherBase {
-                    run: run.clone(),
-                    ..further.clone()
-                };
+                let resolved = FurtherBase { run: run.clone(), ..further.clone() };
                 (Base::Further(resolved), vec![run])
             }
         };
@@ -137,6 +124,7 @@ impl Planner<'_> {
             fidelity: Fidelity::Paper,
             data: None,
             data_hash: None,
+            switches: Switches::preset(Fidelity::Paper),
             bootstrap_resamples: 0,
             base: start,
             tokens: base.tokens.clone(),
@@ -152,17 +140,10 @@ impl Planner<'_> {
         let base = self.base(&row.base)?;
         let wanted = row.adapter.as_deref().unwrap_or_default();
         let adapter = self.profile.adapters.get(wanted);
-        let adapter = adapter
-            .ok_or_else(|| Error::Options(format!("the profile has no adapter `{wanted}`")))?
-            .clone();
+        let adapter = adapter.ok_or_else(|| Error::Options(format!("the profile has no adapter `{wanted}`")))?.clone();
         let step = &self.profile.adaptation;
-        let entry = StackEntry {
-            name: wanted.into(),
-            from: None,
-            trainable: true,
-            active: true,
-            adapter: Some(adapter),
-        };
+        let entry =
+            StackEntry { name: wanted.into(), from: None, trainable: true, active: true, adapter: Some(adapter) };
         let spec = RunSpec {
             kind: Kind::Adaptation,
             table: Some(2),
@@ -172,9 +153,10 @@ impl Planner<'_> {
             fidelity: self.common.fidelity,
             data: Some(self.common.data.clone()),
             data_hash: Some(self.common.data_hash.clone()),
+            switches: Switches::preset(self.common.fidelity),
             bootstrap_resamples: self.profile.bootstrap_resamples,
             base: Base::Run { run: base.clone() },
-            tokens: step.tokens.clone(),
+            tokens: self.tokens(&step.tokens),
             training: step.training.clone(),
             stack: vec![entry],
         };
@@ -192,6 +174,12 @@ impl Planner<'_> {
             needs.extend(resolved.from.clone());
             stack.push(resolved);
         }
+        if Switches::preset(self.common.fidelity).second_adapter == SecondAdapter::Inactive {
+            // The published code marks it trainable too, but what is not active gets no gradient and no step.
+            for entry in stack.iter_mut().skip(1) {
+                (entry.active, entry.trainable) = (false, false);
+            }
+        }
         let step = &self.profile.downstream;
         let mut training = step.training.clone();
         if stack.iter().all(|e| !e.trainable || !e.active) {
@@ -207,13 +195,22 @@ impl Planner<'_> {
             fidelity: self.common.fidelity,
             data: Some(self.common.data.clone()),
             data_hash: Some(self.common.data_hash.clone()),
+            switches: Switches::preset(self.common.fidelity),
             bootstrap_resamples: self.profile.bootstrap_resamples,
             base: Base::Run { run: base },
-            tokens: step.tokens.clone(),
+            tokens: self.tokens(&step.tokens),
             training,
             stack,
         };
         self.add(spec, needs).map(|_| ())
+    }
+
+    /// The context of the fidelity: the published one is short, and nothing is packed.
+    fn tokens(&self, wanted: &Tokens) -> Tokens {
+        match self.common.fidelity {
+            Fidelity::Paper => wanted.clone(),
+            Fidelity::Code => Tokens { max_length: wanted.max_length.min(PUBLISHED_CONTEXT), packing: Packing::None },
+        }
     }
 
     fn entry(&self, entry: &RowEntry, seed: u64) -> Result<StackEntry> {
@@ -240,12 +237,7 @@ mod tests {
     use super::*;
 
     fn common(seeds: &[u64]) -> Common {
-        Common {
-            data: "d".into(),
-            data_hash: "h".into(),
-            fidelity: Fidelity::Paper,
-            seeds: seeds.to_vec(),
-        }
+        Common { data: "d".into(), data_hash: "h".into(), fidelity: Fidelity::Paper, seeds: seeds.to_vec() }
     }
 
     #[test]
@@ -253,32 +245,32 @@ mod tests {
         let (p, m) = (Profile::named("demo").unwrap(), Matrix::paper().unwrap());
         let runs = plan(&p, &m, &common(&[1, 2]), &Only::default()).unwrap();
         let count = |k: Kind| runs.iter().filter(|r| r.spec.kind == k).count();
-        assert_eq!(
-            (count(Kind::Base), count(Kind::Adaptation), count(Kind::Downstream)),
-            (1, 2, 60)
-        );
+        assert_eq!((count(Kind::Base), count(Kind::Adaptation), count(Kind::Downstream)), (1, 2, 60));
         for (i, r) in runs.iter().enumerate() {
-            assert!(
-                r.needs.iter().all(|n| runs[..i].iter().any(|b| b.name == *n)),
-                "{}",
-                r.name
-            );
+            assert!(r.needs.iter().all(|n| runs[..i].iter().any(|b| b.name == *n)), "{}", r.name);
+        }
+    }
+
+    #[test]
+    fn published_code_leaves_the_second_adapter_out() {
+        let (p, m) = (Profile::named("demo").unwrap(), Matrix::paper().unwrap());
+        let code = Common { fidelity: Fidelity::Code, ..common(&[1]) };
+        for run in plan(&p, &m, &code, &Only::default()).unwrap() {
+            for (i, entry) in run.spec.stack.iter().enumerate() {
+                assert_eq!(entry.active, i == 0, "{}", run.name);
+            }
+            assert!(run.spec.kind == Kind::Base || run.spec.tokens.max_length <= 128);
         }
     }
 
     #[test]
     fn only_narrows_rows_and_tasks() {
         let (p, m) = (Profile::named("demo").unwrap(), Matrix::paper().unwrap());
-        let only = Only {
-            words: vec!["frozen".into(), "mortality".into()],
-        };
+        let only = Only { words: vec!["frozen".into(), "mortality".into()] };
         let runs = plan(&p, &m, &common(&[1]), &only).unwrap();
         let cells: Vec<_> = runs.iter().filter(|r| r.spec.kind == Kind::Downstream).collect();
         assert_eq!(cells.len(), 2);
-        assert!(
-            runs.iter().any(|r| r.spec.kind == Kind::Adaptation),
-            "its adaptation is made too"
-        );
+        assert!(runs.iter().any(|r| r.spec.kind == Kind::Adaptation), "its adaptation is made too");
     }
 
     #[test]

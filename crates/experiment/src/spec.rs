@@ -1,11 +1,12 @@
 //! `run.toml`: every switch of one run.
 
+use crate::switches::{ClassWeights, EpochRule, ScheduleRule, Switches};
 use crate::{Error, Result};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::Fidelity;
 use clinpeft_nn::Memory;
 use clinpeft_text::Packing;
-use clinpeft_train::{OptimiserSettings, Selection, Settings, Warmup};
+use clinpeft_train::{Division, OptimiserSettings, Rate, Selection, Settings, Warmup};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub struct RunSpec {
     /// BLAKE3 of that folder's manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_hash: Option<String>,
+    /// Behaviours in which the published code differs; see [`Switches`].
+    pub switches: Switches,
     /// Resamples of the confidence intervals.
     pub bootstrap_resamples: usize,
     /// The base model.
@@ -152,8 +155,6 @@ pub struct Training {
     /// Largest norm of the gradient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip: Option<f64>,
-    /// Which epoch is kept.
-    pub selection: Selection,
     /// Epochs without a better score after which training stops.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
@@ -196,10 +197,7 @@ impl RunSpec {
     /// Reads `run.toml`.
     pub fn load(path: &Path) -> Result<RunSpec> {
         let text = clinpeft_files::read_text(path)?;
-        toml::from_str(&text).map_err(|e| Error::Config {
-            path: path.into(),
-            what: e.to_string(),
-        })
+        toml::from_str(&text).map_err(|e| Error::Config { path: path.into(), what: e.to_string() })
     }
 
     /// The text of `run.toml`.
@@ -212,22 +210,13 @@ impl RunSpec {
         let hash = clinpeft_files::hash_bytes(self.text()?);
         let task = self.task.map(|t| format!("-{t}")).unwrap_or_default();
         let plain = |c: char| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_lowercase()
-            } else {
-                '-'
-            }
+            if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }
         };
         let mut row: String = self.row.chars().map(plain).collect();
         while row.contains("--") {
             row = row.replace("--", "-");
         }
-        Ok(format!(
-            "{}{task}-seed{}-{}",
-            row.trim_matches('-'),
-            self.seed,
-            &hash[..12]
-        ))
+        Ok(format!("{}{task}-seed{}-{}", row.trim_matches('-'), self.seed, &hash[..12]))
     }
 
     /// The settings of the training loop.
@@ -235,7 +224,14 @@ impl RunSpec {
         let t = &self.training;
         Settings {
             learning_rate: t.learning_rate,
-            warmup: Warmup::Ratio(t.warmup_ratio),
+            rate: match self.switches.schedule {
+                ScheduleRule::WarmupAndDecay => Rate::WarmupAndDecay(Warmup::Ratio(t.warmup_ratio)),
+                ScheduleRule::Published => Rate::Published,
+            },
+            division: match self.switches.class_weights {
+                ClassWeights::WholeStep => Division::WholeStep,
+                ClassWeights::MicroBatch => Division::MicroBatch,
+            },
             optimiser: OptimiserSettings {
                 beta1: 0.9,
                 beta2: 0.999,
@@ -243,7 +239,10 @@ impl RunSpec {
                 weight_decay: t.weight_decay,
                 clip: t.clip,
             },
-            selection: t.selection,
+            selection: match (self.kind, self.switches.selection) {
+                (Kind::Downstream, EpochRule::BestAuroc | EpochRule::LowestLoss) => Selection::BestValidation,
+                _ => Selection::LastEpoch,
+            },
             patience: t.patience,
             memory: match t.memory {
                 MemoryPolicy::Keep => Memory::Keep,

@@ -57,17 +57,12 @@ impl Classifier {
     /// A new head with weights from N(0, 0.02).
     pub fn new(classes: usize, width: usize, rng: &mut Stream) -> Result<Classifier> {
         let values: Vec<f32> = (0..classes * width).map(|_| (0.02 * normal(rng)) as f32).collect();
-        Ok(Classifier::from_weight(
-            Tensor::from_vec(values, &[classes, width])?,
-            Learning::Trainable,
-        ))
+        Ok(Classifier::from_weight(Tensor::from_vec(values, &[classes, width])?, Learning::Trainable))
     }
 
     /// A head with known weights.
     pub fn from_weight(weight: Tensor, learning: Learning) -> Classifier {
-        Classifier {
-            weight: Parameter::new("score.weight", weight, learning),
-        }
+        Classifier { weight: Parameter::new("score.weight", weight, learning) }
     }
 
     /// W.
@@ -94,16 +89,11 @@ impl Classifier {
 /// Sum over notes of `weights[class]` times cross-entropy.
 pub fn class_loss(logits: &Var, classes: &[u32], weights: &[f64]) -> Result<Var> {
     let n = classes.len();
-    let row_weights = classes
-        .iter()
-        .map(|c| weights.get(*c as usize).copied())
-        .collect::<Option<Vec<f64>>>();
+    let row_weights = classes.iter().map(|c| weights.get(*c as usize).copied()).collect::<Option<Vec<f64>>>();
     let row_weights = row_weights.ok_or_else(|| Error::Batch("a class has no weight".into()))?;
     let device = logits.value().device();
     let targets = Tensor::from_vec(classes.to_vec(), &[n])?.to_device(&device)?;
-    let row_weights = Tensor::from_vec(row_weights, &[n])?
-        .cast(logits.dtype())?
-        .to_device(&device)?;
+    let row_weights = Tensor::from_vec(row_weights, &[n])?.cast(logits.dtype())?.to_device(&device)?;
     Ok(ops::cross_entropy(logits, &targets, &row_weights)?)
 }
 
@@ -142,11 +132,7 @@ fn predictions(hidden: &Hidden, batch: &Ragged) -> Result<Vec<Prediction>> {
                 None => continue,
             };
             let token = ids[i as usize];
-            all.push(Prediction {
-                sequence: s,
-                row,
-                token,
-            });
+            all.push(Prediction { sequence: s, row, token });
         }
     }
     Ok(all)
@@ -181,9 +167,7 @@ pub fn sequence_losses(hidden: &Hidden, head: &Var, batch: &Ragged) -> Result<Ve
 fn token_loss(rows: &Var, head: &Var, targets: Vec<u32>, weights: Vec<f64>) -> Result<Var> {
     let (n, device) = (targets.len(), rows.value().device());
     let targets = Tensor::from_vec(targets, &[n])?.to_device(&device)?;
-    let weights = Tensor::from_vec(weights, &[n])?
-        .cast(rows.dtype())?
-        .to_device(&device)?;
+    let weights = Tensor::from_vec(weights, &[n])?.cast(rows.dtype())?.to_device(&device)?;
     Ok(ops::linear_cross_entropy(rows, head, &targets, &weights)?)
 }
 
@@ -193,21 +177,11 @@ mod tests {
     use clinpeft_tensor::DType;
 
     fn hidden(rows: Tensor, offsets: &[u32], virtual_rows: usize, observers: &[Observer]) -> Hidden {
-        Hidden {
-            rows: Var::constant(rows),
-            offsets: offsets.to_vec(),
-            virtual_rows,
-            observers: observers.to_vec(),
-        }
+        Hidden { rows: Var::constant(rows), offsets: offsets.to_vec(), virtual_rows, observers: observers.to_vec() }
     }
 
     fn behind(sequence: u32, sees: u32) -> Observer {
-        Observer {
-            sequence,
-            sees,
-            id: 0,
-            position: 9,
-        }
+        Observer { sequence, sees, id: 0, position: 9 }
     }
 
     #[test]

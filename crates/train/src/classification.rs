@@ -3,7 +3,9 @@
 use crate::data::{by_length, length, ragged};
 use crate::{Error, Examples, Objective, Part, Result, Targets};
 use clinpeft_autodiff::{Gradients, Var, ops, without_tape};
-use clinpeft_nn::{Backbone, Learning, Parameter, Pass, Pooling, Rows, Sites, binary_loss, class_loss};
+use clinpeft_nn::{
+    Backbone, Learning, Observer, Parameter, Pass, Pooling, Ragged, Rows, Sites, binary_loss, class_loss,
+};
 use clinpeft_peft::{Activity, Head, Stack, Status};
 use clinpeft_tensor::Tensor;
 use std::sync::Arc;
@@ -18,10 +20,37 @@ pub struct Classification {
     pub head: Head,
     /// Which row stands for a note.
     pub pooling: Pooling,
+    /// Whether rows are padded to a length, which matters only where the last position is pooled.
+    pub padding: Option<Padding>,
     /// What it learns from.
     pub data: Examples,
     /// Weight of each class in the loss; empty for label sets.
     pub class_weights: Vec<f64>,
+}
+
+/// Padding of every row on the right, as the published code does before it pools the last position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Padding {
+    /// The pad token.
+    pub id: u32,
+    /// Length of a padded row.
+    pub length: usize,
+}
+
+impl Padding {
+    /// A pad token behind each shorter sequence: the one that would be pooled.
+    fn apply(self, batch: Ragged) -> Result<Ragged> {
+        let lengths = batch.offsets.windows(2).map(|w| w[1] - w[0]).enumerate();
+        let short = lengths.filter(|(_, n)| (*n as usize) < self.length);
+        let last = |(s, n): (usize, u32)| Observer {
+            sequence: s as u32,
+            sees: n,
+            id: self.id,
+            position: self.length as u32 - 1,
+        };
+        let observers = short.map(last).collect();
+        Ok(batch.with_observers(observers)?)
+    }
 }
 
 /// Logits of every example, row by row.
@@ -44,11 +73,7 @@ impl Classification {
             seen[*l as usize] += 1;
         }
         let weight = |n: &usize| {
-            if *n == 0 {
-                0.0
-            } else {
-                labels.len() as f64 / (*count as f64 * *n as f64)
-            }
+            if *n == 0 { 0.0 } else { labels.len() as f64 / (*count as f64 * *n as f64) }
         };
         seen.iter().map(weight).collect()
     }
@@ -57,11 +82,7 @@ impl Classification {
     pub fn only_the_head_learns(&self) -> bool {
         let frozen = |p: &&Parameter| p.learning() == Learning::Frozen;
         self.backbone.parameters().iter().all(frozen)
-            && self
-                .stack
-                .entries()
-                .iter()
-                .all(|e| e.activity == Activity::Inactive || e.learning() == Learning::Frozen)
+            && self.stack.entries().iter().all(|e| e.activity == Activity::Inactive || e.learning() == Learning::Frozen)
     }
 
     /// Runs the model once over `data` and keeps the pooled rows. Only valid if [`Self::only_the_head_learns`].
@@ -93,10 +114,7 @@ impl Classification {
         let mut logits = vec![0.0; data.sequences.len() * columns];
         for rows in by_length(&data.sequences, tokens) {
             let (z, _) = without_tape(|| -> Result<Var> {
-                Ok(self
-                    .head
-                    .classifier
-                    .forward(&self.pooled(data, &rows, &Pass::evaluate())?)?)
+                Ok(self.head.classifier.forward(&self.pooled(data, &rows, &Pass::evaluate())?)?)
             });
             let z = z?.value().to_f64_vec()?;
             for (row, values) in rows.iter().zip(z.chunks_exact(columns)) {
@@ -112,11 +130,12 @@ impl Classification {
             return Ok(ops::embedding(&Var::constant(features.clone()), &ids)?);
         }
         let batch = ragged(&data.sequences, rows)?;
+        let batch = match self.padding {
+            Some(padding) => padding.apply(batch)?,
+            None => batch,
+        };
         let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
-        Ok(self
-            .backbone
-            .hidden(&batch, &sites, pass, Rows::Pooled(self.pooling))?
-            .rows)
+        Ok(self.backbone.hidden(&batch, &sites, pass, Rows::Pooled(self.pooling))?.rows)
     }
 }
 
@@ -133,10 +152,7 @@ impl Objective for Classification {
         let loss = match &self.data.targets {
             Targets::Classes { labels, count } => {
                 if self.class_weights.len() != *count {
-                    return Err(Error::Settings(format!(
-                        "{} weights for {count} classes",
-                        self.class_weights.len()
-                    )));
+                    return Err(Error::Settings(format!("{} weights for {count} classes", self.class_weights.len())));
                 }
                 let classes: Vec<u32> = rows.iter().map(|r| labels[*r]).collect();
                 class_loss(&logits, &classes, &self.class_weights)?
@@ -156,24 +172,14 @@ impl Objective for Classification {
     }
 
     fn parameters(&self) -> Vec<(String, &Parameter)> {
-        let base = self
-            .backbone
-            .parameters()
-            .into_iter()
-            .filter(|p| p.learning() == Learning::Trainable);
+        let base = self.backbone.parameters().into_iter().filter(|p| p.learning() == Learning::Trainable);
         let base = base.map(|p| (format!("base.{}", p.name()), p));
         let head = self.head.classifier.weight();
-        base.chain(self.stack.trainable())
-            .chain([(format!("head.{}", head.name()), head)])
-            .collect()
+        base.chain(self.stack.trainable()).chain([(format!("head.{}", head.name()), head)]).collect()
     }
 
     fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)> {
-        let base = self
-            .backbone
-            .parameters_mut()
-            .into_iter()
-            .filter(|p| p.learning() == Learning::Trainable);
+        let base = self.backbone.parameters_mut().into_iter().filter(|p| p.learning() == Learning::Trainable);
         let base = base.map(|p| (format!("base.{}", p.name()), p));
         let head = self.head.classifier.weight_mut();
         let name = format!("head.{}", head.name());

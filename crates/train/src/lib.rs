@@ -17,12 +17,12 @@ mod optimiser;
 mod schedule;
 mod state;
 
-pub use classification::{Classification, Scores};
+pub use classification::{Classification, Padding, Scores};
 pub use data::{Examples, Targets, by_length, ragged};
 pub use error::{Error, Result};
 pub use events::{Event, EventLog};
-pub use fit::{Fit, Outcome, Plan, Selection, Settings, Validation, fit};
+pub use fit::{Division, Fit, Outcome, Plan, Selection, Settings, Validation, fit};
 pub use language::{LanguageModelling, NoteLoss};
 pub use objective::{Objective, Part};
 pub use optimiser::{Optimiser, OptimiserSettings};
-pub use schedule::{OptimiserStep, Schedule, Warmup};
+pub use schedule::{OptimiserStep, Rate, Schedule, Warmup};

@@ -29,26 +29,18 @@ impl World {
     /// Loads everything of a case through the ordinary loaders. The error says what is not supported.
     pub(super) fn load(dir: &Path, case: &Case, model: &Model, device: &Device) -> Result<World> {
         if !matches!(model.kind.as_str(), "causal" | "cls") {
-            return Err(Error::Options(format!(
-                "models of the kind `{}` are not supported",
-                model.kind
-            )));
+            return Err(Error::Options(format!("models of the kind `{}` are not supported", model.kind)));
         }
         let mut llama = Llama::load(&dir.join(&model.path), Keep::As(DType::F32), device)?;
         if case.adapter.is_none() {
-            llama
-                .parameters_mut()
-                .into_iter()
-                .for_each(|p| p.set_learning(Learning::Trainable));
+            llama.parameters_mut().into_iter().for_each(|p| p.set_learning(Learning::Trainable));
         }
         let shape = ModelShape::of(&llama);
         let mut head = (model.kind == "cls").then(|| own_head(dir, model, case)).transpose()?;
         let mut stack = Stack::new();
         for folder in folders(dir, case) {
             let learning = learning(case, &folder.name);
-            let Loaded {
-                adapter, head: saved, ..
-            } = load_adapter(&folder.path, &shape, learning)?;
+            let Loaded { adapter, head: saved, .. } = load_adapter(&folder.path, &shape, learning)?;
             if let (Some(head), false) = (&mut head, saved.is_empty()) {
                 let prefix = adapter.saved()?.head_prefix;
                 let name = format!("{prefix}score.modules_to_save.{}.weight", folder.name);
@@ -58,18 +50,10 @@ impl World {
         }
         stack.to_device(device)?;
         if let Some((_, c)) = &mut head {
-            let value = c
-                .weight()
-                .value()
-                .to_device(device)
-                .map_err(clinpeft_weights::Error::from)?;
+            let value = c.weight().value().to_device(device).map_err(clinpeft_weights::Error::from)?;
             c.weight_mut().set_value(value);
         }
-        Ok(World {
-            model: llama,
-            stack,
-            head,
-        })
+        Ok(World { model: llama, stack, head })
     }
 
     /// Makes what is trainable as it is in `before`; what a file held only the result of is made anew first.
@@ -122,10 +106,7 @@ pub(super) fn folders(dir: &Path, case: &Case) -> Vec<Folder> {
         let name = "default".to_string();
         return vec![Folder { name, path }];
     }
-    let one = |name: &String| Folder {
-        name: name.clone(),
-        path: path.join(name),
-    };
+    let one = |name: &String| Folder { name: name.clone(), path: path.join(name) };
     case.stack.iter().map(one).collect()
 }
 
@@ -133,19 +114,11 @@ pub(super) fn folders(dir: &Path, case: &Case) -> Vec<Folder> {
 fn learning(case: &Case, adapter: &str) -> Learning {
     let own = |name: &&String| case.stack.is_empty() || name.contains(&format!(".{adapter}."));
     let adapter = |name: &&String| !name.contains("score.");
-    if case.trainable.iter().filter(own).any(|n| adapter(&n)) {
-        Learning::Trainable
-    } else {
-        Learning::Frozen
-    }
+    if case.trainable.iter().filter(own).any(|n| adapter(&n)) { Learning::Trainable } else { Learning::Frozen }
 }
 
 fn head_learning(case: &Case, name: &str) -> Learning {
-    if case.trainable.iter().any(|n| n == name) {
-        Learning::Trainable
-    } else {
-        Learning::Frozen
-    }
+    if case.trainable.iter().any(|n| n == name) { Learning::Trainable } else { Learning::Frozen }
 }
 
 fn own_head(dir: &Path, model: &Model, case: &Case) -> Result<(String, Classifier)> {

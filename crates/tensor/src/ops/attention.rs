@@ -54,10 +54,7 @@ impl Segments {
     /// Queries and keys of the same sequences.
     pub fn same(offsets: &[u32]) -> Segments {
         let o: Vec<usize> = offsets.iter().map(|x| *x as usize).collect();
-        Segments {
-            queries: o.clone(),
-            keys: o,
-        }
+        Segments { queries: o.clone(), keys: o }
     }
 
     fn fit(&self, tq: usize, tk: usize) -> bool {
@@ -107,12 +104,7 @@ pub fn attention_backward(
     let [q, k, v, o, lse] = saved;
     check("attention_backward", q, k, v, shape, segments)?;
     let fits = g.dims() == q.dims() && o.dims() == q.dims() && lse.dims() == [q.dims()[0], shape.heads];
-    require(
-        fits,
-        "attention_backward",
-        "g and o like q, lse [tq, h]",
-        &[g, q, o, lse],
-    )?;
+    require(fits, "attention_backward", "g and o like q, lse [tq, h]", &[g, q, o, lse])?;
     match same_device("attention_backward", &[g, q, k, v, o, lse])? {
         Device::Other(backend) => backend.attention_backward(g, saved, shape, segments),
         Device::Cpu => by_float!("attention_backward", q, T => {
@@ -150,12 +142,7 @@ fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShap
         }
         _ => false,
     };
-    require(
-        fits,
-        op,
-        "q [tq, h*d], k and v [tk, kv*d], h a multiple of kv, segments that cover them",
-        &[q, k, v],
-    )?;
+    require(fits, op, "q [tq, h*d], k and v [tk, kv*d], h a multiple of kv, segments that cover them", &[q, k, v])?;
     same_dtype(op, &[q, k, v])
 }
 
@@ -219,11 +206,7 @@ impl<'a, T: Real> Sequence<'a, T> {
 
     fn head<'b>(&self, values: &'b [T], first: usize, head: usize, width: usize) -> Matrix<'b, T> {
         let start = (first * width + head * self.shape.head_width).min(values.len());
-        Matrix {
-            values: &values[start..],
-            row: width,
-            column: 1,
-        }
+        Matrix { values: &values[start..], row: width, column: 1 }
     }
 
     /// Scaled products of `rows` queries with `keys` keys of one head.
@@ -234,20 +217,8 @@ impl<'a, T: Real> Sequence<'a, T> {
         let kv = head / (self.shape.heads / self.shape.kv_heads);
         let q = self.head(self.q, first, head, self.wide);
         let k = self.head(self.k, 0, kv, self.narrow);
-        let kt = Matrix {
-            row: 1,
-            column: self.narrow,
-            ..k
-        };
-        gemm_block(
-            q,
-            kt,
-            s,
-            (rows, d, keys),
-            (keys, 1),
-            T::ZERO,
-            T::from_f64(self.shape.scale),
-        );
+        let kt = Matrix { row: 1, column: self.narrow, ..k };
+        gemm_block(q, kt, s, (rows, d, keys), (keys, 1), T::ZERO, T::from_f64(self.shape.scale));
     }
 
     fn forward(&self, head: usize, out: &mut [T], lse: &mut [T]) {
@@ -270,21 +241,9 @@ impl<'a, T: Real> Sequence<'a, T> {
                 }
             });
             let v = self.head(self.v, 0, kv, self.narrow);
-            let p = Matrix {
-                values: &s[..],
-                row: keys,
-                column: 1,
-            };
+            let p = Matrix { values: &s[..], row: keys, column: 1 };
             let start = first * self.wide + head * d;
-            gemm_block(
-                p,
-                v,
-                &mut out[start..],
-                (rows, keys, d),
-                (self.wide, 1),
-                T::ZERO,
-                T::ONE,
-            );
+            gemm_block(p, v, &mut out[start..], (rows, keys, d), (self.wide, 1), T::ZERO, T::ONE);
         }
     }
 
@@ -300,11 +259,7 @@ impl<'a, T: Real> Sequence<'a, T> {
             }
             self.scores(head, first, rows, keys, &mut p);
             let gm = self.head(g, first, head, self.wide);
-            let vt = Matrix {
-                row: 1,
-                column: self.narrow,
-                ..self.head(self.v, 0, kv, self.narrow)
-            };
+            let vt = Matrix { row: 1, column: self.narrow, ..self.head(self.v, 0, kv, self.narrow) };
             dp.clear();
             dp.resize(rows * keys, T::ZERO);
             gemm_block(gm, vt, &mut dp, (rows, d, keys), (keys, 1), T::ZERO, T::ONE);
@@ -319,44 +274,14 @@ impl<'a, T: Real> Sequence<'a, T> {
             });
             let start = first * self.wide + head * d;
             let scale = T::from_f64(self.shape.scale);
-            let ds = Matrix {
-                values: &dp[..],
-                row: keys,
-                column: 1,
-            };
+            let ds = Matrix { values: &dp[..], row: keys, column: 1 };
             let k = self.head(self.k, 0, kv, self.narrow);
             gemm_block(ds, k, &mut dq[start..], (rows, keys, d), (self.wide, 1), T::ZERO, scale);
             let q = self.head(self.q, first, head, self.wide);
-            let (dst, pt) = (
-                Matrix {
-                    values: &dp[..],
-                    row: 1,
-                    column: keys,
-                },
-                Matrix {
-                    values: &p[..],
-                    row: 1,
-                    column: keys,
-                },
-            );
-            gemm_block(
-                dst,
-                q,
-                &mut dk[kv * d..],
-                (keys, rows, d),
-                (self.narrow, 1),
-                T::ONE,
-                scale,
-            );
-            gemm_block(
-                pt,
-                gm,
-                &mut dv[kv * d..],
-                (keys, rows, d),
-                (self.narrow, 1),
-                T::ONE,
-                T::ONE,
-            );
+            let (dst, pt) =
+                (Matrix { values: &dp[..], row: 1, column: keys }, Matrix { values: &p[..], row: 1, column: keys });
+            gemm_block(dst, q, &mut dk[kv * d..], (keys, rows, d), (self.narrow, 1), T::ONE, scale);
+            gemm_block(pt, gm, &mut dv[kv * d..], (keys, rows, d), (self.narrow, 1), T::ONE, T::ONE);
         }
     }
 }
@@ -399,39 +324,24 @@ mod tests {
 
     fn random(rows: usize, width: usize, seed: u64) -> Tensor {
         let mut s = clinpeft_rng::Seed(seed).stream("attention");
-        Tensor::from_vec(
-            (0..rows * width).map(|_| clinpeft_rng::normal(&mut s)).collect(),
-            &[rows, width],
-        )
-        .unwrap()
+        Tensor::from_vec((0..rows * width).map(|_| clinpeft_rng::normal(&mut s)).collect(), &[rows, width]).unwrap()
     }
 
     /// The textbook formula, one query at a time.
     fn naive(q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShape, seg: &Segments) -> Vec<f64> {
         let d = s.head_width;
         let (wide, narrow) = (s.heads * d, s.kv_heads * d);
-        let (q, k, v) = (
-            q.as_slice::<f64>().unwrap(),
-            k.as_slice::<f64>().unwrap(),
-            v.as_slice::<f64>().unwrap(),
-        );
+        let (q, k, v) = (q.as_slice::<f64>().unwrap(), k.as_slice::<f64>().unwrap(), v.as_slice::<f64>().unwrap());
         let mut out = vec![0.0; q.len()];
         for b in 0..seg.queries.len() - 1 {
             let (q0, q1, k0, k1) = (seg.queries[b], seg.queries[b + 1], seg.keys[b], seg.keys[b + 1]);
             for i in q0..q1 {
-                let end = if s.mask == Mask::Full {
-                    k1
-                } else {
-                    (k1 + i + 1).saturating_sub(q1).max(k0)
-                };
+                let end = if s.mask == Mask::Full { k1 } else { (k1 + i + 1).saturating_sub(q1).max(k0) };
                 for h in 0..s.heads {
                     let c = h / (s.heads / s.kv_heads);
                     let e: Vec<f64> = (k0..end)
                         .map(|j| {
-                            (0..d)
-                                .map(|x| q[i * wide + h * d + x] * k[j * narrow + c * d + x])
-                                .sum::<f64>()
-                                * s.scale
+                            (0..d).map(|x| q[i * wide + h * d + x] * k[j * narrow + c * d + x]).sum::<f64>() * s.scale
                         })
                         .map(f64::exp)
                         .collect();
@@ -448,24 +358,13 @@ mod tests {
 
     #[test]
     fn equals_the_textbook_formula() {
-        for (queries, keys) in [
-            (vec![0, 3, 3, 80], vec![0, 3, 3, 80]),
-            (vec![0, 5, 70], vec![0, 9, 76]),
-            (vec![0, 4], vec![0, 2]),
-        ] {
+        for (queries, keys) in
+            [(vec![0, 3, 3, 80], vec![0, 3, 3, 80]), (vec![0, 5, 70], vec![0, 9, 76]), (vec![0, 4], vec![0, 2])]
+        {
             for mask in [Mask::Causal, Mask::Full] {
                 for (heads, kv_heads) in [(4, 2), (3, 1), (2, 2)] {
-                    let shape = AttentionShape {
-                        heads,
-                        kv_heads,
-                        head_width: 6,
-                        scale: 0.4,
-                        mask,
-                    };
-                    let seg = Segments {
-                        queries: queries.clone(),
-                        keys: keys.clone(),
-                    };
+                    let shape = AttentionShape { heads, kv_heads, head_width: 6, scale: 0.4, mask };
+                    let seg = Segments { queries: queries.clone(), keys: keys.clone() };
                     let q = random(*queries.last().unwrap(), heads * 6, 1);
                     let (k, v) = (
                         random(*keys.last().unwrap(), kv_heads * 6, 2),
@@ -482,39 +381,18 @@ mod tests {
 
     #[test]
     fn query_without_keys_gives_zeros_and_no_gradient() {
-        let shape = AttentionShape {
-            heads: 1,
-            kv_heads: 1,
-            head_width: 2,
-            scale: 1.0,
-            mask: Mask::Causal,
-        };
-        let seg = Segments {
-            queries: vec![0, 3],
-            keys: vec![0, 1],
-        };
+        let shape = AttentionShape { heads: 1, kv_heads: 1, head_width: 2, scale: 1.0, mask: Mask::Causal };
+        let seg = Segments { queries: vec![0, 3], keys: vec![0, 1] };
         let (q, k) = (random(3, 2, 1), random(1, 2, 2));
         let (o, lse) = attention(&q, &k, &k, &shape, &seg).unwrap();
         assert_eq!(&o.as_slice::<f64>().unwrap()[..4], [0.0; 4]);
         let (dq, dk, _) = attention_backward(&q, [&q, &k, &k, &o, &lse], &shape, &seg).unwrap();
-        assert!(
-            dq.to_f64_vec()
-                .unwrap()
-                .iter()
-                .chain(&dk.to_f64_vec().unwrap())
-                .all(|x| x.is_finite())
-        );
+        assert!(dq.to_f64_vec().unwrap().iter().chain(&dk.to_f64_vec().unwrap()).all(|x| x.is_finite()));
     }
 
     #[test]
     fn segments_that_do_not_cover_the_rows_are_an_error() {
-        let shape = AttentionShape {
-            heads: 1,
-            kv_heads: 1,
-            head_width: 2,
-            scale: 1.0,
-            mask: Mask::Full,
-        };
+        let shape = AttentionShape { heads: 1, kv_heads: 1, head_width: 2, scale: 1.0, mask: Mask::Full };
         let q = Tensor::zeros(&[3, 2], DType::F32);
         assert!(attention(&q, &q, &q, &shape, &Segments::same(&[0, 2])).is_err());
     }
