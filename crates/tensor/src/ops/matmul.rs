@@ -11,6 +11,7 @@
 use super::{by_float, require, same_device};
 use crate::real::Real;
 use crate::{DType, Device, Element, Error, Result, Tensor};
+use gemm_common::Parallelism;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -156,13 +157,16 @@ impl<T> Matrix<'_, T> {
     pub fn skip_columns(self, columns: usize) -> Self {
         Matrix { values: &self.values[columns * self.column..], ..self }
     }
+    pub fn transposed(self) -> Self {
+        Matrix { row: self.column, column: self.row, ..self }
+    }
     /// True if element (rows-1, columns-1) lies inside.
     fn holds(&self, rows: usize, columns: usize) -> bool {
         rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.values.len()
     }
 }
 
-/// One call of the `gemm` crate on this thread: `y = keep * y + factor * a b`, `y` with strides (row, column).
+/// One call of the matrix-product kernel on this thread: `y = keep * y + factor * a b`, `y` with strides (row, column).
 #[expect(unsafe_code, reason = "the interface of the matrix-product kernel takes pointers")]
 pub(crate) fn gemm_block<T: Real>(
     a: Matrix<'_, T>,
@@ -175,10 +179,26 @@ pub(crate) fn gemm_block<T: Real>(
 ) {
     assert!(a.holds(m, k) && b.holds(k, n), "operands are large enough");
     assert!(m == 0 || n == 0 || (m - 1) * row + (n - 1) * column < y.len(), "output is large enough");
+    if m == 0 || n == 0 {
+        return;
+    }
+    if k == 0 {
+        for i in 0..m {
+            for j in 0..n {
+                let cell = &mut y[i * row + j * column];
+                *cell = if keep == T::ZERO { T::ZERO } else { keep * *cell };
+            }
+        }
+        return;
+    }
+    // The kernel prefers columns: where y is stored by rows, the transposed product is asked for.
+    let (m, n, row, column, a, b) =
+        if column < row { (n, m, column, row, b.transposed(), a.transposed()) } else { (m, n, row, column, a, b) };
+    let kernel = T::product_kernel();
     // SAFETY: the assertions above keep every access inside the three slices; `y` is borrowed mutably, so it overlaps
-    // neither operand.
+    // neither operand; all strides are positive.
     unsafe {
-        gemm::gemm(
+        kernel(
             m,
             n,
             k,
@@ -197,7 +217,7 @@ pub(crate) fn gemm_block<T: Real>(
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            Parallelism::None,
         );
     }
 }
