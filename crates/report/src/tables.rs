@@ -162,7 +162,7 @@ impl<'a> View<'a, '_> {
         let mut section = Section {
             title: "Table 2. Domain adaptation".into(),
             caption: format!(
-                "Ours [95% interval by patient] / paper. Fidelity: {}. The paper's train perplexity is that of one logged \
+                "Ours [95% interval by note] / paper. Fidelity: {}. The paper's train perplexity is that of one logged \
                  micro-batch; it gives none before adaptation.",
                 self.fidelity
             ),
