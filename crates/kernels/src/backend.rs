@@ -35,6 +35,10 @@ impl<R: Runtime> Backend for Client<R> {
         ops::elementwise::add(self, a, b)
     }
 
+    fn mul(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        ops::elementwise::mul(self, a, b)
+    }
+
     fn scale(&self, x: &Tensor, factor: f64) -> Result<Tensor> {
         ops::elementwise::scale(self, x, factor)
     }

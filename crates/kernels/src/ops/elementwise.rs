@@ -1,7 +1,8 @@
-//! Sum of two tensors, and a tensor times a number.
+//! Sum and product of two tensors, and a tensor times a number.
 //!
 //! ```text
 //! add:    y = a + b
+//! mul:    y = a * b
 //! scale:  y = f * x
 //! ```
 
@@ -17,6 +18,18 @@ pub(crate) fn add<R: Runtime>(device: &Client<R>, a: &Tensor, b: &Tensor) -> Res
     work.run(|compute| {
         let cubes = grid(a.count().div_ceil(UNITS as usize));
         sum::launch::<R>(compute, cubes, CubeDim::new_1d(UNITS), left.array(), right.array(), out.array());
+    })?;
+    Ok(y)
+}
+
+/// Returns a * b.
+pub(crate) fn mul<R: Runtime>(device: &Client<R>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let work = device.begin("mul")?;
+    let (left, right) = (work.input(a)?, work.input(b)?);
+    let (y, out) = work.output(a.dims())?;
+    work.run(|compute| {
+        let cubes = grid(a.count().div_ceil(UNITS as usize));
+        product::launch::<R>(compute, cubes, CubeDim::new_1d(UNITS), left.array(), right.array(), out.array());
     })?;
     Ok(y)
 }
@@ -37,6 +50,13 @@ pub(crate) fn scale<R: Runtime>(device: &Client<R>, x: &Tensor, factor: f64) -> 
 pub(crate) fn sum(a: &Array<f32>, b: &Array<f32>, y: &mut Array<f32>) {
     if ABSOLUTE_POS < y.len() {
         y[ABSOLUTE_POS] = a[ABSOLUTE_POS] + b[ABSOLUTE_POS];
+    }
+}
+
+#[cube(launch)]
+pub(crate) fn product(a: &Array<f32>, b: &Array<f32>, y: &mut Array<f32>) {
+    if ABSOLUTE_POS < y.len() {
+        y[ABSOLUTE_POS] = a[ABSOLUTE_POS] * b[ABSOLUTE_POS];
     }
 }
 
