@@ -31,6 +31,8 @@ pub trait Real:
     fn ln_1p(self) -> Self;
     /// Square root.
     fn sqrt(self) -> Self;
+    /// The error function.
+    fn erf(self) -> Self;
     /// The larger of both; NaN wins.
     fn larger(self, other: Self) -> Self;
 }
@@ -73,6 +75,10 @@ impl Real for f32 {
         f32::sqrt(self)
     }
     #[inline(always)]
+    fn erf(self) -> f32 {
+        crate::erf::erf32(self)
+    }
+    #[inline(always)]
     fn larger(self, other: f32) -> f32 {
         if self > other || self.is_nan() { self } else { other }
     }
@@ -97,6 +103,10 @@ impl Real for f64 {
     #[inline(always)]
     fn sqrt(self) -> f64 {
         f64::sqrt(self)
+    }
+    #[inline(always)]
+    fn erf(self) -> f64 {
+        crate::erf::erf64(self)
     }
     #[inline(always)]
     fn larger(self, other: f64) -> f64 {
