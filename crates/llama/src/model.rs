@@ -273,15 +273,10 @@ impl Backbone for Llama {
     }
 
     fn linear_sites(&self) -> Vec<LinearSite> {
-        let site = |l: &Linear| {
-            let dims = l.weight().value().dims();
-            LinearSite {
-                name: l.site().into(),
-                input: dims[1],
-                output: dims[0],
-            }
-        };
-        self.layers.iter().flat_map(|l| l.linears().map(site)).collect()
+        self.layers
+            .iter()
+            .flat_map(|l| l.linears().map(Linear::describe))
+            .collect()
     }
 
     fn parameters(&self) -> Vec<&Parameter> {

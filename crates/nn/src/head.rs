@@ -47,14 +47,15 @@ fn take_rows(x: &Var, rows: Vec<u32>) -> Result<Var> {
     Ok(ops::embedding(x, &rows)?)
 }
 
-/// Scores for classes or labels: `z = W h`, W `[c, d]`, no bias.
+/// Scores for classes or labels: `z = W h + b`, W `[c, d]`, b `[c]`. LLaMA has no b, BERT has one.
 #[derive(Debug, Clone)]
 pub struct Classifier {
     weight: Parameter,
+    bias: Option<Parameter>,
 }
 
 impl Classifier {
-    /// A new head with weights from N(0, 0.02).
+    /// A new head with weights from N(0, 0.02), without b.
     pub fn new(classes: usize, width: usize, rng: &mut Stream) -> Result<Classifier> {
         let values: Vec<f32> = (0..classes * width).map(|_| (0.02 * normal(rng)) as f32).collect();
         Ok(Classifier::from_weight(
@@ -63,11 +64,34 @@ impl Classifier {
         ))
     }
 
-    /// A head with known weights.
+    /// A head with known weights, without b.
     pub fn from_weight(weight: Tensor, learning: Learning) -> Classifier {
         Classifier {
             weight: Parameter::new("score.weight", weight, learning),
+            bias: None,
         }
+    }
+
+    /// The same head with b, which learns if W does. Errors if `bias` is not `[c]`.
+    pub fn with_bias(self, bias: Tensor) -> Result<Classifier> {
+        if bias.dims() != [self.classes()] {
+            return Err(Error::Config(format!(
+                "the head has {} classes, but its bias has the shape {}\nhint: weight and bias must come from one model",
+                self.classes(),
+                bias.shape()
+            )));
+        }
+        Ok(Classifier {
+            bias: Some(Parameter::new("score.bias", bias, self.weight.learning())),
+            ..self
+        })
+    }
+
+    /// The same head with a b of zeros. Errors are those of [`Classifier::with_bias`].
+    pub fn with_zero_bias(self) -> Result<Classifier> {
+        let weight = self.weight.value();
+        let zeros = Tensor::zeros(&[self.classes()], weight.dtype()).to_device(&weight.device())?;
+        self.with_bias(zeros)
     }
 
     /// W.
@@ -80,6 +104,16 @@ impl Classifier {
         &mut self.weight
     }
 
+    /// W, called `score.weight`, then b, called `score.bias`, if there is one.
+    pub fn parameters(&self) -> impl Iterator<Item = &Parameter> {
+        [&self.weight].into_iter().chain(&self.bias)
+    }
+
+    /// The same for writing.
+    pub fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        [&mut self.weight].into_iter().chain(&mut self.bias)
+    }
+
     /// Number of classes or labels.
     pub fn classes(&self) -> usize {
         self.weight.value().dims()[0]
@@ -87,7 +121,11 @@ impl Classifier {
 
     /// `[b, c]` from pooled rows `[b, d]`.
     pub fn forward(&self, pooled: &Var) -> Result<Var> {
-        Ok(ops::linear(pooled, self.weight.var())?)
+        let z = ops::linear(pooled, self.weight.var())?;
+        match &self.bias {
+            Some(b) => Ok(ops::add_row(&z, b.var())?),
+            None => Ok(z),
+        }
     }
 }
 
@@ -220,6 +258,20 @@ mod tests {
         assert_eq!(pooled(Pooling::LastPosition, 0), [6, 4]);
         assert_eq!(pooled(Pooling::LastPosition, 1), [6, 4]);
         assert_eq!(pooled(Pooling::FirstToken, 1), [1, 3]);
+    }
+
+    #[test]
+    fn bias_moves_every_row_of_scores_and_must_fit_the_classes() {
+        let weight = Tensor::from_vec(vec![1.0f64, 0.0, 0.0, 1.0], &[2, 2]).unwrap();
+        let head = Classifier::from_weight(weight, Learning::Trainable);
+        let rows = Var::constant(Tensor::from_vec(vec![1.0f64, 2.0, 3.0, 4.0], &[2, 2]).unwrap());
+        let scores = |c: &Classifier| c.forward(&rows).unwrap().value().to_f64_vec().unwrap();
+        let with = head
+            .clone()
+            .with_bias(Tensor::from_vec(vec![10.0f64, -1.0], &[2]).unwrap());
+        assert_eq!(scores(&with.unwrap()), [11.0, 1.0, 13.0, 3.0]);
+        assert_eq!(scores(&head.clone().with_zero_bias().unwrap()), scores(&head));
+        assert!(head.with_bias(Tensor::zeros(&[3], DType::F64)).is_err());
     }
 
     #[test]
