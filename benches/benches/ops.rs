@@ -41,6 +41,7 @@ fn rows(c: &mut Criterion) {
         head_width: 64,
         scale: 0.125,
         mask: Mask::Causal,
+        dropout: None,
     };
     let segments = Segments::same(&[0, 512, 1024, 1536, 2048]);
     let (o, lse) = ops::attention(&x, &x, &x, &shape, &segments).unwrap();

@@ -7,9 +7,9 @@
 
 use crate::Config;
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{AttentionSite, LayerNorm, Linear, Parameter, Pass, Result, Sites};
-use clinpeft_tensor::Tensor;
-use clinpeft_tensor::ops::{AttentionShape, Segments};
+use clinpeft_nn::{AttentionSite, LayerNorm, Linear, Parameter, Pass, Ragged, Result, Sites};
+use clinpeft_tensor::ops::{AttentionDropout, AttentionShape, Segments};
+use clinpeft_tensor::{Device, Tensor};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
@@ -27,7 +27,10 @@ pub(crate) struct Layer {
 
 /// What is the same for every layer of a run.
 pub(crate) struct Place {
+    /// One segment for each sequence, then one for each observer.
     pub(crate) segments: Segments,
+    /// Which rows each segment sees, where they are not simply its own.
+    pub(crate) keys: Option<Tensor>,
     pub(crate) shape: AttentionShape,
     /// Share dropped behind each part in training.
     pub(crate) dropout: f64,
@@ -35,21 +38,61 @@ pub(crate) struct Place {
     pub(crate) attention_dropout: f64,
 }
 
-/// Some rows, one for each sequence, which alone are wanted of a layer.
+impl Place {
+    /// Where the tokens of `batch` stand, and behind them its observers, which see all tokens of their sequence.
+    pub(crate) fn new(batch: &Ragged, config: &Config, shape: AttentionShape, device: &Device) -> Result<Place> {
+        let mut segments = Segments::same(&batch.offsets);
+        let mut keys: Vec<u32> = (0..batch.tokens() as u32).collect();
+        for (i, o) in batch.observers.iter().enumerate() {
+            let s = o.sequence as usize;
+            keys.extend(batch.offsets[s]..batch.offsets[s + 1]);
+            segments.keys.push(keys.len());
+            segments.queries.push(batch.tokens() + i + 1);
+        }
+        let keys = if batch.observers.is_empty() {
+            None
+        } else {
+            Some(on_device(keys, device)?)
+        };
+        Ok(Place {
+            segments,
+            keys,
+            shape,
+            dropout: config.hidden_dropout_prob,
+            attention_dropout: config.attention_probs_dropout_prob,
+        })
+    }
+}
+
+/// Indices as a tensor.
+pub(crate) fn on_device(rows: Vec<u32>, device: &Device) -> Result<Tensor> {
+    let n = rows.len();
+    Ok(Tensor::from_vec(rows, &[n])?.to_device(device)?)
+}
+
+/// Some rows, one for each sequence, which alone are wanted of a layer. Each sees all tokens of its sequence.
 pub(crate) struct Only {
-    pub(crate) rows: Tensor,
+    rows: Tensor,
     segments: Segments,
+    keys: Option<Tensor>,
 }
 
 impl Only {
-    pub(crate) fn new(rows: &Tensor, place: &Place) -> Only {
-        Only {
+    pub(crate) fn new(rows: &Tensor, place: &Place) -> Result<Only> {
+        let b = rows.count();
+        let keys = place.segments.keys[..=b].to_vec();
+        let tokens = keys[b] as u32;
+        // Without observers the tokens are all rows there are.
+        let own = place.keys.as_ref();
+        let own = own.map(|_| on_device((0..tokens).collect(), &rows.device()));
+        Ok(Only {
             rows: rows.clone(),
             segments: Segments {
-                queries: (0..=rows.count()).collect(),
-                keys: place.segments.keys.clone(),
+                queries: (0..=b).collect(),
+                keys,
             },
-        }
+            keys: own.transpose()?,
+        })
     }
 }
 
@@ -148,8 +191,7 @@ impl Layer {
             Some(only) => ops::embedding(x, &only.rows)?,
             None => x.clone(),
         };
-        let segments = only.map_or(&place.segments, |o| &o.segments);
-        let y = self.attention(&own, x, segments, sites, place, pass)?;
+        let y = self.attention(&own, x, sites, place, pass, only)?;
         let y = drop(y, place.dropout, &format!("{}.attention.output", self.root), pass)?;
         let x = self.attended_norm.forward(&ops::add(&own, &y)?)?;
         let inner = ops::gelu(&self.inner.forward(&x, sites, pass)?)?;
@@ -158,20 +200,36 @@ impl Layer {
         self.output_norm.forward(&ops::add(&x, &y)?)
     }
 
-    /// Attention of the rows of `own` to those of `x`.
+    /// Attention of the rows of `own` to the tokens of their sequences in `x`.
     fn attention(
         &self,
         own: &Var,
         x: &Var,
-        segments: &Segments,
         sites: &dyn Sites,
         place: &Place,
         pass: &Pass,
+        only: Option<&Only>,
     ) -> Result<Var> {
+        let (segments, keys) = match only {
+            Some(only) => (&only.segments, &only.keys),
+            None => (&place.segments, &place.keys),
+        };
+        let seen = |all: Var| -> Result<Var> {
+            match keys {
+                Some(rows) => Ok(ops::embedding(&all, rows)?),
+                None => Ok(all),
+            }
+        };
         let q = self.query.forward(own, sites, pass)?;
-        let k = self.key.forward(x, sites, pass)?;
-        let v = self.value.forward(x, sites, pass)?;
-        let a = ops::attention(&q, &k, &v, &place.shape, segments)?;
+        let k = seen(self.key.forward(x, sites, pass)?)?;
+        let v = seen(self.value.forward(x, sites, pass)?)?;
+        let key = pass.dropout_key(&format!("{}.attention.self", self.root));
+        let rate = place.attention_dropout;
+        let dropping = AttentionShape {
+            dropout: key.filter(|_| rate > 0.0).map(|key| AttentionDropout { rate, key }),
+            ..place.shape
+        };
+        let a = ops::attention(&q, &k, &v, &dropping, segments)?;
         let y = self.attended.forward(&a, sites, pass)?;
         let site = AttentionSite {
             layer: self.index,

@@ -2,7 +2,7 @@
 
 use crate::Config;
 use crate::files::Source;
-use crate::layer::{Get, Layer, Only, Place, drop, layer_norm, linear};
+use crate::layer::{Get, Layer, Only, Place, drop, layer_norm, linear, on_device};
 use crate::masked::untrained;
 use clinpeft_autodiff::{Var, checkpoint, ops};
 use clinpeft_nn::{
@@ -10,7 +10,7 @@ use clinpeft_nn::{
     Rows, Sites,
 };
 use clinpeft_rng::Seed;
-use clinpeft_tensor::ops::{AttentionShape, Mask, Segments};
+use clinpeft_tensor::ops::{AttentionShape, Mask};
 use clinpeft_tensor::{DType, Device, Tensor};
 use clinpeft_weights::{Keep, TensorMap, save};
 use std::collections::BTreeMap;
@@ -86,6 +86,7 @@ impl Bert {
             head_width: config.head_width(),
             scale: 1.0 / (config.head_width() as f64).sqrt(),
             mask: Mask::Full,
+            dropout: None,
         };
         Ok(Bert {
             config: Arc::new(config),
@@ -121,21 +122,22 @@ impl Bert {
     /// Word, token-type (always 0) and position rows, normalised.
     fn embedded(&self, batch: &Ragged, pass: &Pass) -> Result<Var> {
         let device = self.words.value().device();
-        let longest = batch.positions.iter().max().map_or(0, |p| *p as usize + 1);
+        let mut ids = batch.ids.to_cpu()?.as_slice::<u32>()?.to_vec();
+        ids.extend(batch.observers.iter().map(|o| o.id));
+        let mut positions = batch.positions.clone();
+        positions.extend(batch.observers.iter().map(|o| o.position));
+        let longest = positions.iter().max().map_or(0, |p| *p as usize + 1);
         if longest > self.max_length() {
             return Err(Error::Batch(format!(
                 "a sequence of {longest} tokens is longer than the model's {}\nhint: choose a shorter `max_length`",
                 self.max_length()
             )));
         }
-        let rows = |table: &Parameter, ids: Vec<u32>| -> Result<Var> {
-            let n = ids.len();
-            let ids = Tensor::from_vec(ids, &[n])?.to_device(&device)?;
-            Ok(ops::embedding(table.var(), &ids)?)
-        };
-        let words = ops::embedding(self.words.var(), &batch.ids.to_device(&device)?)?;
-        let x = ops::add(&words, &rows(&self.kinds, vec![0; batch.tokens()])?)?;
-        let x = ops::add(&x, &rows(&self.positions, batch.positions.clone())?)?;
+        let kinds = vec![0; ids.len()];
+        let rows =
+            |table: &Parameter, ids| -> Result<Var> { Ok(ops::embedding(table.var(), &on_device(ids, &device)?)?) };
+        let x = ops::add(&rows(&self.words, ids)?, &rows(&self.kinds, kinds)?)?;
+        let x = ops::add(&x, &rows(&self.positions, positions)?)?;
         drop(
             self.norm.forward(&x)?,
             self.config.hidden_dropout_prob,
@@ -145,16 +147,20 @@ impl Bert {
     }
 
     /// What adapters and batches may ask of LLaMA only.
-    fn refuse(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass) -> Result<()> {
+    fn refuse(&self, batch: &Ragged, sites: &dyn Sites, pass: &Pass) -> Result<()> {
         if sites.inputs(pass)?.is_some() || sites.keys_values(pass)?.is_some() {
             return Err(Error::Adapter(
                 "BERT takes no prompt and no prefix\nhint: LoRA, DoRA and AdaLoRA fit its linear layers".into(),
             ));
         }
-        if !batch.observers.is_empty() {
-            return Err(Error::Batch(
-                "BERT pools and predicts from tokens only\nhint: use the pooling `first-token`".into(),
-            ));
+        let length = |s: usize| batch.offsets[s + 1] - batch.offsets[s];
+        if let Some(o) = batch.observers.iter().find(|o| o.sees != length(o.sequence as usize)) {
+            return Err(Error::Batch(format!(
+                "an observer sees {} of {} tokens of sequence {}\nhint: in BERT every row sees all tokens",
+                o.sees,
+                length(o.sequence as usize),
+                o.sequence
+            )));
         }
         Ok(())
     }
@@ -182,11 +188,11 @@ impl Backbone for Bert {
     /// Rows are those of the last layer, or, pooled, those behind the pooler and its dropout. Errors, beside the others, if
     /// another token than the first is pooled.
     fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass, want: Rows) -> Result<Hidden> {
-        self.refuse(batch, sites, pass)?;
+        self.refuse(batch, &**sites, pass)?;
         let first = match want {
             Rows::All => None,
-            Rows::Pooled(Pooling::FirstToken) => {
-                let rows = Pooling::FirstToken.rows(&batch.offsets, 0, &[])?;
+            Rows::Pooled(pooling @ (Pooling::FirstToken | Pooling::FirstPosition)) => {
+                let rows = pooling.rows(&batch.offsets, 0, &batch.observers)?;
                 Some(rows.to_device(&self.words.value().device())?)
             }
             Rows::Pooled(other) => {
@@ -196,16 +202,16 @@ impl Backbone for Bert {
             }
         };
         let mut x = self.embedded(batch, pass)?;
-        let place = Arc::new(Place {
-            segments: Segments::same(&batch.offsets),
-            shape: self.shape,
-            dropout: self.config.hidden_dropout_prob,
-            attention_dropout: self.config.attention_probs_dropout_prob,
-        });
+        let device = self.words.value().device();
+        let place = Arc::new(Place::new(batch, &self.config, self.shape, &device)?);
         for (i, layer) in self.layers.iter().enumerate() {
             // The last layer answers for the first tokens alone; the others it only reads as keys and values.
             let last = i + 1 == self.layers.len();
-            let only = first.as_ref().filter(|_| last).map(|rows| Only::new(rows, &place));
+            let only = first
+                .as_ref()
+                .filter(|_| last)
+                .map(|rows| Only::new(rows, &place))
+                .transpose()?;
             let (layer, sites, place, pass) = (layer.clone(), sites.clone(), place.clone(), *pass);
             let block = move |x: &[Var]| layer.forward(&x[0], &*sites, &place, &pass, only.as_ref());
             x = match pass.memory {
@@ -221,7 +227,7 @@ impl Backbone for Bert {
             rows,
             offsets: batch.offsets.clone(),
             virtual_rows: 0,
-            observers: Vec::new(),
+            observers: batch.observers.clone(),
         })
     }
 

@@ -15,6 +15,9 @@ pub enum Pooling {
     LastPosition,
     /// The first token.
     FirstToken,
+    /// The first row of a padded batch, be it a pad token: the first observer that sees all tokens, or the first token.
+    /// For models whose tokens see all others, so that it does not matter where an observer stands.
+    FirstPosition,
 }
 
 impl Pooling {
@@ -28,12 +31,19 @@ impl Pooling {
             let found = observers.iter().rposition(behind);
             found.map_or(w[1] - 1, |i| end + i as u32)
         };
+        let first = |s: usize, w: &[u32]| {
+            let tokens = w[1] - w[0] - virtual_rows as u32;
+            let sees_all = |o: &Observer| o.sequence as usize == s && o.sees == tokens;
+            let found = observers.iter().position(sees_all);
+            found.map_or(w[0] + virtual_rows as u32, |i| end + i as u32)
+        };
         let windows = offsets.windows(2).enumerate();
         let rows: Vec<u32> = windows
             .map(|(s, w)| match self {
                 Pooling::LastToken => w[1] - 1,
                 Pooling::LastPosition => last(s, w),
                 Pooling::FirstToken => w[0] + virtual_rows as u32,
+                Pooling::FirstPosition => first(s, w),
             })
             .collect();
         let n = rows.len();
@@ -258,6 +268,7 @@ mod tests {
         assert_eq!(pooled(Pooling::LastPosition, 0), [6, 4]);
         assert_eq!(pooled(Pooling::LastPosition, 1), [6, 4]);
         assert_eq!(pooled(Pooling::FirstToken, 1), [1, 3]);
+        assert_eq!(pooled(Pooling::FirstPosition, 1), [6, 3]);
     }
 
     #[test]

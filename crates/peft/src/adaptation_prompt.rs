@@ -141,6 +141,7 @@ impl GatedPrompt {
         };
         let shape = AttentionShape {
             mask: Mask::Full,
+            dropout: None,
             ..*site.shape
         };
         let out = ops::attention(site.queries, &k, &v, &shape, &segments)?;

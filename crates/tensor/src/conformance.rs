@@ -369,6 +369,7 @@ fn attention_cases() -> Vec<Case> {
                 head_width: 8,
                 scale: 0.35,
                 mask,
+                dropout: None,
             };
             let segments = Segments {
                 queries: queries.clone(),

@@ -150,15 +150,16 @@ impl<'a> Measured<'a> {
                 .and_then(|p| Some(p.first()?.0.dims()[0]))
                 .unwrap_or(0),
         };
-        // Behind a prompt the reference pools the last position, be it a pad token.
+        // Behind a prompt the reference pools the last position, and in a BERT the first one, be it a pad token.
         let pooling = match &world.model {
-            Base::Bert(_) => Pooling::FirstToken,
+            Base::Bert(_) => Pooling::FirstPosition,
             Base::Llama(_) if front.virtual_rows > 0 => Pooling::LastPosition,
             Base::Llama(_) => Pooling::LastToken,
         };
         let observers = match (self.task, pooling) {
             (Task::NextToken, _) => Observers::BeforeTargets,
             (Task::Classes, Pooling::LastPosition) => Observers::LastPosition,
+            (Task::Classes, Pooling::FirstPosition) => Observers::FirstPosition,
             (Task::Classes, _) => Observers::Never,
         };
         let (ragged, map) = input.ragged(about, front, observers).map_err(Error::Options)?;

@@ -9,12 +9,16 @@
 //! the last query of a sequence sees its last key, so keys in excess (a prefix) are seen by every query. The backward
 //! pass computes P again from the log-sum-exp (Dao et al. 2022), so no t x t matrix is kept. A query without any allowed
 //! key gives zeros.
+//!
+//! With dropout (section 5.4) P is multiplied, element by element, with a mask Z of zeros and 1 / (1 - rate) behind the
+//! softmax; then dV = (P Z)^T g, and dP = Z * (g V^T), while rowsum(g * o) = rowsum(P * dP) as before.
 
 use super::matmul::{Matrix, gemm_block};
 use super::{by_float, require, same_device, same_dtype};
 use crate::parallel::vectorised;
 use crate::real::{Real, dot, largest};
-use crate::{Device, Result, Tensor};
+use crate::{Device, Error, Result, Tensor};
+use clinpeft_rng::{Key, philox};
 use rayon::prelude::*;
 
 /// Which keys a query may see.
@@ -26,7 +30,31 @@ pub enum Mask {
     Full,
 }
 
-/// Heads and mask.
+/// Dropout of attention weights. The mask of query row i, head and key j is a function of (key, i, head, j) alone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttentionDropout {
+    /// Share of weights that become zero, in `[0, 1)`.
+    pub rate: f64,
+    /// Where the mask comes from.
+    pub key: Key,
+}
+
+impl AttentionDropout {
+    /// Multiplies the weights of one query row with their mask.
+    #[inline(always)]
+    fn apply<T: Real>(&self, weights: &mut [T], row: u64) {
+        let threshold = (self.rate * 4_294_967_296.0) as u32;
+        let keep = T::from_f64(1.0 / (1.0 - self.rate));
+        for (block, four) in weights.chunks_mut(4).enumerate() {
+            let words = philox(self.key, (row << 32) | block as u64);
+            for (w, word) in four.iter_mut().zip(words) {
+                *w = if word >= threshold { *w * keep } else { T::ZERO };
+            }
+        }
+    }
+}
+
+/// Heads, mask and dropout.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionShape {
     /// Query heads.
@@ -39,6 +67,8 @@ pub struct AttentionShape {
     pub scale: f64,
     /// Which keys a query may see.
     pub mask: Mask,
+    /// Dropout of the weights, in training.
+    pub dropout: Option<AttentionDropout>,
 }
 
 /// Where each sequence begins: `b + 1` growing offsets into the rows of the queries and of the keys.
@@ -78,6 +108,7 @@ pub fn attention(
 ) -> Result<(Tensor, Tensor)> {
     check("attention", q, k, v, shape, segments)?;
     match same_device("attention", &[q, k, v])? {
+        Device::Other(backend) if shape.dropout.is_some() => Err(no_dropout(backend.name())),
         Device::Other(backend) => backend.attention(q, k, v, shape, segments),
         Device::Cpu => by_float!("attention", q, T => {
             let (qs, ks, vs) = (q.as_slice::<T>()?, k.as_slice::<T>()?, v.as_slice::<T>()?);
@@ -114,6 +145,7 @@ pub fn attention_backward(
         &[g, q, o, lse],
     )?;
     match same_device("attention_backward", &[g, q, k, v, o, lse])? {
+        Device::Other(backend) if shape.dropout.is_some() => Err(no_dropout(backend.name())),
         Device::Other(backend) => backend.attention_backward(g, saved, shape, segments),
         Device::Cpu => by_float!("attention_backward", q, T => {
             let (qs, ks, vs) = (q.as_slice::<T>()?, k.as_slice::<T>()?, v.as_slice::<T>()?);
@@ -138,6 +170,14 @@ pub fn attention_backward(
     }
 }
 
+/// Dropout stands outside of the contract of devices, so that none can leave it out in silence.
+fn no_dropout(device: String) -> Error {
+    Error::Unsupported {
+        op: "attention with dropout",
+        device,
+    }
+}
+
 fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShape, segments: &Segments) -> Result<()> {
     let fits = match (q.dims(), k.dims()) {
         (&[tq, wide], &[tk, narrow]) => {
@@ -147,13 +187,14 @@ fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShap
                 && s.heads.is_multiple_of(s.kv_heads)
                 && v.dims() == k.dims()
                 && segments.fit(tq, tk)
+                && s.dropout.is_none_or(|d| (0.0..1.0).contains(&d.rate))
         }
         _ => false,
     };
     require(
         fits,
         op,
-        "q [tq, h*d], k and v [tk, kv*d], h a multiple of kv, segments that cover them",
+        "q [tq, h*d], k and v [tk, kv*d], h a multiple of kv, segments that cover them, a dropout in [0, 1)",
         &[q, k, v],
     )?;
     same_dtype(op, &[q, k, v])
@@ -178,6 +219,8 @@ struct Sequence<'a, T> {
     q: &'a [T],
     k: &'a [T],
     v: &'a [T],
+    /// Row of the first query in the batch.
+    origin: usize,
     queries: usize,
     keys: usize,
     wide: usize,
@@ -201,6 +244,7 @@ impl<'a, T: Real> Sequence<'a, T> {
             q: &q[a * wide..b * wide],
             k: &k[c * narrow..d * narrow],
             v: &v[c * narrow..d * narrow],
+            origin: a,
             queries: b - a,
             keys: d - c,
             wide,
@@ -214,6 +258,14 @@ impl<'a, T: Real> Sequence<'a, T> {
         match self.shape.mask {
             Mask::Full => self.keys,
             Mask::Causal => (self.keys + i + 1).saturating_sub(self.queries).min(self.keys),
+        }
+    }
+
+    /// The weights of query `i` through the mask of their dropout.
+    #[inline(always)]
+    fn drop(&self, weights: &mut [T], i: usize, head: usize) {
+        if let Some(dropout) = &self.shape.dropout {
+            dropout.apply(weights, ((self.origin + i) * self.shape.heads + head) as u64);
         }
     }
 
@@ -267,6 +319,7 @@ impl<'a, T: Real> Sequence<'a, T> {
             vectorised(|| {
                 for (i, row) in s.chunks_exact_mut(keys).enumerate() {
                     lse[(first + i) * h + head] = softmax_row(row, self.visible(first + i));
+                    self.drop(row, first + i, head);
                 }
             });
             let v = self.head(self.v, 0, kv, self.narrow);
@@ -314,7 +367,10 @@ impl<'a, T: Real> Sequence<'a, T> {
                     let delta = dot(&g[at..at + d], &o[at..at + d]);
                     let row = i * keys..(i + 1) * keys;
                     let l = lse[(first + i) * h + head];
-                    slope_row(&mut p[row.clone()], &mut dp[row], self.visible(first + i), l, delta);
+                    let (p, dp) = (&mut p[row.clone()], &mut dp[row]);
+                    self.drop(dp, first + i, head);
+                    slope_row(p, dp, self.visible(first + i), l, delta);
+                    self.drop(p, first + i, head);
                 }
             });
             let start = first * self.wide + head * d;
@@ -461,6 +517,7 @@ mod tests {
                         head_width: 6,
                         scale: 0.4,
                         mask,
+                        dropout: None,
                     };
                     let seg = Segments {
                         queries: queries.clone(),
@@ -488,6 +545,7 @@ mod tests {
             head_width: 2,
             scale: 1.0,
             mask: Mask::Causal,
+            dropout: None,
         };
         let seg = Segments {
             queries: vec![0, 3],
@@ -514,8 +572,35 @@ mod tests {
             head_width: 2,
             scale: 1.0,
             mask: Mask::Full,
+            dropout: None,
         };
         let q = Tensor::zeros(&[3, 2], DType::F32);
         assert!(attention(&q, &q, &q, &shape, &Segments::same(&[0, 2])).is_err());
+    }
+
+    #[test]
+    fn dropout_of_weights_keeps_their_mean_and_repeats_its_mask() {
+        let shape = |rate| AttentionShape {
+            heads: 2,
+            kv_heads: 2,
+            head_width: 1,
+            scale: 1.0,
+            mask: Mask::Full,
+            dropout: Some(AttentionDropout { rate, key: Key([7, 8]) }),
+        };
+        let zeros = Tensor::zeros(&[300, 2], DType::F64);
+        let ones = Tensor::from_vec(vec![1.0f64; 600], &[300, 2]).unwrap();
+        let segments = Segments::same(&[0, 100, 300]);
+        let run =
+            |rate| attention(&zeros, &zeros, &ones, &shape(rate), &segments).map(|(o, _)| o.to_f64_vec().unwrap());
+        let o = run(0.25).unwrap();
+        assert_eq!(o, run(0.25).unwrap());
+        assert!((o.iter().sum::<f64>() / 600.0 - 1.0).abs() < 0.02);
+        assert!(
+            o.iter().any(|x| (x - o[0]).abs() > 1e-3),
+            "rows have masks of their own"
+        );
+        assert!(run(0.0).unwrap().iter().all(|x| (x - 1.0).abs() < 1e-12));
+        assert!(run(1.0).is_err());
     }
 }
