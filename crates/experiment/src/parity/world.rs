@@ -24,7 +24,7 @@ pub(super) struct World {
 #[derive(Clone)]
 pub(super) enum Base {
     Llama(Llama),
-    Bert(Bert),
+    Bert(Box<Bert>),
 }
 
 impl Base {
@@ -33,7 +33,7 @@ impl Base {
         let folder = dir.join(&model.path);
         match model.kind.as_str() {
             "causal" | "cls" => Ok(Base::Llama(Llama::load(&folder, keep, device)?)),
-            "bert" => Ok(Base::Bert(Bert::load(&folder, keep, device)?)),
+            "bert" => Ok(Base::Bert(Box::new(Bert::load(&folder, keep, device)?))),
             other => Err(Error::Options(format!(
                 "models of the kind `{other}` are not supported\nhint: causal, cls and bert are"
             ))),
@@ -44,7 +44,7 @@ impl Base {
     pub(super) fn backbone(&self) -> &dyn Backbone {
         match self {
             Base::Llama(m) => m,
-            Base::Bert(m) => m,
+            Base::Bert(m) => &**m,
         }
     }
 
@@ -52,7 +52,7 @@ impl Base {
     pub(super) fn backbone_mut(&mut self) -> &mut dyn Backbone {
         match self {
             Base::Llama(m) => m,
-            Base::Bert(m) => m,
+            Base::Bert(m) => &mut **m,
         }
     }
 }
