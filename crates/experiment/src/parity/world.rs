@@ -23,7 +23,7 @@ pub(super) struct World {
 /// A model of one of the families.
 #[derive(Clone)]
 pub(super) enum Base {
-    Llama(Llama),
+    Llama(Box<Llama>),
     Bert(Box<Bert>),
 }
 
@@ -32,7 +32,7 @@ impl Base {
     pub(super) fn load(dir: &Path, model: &Model, keep: Keep, device: &Device) -> Result<Base> {
         let folder = dir.join(&model.path);
         match model.kind.as_str() {
-            "causal" | "cls" => Ok(Base::Llama(Llama::load(&folder, keep, device)?)),
+            "causal" | "cls" => Ok(Base::Llama(Box::new(Llama::load(&folder, keep, device)?))),
             "bert" => Ok(Base::Bert(Box::new(Bert::load(&folder, keep, device)?))),
             other => Err(Error::Options(format!(
                 "models of the kind `{other}` are not supported\nhint: causal, cls and bert are"
@@ -43,7 +43,7 @@ impl Base {
     /// What training sees of it.
     pub(super) fn backbone(&self) -> &dyn Backbone {
         match self {
-            Base::Llama(m) => m,
+            Base::Llama(m) => &**m,
             Base::Bert(m) => &**m,
         }
     }
@@ -51,7 +51,7 @@ impl Base {
     /// The same for writing.
     pub(super) fn backbone_mut(&mut self) -> &mut dyn Backbone {
         match self {
-            Base::Llama(m) => m,
+            Base::Llama(m) => &mut **m,
             Base::Bert(m) => &mut **m,
         }
     }
