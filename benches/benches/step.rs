@@ -32,9 +32,7 @@ fn lora_step(c: &mut Criterion) {
         group.bench_function(format!("{name}, 4x128"), |t| {
             t.iter(|| {
                 let sites: Arc<dyn Sites> = Arc::new(stack.clone());
-                let hidden = model
-                    .hidden(&batch, &sites, &Pass::train(Seed(3), Memory::Keep), Rows::All)
-                    .unwrap();
+                let hidden = model.hidden(&batch, &sites, &Pass::train(Seed(3), Memory::Keep), Rows::All).unwrap();
                 let (loss, n) = model.language_loss(&hidden, &batch).unwrap();
                 backward(&ops::scale(&loss, 1.0 / n as f64).unwrap()).unwrap()
             });

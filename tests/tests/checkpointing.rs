@@ -24,11 +24,7 @@ fn step(model: &Llama, stack: &Stack, batch: &Ragged, memory: Memory) -> (Vec<Ve
     drop(hidden);
     let gradients = backward(&ops::scale(&loss, 1.0 / count as f64).unwrap()).unwrap();
     let peak = MEMORY.peak_usage() - before;
-    let all = stack
-        .trainable()
-        .iter()
-        .map(|(_, p)| gradients.of(p.var()).unwrap().to_f64_vec().unwrap())
-        .collect();
+    let all = stack.trainable().iter().map(|(_, p)| gradients.of(p.var()).unwrap().to_f64_vec().unwrap()).collect();
     (all, peak)
 }
 
@@ -50,8 +46,5 @@ fn recomputation_gives_the_same_gradients_with_much_less_memory() {
     let (kept, much) = step(&model, &stack, &batch, Memory::Keep);
     let (again, little) = step(&model, &stack, &batch, Memory::Recompute);
     assert_eq!(kept, again);
-    assert!(
-        (little as f64) < 0.5 * much as f64,
-        "{little} bytes with recomputation, {much} without"
-    );
+    assert!((little as f64) < 0.5 * much as f64, "{little} bytes with recomputation, {much} without");
 }

@@ -38,8 +38,5 @@ fn step_of_an_adapter_keeps_nothing_that_frozen_weights_read() {
     assert!(many < few + row_bytes / 4, "{few} bytes for 2 layers, {many} for 20");
     // The check can fail: weights that learn keep what they read.
     let learning = kept(20, false);
-    assert!(
-        learning > many + 15 * row_bytes,
-        "{learning} bytes with learning weights, {many} with frozen ones"
-    );
+    assert!(learning > many + 15 * row_bytes, "{learning} bytes with learning weights, {many} with frozen ones");
 }

@@ -30,10 +30,7 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         [] => Err(format!("no command\nhint: choose one\n\n{USAGE}")),
-        _ => Err(format!(
-            "unknown command `{}`\nhint: choose one of these\n\n{USAGE}",
-            words.join(" ")
-        )),
+        _ => Err(format!("unknown command `{}`\nhint: choose one of these\n\n{USAGE}", words.join(" "))),
     };
     outcome.unwrap_or_else(|message| {
         eprintln!("error: {message}");

@@ -28,15 +28,8 @@ pub fn test() -> Result<ExitCode, String> {
 pub fn lint() -> Result<ExitCode, String> {
     let mut failed = Vec::new();
     step(&mut failed, "rustfmt", &["fmt", "--all", "--check"]);
-    step(
-        &mut failed,
-        "clippy",
-        &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"],
-    );
-    let doc = cargo()
-        .env("RUSTDOCFLAGS", "--deny warnings")
-        .args(["doc", "--workspace", "--no-deps"])
-        .status();
+    step(&mut failed, "clippy", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
+    let doc = cargo().env("RUSTDOCFLAGS", "--deny warnings").args(["doc", "--workspace", "--no-deps"]).status();
     if !doc.is_ok_and(|s| s.success()) {
         failed.push("documentation");
     }
@@ -60,11 +53,7 @@ fn end(failed: &[&str]) -> Result<ExitCode, String> {
 
 /// True if the Vulkan loader would find a driver.
 fn vulkan_driver() -> bool {
-    [
-        "/usr/share/vulkan/icd.d",
-        "/etc/vulkan/icd.d",
-        "/usr/local/share/vulkan/icd.d",
-    ]
-    .iter()
-    .any(|d| Path::new(d).read_dir().is_ok_and(|mut files| files.next().is_some()))
+    ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"]
+        .iter()
+        .any(|d| Path::new(d).read_dir().is_ok_and(|mut files| files.next().is_some()))
 }

@@ -154,10 +154,7 @@ fn layers(packages: &[Package]) -> Vec<Violation> {
     for package in packages {
         let name = house_name(&package.name);
         let Some(room) = ROOMS.iter().find(|room| room.name == name) else {
-            found.push(format!(
-                "`{}` has no room: give it one in xtask/src/tidy.rs, with a reason",
-                package.name
-            ));
+            found.push(format!("`{}` has no room: give it one in xtask/src/tidy.rs, with a reason", package.name));
             continue;
         };
         for dependency in &package.dependencies {
@@ -257,15 +254,8 @@ mod tests {
     use serde_json::json;
 
     fn package(name: &str, dependencies: &[(&str, Kind)]) -> Package {
-        let dependency = |(name, kind): &(&str, Kind)| Dependency {
-            name: (*name).into(),
-            kind: *kind,
-        };
-        Package {
-            name: name.into(),
-            dependencies: dependencies.iter().map(dependency).collect(),
-            ..Package::default()
-        }
+        let dependency = |(name, kind): &(&str, Kind)| Dependency { name: (*name).into(), kind: *kind };
+        Package { name: name.into(), dependencies: dependencies.iter().map(dependency).collect(), ..Package::default() }
     }
 
     #[test]
@@ -277,10 +267,7 @@ mod tests {
     #[test]
     fn arrows_down_are_fine() {
         let packages = [
-            package(
-                "clinpeft-tensor",
-                &[("clinpeft-rng", Kind::Use), ("ndarray", Kind::Use)],
-            ),
+            package("clinpeft-tensor", &[("clinpeft-rng", Kind::Use), ("ndarray", Kind::Use)]),
             package("clinpeft-tests", &[("clinpeft-experiment", Kind::Use)]),
         ];
         assert_eq!(layers(&packages), Vec::<Violation>::new());

@@ -46,11 +46,7 @@ mod tests {
     fn random(dims: &[usize], name: &str) -> Tensor {
         let mut s = clinpeft_tensor::rng::Seed(5).stream(name);
         let n = dims.iter().product();
-        Tensor::from_vec(
-            (0..n).map(|_| clinpeft_tensor::rng::normal(&mut s) as f32).collect(),
-            dims,
-        )
-        .unwrap()
+        Tensor::from_vec((0..n).map(|_| clinpeft_tensor::rng::normal(&mut s) as f32).collect(), dims).unwrap()
     }
 
     fn block(w: &Var) -> impl Fn(&[Var]) -> Result<Var> + Send + use<> {
@@ -76,11 +72,8 @@ mod tests {
                 };
             }
             let g = backward(&h).unwrap();
-            let all: Vec<Vec<f32>> = weights
-                .iter()
-                .chain([&x])
-                .map(|v| g.of(v).unwrap().as_slice::<f32>().unwrap().to_vec())
-                .collect();
+            let all: Vec<Vec<f32>> =
+                weights.iter().chain([&x]).map(|v| g.of(v).unwrap().as_slice::<f32>().unwrap().to_vec()).collect();
             all
         };
         assert_eq!(run(false), run(true));

@@ -18,11 +18,7 @@ pub struct Check {
 
 impl Default for Check {
     fn default() -> Check {
-        Check {
-            step: 1e-5,
-            tolerance: 1e-6,
-            seed: 1,
-        }
+        Check { step: 1e-5, tolerance: 1e-6, seed: 1 }
     }
 }
 
@@ -41,27 +37,18 @@ pub fn gradcheck<const N: usize>(
     let weights = random(out.dims(), check.seed, "weights");
     let gradients = backward_from(&out, weights.clone())?;
     for (n, operand) in operands.iter().enumerate() {
-        let got = gradients
-            .of(&leaves[n])
-            .ok_or_else(|| Error::Gradcheck(format!("operand {n} got no gradient")))?;
+        let got = gradients.of(&leaves[n]).ok_or_else(|| Error::Gradcheck(format!("operand {n} got no gradient")))?;
         for i in 0..operand.count() {
             let at = |delta: f64| -> Result<f64> {
                 let mut moved = operands.clone();
                 moved[n].as_mut_slice::<f64>()?[i] += delta;
                 let y = refs(&moved.map(Var::constant))?;
-                Ok(y.value()
-                    .as_slice::<f64>()?
-                    .iter()
-                    .zip(weights.as_slice::<f64>()?)
-                    .map(|(y, w)| y * w)
-                    .sum())
+                Ok(y.value().as_slice::<f64>()?.iter().zip(weights.as_slice::<f64>()?).map(|(y, w)| y * w).sum())
             };
             let want = (at(check.step)? - at(-check.step)?) / (2.0 * check.step);
             let got = got.as_slice::<f64>()?[i];
             if (got - want).abs() > check.tolerance * (1.0 + want.abs()) || got.is_nan() {
-                return Err(Error::Gradcheck(format!(
-                    "operand {n}, element {i}: {got} but differences give {want}"
-                )));
+                return Err(Error::Gradcheck(format!("operand {n}, element {i}: {got} but differences give {want}")));
             }
         }
     }
@@ -79,11 +66,7 @@ fn frozen_in_turn<const N: usize>(
         let mut i = 0;
         let vars = operands.clone().map(|t| {
             i += 1;
-            if i - 1 == frozen {
-                Var::constant(t)
-            } else {
-                Var::leaf(t)
-            }
+            if i - 1 == frozen { Var::constant(t) } else { Var::leaf(t) }
         });
         let out = f(&vars)?;
         if N == 1 {
@@ -100,9 +83,7 @@ fn frozen_in_turn<const N: usize>(
                 _ => false,
             };
             if !same {
-                return Err(Error::Gradcheck(format!(
-                    "operand {n} changes when operand {frozen} is frozen"
-                )));
+                return Err(Error::Gradcheck(format!("operand {n} changes when operand {frozen} is frozen")));
             }
         }
     }
@@ -122,20 +103,15 @@ mod tests {
 
     #[test]
     fn wrong_rule_is_found() {
-        let wrong = |[x]: [&Var; 1]| {
-            Ok(Var::from_op(ops::scale(x.value(), 2.0)?, [x], |g, _| {
-                Ok([Some(ops::scale(g, 1.9)?)])
-            }))
-        };
+        let wrong =
+            |[x]: [&Var; 1]| Ok(Var::from_op(ops::scale(x.value(), 2.0)?, [x], |g, _| Ok([Some(ops::scale(g, 1.9)?)])));
         assert!(gradcheck([&[3]], wrong, Check::default()).is_err());
     }
 
     #[test]
     fn missing_gradient_is_found() {
         let missing = |[x, y]: [&Var; 2]| {
-            Ok(Var::from_op(ops::add(x.value(), y.value())?, [x, y], |g, _| {
-                Ok([Some(g.clone()), None])
-            }))
+            Ok(Var::from_op(ops::add(x.value(), y.value())?, [x, y], |g, _| Ok([Some(g.clone()), None])))
         };
         assert!(gradcheck([&[3], &[3]], missing, Check::default()).is_err());
     }

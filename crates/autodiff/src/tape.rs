@@ -46,10 +46,7 @@ pub(crate) struct Node {
 impl Node {
     fn new(rule: Option<Rule>) -> Arc<Node> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Arc::new(Node {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
-            rule: rule.map(|r| Mutex::new(Some(r))),
-        })
+        Arc::new(Node { id: NEXT.fetch_add(1, Ordering::Relaxed), rule: rule.map(|r| Mutex::new(Some(r))) })
     }
 }
 
@@ -62,12 +59,7 @@ pub struct Var {
 
 impl fmt::Debug for Var {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Var({:?}{})",
-            self.value,
-            if self.needs_gradient() { ", learns" } else { "" }
-        )
+        write!(f, "Var({:?}{})", self.value, if self.needs_gradient() { ", learns" } else { "" })
     }
 }
 
@@ -117,10 +109,7 @@ impl Var {
 
     /// A value that learns: [`backward`] returns a gradient for it.
     pub fn leaf(value: Tensor) -> Var {
-        Var {
-            value,
-            node: Some(Node::new(None)),
-        }
+        Var { value, node: Some(Node::new(None)) }
     }
 
     /// The result of an operation with its backward rule.
@@ -138,11 +127,7 @@ impl Var {
         }
         Var::recorded(value, move |g| {
             let gradients = rule(g, nodes.each_ref().map(Option::is_some))?;
-            Ok(nodes
-                .into_iter()
-                .zip(gradients)
-                .filter_map(|(n, g)| Some((n?, g?)))
-                .collect())
+            Ok(nodes.into_iter().zip(gradients).filter_map(|(n, g)| Some((n?, g?))).collect())
         })
     }
 
@@ -152,10 +137,7 @@ impl Var {
             note_touch();
             return Var::constant(value);
         }
-        Var {
-            value,
-            node: Some(Node::new(Some(Box::new(rule)))),
-        }
+        Var { value, node: Some(Node::new(Some(Box::new(rule)))) }
     }
 
     /// The values.
@@ -181,9 +163,7 @@ impl Var {
     /// The same values under another shape with as many places; the gradient comes back in the old one.
     pub fn reshape(&self, dims: &[usize]) -> Result<Var> {
         let before = self.dims().to_vec();
-        Ok(Var::from_op(self.value.reshape(dims)?, [self], move |g, _| {
-            Ok([Some(g.reshape(&before)?)])
-        }))
+        Ok(Var::from_op(self.value.reshape(dims)?, [self], move |g, _| Ok([Some(g.reshape(&before)?)])))
     }
 
     /// The same values on another device; the gradient comes back to this one.
@@ -192,9 +172,7 @@ impl Var {
         if here == *device {
             return Ok(self.clone());
         }
-        Ok(Var::from_op(self.value.to_device(device)?, [self], move |g, _| {
-            Ok([Some(g.to_device(&here)?)])
-        }))
+        Ok(Var::from_op(self.value.to_device(device)?, [self], move |g, _| Ok([Some(g.to_device(&here)?)])))
     }
 
     pub(crate) fn node(&self) -> Option<Arc<Node>> {
@@ -248,11 +226,7 @@ pub(crate) fn backward_from(value: &Var, gradient: Tensor) -> Result<Gradients> 
             leaves.0.insert(id, (node, g));
             continue;
         };
-        let rule = rule
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-            .ok_or(Error::UsedTwice)?;
+        let rule = rule.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(Error::UsedTwice)?;
         for (parent, part) in rule(&g)? {
             let sum = match waiting.remove(&parent.id) {
                 Some((_, before)) => clinpeft_tensor::ops::add(&before, &part)?,

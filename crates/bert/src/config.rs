@@ -78,9 +78,7 @@ impl Config {
     /// Reads `config.json` of a model folder. Errors name what is not BERT about it.
     pub fn load(dir: &Path) -> Result<Config> {
         let config: Config = clinpeft_files::read_json(&dir.join("config.json")).map_err(|e| {
-            Error::Config(format!(
-                "{e}\nhint: a BERT folder has config.json with `\"model_type\": \"bert\"`"
-            ))
+            Error::Config(format!("{e}\nhint: a BERT folder has config.json with `\"model_type\": \"bert\"`"))
         })?;
         config.check()?;
         Ok(config)
@@ -164,9 +162,7 @@ impl Config {
             ("type_vocab_size", self.type_vocab_size),
         ];
         if let Some((key, _)) = sizes.iter().find(|(_, n)| *n == 0) {
-            return Err(Error::Config(format!(
-                "`{key}` is zero\nhint: every size is at least one"
-            )));
+            return Err(Error::Config(format!("`{key}` is zero\nhint: every size is at least one")));
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(Error::Config(format!(

@@ -49,11 +49,7 @@ impl Place {
             segments.keys.push(keys.len());
             segments.queries.push(batch.tokens() + i + 1);
         }
-        let keys = if batch.observers.is_empty() {
-            None
-        } else {
-            Some(on_device(keys, device)?)
-        };
+        let keys = if batch.observers.is_empty() { None } else { Some(on_device(keys, device)?) };
         Ok(Place {
             segments,
             keys,
@@ -85,14 +81,7 @@ impl Only {
         // Without observers the tokens are all rows there are.
         let own = place.keys.as_ref();
         let own = own.map(|_| on_device((0..tokens).collect(), &rows.device()));
-        Ok(Only {
-            rows: rows.clone(),
-            segments: Segments {
-                queries: (0..=b).collect(),
-                keys,
-            },
-            keys: own.transpose()?,
-        })
+        Ok(Only { rows: rows.clone(), segments: Segments { queries: (0..=b).collect(), keys }, keys: own.transpose()? })
     }
 }
 
@@ -142,14 +131,7 @@ impl Layer {
     }
 
     pub(crate) fn linears(&self) -> [&Linear; 6] {
-        [
-            &self.query,
-            &self.key,
-            &self.value,
-            &self.attended,
-            &self.inner,
-            &self.output,
-        ]
+        [&self.query, &self.key, &self.value, &self.attended, &self.inner, &self.output]
     }
 
     /// All parameters, in the order of the network.

@@ -102,9 +102,7 @@ impl MaskedHead {
         let device = hidden.rows.value().device();
         let ids = |all: &[u32]| Tensor::from_vec(all.to_vec(), &[n])?.to_device(&device);
         let logits = self.logits(model, &ops::embedding(&hidden.rows, &ids(&masked.rows)?)?)?;
-        let weights = Tensor::from_vec(vec![1.0f64; n], &[n])?
-            .cast(logits.dtype())?
-            .to_device(&device)?;
+        let weights = Tensor::from_vec(vec![1.0f64; n], &[n])?.cast(logits.dtype())?.to_device(&device)?;
         Ok((ops::cross_entropy(&logits, &ids(&masked.tokens)?, &weights)?, n))
     }
 }

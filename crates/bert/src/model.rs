@@ -77,9 +77,7 @@ impl Bert {
         let positions = table("position_embeddings", config.max_position_embeddings)?;
         let kinds = table("token_type_embeddings", config.type_vocab_size)?;
         let norm = layer_norm(root, &config, get)?;
-        let layers = (0..config.num_hidden_layers)
-            .map(|i| Layer::build(i, &config, get))
-            .collect::<Result<_>>()?;
+        let layers = (0..config.num_hidden_layers).map(|i| Layer::build(i, &config, get)).collect::<Result<_>>()?;
         let shape = AttentionShape {
             heads: config.num_attention_heads,
             kv_heads: config.num_attention_heads,
@@ -88,16 +86,7 @@ impl Bert {
             mask: Mask::Full,
             dropout: None,
         };
-        Ok(Bert {
-            config: Arc::new(config),
-            words,
-            positions,
-            kinds,
-            norm,
-            layers,
-            pooler: None,
-            shape,
-        })
+        Ok(Bert { config: Arc::new(config), words, positions, kinds, norm, layers, pooler: None, shape })
     }
 
     /// Its sizes.
@@ -138,12 +127,7 @@ impl Bert {
             |table: &Parameter, ids| -> Result<Var> { Ok(ops::embedding(table.var(), &on_device(ids, &device)?)?) };
         let x = ops::add(&rows(&self.words, ids)?, &rows(&self.kinds, kinds)?)?;
         let x = ops::add(&x, &rows(&self.positions, positions)?)?;
-        drop(
-            self.norm.forward(&x)?,
-            self.config.hidden_dropout_prob,
-            "bert.embeddings",
-            pass,
-        )
+        drop(self.norm.forward(&x)?, self.config.hidden_dropout_prob, "bert.embeddings", pass)
     }
 
     /// What adapters and batches may ask of LLaMA only.
@@ -207,11 +191,7 @@ impl Backbone for Bert {
         for (i, layer) in self.layers.iter().enumerate() {
             // The last layer answers for the first tokens alone; the others it only reads as keys and values.
             let last = i + 1 == self.layers.len();
-            let only = first
-                .as_ref()
-                .filter(|_| last)
-                .map(|rows| Only::new(rows, &place))
-                .transpose()?;
+            let only = first.as_ref().filter(|_| last).map(|rows| Only::new(rows, &place)).transpose()?;
             let (layer, sites, place, pass) = (layer.clone(), sites.clone(), place.clone(), *pass);
             let block = move |x: &[Var]| layer.forward(&x[0], &*sites, &place, &pass, only.as_ref());
             x = match pass.memory {
@@ -223,12 +203,7 @@ impl Backbone for Bert {
             Some(_) => self.pooled(&x, &**sites, pass)?,
             None => x,
         };
-        Ok(Hidden {
-            rows,
-            offsets: batch.offsets.clone(),
-            virtual_rows: 0,
-            observers: batch.observers.clone(),
-        })
+        Ok(Hidden { rows, offsets: batch.offsets.clone(), virtual_rows: 0, observers: batch.observers.clone() })
     }
 
     /// An error: BERT predicts masked tokens, which a batch does not name; see [`crate::MaskedHead::loss`].
@@ -255,9 +230,7 @@ impl Backbone for Bert {
 
     fn embed(&self, ids: &[u32]) -> Result<Tensor> {
         let ids = Tensor::from_vec(ids.to_vec(), &[ids.len()])?.to_device(&self.words.value().device())?;
-        Ok(clinpeft_tensor::ops::embedding(self.words.value(), &ids)?
-            .to_cpu()?
-            .cast(DType::F32)?)
+        Ok(clinpeft_tensor::ops::embedding(self.words.value(), &ids)?.to_cpu()?.cast(DType::F32)?)
     }
 
     fn max_length(&self) -> usize {

@@ -46,20 +46,14 @@ fn neighbours_in_a_batch_change_nothing() {
     let (a, b): (&[u32], &[u32]) = (&[1, 5, 9, 2], &[3, 3, 7]);
     for want in [Rows::All, FIRST] {
         let together = rows(&m, &batch(&[a, b]), want);
-        close(
-            &together,
-            &[rows(&m, &batch(&[a]), want), rows(&m, &batch(&[b]), want)].concat(),
-        );
+        close(&together, &[rows(&m, &batch(&[a]), want), rows(&m, &batch(&[b]), want)].concat());
     }
 }
 
 #[test]
 fn later_tokens_change_the_first_row() {
     let m = model(Learning::Frozen);
-    let (a, b) = (
-        rows(&m, &batch(&[&[1, 5, 9]]), FIRST),
-        rows(&m, &batch(&[&[1, 5, 8]]), FIRST),
-    );
+    let (a, b) = (rows(&m, &batch(&[&[1, 5, 9]]), FIRST), rows(&m, &batch(&[&[1, 5, 8]]), FIRST));
     assert!(a.iter().zip(&b).any(|(x, y)| (x - y).abs() > 1e-6));
 }
 
@@ -79,21 +73,13 @@ fn pooled_row_is_the_pooler_of_the_first_row() {
 fn observers_change_no_token_and_may_be_pooled() {
     let m = model(Learning::Frozen);
     let plain = batch(&[&[1, 5, 9], &[2, 4]]);
-    let pad = |sees| Observer {
-        sequence: 1,
-        sees,
-        id: 0,
-        position: 0,
-    };
+    let pad = |sees| Observer { sequence: 1, sees, id: 0, position: 0 };
     let observed = plain.clone().with_observers(vec![pad(2)]).unwrap();
     close(&rows(&m, &plain, Rows::All), &rows(&m, &observed, Rows::All)[..5 * 16]);
     close(&rows(&m, &plain, FIRST), &rows(&m, &observed, FIRST));
     let position = rows(&m, &observed, Rows::Pooled(Pooling::FirstPosition));
     close(&rows(&m, &plain, FIRST)[..16], &position[..16]);
-    assert!(
-        (rows(&m, &plain, FIRST)[16] - position[16]).abs() > 1e-7,
-        "the pad token is pooled"
-    );
+    assert!((rows(&m, &plain, FIRST)[16] - position[16]).abs() > 1e-7, "the pad token is pooled");
     let blind = plain.with_observers(vec![pad(1)]).unwrap();
     assert!(run(&m, &blind, &Pass::evaluate(), FIRST).is_err());
 }
@@ -122,20 +108,14 @@ fn folders_of_every_class_hold_the_same_model() {
         assert_eq!(rows(&m, &tokens, FIRST), rows(&again, &tokens, FIRST));
         assert_eq!(again.parameter_count(), m.parameter_count());
         assert_eq!(again.linear_sites(), m.linear_sites());
-        assert!(
-            classifier(dir.path(), Learning::Frozen, &Device::Cpu)
-                .unwrap()
-                .is_none()
-        );
+        assert!(classifier(dir.path(), Learning::Frozen, &Device::Cpu).unwrap().is_none());
     }
 }
 
 #[test]
 fn folder_without_a_pooler_pools_only_with_a_new_one() {
     let dir = tempfile::tempdir().unwrap();
-    renamed(&model(Learning::Frozen), dir.path(), |n| {
-        n.replace("bert.pooler", "cls.other")
-    });
+    renamed(&model(Learning::Frozen), dir.path(), |n| n.replace("bert.pooler", "cls.other"));
     let bare = Bert::load(dir.path(), Keep::Stored, &Device::Cpu).unwrap();
     let tokens = batch(&[&[1, 2, 3]]);
     let said = run(&bare, &tokens, &Pass::evaluate(), FIRST).unwrap_err().to_string();
@@ -172,11 +152,7 @@ fn dropout_follows_the_seed_and_recomputation_draws_the_same() {
     };
     assert_eq!(step(1, Memory::Keep), step(1, Memory::Recompute));
     assert_ne!(step(1, Memory::Keep), step(2, Memory::Keep));
-    assert_eq!(
-        rows(&m, &tokens, FIRST),
-        rows(&m, &tokens, FIRST),
-        "evaluation drops nothing"
-    );
+    assert_eq!(rows(&m, &tokens, FIRST), rows(&m, &tokens, FIRST), "evaluation drops nothing");
 }
 
 #[test]
@@ -184,14 +160,9 @@ fn masked_head_is_tied_to_the_word_table() {
     let m = model(Learning::Trainable);
     let head = MaskedHead::random(m.config(), Seed(4), Learning::Trainable).unwrap();
     let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
-    let hidden = m
-        .hidden(&batch(&[&[1, 2, 3]]), &sites, &Pass::evaluate(), Rows::All)
-        .unwrap();
+    let hidden = m.hidden(&batch(&[&[1, 2, 3]]), &sites, &Pass::evaluate(), Rows::All).unwrap();
     assert_eq!(head.logits(&m, &hidden.rows).unwrap().dims(), [3, 32]);
-    let masked = |rows: &[u32], tokens: &[u32]| MaskedTokens {
-        rows: rows.to_vec(),
-        tokens: tokens.to_vec(),
-    };
+    let masked = |rows: &[u32], tokens: &[u32]| MaskedTokens { rows: rows.to_vec(), tokens: tokens.to_vec() };
     let (loss, n) = head.loss(&m, &hidden, &masked(&[1, 2], &[7, 9])).unwrap();
     assert_eq!(n, 2);
     let gradients = backward(&loss).unwrap();
@@ -202,10 +173,7 @@ fn masked_head_is_tied_to_the_word_table() {
     let words = gradients.of(m.parameters()[0].var()).unwrap().to_f64_vec().unwrap();
     assert!(words[9 * 16..10 * 16].iter().any(|x| *x != 0.0));
     assert!(head.loss(&m, &hidden, &masked(&[1], &[])).is_err());
-    assert!(
-        head.loss(&m, &hidden, &masked(&[3], &[1])).is_err(),
-        "there is no row 3"
-    );
+    assert!(head.loss(&m, &hidden, &masked(&[3], &[1])).is_err(), "there is no row 3");
 }
 
 #[test]
@@ -251,19 +219,12 @@ fn what_it_cannot_do_is_an_error_with_a_hint() {
         said.push(m.hidden(&tokens, sites, &pass, FIRST).unwrap_err().to_string());
     }
     said.push(m.hidden(&tokens, &none, &pass, last).unwrap_err().to_string());
-    said.push(
-        m.hidden(&batch(&[&[1; 25]]), &none, &pass, FIRST)
-            .unwrap_err()
-            .to_string(),
-    );
+    said.push(m.hidden(&batch(&[&[1; 25]]), &none, &pass, FIRST).unwrap_err().to_string());
     let hidden = m.hidden(&tokens, &none, &pass, Rows::All).unwrap();
     said.push(m.language_loss(&hidden, &tokens).unwrap_err().to_string());
     said.push(m.sequence_losses(&tokens, &none).unwrap_err().to_string());
     for text in said {
         assert!(text.contains("\nhint: "), "{text}");
     }
-    assert!(
-        m.hidden(&batch(&[&[32]]), &none, &pass, FIRST).is_err(),
-        "a token outside of the table"
-    );
+    assert!(m.hidden(&batch(&[&[32]]), &none, &pass, FIRST).is_err(), "a token outside of the table");
 }

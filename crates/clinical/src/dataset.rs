@@ -100,10 +100,7 @@ pub fn load_corpus(dir: &Path, split: CorpusSplit) -> Result<Vec<NoteText>> {
 fn check_labels(path: &Path, task: Task, labels: &[String]) -> Result<()> {
     let expected = task.classes();
     if labels.is_empty() || expected.is_some_and(|classes| classes != labels) {
-        return Err(Error::Inconsistent {
-            path: path.into(),
-            what: format!("not the labels of task `{task}`"),
-        });
+        return Err(Error::Inconsistent { path: path.into(), what: format!("not the labels of task `{task}`") });
     }
     Ok(())
 }
@@ -130,9 +127,8 @@ fn read_split(
     let mut examples = Vec::new();
     while let Some(row) = table.next_row()? {
         let id = row.admission(0)?;
-        let subject = *subjects
-            .get(&id)
-            .ok_or_else(|| row.wrong(0, "subjects.csv does not list this admission", HINT))?;
+        let subject =
+            *subjects.get(&id).ok_or_else(|| row.wrong(0, "subjects.csv does not list this admission", HINT))?;
         let written = row.text(2)?;
         let label = match task.kind() {
             TaskKind::Multilabel => written
@@ -141,11 +137,9 @@ fn read_split(
                 .map(|name| places.get(name).copied())
                 .collect::<Option<Vec<u32>>>()
                 .map(Label::Set),
-            TaskKind::Binary | TaskKind::Multiclass => written
-                .parse::<u32>()
-                .ok()
-                .filter(|class| (*class as usize) < labels.len())
-                .map(Label::Class),
+            TaskKind::Binary | TaskKind::Multiclass => {
+                written.parse::<u32>().ok().filter(|class| (*class as usize) < labels.len()).map(Label::Class)
+            }
         };
         examples.push(Example {
             id,
@@ -155,11 +149,7 @@ fn read_split(
         });
     }
     if examples.is_empty() {
-        return Err(Error::EmptySplit {
-            task: task.name(),
-            split: split.name(),
-            hint: HINT,
-        });
+        return Err(Error::EmptySplit { task: task.name(), split: split.name(), hint: HINT });
     }
     Ok(examples)
 }

@@ -42,18 +42,11 @@ impl Moment {
     /// Parses `2151-07-16 13:45:00`, the same with `T`, or a date alone (midnight). `None` for anything else.
     pub fn parse(text: &str) -> Option<Moment> {
         let date_time: jiff::civil::DateTime = match text.len() {
-            10 => text
-                .parse::<jiff::civil::Date>()
-                .ok()?
-                .to_datetime(jiff::civil::Time::midnight()),
+            10 => text.parse::<jiff::civil::Date>().ok()?.to_datetime(jiff::civil::Time::midnight()),
             16.. => text.parse().ok()?,
             _ => return None,
         };
-        Some(Moment(
-            date_time
-                .duration_since(jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0))
-                .as_secs(),
-        ))
+        Some(Moment(date_time.duration_since(jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0)).as_secs()))
     }
 
     /// Midnight of a civil date; `None` outside of the calendar.

@@ -66,15 +66,9 @@ pub(crate) struct Output {
 impl Output {
     /// Creates the file with its header; compressed if the name ends in `.gz`.
     pub fn create(path: &Path, header: &[&str]) -> Result<Output> {
-        let mut writer = csv::WriterBuilder::new()
-            .buffer_capacity(BUFFER)
-            .from_writer(Sink::create(path)?);
+        let mut writer = csv::WriterBuilder::new().buffer_capacity(BUFFER).from_writer(Sink::create(path)?);
         writer.write_record(header).map_err(Error::csv_at(path))?;
-        Ok(Output {
-            path: path.into(),
-            writer,
-            rows: 0,
-        })
+        Ok(Output { path: path.into(), writer, rows: 0 })
     }
 
     /// Writes one row.
@@ -91,10 +85,8 @@ impl Output {
     /// Writes out what is buffered and closes the file.
     pub fn finish(self) -> Result<()> {
         let path = self.path;
-        let sink = self
-            .writer
-            .into_inner()
-            .map_err(|e| Error::at("write", &path)(std::io::Error::other(e.to_string())))?;
+        let sink =
+            self.writer.into_inner().map_err(|e| Error::at("write", &path)(std::io::Error::other(e.to_string())))?;
         sink.finish().map_err(Error::at("write", &path))
     }
 }

@@ -91,13 +91,7 @@ impl Table {
     pub fn open(path: &Path, required: &[&str], optional: &[&str]) -> Result<Table> {
         let seen = Rc::new(RefCell::new(Seen::default()));
         let file = File::open(path).map_err(Error::at("read", path))?;
-        let hashing = BufReader::with_capacity(
-            BUFFER,
-            Hashing {
-                file,
-                seen: Rc::clone(&seen),
-            },
-        );
+        let hashing = BufReader::with_capacity(BUFFER, Hashing { file, seen: Rc::clone(&seen) });
         let source: Box<dyn Read> = if path.extension().is_some_and(|e| e == "gz") {
             Box::new(flate2::bufread::MultiGzDecoder::new(hashing))
         } else {
@@ -162,28 +156,16 @@ impl Table {
         let row = self.row;
         match error.into_kind() {
             csv::ErrorKind::Io(source) => match source.kind() {
-                std::io::ErrorKind::UnexpectedEof => Error::Compressed {
-                    path,
-                    row,
-                    what: "ends too early",
-                },
-                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => Error::Compressed {
-                    path,
-                    row,
-                    what: "is damaged",
-                },
+                std::io::ErrorKind::UnexpectedEof => Error::Compressed { path, row, what: "ends too early" },
+                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => {
+                    Error::Compressed { path, row, what: "is damaged" }
+                }
                 _ => Error::at("read", &path)(source),
             },
-            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => Error::Row {
-                path,
-                row: row + 1,
-                what: format!("{len} columns where the header has {expected_len}"),
-            },
-            _ => Error::Row {
-                path,
-                row: row + 1,
-                what: "not valid CSV".into(),
-            },
+            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                Error::Row { path, row: row + 1, what: format!("{len} columns where the header has {expected_len}") }
+            }
+            _ => Error::Row { path, row: row + 1, what: "not valid CSV".into() },
         }
     }
 
@@ -192,11 +174,7 @@ impl Table {
         while self.next_row()?.is_some() {}
         let seen = self.seen.borrow();
         Ok(InputFile {
-            name: self
-                .path
-                .file_name()
-                .map(|n| n.to_string_lossy().into_owned())
-                .unwrap_or_default(),
+            name: self.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
             bytes: seen.bytes,
             rows: self.row,
             blake3: seen.hasher.finalize().to_hex().to_string(),
@@ -215,9 +193,7 @@ const HINT_TIME: &str = "times look like 2151-07-16 13:45:00; an editor may have
 impl Row<'_> {
     /// The bytes of a cell; empty where an optional column is absent.
     pub fn bytes(&self, column: usize) -> &[u8] {
-        self.table.places[column]
-            .and_then(|place| self.table.record.get(place))
-            .unwrap_or_default()
+        self.table.places[column].and_then(|place| self.table.record.get(place)).unwrap_or_default()
     }
 
     /// A cell as text.
@@ -242,8 +218,7 @@ impl Row<'_> {
 
     /// A whole number that must be there.
     pub fn required_number(&self, column: usize) -> Result<u64> {
-        self.number(column)?
-            .ok_or_else(|| self.wrong(column, "empty, but needed", HINT_ID))
+        self.number(column)?.ok_or_else(|| self.wrong(column, "empty, but needed", HINT_ID))
     }
 
     /// A patient.
@@ -267,15 +242,12 @@ impl Row<'_> {
         if text.is_empty() {
             return Ok(None);
         }
-        Moment::parse(text)
-            .map(Some)
-            .ok_or_else(|| self.wrong(column, "not a date or time", HINT_TIME))
+        Moment::parse(text).map(Some).ok_or_else(|| self.wrong(column, "not a date or time", HINT_TIME))
     }
 
     /// A point in time that must be there.
     pub fn required_moment(&self, column: usize) -> Result<Moment> {
-        self.moment(column)?
-            .ok_or_else(|| self.wrong(column, "empty, but needed", HINT_TIME))
+        self.moment(column)?.ok_or_else(|| self.wrong(column, "empty, but needed", HINT_TIME))
     }
 
     /// An error at this cell.
@@ -296,12 +268,7 @@ impl Row<'_> {
 }
 
 fn column_names(header: &csv::ByteRecord) -> Vec<String> {
-    let name = |h: &[u8]| {
-        String::from_utf8_lossy(h)
-            .trim_start_matches('\u{feff}')
-            .trim_matches('"')
-            .to_string()
-    };
+    let name = |h: &[u8]| String::from_utf8_lossy(h).trim_start_matches('\u{feff}').trim_matches('"').to_string();
     header.iter().map(name).collect()
 }
 

@@ -35,13 +35,8 @@ const KNOWN: &str = "diagnoses, procedures, mortality, length_of_stay, ventilati
 
 impl Task {
     /// All tasks.
-    pub const ALL: [Task; 5] = [
-        Task::Diagnoses,
-        Task::Procedures,
-        Task::Mortality,
-        Task::LengthOfStay,
-        Task::Ventilation,
-    ];
+    pub const ALL: [Task; 5] =
+        [Task::Diagnoses, Task::Procedures, Task::Mortality, Task::LengthOfStay, Task::Ventilation];
 
     /// The name: also that of the task's folder.
     pub const fn name(self) -> &'static str {
@@ -84,14 +79,11 @@ impl FromStr for Task {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Task, Error> {
-        Task::ALL
-            .into_iter()
-            .find(|t| t.name() == name)
-            .ok_or_else(|| Error::UnknownName {
-                kind: "task",
-                name: name.into(),
-                known: KNOWN,
-            })
+        Task::ALL.into_iter().find(|t| t.name() == name).ok_or_else(|| Error::UnknownName {
+            kind: "task",
+            name: name.into(),
+            known: KNOWN,
+        })
     }
 }
 

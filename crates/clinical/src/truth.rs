@@ -40,8 +40,5 @@ pub fn load(dir: &Path, task: Task) -> Result<Truth> {
         }
         rows.insert(row.admission(0)?, probabilities);
     }
-    Ok(Truth {
-        labels: names.into_iter().skip(1).collect(),
-        rows,
-    })
+    Ok(Truth { labels: names.into_iter().skip(1).collect(), rows })
 }

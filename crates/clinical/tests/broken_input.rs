@@ -16,9 +16,7 @@ fn error_after(table: &str, damage: impl Fn(String) -> Vec<u8>) -> String {
     cohort(dir.path(), 60);
     let path = dir.path().join("mimic3").join(format!("{table}.csv.gz"));
     let mut text = String::new();
-    flate2::read::GzDecoder::new(std::fs::File::open(&path).unwrap())
-        .read_to_string(&mut text)
-        .unwrap();
+    flate2::read::GzDecoder::new(std::fs::File::open(&path).unwrap()).read_to_string(&mut text).unwrap();
     let mut packed = flate2::write::GzEncoder::new(std::fs::File::create(&path).unwrap(), flate2::Compression::fast());
     packed.write_all(&damage(text)).unwrap();
     packed.finish().unwrap();

@@ -26,10 +26,7 @@ fn no_patient_is_in_two_splits_of_any_task() {
     let mut place: BTreeMap<SubjectId, usize> = BTreeMap::new();
     for task in Task::ALL {
         let dataset = Dataset::load(&dir.path().join("paper"), task).unwrap();
-        for (split, examples) in [&dataset.train, &dataset.validation, &dataset.test]
-            .into_iter()
-            .enumerate()
-        {
+        for (split, examples) in [&dataset.train, &dataset.validation, &dataset.test].into_iter().enumerate() {
             for example in examples {
                 assert_eq!(*place.entry(example.subject).or_insert(split), split);
             }
@@ -46,13 +43,7 @@ fn what_tells_the_outcome_is_in_no_admission_note() {
         let dataset = Dataset::load(&dir.path().join("paper"), task).unwrap();
         for example in dataset.train.iter().chain(&dataset.validation).chain(&dataset.test) {
             let text = example.text.expose().to_lowercase();
-            for leak in [
-                "intubated for days",
-                "discharged in",
-                "bedside",
-                "hospital course",
-                "home with service",
-            ] {
+            for leak in ["intubated for days", "discharged in", "bedside", "hospital course", "home with service"] {
                 assert!(!text.contains(leak), "{task}: {leak}");
             }
             if task == Task::Mortality {
@@ -127,24 +118,14 @@ fn the_same_input_gives_the_same_folder_and_the_manifest_knows_every_file() {
     let files = clinpeft_files::walk(&folder).unwrap();
     assert_eq!(files.len(), first.outputs.len() + 1, "all but the manifest itself");
     for file in &first.outputs {
-        assert_eq!(
-            clinpeft_files::hash_file(&folder.join(&file.path)).unwrap(),
-            file.blake3
-        );
+        assert_eq!(clinpeft_files::hash_file(&folder.join(&file.path)).unwrap(), file.blake3);
     }
     let read: Manifest = clinpeft_files::read_json(&folder.join("manifest.json")).unwrap();
     assert_eq!(read, first);
     for table in ["NOTEEVENTS.csv.gz", "CHARTEVENTS.csv.gz", "discharge.csv.gz"] {
         let input = first.inputs.iter().find(|i| i.name == table).unwrap();
-        let path = if table.starts_with('d') {
-            "mimic4-note"
-        } else {
-            "mimic3"
-        };
-        assert_eq!(
-            clinpeft_files::hash_file(&dir.path().join(path).join(table)).unwrap(),
-            input.blake3
-        );
+        let path = if table.starts_with('d') { "mimic4-note" } else { "mimic3" };
+        assert_eq!(clinpeft_files::hash_file(&dir.path().join(path).join(table)).unwrap(), input.blake3);
     }
 }
 
@@ -155,12 +136,7 @@ fn attrition_adds_up_to_the_counts() {
     let manifest = prepared(dir.path(), Fidelity::Paper);
     for task in Task::ALL {
         let last = manifest.attrition.iter().rfind(|s| s.task == task.name()).unwrap();
-        let samples: u64 = manifest
-            .counts
-            .iter()
-            .filter(|c| c.task == task.name())
-            .map(|c| c.samples)
-            .sum();
+        let samples: u64 = manifest.counts.iter().filter(|c| c.task == task.name()).map(|c| c.samples).sum();
         assert_eq!(last.kept, samples, "{task}");
     }
 }
@@ -190,19 +166,11 @@ fn corpus_is_split_by_patient_in_the_corrected_rules() {
         let folder = dir.path().join(fidelity.name());
         let patients = |split: &str| -> BTreeSet<String> {
             let mut reader = csv::Reader::from_path(folder.join(format!("adaptation/{split}.csv"))).unwrap();
-            reader
-                .records()
-                .map(|r| r.unwrap()[0].split('-').next().unwrap().to_string())
-                .collect()
+            reader.records().map(|r| r.unwrap()[0].split('-').next().unwrap().to_string()).collect()
         };
         let shared = patients("train").intersection(&patients("test")).count();
         assert_eq!(shared == 0, fidelity == Fidelity::Paper, "{shared}");
-        assert!(
-            load_corpus(&folder, CorpusSplit::Test)
-                .unwrap()
-                .iter()
-                .all(|n| !n.expose().contains('\n'))
-        );
+        assert!(load_corpus(&folder, CorpusSplit::Test).unwrap().iter().all(|n| !n.expose().contains('\n')));
     }
 }
 
@@ -213,11 +181,7 @@ fn corpus_of_the_same_patients_leaves_out_those_who_are_tested() {
     let mut options = options(&dir.path().join("mimic3"), &dir.path().join("data"), Fidelity::Paper);
     options.corpus = CorpusSource::Mimic3;
     let manifest = prepare(&options, &|_| {}).unwrap();
-    let step = manifest
-        .attrition
-        .iter()
-        .rfind(|s| s.filter.contains("patient is not"))
-        .unwrap();
+    let step = manifest.attrition.iter().rfind(|s| s.filter.contains("patient is not")).unwrap();
     assert!(step.dropped > 0 && step.kept > step.dropped);
 }
 

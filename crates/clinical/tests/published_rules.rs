@@ -10,17 +10,13 @@ use std::path::{Path, PathBuf};
 use support::options;
 
 fn fixture(part: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/published")
-        .join(part)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/published").join(part)
 }
 
 fn expected(task: Task, split: &str) -> String {
     let path = fixture("expected").join(task.name()).join(format!("{split}.csv.gz"));
     let mut text = String::new();
-    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap())
-        .read_to_string(&mut text)
-        .unwrap();
+    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
     text
 }
 

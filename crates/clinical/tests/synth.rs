@@ -17,9 +17,7 @@ use support::{auroc, cohort, options, spec};
 
 fn unpacked(path: &Path) -> String {
     let mut text = String::new();
-    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap())
-        .read_to_string(&mut text)
-        .unwrap();
+    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
     text
 }
 
@@ -27,12 +25,7 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     clinpeft_files::walk(dir)
         .unwrap()
         .into_iter()
-        .map(|p| {
-            (
-                p.strip_prefix(dir).unwrap().display().to_string(),
-                std::fs::read(p).unwrap(),
-            )
-        })
+        .map(|p| (p.strip_prefix(dir).unwrap().display().to_string(), std::fs::read(p).unwrap()))
         .collect()
 }
 
@@ -64,10 +57,7 @@ fn a_larger_cohort_begins_with_the_smaller_one() {
         "mimic4-note/discharge.csv.gz",
     ] {
         let small = unpacked(&dir.path().join("small").join(file));
-        assert!(
-            unpacked(&dir.path().join("large").join(file)).starts_with(&small),
-            "{file}"
-        );
+        assert!(unpacked(&dir.path().join("large").join(file)).starts_with(&small), "{file}");
     }
 }
 
@@ -106,13 +96,7 @@ fn traps_of_the_real_tables_are_there() {
 #[test]
 fn no_two_conditions_share_a_word_that_names_them() {
     let names: Vec<(usize, &str)> = (0..COUNT)
-        .flat_map(|i| {
-            CONDITIONS[i]
-                .forms
-                .into_iter()
-                .chain(CONDITIONS[i].medicine)
-                .map(move |f| (i, f))
-        })
+        .flat_map(|i| CONDITIONS[i].forms.into_iter().chain(CONDITIONS[i].medicine).map(move |f| (i, f)))
         .collect();
     for (i, a) in &names {
         assert!(names.iter().all(|(j, b)| i == j || a != b), "{a}");
@@ -163,10 +147,7 @@ fn best_reachable_auroc_is_as_promised() {
 }
 
 fn near(what: &str, value: f64, target: f64, by: f64) {
-    assert!(
-        (value - target).abs() <= by,
-        "{what}: {value:.4}, not {target} within {by}"
-    );
+    assert!((value - target).abs() <= by, "{what}: {value:.4}, not {target} within {by}");
 }
 
 fn one_versus_one(stay: &[([f64; 4], usize)]) -> f64 {
@@ -190,11 +171,8 @@ fn truth_ranks_the_prepared_labels() {
         let dataset = Dataset::load(&data, task).unwrap();
         let truth = truth::load(&dir.path().join("truth"), task).unwrap();
         assert_eq!(truth.labels, dataset.labels);
-        let scored: Vec<(f64, bool)> = dataset
-            .train
-            .iter()
-            .map(|e| (f64::from(truth.rows[&e.id][1]), e.label == Label::Class(1)))
-            .collect();
+        let scored: Vec<(f64, bool)> =
+            dataset.train.iter().map(|e| (f64::from(truth.rows[&e.id][1]), e.label == Label::Class(1))).collect();
         assert!(auroc(&scored) > least, "{task}: {}", auroc(&scored));
     }
     let codes = Dataset::load(&data, Task::Procedures).unwrap();

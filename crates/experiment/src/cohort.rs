@@ -30,12 +30,7 @@ pub fn ready(
     progress: &dyn Fn(Progress),
 ) -> Result<Ready> {
     let spec = profile.cohort_spec()?;
-    let text = format!(
-        "{spec:?} {} {} {}",
-        profile.cohort_seed,
-        fidelity.name(),
-        env!("CARGO_PKG_VERSION")
-    );
+    let text = format!("{spec:?} {} {} {}", profile.cohort_seed, fidelity.name(), env!("CARGO_PKG_VERSION"));
     let folder = format!("{name}-{}", &clinpeft_files::hash_bytes(text)[..12]);
     let (raw, data) = (store.raw(&folder), store.data(&folder));
     let _lock = clinpeft_files::lock(&store.root().join("data"))?;
@@ -94,11 +89,7 @@ fn ceilings(folder: &Path, data: &Path, tasks: &[Task]) -> Result<BTreeMap<Strin
         let places: Vec<usize> = match task.kind() {
             TaskKind::Binary => vec![1],
             TaskKind::Multiclass => (0..data.labels.len()).collect(),
-            TaskKind::Multilabel => data
-                .labels
-                .iter()
-                .map(|l| place(&truth.labels, l))
-                .collect::<Result<_>>()?,
+            TaskKind::Multilabel => data.labels.iter().map(|l| place(&truth.labels, l)).collect::<Result<_>>()?,
         };
         let row = |e: &Example| known(&truth.rows, e.id);
         let mut probabilities = Vec::new();
@@ -119,8 +110,7 @@ fn place(labels: &[String], label: &str) -> Result<usize> {
 }
 
 fn known(rows: &BTreeMap<HadmId, Vec<f32>>, id: HadmId) -> Result<&Vec<f32>> {
-    rows.get(&id)
-        .ok_or_else(|| Error::Options("the cohort's truth lacks an admission of the test split".into()))
+    rows.get(&id).ok_or_else(|| Error::Options("the cohort's truth lacks an admission of the test split".into()))
 }
 
 fn counts(manifest: &Manifest, data: &Path) -> Result<CohortCounts> {
@@ -132,19 +122,9 @@ fn counts(manifest: &Manifest, data: &Path) -> Result<CohortCounts> {
             TaskKind::Multiclass => "classes",
             TaskKind::Multilabel => "multilabel",
         };
-        let labels = clinpeft_files::read_text(&data.join(task.name()).join("labels.txt"))?
-            .lines()
-            .count() as u64;
-        let splits = Splits {
-            train: 0,
-            validation: 0,
-            test: 0,
-        };
-        let fresh = TaskCounts {
-            classes: labels,
-            kind: kind.into(),
-            splits,
-        };
+        let labels = clinpeft_files::read_text(&data.join(task.name()).join("labels.txt"))?.lines().count() as u64;
+        let splits = Splits { train: 0, validation: 0, test: 0 };
+        let fresh = TaskCounts { classes: labels, kind: kind.into(), splits };
         let splits = &mut tasks.entry(count.task.clone()).or_insert(fresh).splits;
         match count.split.as_str() {
             "train" => splits.train = count.samples,

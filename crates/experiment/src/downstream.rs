@@ -20,23 +20,13 @@ const EVALUATION_TOKENS: usize = 4096;
 /// Trains the stack and its head, chooses the epoch on the validation split and scores the test split once.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     let folder = context.data()?;
-    let task = context
-        .spec
-        .task
-        .ok_or_else(|| Error::Options("a downstream run names a task".into()))?;
+    let task = context.spec.task.ok_or_else(|| Error::Options("a downstream run names a task".into()))?;
     let data = Dataset::load(&folder, task)?;
-    let Model {
-        backbone,
-        tokenizer,
-        hash,
-    } = inputs::model(&context.store, &context.spec)?;
+    let Model { backbone, tokenizer, hash } = inputs::model(&context.store, &context.spec)?;
     let mut kept = TokenCount::default();
     let mut examples = |split: &[Example]| examples(context, &tokenizer, split, &data, &mut kept);
-    let (train, mut validation, mut test) = (
-        examples(&data.train)?,
-        examples(&data.validation)?,
-        examples(&data.test)?,
-    );
+    let (train, mut validation, mut test) =
+        (examples(&data.train)?, examples(&data.validation)?, examples(&data.test)?);
     let mut objective = objective(context, backbone, train, &data)?;
     if objective.only_the_head_learns() {
         objective.keep_training_features(EVALUATION_TOKENS)?;
@@ -48,40 +38,18 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     let salt = context.spec.data_hash.clone().unwrap_or_default();
     let found = predictions(task, &data, &data.test, &scores, &salt);
     let evaluation = measure(task, &found, &context.bootstrap())?;
-    predictions::write(
-        &context.folder.file("predictions.safetensors"),
-        &context.spec,
-        "test",
-        &found,
-    )?;
+    predictions::write(&context.folder.file("predictions.safetensors"), &context.spec, "test", &found)?;
     let mut result = RunResult::new(&context.spec, &outcome);
     result.n = data.test.len();
-    result.metrics = evaluation
-        .metrics
-        .iter()
-        .map(|(name, e)| (name.to_string(), Number::from(e)))
-        .collect();
-    result.undefined = evaluation
-        .undefined
-        .iter()
-        .map(|(name, why)| (name.to_string(), format!("{why:?}")))
-        .collect();
+    result.metrics = evaluation.metrics.iter().map(|(name, e)| (name.to_string(), Number::from(e))).collect();
+    result.undefined = evaluation.undefined.iter().map(|(name, why)| (name.to_string(), format!("{why:?}"))).collect();
     result.ceiling = cohort::ceiling(&folder, task)?;
     result.trainable_parameters = objective.parameters().iter().map(|(_, p)| p.value().count()).sum();
     let head = objective.head.classifier.weight().value().count();
     result.total_parameters = inputs::total_parameters(&*objective.backbone, &objective.stack, head);
-    let unit = Unit {
-        stack: objective.stack,
-        head: Some(objective.head),
-        provenance: provenance(context, &hash)?,
-    };
+    let unit = Unit { stack: objective.stack, head: Some(objective.head), provenance: provenance(context, &hash)? };
     unit.save(&context.folder.file("adapter"))?;
-    Ok(Report {
-        result,
-        base_hash: Some(hash),
-        kept: kept.kept,
-        dropped: kept.dropped,
-    })
+    Ok(Report { result, base_hash: Some(hash), kept: kept.kept, dropped: kept.dropped })
 }
 
 fn examples(
@@ -95,14 +63,10 @@ fn examples(
     *kept += sequences.count();
     let count = data.labels.len();
     let targets = match data.task.kind() {
-        TaskKind::Multilabel => Targets::Labels {
-            sets: split.iter().map(set).collect(),
-            count,
-        },
-        TaskKind::Binary | TaskKind::Multiclass => Targets::Classes {
-            labels: split.iter().map(class).collect(),
-            count,
-        },
+        TaskKind::Multilabel => Targets::Labels { sets: split.iter().map(set).collect(), count },
+        TaskKind::Binary | TaskKind::Multiclass => {
+            Targets::Classes { labels: split.iter().map(class).collect(), count }
+        }
     };
     Ok(Examples::new(sequences, targets)?)
 }
@@ -134,10 +98,7 @@ fn objective(
     Ok(Classification {
         backbone: Box::new(backbone),
         stack,
-        head: Head {
-            classifier,
-            labels: data.labels.clone(),
-        },
+        head: Head { classifier, labels: data.labels.clone() },
         pooling: Pooling::LastToken,
         data: train,
         class_weights,
@@ -154,11 +115,7 @@ fn train_with_validation(
     let (checkpoint, events) = (context.checkpoint(), context.folder.file("events.jsonl"));
     let mut validate = |o: &Classification| -> clinpeft_train::Result<Validation> {
         let scores = o.evaluate(validation, EVALUATION_TOKENS)?;
-        let none = Bootstrap {
-            resamples: 0,
-            level: 0.95,
-            seed: Seed(0),
-        };
+        let none = Bootstrap { resamples: 0, level: 0.95, seed: Seed(0) };
         let found = predictions(data.task, data, &data.validation, &scores, "");
         let wrong = |e: Error| clinpeft_train::Error::Evaluation(e.to_string());
         let metrics = measure(data.task, &found, &none).map_err(wrong)?.metrics;
@@ -166,10 +123,7 @@ fn train_with_validation(
         let score = auroc.ok_or_else(|| wrong(Error::Options("the validation split has no defined AUROC".into())))?;
         Ok(Validation {
             score,
-            metrics: metrics
-                .iter()
-                .map(|(n, e)| (n.to_string(), e.value))
-                .collect::<BTreeMap<_, _>>(),
+            metrics: metrics.iter().map(|(n, e)| (n.to_string(), e.value)).collect::<BTreeMap<_, _>>(),
         })
     };
     let run = Fit {
@@ -182,11 +136,7 @@ fn train_with_validation(
         stop: context.control.stop,
     };
     let outcome = fit(objective, run)?;
-    if outcome.finished {
-        Ok(outcome)
-    } else {
-        Err(Error::Stopped)
-    }
+    if outcome.finished { Ok(outcome) } else { Err(Error::Stopped) }
 }
 
 /// Scores as the metrics use them: probability of class 1, softmax over classes, sigmoid for each label.
@@ -203,11 +153,7 @@ fn predictions(task: Task, data: &Dataset, split: &[Example], scores: &Scores, s
             (p, Labels::Classes(split.iter().map(class).collect()), c)
         }
         TaskKind::Multilabel => {
-            let p = scores
-                .logits
-                .iter()
-                .map(|z| (1.0 / (1.0 + (-z).exp())) as f32)
-                .collect();
+            let p = scores.logits.iter().map(|z| (1.0 / (1.0 + (-z).exp())) as f32).collect();
             (p, Labels::Sets(cells(split, c)), c)
         }
     };
@@ -246,47 +192,21 @@ fn measure(task: Task, p: &Predictions, bootstrap: &Bootstrap) -> Result<clinpef
             binary = c.iter().map(|c| *c as u8).collect();
             Known::Binary(&binary)
         }
-        (Labels::Classes(c), _) => Known::Classes {
-            labels: c,
-            classes: p.columns,
-        },
-        (Labels::Sets(s), _) => Known::Multilabel {
-            labels: s,
-            columns: p.columns,
-            decisions: None,
-        },
+        (Labels::Classes(c), _) => Known::Classes { labels: c, classes: p.columns },
+        (Labels::Sets(s), _) => Known::Multilabel { labels: s, columns: p.columns, decisions: None },
     };
     Ok(evaluate(labels, &p.scores, &p.subjects, bootstrap)?)
 }
 
 /// AUROC of given probabilities on a split; for the ceiling.
 pub(crate) fn auroc_of(task: Task, data: &Dataset, split: &[Example], probabilities: Vec<f32>) -> Result<Option<f64>> {
-    let columns = if task.kind() == TaskKind::Binary {
-        1
-    } else {
-        data.labels.len()
-    };
+    let columns = if task.kind() == TaskKind::Binary { 1 } else { data.labels.len() };
     let labels = match task.kind() {
         TaskKind::Multilabel => Labels::Sets(cells(split, columns)),
         _ => Labels::Classes(split.iter().map(class).collect()),
     };
     let subjects = split.iter().map(|e| e.subject.0).collect();
-    let p = Predictions {
-        ids: vec![],
-        subjects,
-        labels,
-        scores: probabilities,
-        columns,
-        names: vec![],
-    };
-    let found = measure(
-        task,
-        &p,
-        &Bootstrap {
-            resamples: 0,
-            level: 0.95,
-            seed: Seed(0),
-        },
-    )?;
+    let p = Predictions { ids: vec![], subjects, labels, scores: probabilities, columns, names: vec![] };
+    let found = measure(task, &p, &Bootstrap { resamples: 0, level: 0.95, seed: Seed(0) })?;
     Ok(found.metrics.get("auroc").map(|e| e.value))
 }

@@ -25,9 +25,7 @@ fn base_folder(store: &Store, base: &Base) -> Result<PathBuf> {
     match base {
         Base::Folder { folder } => Ok(folder.clone()),
         Base::Run { run } => finished(store, run, "model"),
-        Base::New(_) => Err(Error::Options(
-            "this run needs a base model, not the sizes of a new one".into(),
-        )),
+        Base::New(_) => Err(Error::Options("this run needs a base model, not the sizes of a new one".into())),
     }
 }
 
@@ -35,9 +33,7 @@ fn base_folder(store: &Store, base: &Base) -> Result<PathBuf> {
 fn finished(store: &Store, run: &str, part: &str) -> Result<PathBuf> {
     let folder = store.run(run);
     if folder.state()? != Some(RunState::Done) {
-        return Err(Error::Options(format!(
-            "run `{run}` is not done\nhint: `clinpeft run` it first"
-        )));
+        return Err(Error::Options(format!("run `{run}` is not done\nhint: `clinpeft run` it first")));
     }
     Ok(folder.file(part))
 }
@@ -56,22 +52,14 @@ pub(crate) fn model(store: &Store, spec: &RunSpec) -> Result<Model> {
         )));
     }
     let hash = clinpeft_files::hash_file(&folder.join("config.json"))?;
-    Ok(Model {
-        backbone,
-        tokenizer,
-        hash,
-    })
+    Ok(Model { backbone, tokenizer, hash })
 }
 
 /// The adapters of a run, for a model.
 pub(crate) fn stack(store: &Store, entries: &[StackEntry], backbone: &dyn Backbone, seed: Seed) -> Result<Stack> {
     let mut stack = Stack::new();
     for e in entries {
-        let learning = if e.trainable {
-            Learning::Trainable
-        } else {
-            Learning::Frozen
-        };
+        let learning = if e.trainable { Learning::Trainable } else { Learning::Frozen };
         let adapter: Box<dyn Adapter> = match (&e.from, &e.adapter) {
             (Some(run), None) => {
                 let folder = finished(store, run, "adapter")?.join(&e.name);
@@ -83,11 +71,7 @@ pub(crate) fn stack(store: &Store, entries: &[StackEntry], backbone: &dyn Backbo
                 return Err(Error::Options(what));
             }
         };
-        stack.push(
-            &e.name,
-            adapter,
-            if e.active { Activity::Active } else { Activity::Inactive },
-        )?;
+        stack.push(&e.name, adapter, if e.active { Activity::Active } else { Activity::Inactive })?;
     }
     Ok(stack)
 }
@@ -98,13 +82,7 @@ pub(crate) fn note_tokens<'a>(
     tokenizer: &Tokenizer,
     spec: &RunSpec,
 ) -> Result<Sequences> {
-    encode(
-        notes,
-        tokenizer,
-        Truncation::First {
-            length: spec.tokens.max_length,
-        },
-    )
+    encode(notes, tokenizer, Truncation::First { length: spec.tokens.max_length })
 }
 
 /// Tokens of notes for language modelling: cut, or split into several sequences.
@@ -113,10 +91,7 @@ pub(crate) fn text_tokens<'a>(
     tokenizer: &Tokenizer,
     spec: &RunSpec,
 ) -> Result<Packed> {
-    Ok(spec
-        .tokens
-        .packing
-        .apply(&encode(notes, tokenizer, Truncation::None)?, spec.tokens.max_length)?)
+    Ok(spec.tokens.packing.apply(&encode(notes, tokenizer, Truncation::None)?, spec.tokens.max_length)?)
 }
 
 fn encode<'a>(
@@ -144,10 +119,7 @@ pub(crate) fn batches(lengths: &[usize], spec: &RunSpec) -> Result<clinpeft_trai
     let seed = Seed(spec.seed).part("order");
     let epoch = |e: u64| -> Result<Vec<Vec<Vec<usize>>>> {
         let steps = plan(lengths, Order::Shuffled, size, seed, e)?;
-        Ok(steps
-            .into_iter()
-            .map(|rows| micro_batches(rows, lengths, spec.training.micro_tokens))
-            .collect())
+        Ok(steps.into_iter().map(|rows| micro_batches(rows, lengths, spec.training.micro_tokens)).collect())
     };
     (0..spec.training.epochs).map(epoch).collect()
 }

@@ -26,28 +26,19 @@ pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
         return Err(Error::Options("a base run needs the sizes of a new model".into()));
     };
     let seed = Seed(context.spec.seed);
-    let text: Vec<String> = (0..new.paragraphs)
-        .map(|i| paragraph(&new.text, seed.part("text"), i))
-        .collect();
+    let text: Vec<String> = (0..new.paragraphs).map(|i| paragraph(&new.text, seed.part("text"), i)).collect();
     let seen = text.len().min(VOCABULARY_PARAGRAPHS);
     let tokenizer = Tokenizer::train(&text[..seen], new.vocabulary, TokenizerKind::ByteFallback)?;
     let packed = inputs::text_tokens(text.iter().map(String::as_str), &tokenizer, &context.spec)?;
     let config = tiny(&new, tokenizer.vocab_size());
     let model = Llama::random(config, seed.part("init"), Learning::Trainable)?;
     let total = model.parameter_count();
-    let mut objective = LanguageModelling {
-        backbone: Box::new(model.clone()),
-        stack: Stack::new(),
-        data: packed.sequences,
-    };
+    let mut objective =
+        LanguageModelling { backbone: Box::new(model.clone()), stack: Stack::new(), data: packed.sequences };
     let outcome = train(context, &mut objective)?;
     let dir = context.folder.file("model");
     let mut trained = model;
-    for (to, from) in trained
-        .parameters_mut()
-        .into_iter()
-        .zip(objective.backbone.parameters())
-    {
+    for (to, from) in trained.parameters_mut().into_iter().zip(objective.backbone.parameters()) {
         to.set_value(from.value().clone());
     }
     let pending = clinpeft_files::commit_dir(&dir)?;
@@ -56,16 +47,9 @@ pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
     pending.commit()?;
     let mut result = RunResult::new(&context.spec, &outcome);
     result.split = "train";
-    result
-        .metrics
-        .insert("train_perplexity".into(), number(outcome.last_loss.exp()));
+    result.metrics.insert("train_perplexity".into(), number(outcome.last_loss.exp()));
     (result.trainable_parameters, result.total_parameters) = (total, total);
-    Ok(Report {
-        result,
-        base_hash: None,
-        kept: packed.count.kept,
-        dropped: packed.count.dropped,
-    })
+    Ok(Report { result, base_hash: None, kept: packed.count.kept, dropped: packed.count.dropped })
 }
 
 /// Paragraph `i` of a text that takes its kinds in turn.
@@ -84,29 +68,16 @@ fn tiny(new: &NewBase, vocabulary: usize) -> Config {
 /// Step 1: an adapter that learns clinical notes.
 pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let data = context.data()?;
-    let Model {
-        backbone,
-        tokenizer,
-        hash,
-    } = inputs::model(&context.store, &context.spec)?;
+    let Model { backbone, tokenizer, hash } = inputs::model(&context.store, &context.spec)?;
     let tokens = |split: CorpusSplit| -> Result<Packed> {
         let notes = load_corpus(&data, split)?;
         inputs::text_tokens(notes.iter().map(NoteText::expose), &tokenizer, &context.spec)
     };
     let (train_data, test_data) = (tokens(CorpusSplit::Train)?, tokens(CorpusSplit::Test)?);
-    let stack = inputs::stack(
-        &context.store,
-        &context.spec.stack,
-        &backbone,
-        Seed(context.spec.seed).part("init"),
-    )?;
+    let stack = inputs::stack(&context.store, &context.spec.stack, &backbone, Seed(context.spec.seed).part("init"))?;
     let total = inputs::total_parameters(&backbone, &stack, 0);
     let data = train_data.sequences.clone();
-    let mut objective = LanguageModelling {
-        backbone: Box::new(backbone),
-        stack,
-        data,
-    };
+    let mut objective = LanguageModelling { backbone: Box::new(backbone), stack, data };
     let trainable = objective.stack.trainable().iter().map(|(_, p)| p.value().count()).sum();
     let before = {
         let plain = LanguageModelling {
@@ -124,37 +95,17 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let notes: Vec<u64> = (0..after.len() as u64).collect();
     let estimate = perplexity_with_interval(&after, &notes, &context.bootstrap())?;
     result.metrics.insert("perplexity".into(), Number::from(&estimate));
-    result.metrics.insert(
-        "perplexity_before".into(),
-        number(clinpeft_metrics::perplexity(sum(&before))?),
-    );
-    result.metrics.insert(
-        "train_perplexity".into(),
-        number(clinpeft_metrics::perplexity(sum(&train_losses))?),
-    );
+    result.metrics.insert("perplexity_before".into(), number(clinpeft_metrics::perplexity(sum(&before))?));
+    result.metrics.insert("train_perplexity".into(), number(clinpeft_metrics::perplexity(sum(&train_losses))?));
     result.n = after.len();
     (result.trainable_parameters, result.total_parameters) = (trainable, total);
     let nll: Vec<f64> = after.iter().map(|l| l.nll).collect();
     let counts: Vec<u32> = after.iter().map(|l| l.tokens as u32).collect();
-    predictions::write_losses(
-        &context.folder.file("predictions.safetensors"),
-        &context.spec,
-        &nll,
-        &counts,
-    )?;
-    let unit = Unit {
-        stack: objective.stack.clone(),
-        head: None,
-        provenance: provenance(context, &hash)?,
-    };
+    predictions::write_losses(&context.folder.file("predictions.safetensors"), &context.spec, &nll, &counts)?;
+    let unit = Unit { stack: objective.stack.clone(), head: None, provenance: provenance(context, &hash)? };
     unit.save(&context.folder.file("adapter"))?;
     let (kept, dropped) = (train_data.count.kept, train_data.count.dropped);
-    Ok(Report {
-        result,
-        base_hash: Some(hash),
-        kept,
-        dropped,
-    })
+    Ok(Report { result, base_hash: Some(hash), kept, dropped })
 }
 
 /// Where a saved unit comes from.
@@ -162,10 +113,7 @@ pub(crate) fn provenance(context: &Context<'_>, base_hash: &str) -> Result<BTree
     let mut all = BTreeMap::from([
         ("run".to_string(), context.folder.name()),
         ("base".to_string(), base_hash.to_string()),
-        (
-            "use".to_string(),
-            "trained on clinical notes: keep it under the terms of their data use agreement".into(),
-        ),
+        ("use".to_string(), "trained on clinical notes: keep it under the terms of their data use agreement".into()),
     ]);
     if let Some(hash) = &context.spec.data_hash {
         all.insert("data".into(), hash.clone());
@@ -186,20 +134,14 @@ fn train(context: &mut Context<'_>, objective: &mut LanguageModelling) -> Result
         stop: context.control.stop,
     };
     let outcome = fit(objective, run)?;
-    if outcome.finished {
-        Ok(outcome)
-    } else {
-        Err(Error::Stopped)
-    }
+    if outcome.finished { Ok(outcome) } else { Err(Error::Stopped) }
 }
 
 /// Loss of every document; a document's chunks are added up.
 fn losses(model: &LanguageModelling, data: &Packed) -> Result<Vec<TextLoss>> {
     let mut all = vec![TextLoss { nll: 0.0, tokens: 0 }; data.documents.iter().max().map_or(0, |d| d + 1)];
-    for (NoteLoss { nll, predictions }, document) in model
-        .evaluate(&data.sequences, EVALUATION_TOKENS)?
-        .into_iter()
-        .zip(&data.documents)
+    for (NoteLoss { nll, predictions }, document) in
+        model.evaluate(&data.sequences, EVALUATION_TOKENS)?.into_iter().zip(&data.documents)
     {
         all[*document].nll += nll;
         all[*document].tokens += predictions as u64;
@@ -215,24 +157,13 @@ fn first_documents(data: &Packed, sequences: usize) -> Packed {
         part.push(s, 0);
     }
     let documents = data.documents.iter().take(sequences).copied().collect();
-    Packed {
-        sequences: part,
-        documents,
-        count: data.count,
-    }
+    Packed { sequences: part, documents, count: data.count }
 }
 
 fn sum(all: &[TextLoss]) -> TextLoss {
-    TextLoss {
-        nll: all.iter().map(|l| l.nll).sum(),
-        tokens: all.iter().map(|l| l.tokens).sum(),
-    }
+    TextLoss { nll: all.iter().map(|l| l.nll).sum(), tokens: all.iter().map(|l| l.tokens).sum() }
 }
 
 fn number(value: f64) -> Number {
-    Number {
-        value,
-        lo: None,
-        hi: None,
-    }
+    Number { value, lo: None, hi: None }
 }

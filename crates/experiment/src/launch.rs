@@ -76,10 +76,7 @@ pub fn launch(
         }
         let mut i = 0;
         while i < running.len() {
-            let Some(status) = running[i]
-                .1
-                .try_wait()
-                .map_err(clinpeft_files::at("wait for", launcher.program))?
+            let Some(status) = running[i].1.try_wait().map_err(clinpeft_files::at("wait for", launcher.program))?
             else {
                 i += 1;
                 continue;
@@ -93,9 +90,7 @@ pub fn launch(
                 _ => Ended::Failed(format!("its process ended with {status}")),
             };
             if let Ended::Failed(error) = &end {
-                store
-                    .run(&run.name)
-                    .set_state(&RunState::Failed { error: error.clone() })?;
+                store.run(&run.name).set_state(&RunState::Failed { error: error.clone() })?;
             }
             tell(News::Ended(run, &end));
             ends.insert(run.name.clone(), end);
@@ -116,15 +111,10 @@ fn settle(
     let mut left = Vec::new();
     for i in waiting.drain(..) {
         let run = &plan[i];
-        let lost = run
-            .needs
-            .iter()
-            .find(|n| matches!(ends.get(*n), Some(Ended::Failed(_))));
+        let lost = run.needs.iter().find(|n| matches!(ends.get(*n), Some(Ended::Failed(_))));
         let end = if let Some(lost) = lost {
             let error = format!("it needs `{lost}`, which failed");
-            store
-                .create(&run.spec)?
-                .set_state(&RunState::Failed { error: error.clone() })?;
+            store.create(&run.spec)?.set_state(&RunState::Failed { error: error.clone() })?;
             Ended::Failed(error)
         } else if store.run(&run.name).state()? == Some(RunState::Done) {
             Ended::Before
@@ -140,9 +130,7 @@ fn settle(
 }
 
 fn is_ready(run: &Planned, ends: &Ends) -> bool {
-    run.needs
-        .iter()
-        .all(|n| matches!(ends.get(n), Some(Ended::Before | Ended::Now(_))))
+    run.needs.iter().all(|n| matches!(ends.get(n), Some(Ended::Before | Ended::Now(_))))
 }
 
 fn start(store: &Store, run: &Planned, program: &Path, threads: usize) -> Result<Child> {
@@ -154,10 +142,7 @@ fn start(store: &Store, run: &Planned, program: &Path, threads: usize) -> Result
         .arg(folder.path())
         .args(["--threads", &threads.to_string(), "--stop-at-end-of-input"])
         // Activations are freed and allocated again in every step; keeping their pages spares the kernel's work.
-        .envs([
-            ("MALLOC_TRIM_THRESHOLD_", "536870912"),
-            ("MALLOC_MMAP_THRESHOLD_", "536870912"),
-        ])
+        .envs([("MALLOC_TRIM_THRESHOLD_", "536870912"), ("MALLOC_MMAP_THRESHOLD_", "536870912")])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(log)

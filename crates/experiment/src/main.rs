@@ -202,18 +202,13 @@ fn run_synth(o: Synth, terminal: &Terminal) -> Result<()> {
     let mut spec: CohortSpec = if Path::new(&o.cohort).extension().is_some() {
         let path = PathBuf::from(&o.cohort);
         let text = clinpeft_files::read_text(&path)?;
-        toml::from_str(&text).map_err(|e| Error::Config {
-            path,
-            what: e.to_string(),
-        })?
+        toml::from_str(&text).map_err(|e| Error::Config { path, what: e.to_string() })?
     } else {
         clinpeft_experiment::cohort_named(&o.cohort)?
     };
     spec.patients = o.patients.unwrap_or(spec.patients);
     let watch = terminal.rows();
-    let summary = synth(&spec, Seed(o.seed).part("cohort"), &o.out, &|p| {
-        watch.tick(p.table, p.rows)
-    })?;
+    let summary = synth(&spec, Seed(o.seed).part("cohort"), &o.out, &|p| watch.tick(p.table, p.rows))?;
     drop(watch);
     terminal.say(&format!(
         "{} patients, {} admissions, {} + {} MIMIC-IV notes in {}",
@@ -267,14 +262,7 @@ fn run_one(o: Run, terminal: &Terminal) -> Result<()> {
     let mut observe = |e: &clinpeft_train::Event, total: u64| steps.hear(e, total);
     let checkpoint_every = Duration::try_from_secs_f64(o.checkpoint_every)
         .map_err(|_| Error::Options("`--checkpoint-every` is a number of seconds".into()))?;
-    execute(
-        &folder,
-        Control {
-            stop: &STOP,
-            observe: &mut observe,
-            checkpoint_every,
-        },
-    )?;
+    execute(&folder, Control { stop: &STOP, observe: &mut observe, checkpoint_every })?;
     drop(steps);
     terminal.say(&format!("done: {}", folder.path().display()));
     Ok(())
@@ -282,29 +270,14 @@ fn run_one(o: Run, terminal: &Terminal) -> Result<()> {
 
 /// Exit code 1 if a quantity is outside of its tolerance, 2 if the folder cannot be read.
 fn run_parity(o: Parity, terminal: &Terminal) -> ExitCode {
-    let options = parity::Options {
-        case: o.case,
-        ..parity::Options::default()
-    };
+    let options = parity::Options { case: o.case, ..parity::Options::default() };
     let outcomes = parity::run(&o.folder, &options);
-    let printed = outcomes.and_then(|all| {
-        Ok((
-            if o.json {
-                parity::json_lines(&all)?
-            } else {
-                parity::table(&all)
-            },
-            all,
-        ))
-    });
+    let printed =
+        outcomes.and_then(|all| Ok((if o.json { parity::json_lines(&all)? } else { parity::table(&all) }, all)));
     match printed {
         Ok((text, all)) => {
             terminal.print(&text);
-            if all.iter().all(parity::Outcome::passed) {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
+            if all.iter().all(parity::Outcome::passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(e) => {
             terminal.error(&e.to_string());
@@ -315,7 +288,5 @@ fn run_parity(o: Parity, terminal: &Terminal) -> ExitCode {
 
 /// As many as asked for, or as this machine has.
 fn threads(wanted: Option<usize>) -> usize {
-    wanted
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-        .max(1)
+    wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
 }

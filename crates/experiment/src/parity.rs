@@ -80,10 +80,7 @@ pub fn run(dir: &Path, options: &Options) -> Result<Vec<Outcome>> {
             continue;
         }
         let measured = case::Measured::open(dir, &manifest, name, case, &options.device)?;
-        measured.run(&mut Record {
-            case: name,
-            outcomes: &mut outcomes,
-        });
+        measured.run(&mut Record { case: name, outcomes: &mut outcomes });
     }
     Ok(outcomes)
 }

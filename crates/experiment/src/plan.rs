@@ -51,19 +51,11 @@ impl Only {
 
 /// All runs, each after those that it needs.
 pub fn plan(profile: &Profile, matrix: &Matrix, common: &Common, only: &Only) -> Result<Vec<Planned>> {
-    let mut planner = Planner {
-        profile,
-        common,
-        runs: Vec::new(),
-        adaptations: BTreeMap::new(),
-        bases: BTreeMap::new(),
-    };
+    let mut planner =
+        Planner { profile, common, runs: Vec::new(), adaptations: BTreeMap::new(), bases: BTreeMap::new() };
     let adaptations: Vec<&Row> = matrix.row.iter().filter(|r| r.table == 2).collect();
     for seed in &common.seeds {
-        for row in adaptations
-            .iter()
-            .filter(|r| only.row(&r.name) || needed(matrix, only, r))
-        {
+        for row in adaptations.iter().filter(|r| only.row(&r.name) || needed(matrix, only, r)) {
             planner.adaptation(row, *seed)?;
         }
     }
@@ -101,11 +93,7 @@ impl Planner<'_> {
     fn add(&mut self, spec: RunSpec, needs: Vec<String>) -> Result<String> {
         let name = spec.folder_name()?;
         if self.runs.iter().all(|r| r.name != name) {
-            self.runs.push(Planned {
-                name: name.clone(),
-                spec,
-                needs,
-            });
+            self.runs.push(Planned { name: name.clone(), spec, needs });
         }
         Ok(name)
     }
@@ -140,17 +128,10 @@ impl Planner<'_> {
         let base = self.base(&row.base)?;
         let wanted = row.adapter.as_deref().unwrap_or_default();
         let adapter = self.profile.adapters.get(wanted);
-        let adapter = adapter
-            .ok_or_else(|| Error::Options(format!("the profile has no adapter `{wanted}`")))?
-            .clone();
+        let adapter = adapter.ok_or_else(|| Error::Options(format!("the profile has no adapter `{wanted}`")))?.clone();
         let step = &self.profile.adaptation;
-        let entry = StackEntry {
-            name: wanted.into(),
-            from: None,
-            trainable: true,
-            active: true,
-            adapter: Some(adapter),
-        };
+        let entry =
+            StackEntry { name: wanted.into(), from: None, trainable: true, active: true, adapter: Some(adapter) };
         let spec = RunSpec {
             kind: Kind::Adaptation,
             table: Some(2),
@@ -228,12 +209,7 @@ mod tests {
     use super::*;
 
     fn common(seeds: &[u64]) -> Common {
-        Common {
-            data: "d".into(),
-            data_hash: "h".into(),
-            fidelity: Fidelity::Paper,
-            seeds: seeds.to_vec(),
-        }
+        Common { data: "d".into(), data_hash: "h".into(), fidelity: Fidelity::Paper, seeds: seeds.to_vec() }
     }
 
     #[test]
@@ -241,32 +217,20 @@ mod tests {
         let (p, m) = (Profile::named("demo").unwrap(), Matrix::paper().unwrap());
         let runs = plan(&p, &m, &common(&[1, 2]), &Only::default()).unwrap();
         let count = |k: Kind| runs.iter().filter(|r| r.spec.kind == k).count();
-        assert_eq!(
-            (count(Kind::Base), count(Kind::Adaptation), count(Kind::Downstream)),
-            (1, 2, 60)
-        );
+        assert_eq!((count(Kind::Base), count(Kind::Adaptation), count(Kind::Downstream)), (1, 2, 60));
         for (i, r) in runs.iter().enumerate() {
-            assert!(
-                r.needs.iter().all(|n| runs[..i].iter().any(|b| b.name == *n)),
-                "{}",
-                r.name
-            );
+            assert!(r.needs.iter().all(|n| runs[..i].iter().any(|b| b.name == *n)), "{}", r.name);
         }
     }
 
     #[test]
     fn only_narrows_rows_and_tasks() {
         let (p, m) = (Profile::named("demo").unwrap(), Matrix::paper().unwrap());
-        let only = Only {
-            words: vec!["frozen".into(), "mortality".into()],
-        };
+        let only = Only { words: vec!["frozen".into(), "mortality".into()] };
         let runs = plan(&p, &m, &common(&[1]), &only).unwrap();
         let cells: Vec<_> = runs.iter().filter(|r| r.spec.kind == Kind::Downstream).collect();
         assert_eq!(cells.len(), 2);
-        assert!(
-            runs.iter().any(|r| r.spec.kind == Kind::Adaptation),
-            "its adaptation is made too"
-        );
+        assert!(runs.iter().any(|r| r.spec.kind == Kind::Adaptation), "its adaptation is made too");
     }
 
     #[test]

@@ -36,11 +36,7 @@ pub(crate) fn salted(salt: &str, purpose: &str, id: u64) -> u64 {
 }
 
 fn raw<T: bytemuck::NoUninit>(dtype: Dtype, dims: &[usize], values: &[T]) -> Raw {
-    Raw {
-        dtype,
-        dims: dims.to_vec(),
-        bytes: bytemuck::cast_slice(values).to_vec(),
-    }
+    Raw { dtype, dims: dims.to_vec(), bytes: bytemuck::cast_slice(values).to_vec() }
 }
 
 /// Writes the file, whole or not at all.
@@ -71,17 +67,11 @@ pub(crate) fn write_losses(path: &Path, spec: &RunSpec, nll: &[f64], predictions
 
 fn save(path: &Path, entries: &BTreeMap<String, Raw>, spec: &RunSpec, split: &str, names: &[String]) -> Result<()> {
     let metadata = BTreeMap::from([
-        (
-            "task".to_string(),
-            spec.task.map_or("adaptation".into(), |t| t.to_string()),
-        ),
+        ("task".to_string(), spec.task.map_or("adaptation".into(), |t| t.to_string())),
         ("split".to_string(), split.to_string()),
         ("names".to_string(), serde_json::to_string(names).unwrap_or_default()),
     ]);
-    Ok(clinpeft_files::write_atomic(
-        path,
-        encode_raw(path, entries, &metadata)?,
-    )?)
+    Ok(clinpeft_files::write_atomic(path, encode_raw(path, entries, &metadata)?)?)
 }
 
 #[cfg(test)]

@@ -137,15 +137,10 @@ const COHORTS: [(&str, &str); 2] = [
 fn built_in<T: serde::de::DeserializeOwned>(what: &str, name: &str, all: &[(&str, &str)]) -> Result<T> {
     let Some((_, text)) = all.iter().find(|(n, _)| *n == name) else {
         let known: Vec<&str> = all.iter().map(|(n, _)| *n).collect();
-        return Err(Error::Options(format!(
-            "there is no {what} `{name}`\nhint: known are {}",
-            known.join(", ")
-        )));
+        return Err(Error::Options(format!("there is no {what} `{name}`\nhint: known are {}", known.join(", "))));
     };
-    toml::from_str(text).map_err(|e| Error::Config {
-        path: format!("datasets/{what}s/{name}.toml").into(),
-        what: e.to_string(),
-    })
+    toml::from_str(text)
+        .map_err(|e| Error::Config { path: format!("datasets/{what}s/{name}.toml").into(), what: e.to_string() })
 }
 
 impl Profile {
@@ -168,11 +163,7 @@ pub fn cohort_named(name: &str) -> Result<CohortSpec> {
 impl Matrix {
     /// The matrix of the paper.
     pub fn paper() -> Result<Matrix> {
-        built_in(
-            "matrix",
-            "matrix",
-            &[("matrix", include_str!("../../../datasets/matrix.toml"))],
-        )
+        built_in("matrix", "matrix", &[("matrix", include_str!("../../../datasets/matrix.toml"))])
     }
 }
 
@@ -187,11 +178,7 @@ mod tests {
             p.cohort_spec().unwrap();
             for row in Matrix::paper().unwrap().row {
                 assert!(p.bases.contains_key(&row.base), "{name}: {}", row.base);
-                for a in row
-                    .adapter
-                    .iter()
-                    .chain(row.stack.iter().filter_map(|e| e.adapter.as_ref()))
-                {
+                for a in row.adapter.iter().chain(row.stack.iter().filter_map(|e| e.adapter.as_ref())) {
                     assert!(p.adapters.contains_key(a), "{name}: {a}");
                 }
             }

@@ -51,11 +51,7 @@ pub fn reproduce(
 ) -> Result<Summary> {
     let (ready, runs, profile) = prepare(store, options, hear)?;
     hear(Heard::Plan(&runs));
-    let launcher = Launcher {
-        program,
-        threads: options.threads,
-        stop,
-    };
+    let launcher = Launcher { program, threads: options.threads, stop };
     let ends = launch(store, &runs, &launcher, &mut |news| hear(Heard::Run(news)))?;
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Stopped);
@@ -67,11 +63,7 @@ pub fn reproduce(
     });
     match lost.next() {
         None => Ok(summary),
-        Some(first) => Err(Error::Failed {
-            failed: 1 + lost.count(),
-            total: runs.len(),
-            first,
-        }),
+        Some(first) => Err(Error::Failed { failed: 1 + lost.count(), total: runs.len(), first }),
     }
 }
 
@@ -84,22 +76,11 @@ fn prepare(
     let heard = std::cell::RefCell::new(hear);
     let progress = |p: Progress| (*heard.borrow_mut())(Heard::Cohort(p));
     let ready = cohort::ready(store, options.profile, &profile, options.fidelity, &progress)?;
-    let seeds = if options.seeds.is_empty() {
-        profile.seeds.clone()
-    } else {
-        options.seeds.clone()
-    };
-    let common = Common {
-        data: ready.name.clone(),
-        data_hash: ready.hash.clone(),
-        fidelity: options.fidelity,
-        seeds,
-    };
+    let seeds = if options.seeds.is_empty() { profile.seeds.clone() } else { options.seeds.clone() };
+    let common = Common { data: ready.name.clone(), data_hash: ready.hash.clone(), fidelity: options.fidelity, seeds };
     let runs = plan(&profile, &matrix, &common, &options.only)?;
     if !runs.iter().any(|r| r.spec.kind != Kind::Base) {
-        return Err(Error::Options(
-            "`--only` leaves nothing\nhint: give parts of row names, or names of tasks".into(),
-        ));
+        return Err(Error::Options("`--only` leaves nothing\nhint: give parts of row names, or names of tasks".into()));
     }
     Ok((ready, runs, profile))
 }
@@ -120,22 +101,7 @@ fn report(store: &Store, ready: &Ready, runs: &[Planned], profile: &Profile) -> 
         }
     }
     let has = |t: &clinpeft_clinical::Task| runs.iter().any(|r| r.spec.task == Some(*t));
-    wanted.tasks = profile
-        .tasks
-        .iter()
-        .filter(|t| has(t))
-        .map(ToString::to_string)
-        .collect();
-    wanted.folders = Some(
-        runs.iter()
-            .filter(|r| r.spec.kind != Kind::Base)
-            .map(|r| r.name.clone())
-            .collect(),
-    );
-    Ok(clinpeft_report::write(
-        store.root(),
-        &wanted,
-        Cohort::Synthetic,
-        &ready.counts,
-    )?)
+    wanted.tasks = profile.tasks.iter().filter(|t| has(t)).map(ToString::to_string).collect();
+    wanted.folders = Some(runs.iter().filter(|r| r.spec.kind != Kind::Base).map(|r| r.name.clone()).collect());
+    Ok(clinpeft_report::write(store.root(), &wanted, Cohort::Synthetic, &ready.counts)?)
 }

@@ -36,18 +36,12 @@ impl Context<'_> {
 
     /// The dataset folder, checked to be the one of the spec.
     pub fn data(&self) -> Result<PathBuf> {
-        let name = self
-            .spec
-            .data
-            .as_ref()
-            .ok_or_else(|| Error::Options("this run names no data".into()))?;
+        let name = self.spec.data.as_ref().ok_or_else(|| Error::Options("this run names no data".into()))?;
         let folder = self.store.data(name);
         let hash = clinpeft_files::hash_file(&folder.join("manifest.json"))?;
         if Some(&hash) != self.spec.data_hash.as_ref() {
             let what = format!("`{}` is not the data that this run was made for", folder.display());
-            return Err(Error::Options(format!(
-                "{what}\nhint: prepare it again, or plan the run again"
-            )));
+            return Err(Error::Options(format!("{what}\nhint: prepare it again, or plan the run again")));
         }
         Ok(folder)
     }
@@ -100,11 +94,7 @@ pub(crate) struct Number {
 
 impl From<&Estimate> for Number {
     fn from(e: &Estimate) -> Number {
-        Number {
-            value: e.value,
-            lo: e.interval.map(|i| i.lo),
-            hi: e.interval.map(|i| i.hi),
-        }
+        Number { value: e.value, lo: e.interval.map(|i| i.lo), hi: e.interval.map(|i| i.hi) }
     }
 }
 
@@ -171,12 +161,7 @@ pub fn execute(folder: &RunFolder, control: Control<'_>) -> Result<()> {
     folder.set_state(&RunState::Running)?;
     let started = Instant::now();
     let store = folder.store()?;
-    let mut context = Context {
-        spec,
-        folder: folder.clone(),
-        store,
-        control,
-    };
+    let mut context = Context { spec, folder: folder.clone(), store, control };
     let ended = match context.spec.kind {
         Kind::Base => language::base(&mut context),
         Kind::Adaptation => language::adaptation(&mut context),

@@ -182,10 +182,7 @@ impl RunSpec {
     /// Reads `run.toml`.
     pub fn load(path: &Path) -> Result<RunSpec> {
         let text = clinpeft_files::read_text(path)?;
-        toml::from_str(&text).map_err(|e| Error::Config {
-            path: path.into(),
-            what: e.to_string(),
-        })
+        toml::from_str(&text).map_err(|e| Error::Config { path: path.into(), what: e.to_string() })
     }
 
     /// The text of `run.toml`.
@@ -198,22 +195,13 @@ impl RunSpec {
         let hash = clinpeft_files::hash_bytes(self.text()?);
         let task = self.task.map(|t| format!("-{t}")).unwrap_or_default();
         let plain = |c: char| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_lowercase()
-            } else {
-                '-'
-            }
+            if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }
         };
         let mut row: String = self.row.chars().map(plain).collect();
         while row.contains("--") {
             row = row.replace("--", "-");
         }
-        Ok(format!(
-            "{}{task}-seed{}-{}",
-            row.trim_matches('-'),
-            self.seed,
-            &hash[..12]
-        ))
+        Ok(format!("{}{task}-seed{}-{}", row.trim_matches('-'), self.seed, &hash[..12]))
     }
 
     /// The settings of the training loop.

@@ -53,9 +53,7 @@ impl Store {
 
     /// A run folder by name.
     pub fn run(&self, name: &str) -> RunFolder {
-        RunFolder {
-            path: self.root.join("runs").join(name),
-        }
+        RunFolder { path: self.root.join("runs").join(name) }
     }
 
     /// The folder of a run, made if it is not there, with its `run.toml`.
@@ -88,10 +86,7 @@ impl RunFolder {
 
     /// Its name.
     pub fn name(&self) -> String {
-        self.path
-            .file_name()
-            .map(|n| n.to_string_lossy().into_owned())
-            .unwrap_or_default()
+        self.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
     /// The store that it lies in.
@@ -99,11 +94,7 @@ impl RunFolder {
         let root = self.path.parent().and_then(Path::parent);
         let root =
             root.ok_or_else(|| Error::Options(format!("`{}` is not below `<out>/runs`", self.path.display())))?;
-        Ok(Store::new(if root.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            root
-        }))
+        Ok(Store::new(if root.as_os_str().is_empty() { Path::new(".") } else { root }))
     }
 
     /// Its spec, which must be the one that named it.
@@ -128,11 +119,7 @@ impl RunFolder {
     /// How far it has come; `None` if it never began.
     pub fn state(&self) -> Result<Option<RunState>> {
         let path = self.file("status.json");
-        if path.exists() {
-            Ok(Some(clinpeft_files::read_json(&path)?))
-        } else {
-            Ok(None)
-        }
+        if path.exists() { Ok(Some(clinpeft_files::read_json(&path)?)) } else { Ok(None) }
     }
 
     /// Writes how far it has come.

@@ -16,9 +16,7 @@ pub struct Terminal {
 
 impl Terminal {
     pub fn new() -> Terminal {
-        Terminal {
-            bars: std::io::stderr().is_terminal(),
-        }
+        Terminal { bars: std::io::stderr().is_terminal() }
     }
 
     /// Data, for stdout.
@@ -46,32 +44,18 @@ impl Terminal {
 
     /// For the whole matrix.
     pub fn watch(&self) -> Watch<'_> {
-        Watch {
-            terminal: self,
-            rows: None,
-            bar: None,
-            running: Vec::new(),
-            total: 0,
-            ended: 0,
-            since: Instant::now(),
-        }
+        Watch { terminal: self, rows: None, bar: None, running: Vec::new(), total: 0, ended: 0, since: Instant::now() }
     }
 
     /// For tables that stream by.
     pub fn rows(&self) -> Rows {
         let bar = self.bar(None, "{spinner} {msg} {human_pos} rows, {per_sec}, {elapsed}");
-        Rows {
-            bar,
-            table: RefCell::new(""),
-        }
+        Rows { bar, table: RefCell::new("") }
     }
 
     /// For one run.
     pub fn steps(&self) -> Steps<'_> {
-        Steps {
-            terminal: self,
-            bar: None,
-        }
+        Steps { terminal: self, bar: None }
     }
 }
 
@@ -150,12 +134,7 @@ impl Watch<'_> {
             Ended::Failed(e) => format!("FAILED: {e}"),
             Ended::Stopped => "stopped with a checkpoint".into(),
         };
-        let line = format!(
-            "[{}/{}, {} s] {name}: {text}",
-            self.ended,
-            self.total,
-            self.since.elapsed().as_secs()
-        );
+        let line = format!("[{}/{}, {} s] {name}: {text}", self.ended, self.total, self.since.elapsed().as_secs());
         match &self.bar {
             Some(bar) if self.terminal.bars => bar.suspend(|| self.terminal.say(&line)),
             _ => self.terminal.say(&line),
@@ -184,25 +163,14 @@ impl Steps<'_> {
         let bar = self.bar.get_or_insert_with(|| terminal.bar(Some(total), template));
         match event {
             Event::Status { table, step, .. } => {
-                let when = if *step == 0 {
-                    "before the first step"
-                } else {
-                    "after the first step"
-                };
+                let when = if *step == 0 { "before the first step" } else { "after the first step" };
                 bar.suspend(|| terminal.say(&format!("{when}\n{table}")));
             }
-            Event::Step {
-                step,
-                loss,
-                learning_rate,
-                ..
-            } => {
+            Event::Step { step, loss, learning_rate, .. } => {
                 bar.set_position(*step);
                 bar.set_message(format!("loss {loss:.4}"));
                 if !terminal.bars && step.is_multiple_of(100) {
-                    terminal.say(&format!(
-                        "step {step}/{total}  loss {loss:.4}  learning rate {learning_rate:.2e}"
-                    ));
+                    terminal.say(&format!("step {step}/{total}  loss {loss:.4}  learning rate {learning_rate:.2e}"));
                 }
             }
             Event::Epoch { epoch, loss, score, .. } => {

@@ -20,15 +20,7 @@ fn every_case_agrees_with_the_reference() {
 #[test]
 fn unknown_case_or_folder_is_an_error() {
     let case = Some("lora_casual".to_string());
-    let e = run(
-        &fixtures(),
-        &Options {
-            case,
-            ..Options::default()
-        },
-    )
-    .unwrap_err()
-    .to_string();
+    let e = run(&fixtures(), &Options { case, ..Options::default() }).unwrap_err().to_string();
     assert!(e.contains("`lora_causal`"), "{e}");
     assert!(run(Path::new("/nowhere"), &Options::default()).is_err());
 }
@@ -50,18 +42,9 @@ fn changed(file: &str, from: &str, to: &str) -> tempfile::TempDir {
 
 fn failures(dir: &Path, case: &str) -> Vec<String> {
     let case = Some(case.to_string());
-    let outcomes = run(
-        dir,
-        &Options {
-            case,
-            ..Options::default()
-        },
-    )
-    .unwrap();
+    let outcomes = run(dir, &Options { case, ..Options::default() }).unwrap();
     let failed = outcomes.iter().filter(|o| !o.passed());
-    failed
-        .map(|o| format!("{} {}", o.quantity, o.failure.clone().unwrap_or_default()))
-        .collect()
+    failed.map(|o| format!("{} {}", o.quantity, o.failure.clone().unwrap_or_default())).collect()
 }
 
 #[test]

@@ -10,29 +10,15 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 fn clinpeft(arguments: &[&str]) -> Output {
-    Command::new(cargo_bin("clinpeft"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    Command::new(cargo_bin("clinpeft")).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
 fn text(out: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&out.stdout),
-        String::from_utf8_lossy(&out.stderr)
-    )
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
 /// A small part of the matrix: base, adaptation, and one cell with both adapters.
-const PART: &[&str] = &[
-    "reproduce",
-    "--profile",
-    "smoke",
-    "--only",
-    "(Trainable) + Downstream,mortality",
-];
+const PART: &[&str] = &["reproduce", "--profile", "smoke", "--only", "(Trainable) + Downstream,mortality"];
 
 fn reproduce(out: &Path, more: &[&str]) -> Output {
     clinpeft(&[PART, &["--out", out.to_str().unwrap()], more].concat())
@@ -76,10 +62,7 @@ fn killed_and_resumed_equals_undisturbed_at_any_number_of_threads() {
         child.wait().unwrap();
         patience = patience * 3 / 2;
     }
-    assert_eq!(
-        expected.keys().collect::<Vec<_>>(),
-        results(rough.path()).keys().collect::<Vec<_>>()
-    );
+    assert_eq!(expected.keys().collect::<Vec<_>>(), results(rough.path()).keys().collect::<Vec<_>>());
     for (path, bytes) in &expected {
         assert!(results(rough.path())[path] == *bytes, "{} differs", path.display());
     }
@@ -87,10 +70,7 @@ fn killed_and_resumed_equals_undisturbed_at_any_number_of_threads() {
     // The same command again runs nothing: no file below `runs` is written.
     let times = |out: &Path| -> Vec<_> {
         let files = clinpeft_files::walk(&out.join("runs")).unwrap();
-        files
-            .into_iter()
-            .map(|p| std::fs::metadata(p).unwrap().modified().unwrap())
-            .collect()
+        files.into_iter().map(|p| std::fs::metadata(p).unwrap().modified().unwrap()).collect()
     };
     let before = times(calm.path());
     assert!(reproduce(calm.path(), &[]).status.success());
@@ -104,30 +84,16 @@ fn killed_and_resumed_equals_undisturbed_at_any_number_of_threads() {
 /// The process that trains is killed itself, with a checkpoint after every step.
 fn worker_killed(out: &Path, expected: &BTreeMap<PathBuf, Vec<u8>>) {
     let runs = std::fs::read_dir(out.join("runs")).unwrap().map(|d| d.unwrap().path());
-    let cell = runs
-        .into_iter()
-        .find(|p| p.to_str().unwrap().contains("mortality"))
-        .unwrap();
+    let cell = runs.into_iter().find(|p| p.to_str().unwrap().contains("mortality")).unwrap();
     for file in clinpeft_files::walk(&cell).unwrap() {
         if file.file_name().is_some_and(|n| n != "run.toml") {
             std::fs::remove_file(file).unwrap();
         }
     }
-    let arguments = [
-        "run",
-        cell.to_str().unwrap(),
-        "--threads",
-        "1",
-        "--checkpoint-every",
-        "0",
-    ];
+    let arguments = ["run", cell.to_str().unwrap(), "--threads", "1", "--checkpoint-every", "0"];
     let mut patience = 200;
     loop {
-        let mut child = Command::new(cargo_bin("clinpeft"))
-            .args(arguments)
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = Command::new(cargo_bin("clinpeft")).args(arguments).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(patience));
         if let Some(status) = child.try_wait().unwrap() {
             assert!(status.success());
@@ -145,17 +111,10 @@ fn nothing_shows_a_note(out: &Path, printed: &Output) {
     let canary = clinpeft_clinical::synth::CANARY.as_bytes();
     let holds = |bytes: &[u8]| bytes.windows(canary.len()).any(|w| w.eq_ignore_ascii_case(canary));
     let data = clinpeft_files::walk(&out.join("data")).unwrap();
-    assert!(
-        data.iter().any(|p| holds(&std::fs::read(p).unwrap())),
-        "the datasets hold the canary"
-    );
+    assert!(data.iter().any(|p| holds(&std::fs::read(p).unwrap())), "the datasets hold the canary");
     for part in ["runs", "report"] {
         for file in clinpeft_files::walk(&out.join(part)).unwrap() {
-            assert!(
-                !holds(&std::fs::read(&file).unwrap()),
-                "{} shows a note",
-                file.display()
-            );
+            assert!(!holds(&std::fs::read(&file).unwrap()), "{} shows a note", file.display());
         }
     }
     assert!(!holds(&printed.stdout) && !holds(&printed.stderr));
@@ -166,13 +125,7 @@ fn files_are_complete(out: &Path) {
     assert!(report.lines().next().unwrap().contains("Synthetic"), "{report}");
     for folder in std::fs::read_dir(out.join("runs")).unwrap() {
         let folder = folder.unwrap().path();
-        for file in [
-            "run.toml",
-            "manifest.json",
-            "events.jsonl",
-            "result.json",
-            "status.json",
-        ] {
+        for file in ["run.toml", "manifest.json", "events.jsonl", "result.json", "status.json"] {
             assert!(folder.join(file).exists(), "{} lacks {file}", folder.display());
         }
         assert!(!folder.join("checkpoint").exists());
@@ -183,15 +136,7 @@ fn files_are_complete(out: &Path) {
 fn failed_cell_is_shown_and_the_rest_goes_on() {
     let out = tempfile::tempdir().unwrap();
     let only = ["--only", "LLaMA,mortality,length_of_stay"];
-    let part = [
-        "reproduce",
-        "--profile",
-        "smoke",
-        "--out",
-        out.path().to_str().unwrap(),
-        only[0],
-        only[1],
-    ];
+    let part = ["reproduce", "--profile", "smoke", "--out", out.path().to_str().unwrap(), only[0], only[1]];
     let names = clinpeft(&[&part[..], &["--dry-run"]].concat());
     let names = String::from_utf8(names.stdout).unwrap();
     let victim = names.lines().find(|l| l.starts_with("llama-mortality")).unwrap();
@@ -212,15 +157,7 @@ fn failed_cell_is_shown_and_the_rest_goes_on() {
 /// A cohort in raw form, to be damaged.
 fn raw() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let out = clinpeft(&[
-        "synth",
-        "--cohort",
-        "smoke",
-        "--patients",
-        "60",
-        "--out",
-        dir.path().to_str().unwrap(),
-    ]);
+    let out = clinpeft(&["synth", "--cohort", "smoke", "--patients", "60", "--out", dir.path().to_str().unwrap()]);
     assert!(out.status.success(), "{}", text(&out));
     dir
 }
@@ -247,9 +184,7 @@ fn refused(dir: &Path, place: &[&str]) {
 
 fn rewrite(path: &Path, change: impl Fn(String) -> String) {
     let mut old = String::new();
-    flate2::read::MultiGzDecoder::new(std::fs::File::open(path).unwrap())
-        .read_to_string(&mut old)
-        .unwrap();
+    flate2::read::MultiGzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut old).unwrap();
     let mut gz = flate2::write::GzEncoder::new(std::fs::File::create(path).unwrap(), flate2::Compression::fast());
     gz.write_all(change(old).as_bytes()).unwrap();
     gz.finish().unwrap();
@@ -267,9 +202,7 @@ fn truncated_gzip_is_refused() {
 #[test]
 fn missing_column_is_refused() {
     let dir = raw();
-    rewrite(&dir.path().join("mimic3/ADMISSIONS.csv.gz"), |s| {
-        s.replacen("DISCHTIME", "DISCHARGED", 1)
-    });
+    rewrite(&dir.path().join("mimic3/ADMISSIONS.csv.gz"), |s| s.replacen("DISCHTIME", "DISCHARGED", 1));
     refused(dir.path(), &["ADMISSIONS.csv.gz", "DISCHTIME", "hint:"]);
 }
 
@@ -309,11 +242,7 @@ fn configuration_of_another_model_is_refused() {
     let folder = store.create(&spec).unwrap();
     let ended = clinpeft(&["run", folder.path().to_str().unwrap()]);
     assert_eq!(ended.status.code(), Some(1));
-    assert!(
-        text(&ended).contains("not `llama`") && text(&ended).contains("hint:"),
-        "{}",
-        text(&ended)
-    );
+    assert!(text(&ended).contains("not `llama`") && text(&ended).contains("hint:"), "{}", text(&ended));
     assert!(!folder.file("result.json").exists() && !folder.file("adapter").exists());
 }
 

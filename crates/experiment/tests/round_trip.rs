@@ -25,30 +25,15 @@ const METHODS: &[(&str, &str)] = &[
         r#"{"method": "adalora", "initial_r": 3, "target_r": 2, "alpha": 6, "dropout": 0, "targets": ["v_proj"],
         "first_steps": 0, "last_steps": 0, "every": 1, "beta1": 0.85, "beta2": 0.85, "orthogonality": 0.5}"#,
     ),
-    (
-        "prefix",
-        r#"{"method": "prefix", "virtual_tokens": 3, "source": "table"}"#,
-    ),
-    (
-        "prefix_projection",
-        r#"{"method": "prefix", "virtual_tokens": 3, "source": {"projection": {"inner": 7}}}"#,
-    ),
-    (
-        "prompt",
-        r#"{"method": "prompt", "virtual_tokens": 3, "start": {"tokens": [1, 4]}}"#,
-    ),
-    (
-        "p_tuning_mlp",
-        r#"{"method": "p_tuning", "virtual_tokens": 3, "inner": 5, "encoder": "mlp"}"#,
-    ),
+    ("prefix", r#"{"method": "prefix", "virtual_tokens": 3, "source": "table"}"#),
+    ("prefix_projection", r#"{"method": "prefix", "virtual_tokens": 3, "source": {"projection": {"inner": 7}}}"#),
+    ("prompt", r#"{"method": "prompt", "virtual_tokens": 3, "start": {"tokens": [1, 4]}}"#),
+    ("p_tuning_mlp", r#"{"method": "p_tuning", "virtual_tokens": 3, "inner": 5, "encoder": "mlp"}"#),
     (
         "p_tuning_lstm",
         r#"{"method": "p_tuning", "virtual_tokens": 3, "inner": 5, "encoder": {"lstm": {"layers": 2, "dropout": 0}}}"#,
     ),
-    (
-        "adaptation_prompt",
-        r#"{"method": "adaptation_prompt", "length": 4, "layers": 2}"#,
-    ),
+    ("adaptation_prompt", r#"{"method": "adaptation_prompt", "length": 4, "layers": 2}"#),
 ];
 
 #[test]
@@ -65,21 +50,13 @@ fn saved_adapters_compute_the_same_when_they_come_back() {
         let mut adapter = settings.build(&model, Seed(6), Learning::Frozen).unwrap();
         let mut rng = Seed(7).stream(name);
         for p in adapter.parameters_mut() {
-            let moved = p
-                .value()
-                .to_f64_vec()
-                .unwrap()
-                .iter()
-                .map(|x| (x + 0.5 * normal(&mut rng)) as f32)
-                .collect();
+            let moved = p.value().to_f64_vec().unwrap().iter().map(|x| (x + 0.5 * normal(&mut rng)) as f32).collect();
             let moved = Tensor::from_vec(moved, p.value().dims()).unwrap();
             p.set_value(moved);
         }
         let dir = root.join(name);
         save_adapter(&dir, &*adapter, Some(TaskType::CausalLm), &TensorMap::new()).unwrap();
-        let again = load_adapter(&dir, &ModelShape::of(&model), Learning::Frozen)
-            .unwrap()
-            .adapter;
+        let again = load_adapter(&dir, &ModelShape::of(&model), Learning::Frozen).unwrap().adapter;
         let logits = |adapter| {
             let mut stack = Stack::new();
             stack.push("default", adapter, Activity::Active).unwrap();

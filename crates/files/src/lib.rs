@@ -50,10 +50,7 @@ pub fn write_atomic_with<E: From<Error>>(
 ) -> Result<(), E> {
     let dir = parent(path);
     fs::create_dir_all(dir).map_err(at("create folder", dir))?;
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".partial-")
-        .tempfile_in(dir)
-        .map_err(at("write", path))?;
+    let mut temporary = tempfile::Builder::new().prefix(".partial-").tempfile_in(dir).map_err(at("write", path))?;
     {
         let mut out = io::BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
         fill(&mut out)?;
@@ -72,10 +69,8 @@ pub fn write_atomic(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
 
 /// Writes a value as indented JSON with a final newline.
 pub fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value).map_err(|e| Error::Content {
-        path: path.into(),
-        what: format!("cannot be written as JSON: {e}"),
-    })?;
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|e| Error::Content { path: path.into(), what: format!("cannot be written as JSON: {e}") })?;
     text.push('\n');
     write_atomic(path, text)
 }
@@ -87,10 +82,8 @@ pub fn read_text(path: &Path) -> Result<String> {
 
 /// Reads a JSON file.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    serde_json::from_str(&read_text(path)?).map_err(|e| Error::Content {
-        path: path.into(),
-        what: format!("not the JSON that was expected: {e}"),
-    })
+    serde_json::from_str(&read_text(path)?)
+        .map_err(|e| Error::Content { path: path.into(), what: format!("not the JSON that was expected: {e}") })
 }
 
 /// A folder that is being filled; it becomes visible under its name with [`Pending::commit`].
@@ -104,14 +97,9 @@ pub struct Pending {
 pub fn commit_dir(target: &Path) -> Result<Pending> {
     let dir = parent(target);
     fs::create_dir_all(dir).map_err(at("create folder", dir))?;
-    let temporary = tempfile::Builder::new()
-        .prefix(".partial-")
-        .tempdir_in(dir)
-        .map_err(at("create folder", target))?;
-    Ok(Pending {
-        temporary,
-        target: target.into(),
-    })
+    let temporary =
+        tempfile::Builder::new().prefix(".partial-").tempdir_in(dir).map_err(at("create folder", target))?;
+    Ok(Pending { temporary, target: target.into() })
 }
 
 impl Pending {
@@ -123,9 +111,7 @@ impl Pending {
     /// Moves the folder to its name; an older folder of that name is replaced.
     pub fn commit(self) -> Result<()> {
         for entry in walk(self.temporary.path())? {
-            File::open(&entry)
-                .and_then(|f| f.sync_all())
-                .map_err(at("flush", &entry))?;
+            File::open(&entry).and_then(|f| f.sync_all()).map_err(at("flush", &entry))?;
         }
         let old = self.target.with_extension("replaced");
         if self.target.exists() {
@@ -225,10 +211,7 @@ mod tests {
         write_atomic(&path, "old").unwrap();
         let r: Result<()> = write_atomic_with(&path, |out| {
             out.write_all(b"half").map_err(at("write", &path))?;
-            Err(Error::Content {
-                path: path.clone(),
-                what: "no".into(),
-            })
+            Err(Error::Content { path: path.clone(), what: "no".into() })
         });
         assert!(r.is_err());
         assert_eq!(read_text(&path).unwrap(), "old");

@@ -142,16 +142,8 @@ impl<R: Runtime> Client<R> {
         let x = self.upload(&Tensor::from_vec(values, &[600])?)?;
         let sum = crate::ops::elementwise::add(self, &x, &x).and_then(|y| self.download(&y));
         let sum = sum.map_err(|e| failed(e.to_string()))?;
-        let right = sum
-            .as_slice::<f32>()?
-            .iter()
-            .enumerate()
-            .all(|(i, y)| *y == 2.0 * i as f32);
-        if right {
-            Ok(())
-        } else {
-            Err(failed("its numbers are wrong".into()))
-        }
+        let right = sum.as_slice::<f32>()?.iter().enumerate().all(|(i, y)| *y == 2.0 * i as f32);
+        if right { Ok(()) } else { Err(failed("its numbers are wrong".into())) }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -159,10 +151,7 @@ impl<R: Runtime> Client<R> {
     }
 
     pub(crate) fn error(&self, what: String) -> Error {
-        Error::Backend {
-            device: self.name(),
-            what,
-        }
+        Error::Backend { device: self.name(), what }
     }
 
     fn device(&self) -> Device {
@@ -181,11 +170,7 @@ impl<R: Runtime> Client<R> {
         let mut health = lock(&self.health);
         match self.watch.take() {
             Some(said) => Err(self.failed(&mut health, op, &said)),
-            None => Ok(Work {
-                client: self,
-                op,
-                epoch: health.epoch,
-            }),
+            None => Ok(Work { client: self, op, epoch: health.epoch }),
         }
     }
 
@@ -209,11 +194,7 @@ impl<R: Runtime> Client<R> {
             DType::F32 => f32::as_bytes(tensor.as_slice()?).to_vec(),
             DType::U32 => u32::as_bytes(tensor.as_slice()?).to_vec(),
             got => {
-                return Err(Error::DType {
-                    op: work.op,
-                    expected: format!("F32 or U32 for `{}`", self.name),
-                    got,
-                });
+                return Err(Error::DType { op: work.op, expected: format!("F32 or U32 for `{}`", self.name), got });
             }
         };
         // A buffer of no bytes cannot be bound to a kernel.
@@ -227,11 +208,8 @@ impl<R: Runtime> Client<R> {
         let _one_at_a_time = lock(&self.downloads);
         let work = self.begin("download")?;
         let handle = work.buffer(tensor)?;
-        work.run(|compute| cubecl::future::block_on(compute.sync()))
-            .and_then(|late| work.accept(late))?;
-        let bytes = work
-            .run(|compute| compute.read_one(handle))
-            .and_then(|late| work.accept(late))?;
+        work.run(|compute| cubecl::future::block_on(compute.sync())).and_then(|late| work.accept(late))?;
+        let bytes = work.run(|compute| compute.read_one(handle)).and_then(|late| work.accept(late))?;
         self.begin("download")?.buffer(tensor)?;
         match tensor.dtype() {
             DType::U32 => values(&bytes, tensor, u32::from_ne_bytes),
@@ -253,10 +231,7 @@ impl<R: Runtime> Work<'_, R> {
 
     /// Takes what the device says late.
     fn accept<T>(&self, late: Result<T, ServerError>) -> Result<T> {
-        late.map_err(|e| {
-            self.client
-                .failed(&mut lock(&self.client.health), self.op, &e.to_string())
-        })
+        late.map_err(|e| self.client.failed(&mut lock(&self.client.health), self.op, &e.to_string()))
     }
 
     /// Bytes of a tensor. Too large a size is an error here, since the device would say so late.
@@ -311,28 +286,19 @@ impl<R: Runtime> Work<'_, R> {
             });
         }
         let handle = self.buffer(tensor)?;
-        Ok(Operand {
-            handle,
-            count: tensor.count(),
-        })
+        Ok(Operand { handle, count: tensor.count() })
     }
 
     /// A new f32 tensor for a kernel to fill.
     pub(crate) fn output(&self, dims: &[usize]) -> Result<(Tensor, Operand)> {
         let bytes = self.size(dims, DType::F32)?;
         let handle = self.run(|compute| compute.empty(bytes.max(DType::F32.size())))?;
-        let operand = Operand {
-            handle: handle.clone(),
-            count: bytes / DType::F32.size(),
-        };
+        let operand = Operand { handle: handle.clone(), count: bytes / DType::F32.size() };
         Ok((self.tensor(handle, DType::F32, dims), operand))
     }
 
     fn tensor(&self, handle: Handle, dtype: DType, dims: &[usize]) -> Tensor {
-        let buffer = Buffer {
-            handle,
-            epoch: self.epoch,
-        };
+        let buffer = Buffer { handle, epoch: self.epoch };
         Tensor::on_device(self.client.device(), dtype, dims, Arc::new(buffer))
     }
 }
@@ -343,10 +309,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn values<T: Element>(bytes: &[u8], tensor: &Tensor, value: fn([u8; 4]) -> T) -> Result<Tensor> {
     let (words, _) = bytes.as_chunks::<4>();
-    Tensor::from_vec(
-        words.iter().take(tensor.count()).map(|w| value(*w)).collect(),
-        tensor.dims(),
-    )
+    Tensor::from_vec(words.iter().take(tensor.count()).map(|w| value(*w)).collect(), tensor.dims())
 }
 
 impl Operand {
@@ -403,10 +366,7 @@ mod tests {
 
     #[test]
     fn backtraces_are_left_out() {
-        assert_eq!(
-            brief("no memory\nCaused by:\n  x\nBacktrace:\n 0: main"),
-            "no memory; Caused by:; x"
-        );
+        assert_eq!(brief("no memory\nCaused by:\n  x\nBacktrace:\n 0: main"), "no memory; Caused by:; x");
     }
 
     #[cfg(feature = "vulkan")]
@@ -435,10 +395,7 @@ mod tests {
             let (made, operand) = work.output(&[5]).unwrap();
             fail(&work, operand);
             let said = client.download(&made).unwrap_err().to_string();
-            assert!(
-                said.contains("the device failed") && said.contains("\nhint: "),
-                "{said}"
-            );
+            assert!(said.contains("the device failed") && said.contains("\nhint: "), "{said}");
             for lost in [&before, &made] {
                 for said in [client.download(lost), add(client, lost, lost)] {
                     let said = said.unwrap_err().to_string();

@@ -26,7 +26,5 @@ pub(crate) fn adapters() -> Result<Vec<String>, String> {
 /// Opens the device with the number of `wanted`.
 pub(crate) fn open(wanted: Name) -> Result<Arc<dyn Backend>> {
     let device = CudaDevice { index: wanted.index };
-    Ok(Client::open(wanted, device.to_id(), Loops::Free, || {
-        CudaRuntime::client(&device)
-    })?)
+    Ok(Client::open(wanted, device.to_id(), Loops::Free, || CudaRuntime::client(&device))?)
 }

@@ -17,12 +17,7 @@ type Cuda = CppCompiler<CudaDialect<CudaWmmaCompiler>>;
 fn lower<K: CubeKernel>(kernel: K) -> (String, usize) {
     let address = kernel.address_type();
     let made = KernelTask::<Cuda, K>::new(kernel)
-        .compile(
-            &mut Default::default(),
-            &Default::default(),
-            ExecutionMode::Checked,
-            address,
-        )
+        .compile(&mut Default::default(), &Default::default(), ExecutionMode::Checked, address)
         .unwrap();
     let shared = made.repr.map_or(0, |r| r.shared_memory_size());
     (made.source, shared)
@@ -38,12 +33,7 @@ fn every_kernel_becomes_cuda_source() {
     let a = ArrayCompilationArg { inplace: None };
     let c = || client.clone();
     let a = || a.clone();
-    let matrices = || matmul::MatricesCompilationArg {
-        rows: (),
-        columns: (),
-        row_stride: (),
-        column_stride: (),
-    };
+    let matrices = || matmul::MatricesCompilationArg { rows: (), columns: (), row_stride: (), column_stride: () };
     let sum = elementwise::sum::Sum::<Any>::new(settings(), c(), a(), a(), a());
     let multiple = elementwise::multiple::Multiple::<Any>::new(settings(), c(), a(), a(), ());
     let forward = rms_norm::forward::Forward::<Any>::new(settings(), c(), a(), a(), a(), a(), (), (), UNITS);

@@ -68,14 +68,13 @@ pub fn devices() -> Vec<Listing> {
     let mut all = Vec::new();
     for kind in [Kind::Cuda, Kind::Vulkan] {
         match adapters(kind) {
-            Ok(found) => all.extend(found.into_iter().enumerate().map(|(index, what)| Listing {
-                name: Name { kind, index }.to_string(),
-                state: State::Found(what),
-            })),
-            Err(why) => all.push(Listing {
-                name: kind.word().into(),
-                state: State::Missing(why),
-            }),
+            Ok(found) => all.extend(
+                found
+                    .into_iter()
+                    .enumerate()
+                    .map(|(index, what)| Listing { name: Name { kind, index }.to_string(), state: State::Found(what) }),
+            ),
+            Err(why) => all.push(Listing { name: kind.word().into(), state: State::Missing(why) }),
         }
     }
     all
@@ -89,10 +88,7 @@ pub fn open(name: &str) -> Result<Device> {
         return Ok(Device::Cpu);
     }
     let wanted = Name::parse(name)?;
-    let missing = |what| Error::Backend {
-        device: wanted.to_string(),
-        what,
-    };
+    let missing = |what| Error::Backend { device: wanted.to_string(), what };
     let found = adapters(wanted.kind).map_err(missing)?;
     if wanted.index >= found.len() {
         let last = found.len() - 1;
@@ -140,10 +136,7 @@ fn opened(wanted: Name) -> Result<Device> {
         Kind::Cuda => cuda::open(wanted)?,
         #[cfg(not(all(feature = "vulkan", feature = "cuda")))]
         kind => {
-            return Err(Error::Backend {
-                device: wanted.to_string(),
-                what: not_built(kind),
-            });
+            return Err(Error::Backend { device: wanted.to_string(), what: not_built(kind) });
         }
     };
     open.insert(wanted, backend.clone());
@@ -152,10 +145,7 @@ fn opened(wanted: Name) -> Result<Device> {
 
 #[cfg(not(any(feature = "vulkan", feature = "cuda")))]
 fn opened(wanted: Name) -> Result<Device> {
-    Err(Error::Backend {
-        device: wanted.to_string(),
-        what: not_built(wanted.kind),
-    })
+    Err(Error::Backend { device: wanted.to_string(), what: not_built(wanted.kind) })
 }
 
 #[cfg(test)]

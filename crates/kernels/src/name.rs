@@ -64,16 +64,7 @@ mod tests {
 
     #[test]
     fn other_names_are_errors_with_a_hint() {
-        for bad in [
-            "",
-            "gpu",
-            "vulkan:",
-            "vulkan:x",
-            "vulkan:-1",
-            "cuda:0:1",
-            "Vulkan",
-            "cpu:0",
-        ] {
+        for bad in ["", "gpu", "vulkan:", "vulkan:x", "vulkan:-1", "cuda:0:1", "Vulkan", "cpu:0"] {
             let said = Name::parse(bad).unwrap_err().to_string();
             assert!(said.contains("\nhint: "), "{said}");
         }

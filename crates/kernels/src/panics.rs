@@ -42,10 +42,7 @@ impl Watch {
         });
         let thread = format!("{kind}-{index}");
         let seen = noted().get(&thread).map_or(0, |n| n.count);
-        Watch {
-            thread,
-            seen: Mutex::new(seen),
-        }
+        Watch { thread, seen: Mutex::new(seen) }
     }
 
     /// What was said by a panic since the last call, if there was one.

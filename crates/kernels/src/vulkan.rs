@@ -30,17 +30,10 @@ pub(crate) fn open(wanted: Name) -> Result<Arc<dyn Backend>> {
 }
 
 fn client(wanted: Name) -> Result<Arc<Client<WgpuRuntime>>> {
-    let missing = |what| Error::Backend {
-        device: wanted.to_string(),
-        what,
-    };
+    let missing = |what| Error::Backend { device: wanted.to_string(), what };
     let adapter = list().map_err(missing)?.get(wanted.index);
     let device = &adapter.ok_or_else(|| missing(NO_DRIVER.into()))?.device;
-    let loops = if matches!(device, WgpuDevice::Cpu) {
-        Loops::Counted
-    } else {
-        Loops::Free
-    };
+    let loops = if matches!(device, WgpuDevice::Cpu) { Loops::Counted } else { Loops::Free };
     Client::open(wanted, device.to_id(), loops, || WgpuRuntime::client(device))
 }
 
@@ -63,10 +56,7 @@ fn ask() -> Result<Vec<Adapter>, String> {
     let mut all = Vec::new();
     // CubeCL counts the adapters of each type apart, and knows one CPU only.
     for (kind, name) in [
-        (
-            DeviceType::DiscreteGpu,
-            WgpuDevice::DiscreteGpu as fn(usize) -> WgpuDevice,
-        ),
+        (DeviceType::DiscreteGpu, WgpuDevice::DiscreteGpu as fn(usize) -> WgpuDevice),
         (DeviceType::IntegratedGpu, WgpuDevice::IntegratedGpu),
         (DeviceType::VirtualGpu, WgpuDevice::VirtualGpu),
     ] {
@@ -83,10 +73,7 @@ fn ask() -> Result<Vec<Adapter>, String> {
 
 fn adapter(device: WgpuDevice, info: &wgpu::AdapterInfo) -> Adapter {
     let what = format!("{}, driver {} {}", info.name, info.driver, info.driver_info);
-    Adapter {
-        device,
-        what: what.trim_end().into(),
-    }
+    Adapter { device, what: what.trim_end().into() }
 }
 
 #[cfg(test)]
@@ -99,10 +86,7 @@ pub(crate) mod tests {
     pub(crate) fn alone() -> (MutexGuard<'static, ()>, Arc<Client<WgpuRuntime>>) {
         static ALONE: Mutex<()> = Mutex::new(());
         let guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = Name {
-            kind: Kind::Vulkan,
-            index: 0,
-        };
+        let first = Name { kind: Kind::Vulkan, index: 0 };
         (guard, client(first).unwrap_or_else(|e| panic!("{e}")))
     }
 }

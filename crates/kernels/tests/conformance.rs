@@ -37,10 +37,7 @@ fn an_operation_without_a_kernel_is_an_error() {
 fn a_tensor_too_large_for_the_device_is_an_error() {
     let column = Tensor::zeros(&[50_000, 1], DType::F32).to_device(&device()).unwrap();
     let said = ops::matmul(&column, &column, Layout::RightTransposed).unwrap_err();
-    assert!(
-        matches!(&said, Error::Backend { what, .. } if what.contains("too large")),
-        "{said}"
-    );
+    assert!(matches!(&said, Error::Backend { what, .. } if what.contains("too large")), "{said}");
     assert!(said.to_string().contains("\nhint: "), "{said}");
 }
 
@@ -58,10 +55,7 @@ fn a_dtype_that_is_not_stored_is_an_error() {
         let said = Tensor::zeros(&[2], dtype).to_device(&device()).unwrap_err();
         assert!(matches!(said, Error::DType { .. }), "{said}");
     }
-    let ids = Tensor::from_vec(vec![7u32, u32::MAX], &[2])
-        .unwrap()
-        .to_device(&device())
-        .unwrap();
+    let ids = Tensor::from_vec(vec![7u32, u32::MAX], &[2]).unwrap().to_device(&device()).unwrap();
     assert_eq!(ids.to_cpu().unwrap().as_slice::<u32>().unwrap(), [7, u32::MAX]);
     assert!(matches!(ops::add(&ids, &ids), Err(Error::DType { .. })));
 }
@@ -69,11 +63,7 @@ fn a_dtype_that_is_not_stored_is_an_error() {
 #[test]
 fn empty_tensors_need_no_care() {
     let on_device = |dims: &[usize]| Tensor::zeros(dims, DType::F32).to_device(&device()).unwrap();
-    for (a, b, y) in [
-        ([0, 3], [3, 4], [0, 4]),
-        ([2, 0], [0, 4], [2, 4]),
-        ([2, 3], [3, 0], [2, 0]),
-    ] {
+    for (a, b, y) in [([0, 3], [3, 4], [0, 4]), ([2, 0], [0, 4], [2, 4]), ([2, 3], [3, 0], [2, 0])] {
         let product = ops::matmul(&on_device(&a), &on_device(&b), Layout::Normal).unwrap();
         assert_eq!(product.dims(), y);
         assert!(product.to_f64_vec().unwrap().iter().all(|v| *v == 0.0));
@@ -108,10 +98,7 @@ fn more_rows_than_a_grid_has_cubes() {
 #[test]
 fn threads_share_a_device() {
     let at = device();
-    let x = Tensor::from_vec(vec![1.0f32; 1000], &[1000])
-        .unwrap()
-        .to_device(&at)
-        .unwrap();
+    let x = Tensor::from_vec(vec![1.0f32; 1000], &[1000]).unwrap().to_device(&at).unwrap();
     std::thread::scope(|scope| {
         for factor in 1..5u32 {
             let x = x.clone();
@@ -171,10 +158,7 @@ fn assert_close(got: &[f64], want: &[f64]) {
     let scale = want.iter().fold(0.0f64, |m, x| m.max(x.abs()));
     let worst = got.iter().zip(want).fold(0.0f64, |m, (g, w)| m.max((g - w).abs()));
     // Not `>`: a NaN must fail.
-    assert!(
-        worst <= 2e-5 * scale && got.iter().all(|g| g.is_finite()),
-        "{worst} of {scale}"
-    );
+    assert!(worst <= 2e-5 * scale && got.iter().all(|g| g.is_finite()), "{worst} of {scale}");
 }
 
 /// The tests of this file, where the machine has no driver: they fail with the hint.
@@ -189,8 +173,5 @@ fn a_machine_without_a_driver_is_told_what_to_install() {
         .unwrap();
     let said = String::from_utf8_lossy(&run.stdout);
     assert!(!run.status.success());
-    assert!(
-        said.contains("no Vulkan driver") && said.contains("mesa-vulkan-drivers"),
-        "{said}"
-    );
+    assert!(said.contains("no Vulkan driver") && said.contains("mesa-vulkan-drivers"), "{said}");
 }

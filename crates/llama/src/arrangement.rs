@@ -40,12 +40,6 @@ impl Arrangement {
             segments.keys.push(keys.len());
             segments.queries.push(positions.len());
         }
-        Arrangement {
-            tokens,
-            positions,
-            offsets,
-            segments,
-            keys,
-        }
+        Arrangement { tokens, positions, offsets, segments, keys }
     }
 }

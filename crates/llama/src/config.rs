@@ -83,9 +83,7 @@ impl Config {
     /// Reads `config.json` of a model folder. Errors name what is not LLaMA about it.
     pub fn load(dir: &Path) -> Result<Config> {
         let config: Config = clinpeft_files::read_json(&dir.join("config.json")).map_err(|e| {
-            Error::Config(format!(
-                "{e}\nhint: a LLaMA folder has config.json with `\"model_type\": \"llama\"`"
-            ))
+            Error::Config(format!("{e}\nhint: a LLaMA folder has config.json with `\"model_type\": \"llama\"`"))
         })?;
         config.check()?;
         Ok(config)
@@ -121,17 +119,12 @@ impl Config {
 
     /// Width of a head.
     pub fn head_width(&self) -> usize {
-        self.head_dim
-            .unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
+        self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
     }
 
     /// Base of the rotary frequencies.
     pub fn theta(&self) -> f64 {
-        self.rope_parameters
-            .as_ref()
-            .and_then(|r| r.rope_theta)
-            .or(self.rope_theta)
-            .unwrap_or(10_000.0)
+        self.rope_parameters.as_ref().and_then(|r| r.rope_theta).or(self.rope_theta).unwrap_or(10_000.0)
     }
 
     /// Scaling of the rotary frequencies.
@@ -142,17 +135,12 @@ impl Config {
         let need = |x: Option<f64>, key: &str| x.ok_or_else(|| Error::Config(format!("rotary scaling lacks `{key}`")));
         match rope.rope_type.as_deref() {
             None | Some("default") => Ok(RopeScaling::None),
-            Some("linear") => Ok(RopeScaling::Linear {
-                factor: need(rope.factor, "factor")?,
-            }),
+            Some("linear") => Ok(RopeScaling::Linear { factor: need(rope.factor, "factor")? }),
             Some("llama3") => Ok(RopeScaling::Llama3 {
                 factor: need(rope.factor, "factor")?,
                 low: need(rope.low_freq_factor, "low_freq_factor")?,
                 high: need(rope.high_freq_factor, "high_freq_factor")?,
-                original: need(
-                    rope.original_max_position_embeddings,
-                    "original_max_position_embeddings",
-                )?,
+                original: need(rope.original_max_position_embeddings, "original_max_position_embeddings")?,
             }),
             Some(other) => Err(Error::Config(format!(
                 "rotary scaling `{other}` is not known\nhint: known are default, linear, llama3"
@@ -172,12 +160,7 @@ impl Config {
         if self.hidden_act != "silu" || self.attention_bias || self.mlp_bias {
             return wrong("only `hidden_act` silu without biases is known".into());
         }
-        let sizes = [
-            self.vocab_size,
-            self.hidden_size,
-            self.intermediate_size,
-            self.num_attention_heads,
-        ];
+        let sizes = [self.vocab_size, self.hidden_size, self.intermediate_size, self.num_attention_heads];
         if sizes.contains(&0) || self.max_position_embeddings == 0 || self.kv_heads() == 0 {
             return wrong("a size is zero".into());
         }
@@ -211,10 +194,7 @@ mod tests {
         let new = format!(r#"{{{common},"rope_parameters":{{"rope_theta":500.0,"rope_type":"linear","factor":2.0}}}}"#);
         for text in [old, new] {
             let c: Config = serde_json::from_str(&text).unwrap();
-            assert_eq!(
-                (c.theta(), c.scaling().unwrap()),
-                (500.0, RopeScaling::Linear { factor: 2.0 })
-            );
+            assert_eq!((c.theta(), c.scaling().unwrap()), (500.0, RopeScaling::Linear { factor: 2.0 }));
         }
     }
 }

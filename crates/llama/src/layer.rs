@@ -51,22 +51,14 @@ impl Only {
             let (all, rows) = (all.as_slice::<u32>()?, rows.as_slice::<u32>()?);
             Tensor::from_vec(rows.iter().map(|r| all[*r as usize]).collect(), &[b])?
         };
-        let segments = Segments {
-            queries: (0..=b).collect(),
-            keys: place.segments.keys[..=b].to_vec(),
-        };
+        let segments = Segments { queries: (0..=b).collect(), keys: place.segments.keys[..=b].to_vec() };
         // The keys of observers come last and are not needed.
         let count = segments.keys[b];
         let keys = place.keys.as_ref().map(|k| -> Result<Tensor> {
             let own = k.to_cpu()?.as_slice::<u32>()?[..count].to_vec();
             Ok(Tensor::from_vec(own, &[count])?.to_device(&device)?)
         });
-        Ok(Only {
-            rows: rows.clone(),
-            positions: positions.to_device(&device)?,
-            segments,
-            keys: keys.transpose()?,
-        })
+        Ok(Only { rows: rows.clone(), positions: positions.to_device(&device)?, segments, keys: keys.transpose()? })
     }
 }
 
@@ -93,30 +85,11 @@ impl Layer {
         let down = linear("mlp.down_proj", d, inner)?;
         let input_norm = get(&format!("{root}.input_layernorm.weight"), &[d])?;
         let mlp_norm = get(&format!("{root}.post_attention_layernorm.weight"), &[d])?;
-        Ok(Layer {
-            index,
-            input_norm,
-            query,
-            key,
-            value,
-            output,
-            mlp_norm,
-            gate,
-            up,
-            down,
-        })
+        Ok(Layer { index, input_norm, query, key, value, output, mlp_norm, gate, up, down })
     }
 
     pub(crate) fn linears(&self) -> [&Linear; 7] {
-        [
-            &self.query,
-            &self.key,
-            &self.value,
-            &self.output,
-            &self.gate,
-            &self.up,
-            &self.down,
-        ]
+        [&self.query, &self.key, &self.value, &self.output, &self.gate, &self.up, &self.down]
     }
 
     pub(crate) fn forward(
@@ -152,11 +125,7 @@ impl Layer {
         let k = turn(self.key.forward(h, sites, pass)?, &place.positions)?;
         let v = self.value.forward(h, sites, pass)?;
         let (q, segments, seen) = match only {
-            None => (
-                turn(self.query.forward(h, sites, pass)?, &place.positions)?,
-                &place.segments,
-                &place.keys,
-            ),
+            None => (turn(self.query.forward(h, sites, pass)?, &place.positions)?, &place.segments, &place.keys),
             Some(only) => {
                 let q = self.query.forward(&ops::embedding(h, &only.rows)?, sites, pass)?;
                 (turn(q, &only.positions)?, &only.segments, &only.keys)

@@ -38,11 +38,7 @@ impl Llama {
         let file = Checkpoint::open(dir)?;
         let has_head = file.has("lm_head.weight");
         Llama::build(config, has_head, |name, dims| {
-            let keep = if dims.len() == 1 && keep != Keep::As(DType::F64) {
-                Keep::As(DType::F32)
-            } else {
-                keep
-            };
+            let keep = if dims.len() == 1 && keep != Keep::As(DType::F64) { Keep::As(DType::F32) } else { keep };
             let value = file.tensor(name, dims, keep)?.to_device(device)?;
             Ok(Parameter::new(name, value, Learning::Frozen))
         })
@@ -53,11 +49,8 @@ impl Llama {
         Llama::build(config, true, |name, dims| {
             let n = dims.iter().product();
             let mut rng = seed.stream(name);
-            let values: Vec<f32> = if dims.len() == 1 {
-                vec![1.0; n]
-            } else {
-                (0..n).map(|_| (0.02 * normal(&mut rng)) as f32).collect()
-            };
+            let values: Vec<f32> =
+                if dims.len() == 1 { vec![1.0; n] } else { (0..n).map(|_| (0.02 * normal(&mut rng)) as f32).collect() };
             Ok(Parameter::new(name, Tensor::from_vec(values, dims)?, learning))
         })
     }
@@ -70,29 +63,15 @@ impl Llama {
         config.check()?;
         let (d, v) = (config.hidden_size, config.vocab_size);
         let embedding = get("model.embed_tokens.weight", &[v, d])?;
-        let layers = (0..config.num_hidden_layers)
-            .map(|i| Layer::build(i, &config, &mut get))
-            .collect::<Result<_>>()?;
+        let layers =
+            (0..config.num_hidden_layers).map(|i| Layer::build(i, &config, &mut get)).collect::<Result<_>>()?;
         let norm = get("model.norm.weight", &[d])?;
-        let head = if has_head && !config.tie_word_embeddings {
-            Some(get("lm_head.weight", &[v, d])?)
-        } else {
-            None
-        };
+        let head = if has_head && !config.tie_word_embeddings { Some(get("lm_head.weight", &[v, d])?) } else { None };
         let dtype = norm.value().dtype();
         let width = config.head_width();
-        let angles = Angles::new(
-            config.max_position_embeddings,
-            width,
-            config.theta(),
-            config.scaling()?,
-            dtype,
-        )?;
+        let angles = Angles::new(config.max_position_embeddings, width, config.theta(), config.scaling()?, dtype)?;
         let device = norm.value().device();
-        let angles = Angles {
-            cos: angles.cos.to_device(&device)?,
-            sin: angles.sin.to_device(&device)?,
-        };
+        let angles = Angles { cos: angles.cos.to_device(&device)?, sin: angles.sin.to_device(&device)? };
         let shape = AttentionShape {
             heads: config.num_attention_heads,
             kv_heads: config.kv_heads(),
@@ -101,15 +80,7 @@ impl Llama {
             mask: Mask::Causal,
             dropout: None,
         };
-        Ok(Llama {
-            config: Arc::new(config),
-            embedding,
-            layers,
-            norm,
-            head,
-            angles,
-            shape,
-        })
+        Ok(Llama { config: Arc::new(config), embedding, layers, norm, head, angles, shape })
     }
 
     /// Its sizes.
@@ -119,11 +90,7 @@ impl Llama {
 
     /// Writes `config.json` and `model.safetensors` into `dir`.
     pub fn save(&self, dir: &Path) -> Result<()> {
-        let tensors: TensorMap = self
-            .parameters()
-            .iter()
-            .map(|p| (p.name().to_string(), p.value().clone()))
-            .collect();
+        let tensors: TensorMap = self.parameters().iter().map(|p| (p.name().to_string(), p.value().clone())).collect();
         let meta = BTreeMap::from([("format".to_string(), "pt".to_string())]);
         save(&dir.join("model.safetensors"), &tensors, &meta)?;
         clinpeft_files::write_json(&dir.join("config.json"), &*self.config).map_err(|e| Error::Weights(e.into()))
@@ -152,11 +119,7 @@ impl Llama {
                 self.angles.positions()
             )));
         }
-        let keys = if prefix > 0 || !batch.observers.is_empty() {
-            Some(on_device(rows.keys)?)
-        } else {
-            None
-        };
+        let keys = if prefix > 0 || !batch.observers.is_empty() { Some(on_device(rows.keys)?) } else { None };
         let place = Place {
             positions: on_device(rows.positions)?,
             segments: rows.segments,
@@ -179,9 +142,7 @@ impl Llama {
         match &self.head {
             Some(head) => Ok(head),
             None if self.config.tie_word_embeddings => Ok(&self.embedding),
-            None => Err(Error::Config(
-                "this folder has no language-model head (`lm_head.weight`)".into(),
-            )),
+            None => Err(Error::Config("this folder has no language-model head (`lm_head.weight`)".into())),
         }
     }
 }
@@ -196,10 +157,7 @@ impl Backbone for Llama {
                 self.layers.len()
             )));
         }
-        let length = prefixes
-            .as_ref()
-            .and_then(|p| p.first())
-            .map_or(0, |(k, _)| k.dims()[0]);
+        let length = prefixes.as_ref().and_then(|p| p.first()).map_or(0, |(k, _)| k.dims()[0]);
         let (mut x, place) = self.with_inputs(batch, sites.inputs(pass)?, length)?;
         let pooled = match want {
             Rows::All => None,
@@ -214,11 +172,7 @@ impl Backbone for Llama {
             // The last layer answers for rows that see their whole sequence; the others it only reads as keys and values.
             let first = matches!(want, Rows::Pooled(Pooling::FirstToken | Pooling::FirstPosition));
             let last = i + 1 == self.layers.len() && !first;
-            let only = pooled
-                .as_ref()
-                .filter(|_| last)
-                .map(|rows| Only::new(rows, &place))
-                .transpose()?;
+            let only = pooled.as_ref().filter(|_| last).map(|rows| Only::new(rows, &place)).transpose()?;
             let mut inputs = vec![&x];
             inputs.extend(prefixes.iter().flat_map(|p| [&p[i].0, &p[i].1]));
             let block = move |inputs: &[Var]| {
@@ -265,9 +219,7 @@ impl Backbone for Llama {
 
     fn embed(&self, ids: &[u32]) -> Result<Tensor> {
         let ids = Tensor::from_vec(ids.to_vec(), &[ids.len()])?.to_device(&self.norm.value().device())?;
-        Ok(clinpeft_tensor::ops::embedding(self.embedding.value(), &ids)?
-            .to_cpu()?
-            .cast(DType::F32)?)
+        Ok(clinpeft_tensor::ops::embedding(self.embedding.value(), &ids)?.to_cpu()?.cast(DType::F32)?)
     }
 
     fn max_length(&self) -> usize {
@@ -275,10 +227,7 @@ impl Backbone for Llama {
     }
 
     fn linear_sites(&self) -> Vec<LinearSite> {
-        self.layers
-            .iter()
-            .flat_map(|l| l.linears().map(Linear::describe))
-            .collect()
+        self.layers.iter().flat_map(|l| l.linears().map(Linear::describe)).collect()
     }
 
     fn parameters(&self) -> Vec<&Parameter> {
@@ -297,16 +246,8 @@ impl Backbone for Llama {
         for l in &mut self.layers {
             all.extend([&mut l.input_norm, &mut l.mlp_norm]);
             all.extend(
-                [
-                    &mut l.query,
-                    &mut l.key,
-                    &mut l.value,
-                    &mut l.output,
-                    &mut l.gate,
-                    &mut l.up,
-                    &mut l.down,
-                ]
-                .map(Linear::weight_mut),
+                [&mut l.query, &mut l.key, &mut l.value, &mut l.output, &mut l.gate, &mut l.up, &mut l.down]
+                    .map(Linear::weight_mut),
             );
         }
         all.push(&mut self.norm);
@@ -337,11 +278,7 @@ mod tests {
         let m = model();
         let (a, b) = (vec![1, 5, 9, 2], vec![3, 3, 7]);
         let together = logits(&m, &[a.clone(), b.clone()], Arc::new(NoAdapters));
-        let alone = [
-            logits(&m, &[a], Arc::new(NoAdapters)),
-            logits(&m, &[b], Arc::new(NoAdapters)),
-        ]
-        .concat();
+        let alone = [logits(&m, &[a], Arc::new(NoAdapters)), logits(&m, &[b], Arc::new(NoAdapters))].concat();
         for (x, y) in together.iter().zip(&alone) {
             assert!((x - y).abs() < 1e-6);
         }
@@ -351,27 +288,14 @@ mod tests {
     fn pooled_rows_are_those_of_the_full_result() {
         let m = model();
         let batch = Ragged::from_sequences(&[vec![1, 5, 9, 2], vec![3, 3, 7], vec![8]]).unwrap();
-        let pad = Observer {
-            sequence: 1,
-            sees: 3,
-            id: 0,
-            position: 3,
-        };
+        let pad = Observer { sequence: 1, sees: 3, id: 0, position: 3 };
         let batch = batch.with_observers(vec![pad]).unwrap();
-        for (pooling, rows) in [
-            (Pooling::LastToken, [3, 6, 7]),
-            (Pooling::LastPosition, [3, 8, 7]),
-            (Pooling::FirstToken, [0, 4, 7]),
-        ] {
+        for (pooling, rows) in
+            [(Pooling::LastToken, [3, 6, 7]), (Pooling::LastPosition, [3, 8, 7]), (Pooling::FirstToken, [0, 4, 7])]
+        {
             let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
-            let run = |want| {
-                m.hidden(&batch, &sites, &Pass::evaluate(), want)
-                    .unwrap()
-                    .rows
-                    .value()
-                    .to_f64_vec()
-                    .unwrap()
-            };
+            let run =
+                |want| m.hidden(&batch, &sites, &Pass::evaluate(), want).unwrap().rows.value().to_f64_vec().unwrap();
             let (all, pooled) = (run(Rows::All), run(Rows::Pooled(pooling)));
             for (i, r) in rows.iter().enumerate() {
                 for j in 0..16 {
@@ -398,10 +322,7 @@ mod tests {
         m.save(dir.path()).unwrap();
         let again = Llama::load(dir.path(), Keep::Stored, &Device::Cpu).unwrap();
         let s = vec![vec![1, 2, 3]];
-        assert_eq!(
-            logits(&m, &s, Arc::new(NoAdapters)),
-            logits(&again, &s, Arc::new(NoAdapters))
-        );
+        assert_eq!(logits(&m, &s, Arc::new(NoAdapters)), logits(&again, &s, Arc::new(NoAdapters)));
         assert_eq!(again.parameter_count(), m.parameter_count());
     }
 
@@ -410,11 +331,7 @@ mod tests {
         let batch = Ragged::from_sequences(&[vec![1; 65]]).unwrap();
         let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
         assert!(
-            model()
-                .hidden(&batch, &sites, &Pass::evaluate(), Rows::All)
-                .unwrap_err()
-                .to_string()
-                .contains("longer")
+            model().hidden(&batch, &sites, &Pass::evaluate(), Rows::All).unwrap_err().to_string().contains("longer")
         );
     }
 
@@ -461,21 +378,10 @@ mod tests {
     fn observers_change_no_token_and_see_what_a_token_there_would_see() {
         let m = model();
         let batch = Ragged::from_sequences(&[vec![1, 5, 9], vec![2]]).unwrap();
-        let seen = Observer {
-            sequence: 0,
-            sees: 3,
-            id: 4,
-            position: 3,
-        };
+        let seen = Observer { sequence: 0, sees: 3, id: 4, position: 3 };
         let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
-        let run = |b: &Ragged| {
-            m.hidden(b, &sites, &Pass::evaluate(), Rows::All)
-                .unwrap()
-                .rows
-                .value()
-                .to_f64_vec()
-                .unwrap()
-        };
+        let run =
+            |b: &Ragged| m.hidden(b, &sites, &Pass::evaluate(), Rows::All).unwrap().rows.value().to_f64_vec().unwrap();
         let plain = run(&batch);
         let observed = run(&batch.clone().with_observers(vec![seen]).unwrap());
         assert_eq!(observed.len(), plain.len() + 16);

@@ -64,10 +64,8 @@ impl Bootstrap {
     ) -> Vec<T> {
         let (number, count) = numbered(subjects);
         let blocks = self.resamples.div_ceil(LANES);
-        let mut all: Vec<T> = (0..blocks)
-            .into_par_iter()
-            .flat_map_iter(|block| measure(&self.weights(block, &number, count)))
-            .collect();
+        let mut all: Vec<T> =
+            (0..blocks).into_par_iter().flat_map_iter(|block| measure(&self.weights(block, &number, count))).collect();
         all.truncate(self.resamples);
         all
     }
@@ -94,11 +92,7 @@ impl Bootstrap {
             lo: quantile(&kept, (1.0 - self.level) / 2.0),
             hi: quantile(&kept, (1.0 + self.level) / 2.0),
         });
-        Estimate {
-            value,
-            interval,
-            dropped: self.resamples - kept.len(),
-        }
+        Estimate { value, interval, dropped: self.resamples - kept.len() }
     }
 }
 
@@ -123,11 +117,7 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const BOOTSTRAP: Bootstrap = Bootstrap {
-        resamples: 40,
-        level: 0.95,
-        seed: Seed(3),
-    };
+    const BOOTSTRAP: Bootstrap = Bootstrap { resamples: 40, level: 0.95, seed: Seed(3) };
 
     #[test]
     fn rows_of_a_patient_move_together_and_as_many_patients_are_drawn() {

@@ -46,10 +46,7 @@ pub struct ReliabilityBin {
 pub fn calibration(labels: &[u8], probabilities: &[f32], bins: NonZeroUsize) -> Result<Calibration> {
     let (rows, _) = Labels::Binary(labels).check(probabilities)?;
     if let Some(row) = probabilities.iter().position(|p| !(0.0..=1.0).contains(p)) {
-        return Err(Error::Probability {
-            row,
-            value: probabilities[row],
-        });
+        return Err(Error::Probability { row, value: probabilities[row] });
     }
     let width = 1.0 / bins.get() as f64;
     let edges: Vec<f64> = (1..bins.get()).map(|k| k as f64 * width).collect();

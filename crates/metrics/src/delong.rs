@@ -48,10 +48,7 @@ struct Placements {
 /// ```
 pub fn auroc_delong(labels: &[u8], scores: &[f32]) -> Result<DeLong> {
     let places = Placements::new(labels, scores)?;
-    Ok(DeLong {
-        auroc: mean(&places.positives),
-        variance: places.covariance(&places),
-    })
+    Ok(DeLong { auroc: mean(&places.positives), variance: places.covariance(&places) })
 }
 
 /// Difference of the AUROCs of two models on the same rows, with its variance `var_a + var_b - 2 cov`.
@@ -74,24 +71,16 @@ impl Placements {
         Labels::Binary(labels).check(scores)?;
         let of = |wanted: u8| -> Vec<f32> {
             let rows = labels.iter().zip(scores);
-            rows.filter(|(label, _)| **label == wanted)
-                .map(|(_, score)| *score)
-                .collect()
+            rows.filter(|(label, _)| **label == wanted).map(|(_, score)| *score).collect()
         };
         let (positives, negatives) = (of(1), of(0));
         let fewest = positives.len().min(negatives.len());
         if fewest < 2 {
-            return Err(Error::Undefined {
-                metric: "variance of auroc",
-                reason: Undefined::TooFew(fewest),
-            });
+            return Err(Error::Undefined { metric: "variance of auroc", reason: Undefined::TooFew(fewest) });
         }
         let won = shares_below(&positives, &negatives);
         let lost = shares_below(&negatives, &positives);
-        Ok(Self {
-            positives: won,
-            negatives: lost.into_iter().map(|share| 1.0 - share).collect(),
-        })
+        Ok(Self { positives: won, negatives: lost.into_iter().map(|share| 1.0 - share).collect() })
     }
 
     fn covariance(&self, other: &Self) -> f64 {

@@ -20,12 +20,8 @@ pub struct Evaluation {
 type Pick = for<'a> fn(&'a [f64; 4]) -> f64;
 
 /// Name and place of each metric in a resample's values.
-const NAMES: [(&str, Pick); 4] = [
-    ("auroc", |v| v[0]),
-    ("auprc", |v| v[1]),
-    ("f1_micro", |v| v[2]),
-    ("f1_macro", |v| v[3]),
-];
+const NAMES: [(&str, Pick); 4] =
+    [("auroc", |v| v[0]), ("auprc", |v| v[1]), ("f1_micro", |v| v[2]), ("f1_macro", |v| v[3])];
 
 /// Evaluates `scores` (row-major, shape as [`Labels`] says) against `labels`, with intervals by patient.
 ///
@@ -45,11 +41,7 @@ pub fn evaluate(labels: Labels<'_>, scores: &[f32], subjects: &[u64], bootstrap:
     bootstrap.check()?;
     let prepared = Prepared::new(labels, scores)?;
     if subjects.len() != prepared.rows {
-        return Err(Error::Shape {
-            what: "subjects",
-            expected: prepared.rows,
-            found: subjects.len(),
-        });
+        return Err(Error::Shape { what: "subjects", expected: prepared.rows, found: subjects.len() });
     }
     let all = prepared.measure(&vec![[1u16; 1]; prepared.rows]);
     let resampled = bootstrap.run(subjects, |weights| {

@@ -24,16 +24,10 @@ pub struct TextLoss {
 /// ```
 pub fn perplexity(loss: TextLoss) -> Result<f64> {
     if !loss.nll.is_finite() {
-        return Err(Error::Loss {
-            row: 0,
-            value: loss.nll,
-        });
+        return Err(Error::Loss { row: 0, value: loss.nll });
     }
     if loss.tokens == 0 {
-        return Err(Error::Undefined {
-            metric: "perplexity",
-            reason: Undefined::NoTokens,
-        });
+        return Err(Error::Undefined { metric: "perplexity", reason: Undefined::NoTokens });
     }
     Ok((loss.nll / loss.tokens as f64).exp())
 }
@@ -45,22 +39,12 @@ pub fn perplexity(loss: TextLoss) -> Result<f64> {
 pub fn perplexity_with_interval(texts: &[TextLoss], subjects: &[u64], bootstrap: &Bootstrap) -> Result<Estimate> {
     bootstrap.check()?;
     if texts.len() != subjects.len() {
-        return Err(Error::Shape {
-            what: "subjects",
-            expected: texts.len(),
-            found: subjects.len(),
-        });
+        return Err(Error::Shape { what: "subjects", expected: texts.len(), found: subjects.len() });
     }
     if let Some(row) = texts.iter().position(|t| !t.nll.is_finite()) {
-        return Err(Error::Loss {
-            row,
-            value: texts[row].nll,
-        });
+        return Err(Error::Loss { row, value: texts[row].nll });
     }
-    let all = TextLoss {
-        nll: texts.iter().map(|t| t.nll).sum(),
-        tokens: texts.iter().map(|t| t.tokens).sum(),
-    };
+    let all = TextLoss { nll: texts.iter().map(|t| t.nll).sum(), tokens: texts.iter().map(|t| t.tokens).sum() };
     let value = perplexity(all)?;
     let resampled = bootstrap.run(subjects, |weights| {
         std::array::from_fn(|l| {

@@ -58,11 +58,7 @@ pub fn auroc(labels: &[u8], scores: &[f32]) -> Result<f64> {
 pub fn auroc_weighted(labels: &[u8], scores: &[f32], weights: &[u16]) -> Result<f64> {
     Labels::Binary(labels).check(scores)?;
     if weights.len() != labels.len() {
-        return Err(Error::Shape {
-            what: "weights",
-            expected: labels.len(),
-            found: weights.len(),
-        });
+        return Err(Error::Shape { what: "weights", expected: labels.len(), found: weights.len() });
     }
     let rows = (0..labels.len()).map(|i| (i as u32, scores[i], (labels[i] == 1).into()));
     let weights: Vec<[u16; 1]> = weights.iter().map(|w| [*w]).collect();
@@ -70,10 +66,7 @@ pub fn auroc_weighted(labels: &[u8], scores: &[f32], weights: &[u16]) -> Result<
     if curve.defined(0) {
         return Ok(curve.auroc[0]);
     }
-    Err(Error::Undefined {
-        metric: "auroc",
-        reason: Undefined::OneClass(u8::from(curve.positives[0] > 0)),
-    })
+    Err(Error::Undefined { metric: "auroc", reason: Undefined::OneClass(u8::from(curve.positives[0] > 0)) })
 }
 
 /// AUROC for classes: mean over ordered pairs (a, b) of the AUROC of score a among the rows of a and b (Hand & Till 2001).
@@ -97,10 +90,7 @@ pub fn auroc_one_vs_one(labels: &[u32], classes: usize, scores: &[f32]) -> Resul
 pub fn auroc_per_label(labels: &[u8], columns: usize, scores: &[f32]) -> Result<PerLabel> {
     let labels = multilabel(labels, columns);
     let found = measure(labels, scores)?;
-    Ok(PerLabel {
-        value: defined(labels, "auroc", found.auroc[0])?,
-        labels: found.averaged[0] as usize,
-    })
+    Ok(PerLabel { value: defined(labels, "auroc", found.auroc[0])?, labels: found.averaged[0] as usize })
 }
 
 /// Average precision: sum over distinct scores of (recall gained) x precision. No interpolation.
@@ -132,10 +122,7 @@ pub fn auprc_one_hot(labels: &[u32], classes: usize, scores: &[f32]) -> Result<f
 pub fn auprc_per_label(labels: &[u8], columns: usize, scores: &[f32]) -> Result<PerLabel> {
     let labels = multilabel(labels, columns);
     let found = measure(labels, scores)?;
-    Ok(PerLabel {
-        value: defined(labels, "auprc", found.auprc[0])?,
-        labels: found.averaged[0] as usize,
-    })
+    Ok(PerLabel { value: defined(labels, "auprc", found.auprc[0])?, labels: found.averaged[0] as usize })
 }
 
 /// F1 = 2 TP / (2 TP + FP + FN), micro and macro; what is predicted follows [`Labels`].
@@ -144,16 +131,9 @@ pub fn auprc_per_label(labels: &[u8], columns: usize, scores: &[f32]) -> Result<
 /// As [`auroc`]; for multilabel one label must have both outcomes ([`Undefined::NoLabel`]).
 pub fn f1(labels: Labels<'_>, scores: &[f32]) -> Result<F1> {
     let found = measure(labels, scores)?;
-    Ok(F1 {
-        micro_average: found.f1_micro[0],
-        macro_average: defined(labels, "f1_macro", found.f1_macro[0])?,
-    })
+    Ok(F1 { micro_average: found.f1_micro[0], macro_average: defined(labels, "f1_macro", found.f1_macro[0])? })
 }
 
 fn multilabel(labels: &[u8], columns: usize) -> Labels<'_> {
-    Labels::Multilabel {
-        labels,
-        columns,
-        decisions: None,
-    }
+    Labels::Multilabel { labels, columns, decisions: None }
 }

@@ -82,20 +82,12 @@ impl Labels<'_> {
             Self::Classes { .. } => ("classes", 2),
         };
         if columns < least {
-            return Err(Error::Columns {
-                what,
-                found: columns,
-                least,
-            });
+            return Err(Error::Columns { what, found: columns, least });
         }
         let rows = values / columns;
         length("labels", rows * columns, values)?;
         length("scores", values, scores.len())?;
-        if let Self::Multilabel {
-            decisions: Some(decisions),
-            ..
-        } = self
-        {
+        if let Self::Multilabel { decisions: Some(decisions), .. } = self {
             length("decisions", values, decisions.len())?;
         }
         if rows == 0 || u32::try_from(rows).is_err() {
@@ -103,11 +95,7 @@ impl Labels<'_> {
         }
         self.check_values(columns)?;
         match scores.iter().position(|s| !s.is_finite()) {
-            Some(i) => Err(Error::Score {
-                row: i / columns,
-                column: i % columns,
-                value: scores[i],
-            }),
+            Some(i) => Err(Error::Score { row: i / columns, column: i % columns, value: scores[i] }),
             None => Ok((rows, columns)),
         }
     }
@@ -142,9 +130,9 @@ impl Labels<'_> {
                 let first = *labels.first()?;
                 labels.iter().all(|v| *v == first).then_some(Undefined::OneClass(first))
             }
-            Self::Classes { labels, classes } => (0..classes)
-                .find(|class| labels.iter().all(|v| *v as usize != *class))
-                .map(Undefined::MissingClass),
+            Self::Classes { labels, classes } => {
+                (0..classes).find(|class| labels.iter().all(|v| *v as usize != *class)).map(Undefined::MissingClass)
+            }
             Self::Multilabel { labels, columns, .. } => {
                 let rows = labels.len() / columns.max(1);
                 let mixed = (0..columns).any(|c| {
@@ -180,20 +168,12 @@ impl Prepared {
                 (Average::All, one_versus_one(labels, classes, scores), against_rest)
             }
             Labels::Multilabel { labels, .. } => {
-                let rankings = (0..columns)
-                    .into_par_iter()
-                    .map(|c| column(c, &|i| labels[i * columns + c] == 1));
+                let rankings = (0..columns).into_par_iter().map(|c| column(c, &|i| labels[i * columns + c] == 1));
                 (Average::Skip, rankings.collect(), vec![])
             }
         };
         let confusion = confusions(labels, scores, rows, columns);
-        Ok(Self {
-            rows,
-            average,
-            auroc,
-            auprc,
-            confusion,
-        })
+        Ok(Self { rows, average, auroc, auprc, confusion })
     }
 
     /// All metrics under `L` weightings of the rows.
@@ -204,13 +184,7 @@ impl Prepared {
             rankings => average(rankings, weights, self.average).auprc,
         };
         let (f1_micro, f1_macro) = self.f1(weights);
-        Measures {
-            auroc: curves.auroc,
-            auprc,
-            f1_micro,
-            f1_macro,
-            averaged: curves.averaged,
-        }
+        Measures { auroc: curves.auroc, auprc, f1_micro, f1_macro, averaged: curves.averaged }
     }
 
     /// Micro and macro F1. Macro: multilabel skips labels without positives or negatives; classes skip what is neither
@@ -242,10 +216,7 @@ impl Prepared {
                 }
             }
         }
-        (
-            std::array::from_fn(|l| f1_of(both[l], wrong[l])),
-            std::array::from_fn(|l| sum[l] / f64::from(count[l])),
-        )
+        (std::array::from_fn(|l| f1_of(both[l], wrong[l])), std::array::from_fn(|l| sum[l] / f64::from(count[l])))
     }
 }
 
@@ -274,11 +245,7 @@ fn average<const L: usize>(rankings: &[Ranking], weights: &[Lanes<L>], rule: Ave
             _ => sum[l] / f64::from(averaged[l]),
         })
     };
-    Averages {
-        auroc: mean(auroc),
-        auprc: mean(auprc),
-        averaged,
-    }
+    Averages { auroc: mean(auroc), auprc: mean(auprc), averaged }
 }
 
 /// For each ordered pair of classes (a, b): rows of a and b only, ranked by the score of a.

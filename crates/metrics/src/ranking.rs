@@ -47,10 +47,7 @@ impl Ranking {
     /// Sorts `rows` (index, score, positive). Scores must be numbers.
     pub(crate) fn new(mut rows: Vec<(u32, f32, Outcome)>) -> Self {
         rows.sort_unstable_by(|a, b| {
-            b.1.partial_cmp(&a.1)
-                .unwrap_or(Ordering::Equal)
-                .then(a.2.cmp(&b.2))
-                .then(a.0.cmp(&b.0))
+            b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.2.cmp(&b.2)).then(a.0.cmp(&b.0))
         });
         let mut steps: Vec<Step> = Vec::new();
         for tied in rows.chunk_by(|a, b| a.1 == b.1) {

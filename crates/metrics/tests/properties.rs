@@ -97,27 +97,16 @@ proptest! {
 }
 
 fn bootstrap(resamples: usize) -> Bootstrap {
-    Bootstrap {
-        resamples,
-        level: 0.95,
-        seed: Seed(11),
-    }
+    Bootstrap { resamples, level: 0.95, seed: Seed(11) }
 }
 
 fn multilabel(labels: &[u8], columns: usize) -> Labels<'_> {
-    Labels::Multilabel {
-        labels,
-        columns,
-        decisions: None,
-    }
+    Labels::Multilabel { labels, columns, decisions: None }
 }
 
 #[test]
 fn one_class_is_a_reason_not_a_number() {
-    let one = Error::Undefined {
-        metric: "auroc",
-        reason: Undefined::OneClass(1),
-    };
+    let one = Error::Undefined { metric: "auroc", reason: Undefined::OneClass(1) };
     assert_eq!(auroc(&[1, 1], &[0.5, 0.25]), Err(one));
     let found = evaluate(Labels::Binary(&[1, 1]), &[0.5, 0.25], &[1, 2], &bootstrap(10)).unwrap();
     assert_eq!(found.undefined["auroc"], Undefined::OneClass(1));
@@ -129,18 +118,14 @@ fn one_class_is_a_reason_not_a_number() {
 fn bad_input_names_the_place() {
     let nan = auroc(&[0, 1, 0], &[0.1, 0.2, f32::NAN]).unwrap_err();
     assert!(nan.to_string().starts_with("score of row 2, column 0"));
-    let labels = Labels::Classes {
-        labels: &[0, 3],
-        classes: 3,
-    };
+    let labels = Labels::Classes { labels: &[0, 3], classes: 3 };
     let error = evaluate(labels, &[0.0; 6], &[1, 2], &bootstrap(1)).unwrap_err();
     assert!(error.to_string().contains("label of row 1, column 0 is 3"));
     let ragged = evaluate(multilabel(&[0; 5], 2), &[0.0; 5], &[1, 2], &bootstrap(1));
     assert!(matches!(ragged, Err(Error::Shape { what: "labels", .. })));
-    for empty in [
-        evaluate(Labels::Binary(&[]), &[], &[], &bootstrap(1)),
-        evaluate(multilabel(&[], 3), &[], &[], &bootstrap(1)),
-    ] {
+    for empty in
+        [evaluate(Labels::Binary(&[]), &[], &[], &bootstrap(1)), evaluate(multilabel(&[], 3), &[], &[], &bootstrap(1))]
+    {
         assert_eq!(empty, Err(Error::Rows { rows: 0 }));
     }
     assert!(evaluate(multilabel(&[], 0), &[], &[], &bootstrap(1)).is_err());
@@ -150,13 +135,7 @@ fn bad_input_names_the_place() {
 
 #[test]
 fn resamples_without_a_class_are_dropped_and_counted() {
-    let found = evaluate(
-        Labels::Binary(&[0, 0, 1]),
-        &[0.1, 0.2, 0.3],
-        &[1, 2, 3],
-        &bootstrap(500),
-    )
-    .unwrap();
+    let found = evaluate(Labels::Binary(&[0, 0, 1]), &[0.1, 0.2, 0.3], &[1, 2, 3], &bootstrap(500)).unwrap();
     let auroc = &found.metrics["auroc"];
     // No positive: (2/3)^3; no negative: (1/3)^3.
     let expected = 500.0 * 9.0 / 27.0;
@@ -184,11 +163,7 @@ fn given_decisions_change_f1_only() {
     let y = [1, 0, 0, 1];
     let s = [0.1, 0.2, 0.3, 0.15];
     let with = |decisions| {
-        let labels = Labels::Multilabel {
-            labels: &y,
-            columns: 2,
-            decisions,
-        };
+        let labels = Labels::Multilabel { labels: &y, columns: 2, decisions };
         evaluate(labels, &s, &[1, 2], &bootstrap(0)).unwrap()
     };
     let (threshold, given) = (with(None), with(Some(&y)));
@@ -225,9 +200,7 @@ fn delong_needs_two_of_each_and_calibration_needs_probabilities() {
 fn bootstrap_and_delong_agree_on_independent_rows() {
     let n = 600u64;
     let y: Vec<u8> = (0..n).map(|i| u8::from(i % 3 == 0)).collect();
-    let s: Vec<f32> = (0..n)
-        .map(|i| ((i * 7919) % 613) as f32 + 150.0 * f32::from(y[i as usize]))
-        .collect();
+    let s: Vec<f32> = (0..n).map(|i| ((i * 7919) % 613) as f32 + 150.0 * f32::from(y[i as usize])).collect();
     let subjects: Vec<u64> = (0..n).collect();
     let found = evaluate(Labels::Binary(&y), &s, &subjects, &bootstrap(2000)).unwrap();
     let interval = found.metrics["auroc"].interval.unwrap();

@@ -106,11 +106,7 @@ fn multilabel_equals_scikit_learn_on_the_labels_that_have_both_outcomes() {
         assert_eq!(found.labels, case.averaged);
         let found = auprc_per_label(&y, c, &case.scores).unwrap();
         equal(found.value, case.auprc);
-        let labels = Labels::Multilabel {
-            labels: &y,
-            columns: c,
-            decisions: None,
-        };
+        let labels = Labels::Multilabel { labels: &y, columns: c, decisions: None };
         equal_f1(&case, labels);
     }
 }

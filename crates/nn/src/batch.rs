@@ -42,18 +42,10 @@ impl Ragged {
             return Err(Error::Batch("offsets and positions do not cover the tokens".into()));
         }
         if let Some(empty) = offsets.windows(2).position(|w| w[0] >= w[1]) {
-            return Err(Error::Batch(format!(
-                "sequence {empty} is empty\nhint: notes without text must be left out"
-            )));
+            return Err(Error::Batch(format!("sequence {empty} is empty\nhint: notes without text must be left out")));
         }
         let n = ids.len();
-        Ok(Ragged {
-            ids: Tensor::from_vec(ids, &[n])?,
-            positions,
-            offsets,
-            observers: Vec::new(),
-            targets: None,
-        })
+        Ok(Ragged { ids: Tensor::from_vec(ids, &[n])?, positions, offsets, observers: Vec::new(), targets: None })
     }
 
     /// The same batch with rows that observe it. Errors if one sees what is not there, or they are out of order.
@@ -114,12 +106,7 @@ mod tests {
     #[test]
     fn observers_and_targets_must_fit_the_tokens() {
         let batch = || Ragged::from_sequences(&[vec![1, 2], vec![3]]).unwrap();
-        let observer = |sequence, sees| Observer {
-            sequence,
-            sees,
-            id: 0,
-            position: 0,
-        };
+        let observer = |sequence, sees| Observer { sequence, sees, id: 0, position: 0 };
         assert!(batch().with_observers(vec![observer(0, 2), observer(1, 0)]).is_ok());
         assert!(batch().with_observers(vec![observer(1, 2)]).is_err());
         assert!(batch().with_observers(vec![observer(2, 0)]).is_err());

@@ -68,18 +68,12 @@ impl Classifier {
     /// A new head with weights from N(0, 0.02), without b.
     pub fn new(classes: usize, width: usize, rng: &mut Stream) -> Result<Classifier> {
         let values: Vec<f32> = (0..classes * width).map(|_| (0.02 * normal(rng)) as f32).collect();
-        Ok(Classifier::from_weight(
-            Tensor::from_vec(values, &[classes, width])?,
-            Learning::Trainable,
-        ))
+        Ok(Classifier::from_weight(Tensor::from_vec(values, &[classes, width])?, Learning::Trainable))
     }
 
     /// A head with known weights, without b.
     pub fn from_weight(weight: Tensor, learning: Learning) -> Classifier {
-        Classifier {
-            weight: Parameter::new("score.weight", weight, learning),
-            bias: None,
-        }
+        Classifier { weight: Parameter::new("score.weight", weight, learning), bias: None }
     }
 
     /// The same head with b, which learns if W does. Errors if `bias` is not `[c]`.
@@ -91,10 +85,7 @@ impl Classifier {
                 bias.shape()
             )));
         }
-        Ok(Classifier {
-            bias: Some(Parameter::new("score.bias", bias, self.weight.learning())),
-            ..self
-        })
+        Ok(Classifier { bias: Some(Parameter::new("score.bias", bias, self.weight.learning())), ..self })
     }
 
     /// The same head with a b of zeros. Errors are those of [`Classifier::with_bias`].
@@ -142,16 +133,11 @@ impl Classifier {
 /// Sum over notes of `weights[class]` times cross-entropy.
 pub fn class_loss(logits: &Var, classes: &[u32], weights: &[f64]) -> Result<Var> {
     let n = classes.len();
-    let row_weights = classes
-        .iter()
-        .map(|c| weights.get(*c as usize).copied())
-        .collect::<Option<Vec<f64>>>();
+    let row_weights = classes.iter().map(|c| weights.get(*c as usize).copied()).collect::<Option<Vec<f64>>>();
     let row_weights = row_weights.ok_or_else(|| Error::Batch("a class has no weight".into()))?;
     let device = logits.value().device();
     let targets = Tensor::from_vec(classes.to_vec(), &[n])?.to_device(&device)?;
-    let row_weights = Tensor::from_vec(row_weights, &[n])?
-        .cast(logits.dtype())?
-        .to_device(&device)?;
+    let row_weights = Tensor::from_vec(row_weights, &[n])?.cast(logits.dtype())?.to_device(&device)?;
     Ok(ops::cross_entropy(logits, &targets, &row_weights)?)
 }
 
@@ -190,11 +176,7 @@ fn predictions(hidden: &Hidden, batch: &Ragged) -> Result<Vec<Prediction>> {
                 None => continue,
             };
             let token = ids[i as usize];
-            all.push(Prediction {
-                sequence: s,
-                row,
-                token,
-            });
+            all.push(Prediction { sequence: s, row, token });
         }
     }
     Ok(all)
@@ -229,9 +211,7 @@ pub fn sequence_losses(hidden: &Hidden, head: &Var, batch: &Ragged) -> Result<Ve
 fn token_loss(rows: &Var, head: &Var, targets: Vec<u32>, weights: Vec<f64>) -> Result<Var> {
     let (n, device) = (targets.len(), rows.value().device());
     let targets = Tensor::from_vec(targets, &[n])?.to_device(&device)?;
-    let weights = Tensor::from_vec(weights, &[n])?
-        .cast(rows.dtype())?
-        .to_device(&device)?;
+    let weights = Tensor::from_vec(weights, &[n])?.cast(rows.dtype())?.to_device(&device)?;
     Ok(ops::linear_cross_entropy(rows, head, &targets, &weights)?)
 }
 
@@ -241,21 +221,11 @@ mod tests {
     use clinpeft_tensor::DType;
 
     fn hidden(rows: Tensor, offsets: &[u32], virtual_rows: usize, observers: &[Observer]) -> Hidden {
-        Hidden {
-            rows: Var::constant(rows),
-            offsets: offsets.to_vec(),
-            virtual_rows,
-            observers: observers.to_vec(),
-        }
+        Hidden { rows: Var::constant(rows), offsets: offsets.to_vec(), virtual_rows, observers: observers.to_vec() }
     }
 
     fn behind(sequence: u32, sees: u32) -> Observer {
-        Observer {
-            sequence,
-            sees,
-            id: 0,
-            position: 9,
-        }
+        Observer { sequence, sees, id: 0, position: 9 }
     }
 
     #[test]
@@ -277,9 +247,7 @@ mod tests {
         let head = Classifier::from_weight(weight, Learning::Trainable);
         let rows = Var::constant(Tensor::from_vec(vec![1.0f64, 2.0, 3.0, 4.0], &[2, 2]).unwrap());
         let scores = |c: &Classifier| c.forward(&rows).unwrap().value().to_f64_vec().unwrap();
-        let with = head
-            .clone()
-            .with_bias(Tensor::from_vec(vec![10.0f64, -1.0], &[2]).unwrap());
+        let with = head.clone().with_bias(Tensor::from_vec(vec![10.0f64, -1.0], &[2]).unwrap());
         assert_eq!(scores(&with.unwrap()), [11.0, 1.0, 13.0, 3.0]);
         assert_eq!(scores(&head.clone().with_zero_bias().unwrap()), scores(&head));
         assert!(head.with_bias(Tensor::zeros(&[3], DType::F64)).is_err());

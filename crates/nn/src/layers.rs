@@ -15,19 +15,12 @@ pub struct Linear {
 impl Linear {
     /// A layer called `site` (its weight is `<site>.weight`), W `[out, in]`, without b.
     pub fn new(site: String, weight: Parameter) -> Linear {
-        Linear {
-            site,
-            weight,
-            bias: None,
-        }
+        Linear { site, weight, bias: None }
     }
 
     /// The same layer with b `[out]`, which is `<site>.bias`.
     pub fn with_bias(self, bias: Parameter) -> Linear {
-        Linear {
-            bias: Some(bias),
-            ..self
-        }
+        Linear { bias: Some(bias), ..self }
     }
 
     /// The name under which adapters know this layer.
@@ -63,21 +56,13 @@ impl Linear {
     /// What an adapter needs to know of the layer before it exists.
     pub fn describe(&self) -> LinearSite {
         let dims = self.weight.value().dims();
-        LinearSite {
-            name: self.site.clone(),
-            input: dims[1],
-            output: dims[0],
-        }
+        LinearSite { name: self.site.clone(), input: dims[1], output: dims[0] }
     }
 
     /// `W x + b` with whatever the adapters add; x `[t, in]`.
     pub fn forward(&self, x: &Var, sites: &dyn Sites, pass: &Pass) -> Result<Var> {
         let base = self.plain(x)?;
-        let call = LinearCall {
-            layer: self,
-            x,
-            base: &base,
-        };
+        let call = LinearCall { layer: self, x, base: &base };
         sites.linear(&call, base.clone(), pass)
     }
 
@@ -168,9 +153,7 @@ impl Angles {
     /// published models were trained with.
     pub fn new(positions: usize, d: usize, theta: f64, scaling: RopeScaling, dtype: DType) -> Result<Angles> {
         if d == 0 || !d.is_multiple_of(2) {
-            return Err(Error::Config(format!(
-                "rotary embedding needs an even head width, not {d}"
-            )));
+            return Err(Error::Config(format!("rotary embedding needs an even head width, not {d}")));
         }
         let frequencies: Vec<f32> = (0..d / 2)
             .map(|i| {
@@ -179,15 +162,11 @@ impl Angles {
             })
             .collect();
         let table = |f: fn(f32) -> f32| -> Result<Tensor> {
-            let values: Vec<f32> = (0..positions)
-                .flat_map(|p| frequencies.iter().map(move |w| f(w * p as f32)))
-                .collect();
+            let values: Vec<f32> =
+                (0..positions).flat_map(|p| frequencies.iter().map(move |w| f(w * p as f32))).collect();
             Ok(Tensor::from_vec(values, &[positions, d / 2])?.cast(dtype)?)
         };
-        Ok(Angles {
-            cos: table(f32::cos)?,
-            sin: table(f32::sin)?,
-        })
+        Ok(Angles { cos: table(f32::cos)?, sin: table(f32::sin)? })
     }
 
     /// Number of positions in the tables.
@@ -200,12 +179,7 @@ fn stretch(frequency: f32, scaling: RopeScaling) -> f32 {
     match scaling {
         RopeScaling::None => frequency,
         RopeScaling::Linear { factor } => frequency / factor as f32,
-        RopeScaling::Llama3 {
-            factor,
-            low,
-            high,
-            original,
-        } => {
+        RopeScaling::Llama3 { factor, low, high, original } => {
             let wave = 2.0 * std::f32::consts::PI / frequency;
             let (factor, low, high, original) = (factor as f32, low as f32, high as f32, original as f32);
             if wave > original / low {
@@ -227,12 +201,7 @@ mod tests {
 
     #[test]
     fn llama3_scaling_keeps_high_and_divides_low_frequencies() {
-        let s = RopeScaling::Llama3 {
-            factor: 8.0,
-            low: 1.0,
-            high: 4.0,
-            original: 8192.0,
-        };
+        let s = RopeScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192.0 };
         assert_eq!(stretch(1.0, s), 1.0);
         assert_eq!(stretch(1e-6, s), 1e-6 / 8.0);
         let between = stretch(0.002, s);

@@ -47,11 +47,7 @@ impl Parameter {
 
     /// Whether it learns.
     pub fn learning(&self) -> Learning {
-        if self.var.needs_gradient() {
-            Learning::Trainable
-        } else {
-            Learning::Frozen
-        }
+        if self.var.needs_gradient() { Learning::Trainable } else { Learning::Frozen }
     }
 
     /// Replaces the value; whether it learns stays.
@@ -69,11 +65,7 @@ impl Parameter {
     pub fn take_value(&mut self) -> Tensor {
         let learning = self.learning();
         let value = self.value().clone();
-        *self = Parameter::new(
-            std::mem::take(&mut self.name),
-            Tensor::zeros(&[0], value.dtype()),
-            learning,
-        );
+        *self = Parameter::new(std::mem::take(&mut self.name), Tensor::zeros(&[0], value.dtype()), learning);
         value
     }
 }

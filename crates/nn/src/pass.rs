@@ -33,18 +33,12 @@ pub struct Pass {
 impl Pass {
     /// A run without dropout.
     pub fn evaluate() -> Pass {
-        Pass {
-            mode: Mode::Evaluate,
-            memory: Memory::Keep,
-        }
+        Pass { mode: Mode::Evaluate, memory: Memory::Keep }
     }
 
     /// A training run whose dropout masks come from `seed`.
     pub fn train(seed: Seed, memory: Memory) -> Pass {
-        Pass {
-            mode: Mode::Train(seed),
-            memory,
-        }
+        Pass { mode: Mode::Train(seed), memory }
     }
 
     /// The key of the dropout mask at the place called `name`, or `None` in evaluation.

@@ -101,12 +101,7 @@ struct Triplet {
 impl Triplet {
     fn new(site: &str, [a, e, b]: [Tensor; 3], learning: Learning) -> Triplet {
         let parameter = |part: &str, value| Parameter::new(format!("{site}.{part}"), value, learning);
-        Triplet {
-            a: parameter("lora_A", a),
-            e: parameter("lora_E", e),
-            b: parameter("lora_B", b),
-            pattern: None,
-        }
+        Triplet { a: parameter("lora_A", a), e: parameter("lora_E", e), b: parameter("lora_B", b), pattern: None }
     }
 
     /// Ranks that are left.
@@ -139,10 +134,7 @@ impl AdaLora {
             let e = Tensor::zeros(&[r, 1], DType::F32);
             Ok((site.name.clone(), Triplet::new(&site.name, [a, e, b], learning)))
         };
-        let triplets = matching(&config.targets, sites)?
-            .into_iter()
-            .map(one)
-            .collect::<Result<_>>()?;
+        let triplets = matching(&config.targets, sites)?.into_iter().map(one).collect::<Result<_>>()?;
         Ok(AdaLora {
             config,
             triplets,
@@ -166,27 +158,16 @@ impl AdaLora {
         for site in matching(&config.targets, &shape.sites)? {
             let key = format!("{}.lora_E", site.name);
             let pattern = patterns.as_ref().and_then(|p| p.get(&key)).cloned();
-            let r = pattern
-                .as_ref()
-                .map_or(config.initial_r, |p| p.iter().filter(|x| **x).count());
+            let r = pattern.as_ref().map_or(config.initial_r, |p| p.iter().filter(|x| **x).count());
             let tensor = |part: &str, dims: &[usize]| tensors.tensor(&format!("{PREFIX}{}.{part}", site.name), dims);
-            let all = [
-                tensor("lora_A", &[r, site.input])?,
-                tensor("lora_E", &[r, 1])?,
-                tensor("lora_B", &[site.output, r])?,
-            ];
+            let all =
+                [tensor("lora_A", &[r, site.input])?, tensor("lora_E", &[r, 1])?, tensor("lora_B", &[site.output, r])?];
             let mut triplet = Triplet::new(&site.name, all, learning);
             triplet.pattern = pattern;
             triplets.insert(site.name.clone(), triplet);
         }
         let files = file.finish(&keys_of_the_method(), tensors)?;
-        Ok(AdaLora {
-            config,
-            triplets,
-            importance: Importance::default(),
-            total_steps,
-            files,
-        })
+        Ok(AdaLora { config, triplets, importance: Importance::default(), total_steps, files })
     }
 
     /// Its settings.
@@ -214,10 +195,7 @@ impl AdaLora {
 fn rows(t: &Tensor, chosen: &[usize]) -> Result<Tensor> {
     let t = t.to_cpu()?;
     let ids: Vec<u32> = chosen.iter().map(|i| *i as u32).collect();
-    Ok(clinpeft_tensor::ops::embedding(
-        &t,
-        &Tensor::from_vec(ids, &[chosen.len()])?,
-    )?)
+    Ok(clinpeft_tensor::ops::embedding(&t, &Tensor::from_vec(ids, &[chosen.len()])?)?)
 }
 
 /// Chosen columns of a matrix.
@@ -225,10 +203,7 @@ fn columns(t: &Tensor, chosen: &[usize]) -> Result<Tensor> {
     let t = t.to_cpu()?;
     let width = t.dims()[1];
     let values = t.as_slice::<f32>()?;
-    let kept: Vec<f32> = values
-        .chunks_exact(width.max(1))
-        .flat_map(|row| chosen.iter().map(|i| row[*i]))
-        .collect();
+    let kept: Vec<f32> = values.chunks_exact(width.max(1)).flat_map(|row| chosen.iter().map(|i| row[*i])).collect();
     Ok(Tensor::from_vec(kept, &[t.dims()[0], chosen.len()])?)
 }
 
@@ -276,19 +251,10 @@ impl Adapter for AdaLora {
             tensors.insert(name("lora_B"), columns(t.b.value(), &kept)?);
         }
         let mut keys = settings_as_keys(&self.config);
-        keys.insert(
-            "total_step".into(),
-            self.total_steps.unwrap_or(u64::from(u32::MAX)).into(),
-        );
+        keys.insert("total_step".into(), self.total_steps.unwrap_or(u64::from(u32::MAX)).into());
         keys.insert("rank_pattern".into(), self.pattern_key());
         self.files.restore(&["r"], &mut keys);
-        Ok(Saved {
-            peft_type: "ADALORA",
-            keys,
-            tensors,
-            encoder: TensorMap::new(),
-            head_prefix: PREFIX,
-        })
+        Ok(Saved { peft_type: "ADALORA", keys, tensors, encoder: TensorMap::new(), head_prefix: PREFIX })
     }
 
     fn file_keys(&self) -> &FileKeys {
@@ -339,17 +305,12 @@ impl Adapter for AdaLora {
 
     fn update(&self, site: &str, _: &Parameter) -> Result<Update> {
         let Some(t) = self.triplets.get(site) else {
-            return Err(Error::Config(format!(
-                "the adapter has no layer `{site}`\nhint: see its targets"
-            )));
+            return Err(Error::Config(format!("the adapter has no layer `{site}`\nhint: see its targets")));
         };
         let r = t.e.value().count();
         let singular = t.e.value().to_cpu()?.reshape(&[r])?;
         let b = clinpeft_tensor::ops::mul_row(&t.b.value().to_cpu()?, &singular)?;
-        Ok(Update {
-            sum: product(t.a.value(), &b, self.scale())?,
-            rows: None,
-        })
+        Ok(Update { sum: product(t.a.value(), &b, self.scale())?, rows: None })
     }
 
     fn boxed(&self) -> Box<dyn Adapter> {

@@ -88,14 +88,8 @@ impl AdaptationPrompt {
             let gate = Tensor::zeros(&[1], DType::F32);
             Ok((layer, GatedPrompt::new(layer, gate, rows, learning)))
         };
-        let prompts = (shape.layers - config.layers..shape.layers)
-            .map(one)
-            .collect::<Result<_>>()?;
-        Ok(AdaptationPrompt {
-            config,
-            prompts,
-            files: FileKeys::default(),
-        })
+        let prompts = (shape.layers - config.layers..shape.layers).map(one).collect::<Result<_>>()?;
+        Ok(AdaptationPrompt { config, prompts, files: FileKeys::default() })
     }
 
     pub(crate) fn load(
@@ -104,10 +98,7 @@ impl AdaptationPrompt {
         shape: &ModelShape,
         learning: Learning,
     ) -> Result<AdaptationPrompt> {
-        let config = AdaptationPromptConfig {
-            length: file.need("adapter_len")?,
-            layers: file.need("adapter_layers")?,
-        };
+        let config = AdaptationPromptConfig { length: file.need("adapter_len")?, layers: file.need("adapter_layers")? };
         config.check(shape)?;
         let one = |layer: usize| -> Result<(usize, GatedPrompt)> {
             let name = |part: &str| format!("{PREFIX}model.layers.{layer}.self_attn.{part}");
@@ -115,9 +106,7 @@ impl AdaptationPrompt {
             let rows = tensors.tensor(&name("adaption_prompt"), &[1, config.length, shape.width])?;
             Ok((layer, GatedPrompt::new(layer, gate, rows, learning)))
         };
-        let prompts = (shape.layers - config.layers..shape.layers)
-            .map(one)
-            .collect::<Result<_>>()?;
+        let prompts = (shape.layers - config.layers..shape.layers).map(one).collect::<Result<_>>()?;
         let files = file.finish(&keys(&config), tensors)?;
         Ok(AdaptationPrompt { config, prompts, files })
     }
@@ -135,15 +124,8 @@ impl GatedPrompt {
         let (k, v) = (site.key.plain(&rows)?, site.value.plain(&rows)?);
         // The gate scales the weights; scaling the few values is the same.
         let v = ops::mul(&v, &spread(self.gate.var(), m, v.dims()[1])?)?;
-        let segments = Segments {
-            queries: vec![0, site.queries.dims()[0]],
-            keys: vec![0, m],
-        };
-        let shape = AttentionShape {
-            mask: Mask::Full,
-            dropout: None,
-            ..*site.shape
-        };
+        let segments = Segments { queries: vec![0, site.queries.dims()[0]], keys: vec![0, m] };
+        let shape = AttentionShape { mask: Mask::Full, dropout: None, ..*site.shape };
         let out = ops::attention(site.queries, &k, &v, &shape, &segments)?;
         site.output.plain(&out)
     }
@@ -187,10 +169,7 @@ impl Adapter for AdaptationPrompt {
     }
 
     fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
-        self.prompts
-            .values_mut()
-            .flat_map(|p| [&mut p.gate, &mut p.rows])
-            .collect()
+        self.prompts.values_mut().flat_map(|p| [&mut p.gate, &mut p.rows]).collect()
     }
 
     fn saved(&self) -> Result<Saved> {

@@ -100,13 +100,8 @@ impl Dora {
         let inverse = |o: usize| {
             let row = &b[o * r..(o + 1) * r];
             let cross: f64 = (0..r).map(|i| row[i] * aw[i * out + o]).sum();
-            let own: f64 = (0..r)
-                .map(|i| row[i] * (0..r).map(|j| aa[i * r + j] * row[j]).sum::<f64>())
-                .sum();
-            (squares[o] + 2.0 * s * cross + s * s * own)
-                .max(f64::MIN_POSITIVE)
-                .sqrt()
-                .recip()
+            let own: f64 = (0..r).map(|i| row[i] * (0..r).map(|j| aa[i * r + j] * row[j]).sum::<f64>()).sum();
+            (squares[o] + 2.0 * s * cross + s * s * own).max(f64::MIN_POSITIVE).sqrt().recip()
         };
         let values: Vec<f64> = (0..out).map(inverse).collect();
         let norms = Tensor::from_vec(values, &[out])?.cast(a.dtype())?;
@@ -118,11 +113,8 @@ impl Dora {
         let dropped = self.lora.dropped(site, call.x, pass)?;
         let x = dropped.as_ref().unwrap_or(call.x);
         // The lengths are those of W, so the bias of the layer takes no part.
-        let base = if dropped.is_none() && call.layer.bias().is_none() {
-            call.base.clone()
-        } else {
-            call.layer.product(x)?
-        };
+        let base =
+            if dropped.is_none() && call.layer.bias().is_none() { call.base.clone() } else { call.layer.product(x)? };
         let inverse = Var::constant(self.inverse_norms(site, call.layer.weight())?);
         let ratio = ops::mul(self.rows[site].magnitude.var(), &inverse)?;
         let ones = Tensor::from_vec(vec![-1.0f64; ratio.dims()[0]], ratio.dims())?.cast(ratio.dtype())?;
@@ -137,10 +129,7 @@ impl Dora {
 fn squared_rows(weight: &Tensor) -> Result<Vec<f64>> {
     let width = weight.dims()[1].max(1);
     let values = weight.to_f64_vec()?;
-    Ok(values
-        .chunks_exact(width)
-        .map(|row| row.iter().map(|x| x * x).sum())
-        .collect())
+    Ok(values.chunks_exact(width).map(|row| row.iter().map(|x| x * x).sum()).collect())
 }
 
 impl Sites for Dora {

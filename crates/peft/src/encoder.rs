@@ -34,9 +34,7 @@ pub(crate) fn need_rows(n: usize) -> Result<()> {
     if n > 0 {
         return Ok(());
     }
-    Err(Error::Config(
-        "there are no virtual tokens\nhint: the paper uses 1 to 20".into(),
-    ))
+    Err(Error::Config("there are no virtual tokens\nhint: the paper uses 1 to 20".into()))
 }
 
 /// The rows that PEFT saves of every prompt method: `prompt_embeddings` `[n, width]`.
@@ -130,20 +128,14 @@ impl Network {
 
     /// Names and values.
     pub(crate) fn tensors(&self) -> TensorMap {
-        self.0
-            .iter()
-            .map(|p| (p.name().to_string(), p.value().clone()))
-            .collect()
+        self.0.iter().map(|p| (p.name().to_string(), p.value().clone())).collect()
     }
 }
 
 /// Weight and bias of a linear layer, each uniform within 1/sqrt(in), as PyTorch starts them.
 pub(crate) fn linear_parts(name: &str, out: usize, input: usize) -> [Part; 2] {
     let from = Table::Uniform(1.0 / (input as f64).sqrt());
-    [
-        (format!("{name}.weight"), vec![out, input], from),
-        (format!("{name}.bias"), vec![out], from),
-    ]
+    [(format!("{name}.weight"), vec![out, input], from), (format!("{name}.bias"), vec![out], from)]
 }
 
 /// Number of weights of all parts.

@@ -67,8 +67,5 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 fn hint(nearest: &Option<String>) -> String {
-    nearest
-        .as_ref()
-        .map(|n| format!("\nhint: the nearest name is `{n}`"))
-        .unwrap_or_default()
+    nearest.as_ref().map(|n| format!("\nhint: the nearest name is `{n}`")).unwrap_or_default()
 }

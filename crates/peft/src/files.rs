@@ -93,19 +93,12 @@ impl ConfigFile {
     pub(crate) fn open(dir: &Path) -> Result<ConfigFile> {
         let path = dir.join(CONFIG);
         let keys = clinpeft_files::read_json(&path)?;
-        Ok(ConfigFile {
-            path,
-            keys,
-            read: BTreeSet::new(),
-        })
+        Ok(ConfigFile { path, keys, read: BTreeSet::new() })
     }
 
     /// An error about this file.
     pub(crate) fn wrong(&self, what: impl Into<String>) -> Error {
-        Error::Format {
-            path: self.path.clone(),
-            what: what.into(),
-        }
+        Error::Format { path: self.path.clone(), what: what.into() }
     }
 
     /// A key that must be there.
@@ -120,9 +113,9 @@ impl ConfigFile {
         self.read.insert(key.into());
         match self.keys.get(key) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => serde_json::from_value(value.clone())
-                .map(Some)
-                .map_err(|e| self.wrong(format!("`{key}`: {e}"))),
+            Some(value) => {
+                serde_json::from_value(value.clone()).map(Some).map_err(|e| self.wrong(format!("`{key}`: {e}")))
+            }
         }
     }
 
@@ -159,10 +152,7 @@ impl ConfigFile {
                 "unknown key `{key}` with the value {value}\nhint: the nearest known key is `{near}`"
             )));
         }
-        Ok(FileKeys {
-            keys: self.keys,
-            dtypes: tensors.dtypes(),
-        })
+        Ok(FileKeys { keys: self.keys, dtypes: tensors.dtypes() })
     }
 
     /// What the adapter was trained for, where the house knows it.
@@ -193,16 +183,8 @@ impl TensorFile {
     /// Opens the file of a folder.
     pub(crate) fn open(dir: &Path) -> Result<TensorFile> {
         let encoder = dir.join(ENCODER);
-        let encoder = if encoder.is_file() {
-            Some(Checkpoint::open_file(&encoder)?)
-        } else {
-            None
-        };
-        Ok(TensorFile {
-            file: Checkpoint::open_file(&dir.join(WEIGHTS))?,
-            encoder,
-            used: RefCell::default(),
-        })
+        let encoder = if encoder.is_file() { Some(Checkpoint::open_file(&encoder)?) } else { None };
+        Ok(TensorFile { file: Checkpoint::open_file(&dir.join(WEIGHTS))?, encoder, used: RefCell::default() })
     }
 
     /// A tensor of the expected shape, in f32.
@@ -226,10 +208,7 @@ impl TensorFile {
             }
             let plain = name.strip_prefix(head_prefix);
             if let Some(plain) = plain.filter(|n| n.starts_with("score.") || n.starts_with("classifier.")) {
-                head.insert(
-                    plain.into(),
-                    self.file.tensor(name, &stored.dims, Keep::As(DType::F32))?,
-                );
+                head.insert(plain.into(), self.file.tensor(name, &stored.dims, Keep::As(DType::F32))?);
                 continue;
             }
             let near = nearest(name, self.used.borrow().iter().map(String::as_str)).unwrap_or_default();
@@ -271,10 +250,7 @@ pub fn save_adapter(dir: &Path, adapter: &dyn Adapter, task: Option<TaskType>, h
         keys.insert("modules_to_save".into(), serde_json::json!(["classifier", "score"]));
     }
     let mut tensors = saved.tensors;
-    tensors.extend(
-        head.iter()
-            .map(|(n, t)| (format!("{}{n}", saved.head_prefix), t.clone())),
-    );
+    tensors.extend(head.iter().map(|(n, t)| (format!("{}{n}", saved.head_prefix), t.clone())));
     for (name, dtype) in &kept.dtypes {
         if let Some(t) = tensors.get_mut(name) {
             *t = narrowed(t, *dtype)?;

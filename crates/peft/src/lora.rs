@@ -88,19 +88,13 @@ impl Lora {
             .map(|site| {
                 let bound = 1.0 / (site.input as f32).sqrt();
                 let mut rng = seed.stream(&format!("{}.lora_A", site.name));
-                let a: Vec<f32> = (0..config.r * site.input)
-                    .map(|_| rng.random_range(-bound..bound))
-                    .collect();
+                let a: Vec<f32> = (0..config.r * site.input).map(|_| rng.random_range(-bound..bound)).collect();
                 let a = Tensor::from_vec(a, &[config.r, site.input])?;
                 let b = Tensor::zeros(&[site.output, config.r], DType::F32);
                 Ok((site.name.clone(), Pair::new(&site.name, a, b, learning)))
             })
             .collect::<Result<_>>()?;
-        Ok(Lora {
-            config,
-            pairs,
-            files: FileKeys::default(),
-        })
+        Ok(Lora { config, pairs, files: FileKeys::default() })
     }
 
     pub(crate) fn load(
@@ -118,11 +112,7 @@ impl Lora {
             pairs.insert(site.name.clone(), Pair::new(&site.name, a, b, learning));
         }
         let files = config.finish(&default_keys(), tensors)?;
-        Ok(Lora {
-            config: settings,
-            pairs,
-            files,
-        })
+        Ok(Lora { config: settings, pairs, files })
     }
 
     /// Its settings.
@@ -161,10 +151,7 @@ pub(crate) fn matching<'a>(targets: &[String], sites: &'a [LinearSite]) -> Resul
     for target in targets {
         if !sites.iter().any(|s| matches(s, target)) {
             let nearest = nearest(target, sites.iter().filter_map(|s| s.name.rsplit('.').next()));
-            return Err(Error::NoTarget {
-                target: target.clone(),
-                nearest,
-            });
+            return Err(Error::NoTarget { target: target.clone(), nearest });
         }
     }
     if targets.is_empty() {
@@ -236,14 +223,9 @@ impl Adapter for Lora {
 
     fn update(&self, site: &str, _: &Parameter) -> Result<Update> {
         let Some(pair) = self.pairs.get(site) else {
-            return Err(Error::Config(format!(
-                "the adapter has no layer `{site}`\nhint: see its targets"
-            )));
+            return Err(Error::Config(format!("the adapter has no layer `{site}`\nhint: see its targets")));
         };
-        Ok(Update {
-            sum: product(pair.a.value(), pair.b.value(), self.config.scale())?,
-            rows: None,
-        })
+        Ok(Update { sum: product(pair.a.value(), pair.b.value(), self.config.scale())?, rows: None })
     }
 
     fn boxed(&self) -> Box<dyn Adapter> {
@@ -268,11 +250,7 @@ pub(crate) fn settings_as_keys(config: &LoraConfig) -> Map<String, Value> {
 
 /// PEFT states alpha as an integer; one that is not stays a fraction.
 pub(crate) fn whole(x: f64) -> Value {
-    if x.fract() == 0.0 && x.abs() < 1e15 {
-        (x as i64).into()
-    } else {
-        x.into()
-    }
+    if x.fract() == 0.0 && x.abs() < 1e15 { (x as i64).into() } else { x.into() }
 }
 
 pub(crate) fn read_settings(file: &mut ConfigFile) -> Result<LoraConfig> {
@@ -282,11 +260,7 @@ pub(crate) fn read_settings(file: &mut ConfigFile) -> Result<LoraConfig> {
         alpha: file.need("lora_alpha")?,
         dropout: file.get("lora_dropout")?.unwrap_or(0.0),
         targets: file.targets()?,
-        scaling: if stabilised {
-            Scaling::RankStabilised
-        } else {
-            Scaling::Standard
-        },
+        scaling: if stabilised { Scaling::RankStabilised } else { Scaling::Standard },
     })
 }
 
@@ -312,22 +286,12 @@ mod tests {
 
     fn config(targets: &[&str]) -> LoraConfig {
         let targets = targets.iter().map(|t| t.to_string()).collect();
-        LoraConfig {
-            r: 2,
-            alpha: 4.0,
-            dropout: 0.0,
-            targets,
-            scaling: Scaling::Standard,
-        }
+        LoraConfig { r: 2, alpha: 4.0, dropout: 0.0, targets, scaling: Scaling::Standard }
     }
 
     fn sites() -> Vec<LinearSite> {
         ["q_proj", "v_proj", "gate_proj"]
-            .map(|n| LinearSite {
-                name: format!("model.layers.0.{n}"),
-                input: 3,
-                output: 4,
-            })
+            .map(|n| LinearSite { name: format!("model.layers.0.{n}"), input: 3, output: 4 })
             .to_vec()
     }
 
@@ -335,9 +299,7 @@ mod tests {
     fn run(lora: &Lora, site: &str) -> Var {
         let zeros = Parameter::new("w", Tensor::zeros(&[4, 3], DType::F32), Learning::Frozen);
         let x = Var::constant(Tensor::from_vec(vec![1.0f32, 2.0, 3.0], &[1, 3]).unwrap());
-        Linear::new(site.into(), zeros)
-            .forward(&x, lora, &Pass::evaluate())
-            .unwrap()
+        Linear::new(site.into(), zeros).forward(&x, lora, &Pass::evaluate()).unwrap()
     }
 
     #[test]
@@ -356,14 +318,7 @@ mod tests {
     }
 
     fn shape(sites: &[LinearSite]) -> ModelShape {
-        ModelShape {
-            width: 3,
-            layers: 1,
-            heads: 1,
-            kv_heads: 1,
-            head_width: 3,
-            sites: sites.to_vec(),
-        }
+        ModelShape { width: 3, layers: 1, heads: 1, kv_heads: 1, head_width: 3, sites: sites.to_vec() }
     }
 
     #[test]
@@ -376,10 +331,7 @@ mod tests {
         assert_eq!(again.adapter.saved().unwrap().keys, lora.saved().unwrap().keys);
         for (a, b) in lora.parameters().iter().zip(again.adapter.parameters()) {
             assert_eq!(a.name(), b.name());
-            assert_eq!(
-                a.value().as_slice::<f32>().unwrap(),
-                b.value().as_slice::<f32>().unwrap()
-            );
+            assert_eq!(a.value().as_slice::<f32>().unwrap(), b.value().as_slice::<f32>().unwrap());
         }
         let fewer = shape(&sites()[..1]);
         assert!(load_adapter(dir.path(), &fewer, Learning::Frozen).is_err());
@@ -400,15 +352,8 @@ mod tests {
         save_adapter(dir.path(), &*kept.adapter, None, &TensorMap::new()).unwrap();
         assert!(std::fs::read_to_string(&path).unwrap().contains("from_the_future"));
         let refused = load(r#""lora_alpa": 3"#).unwrap_err().to_string();
-        assert!(
-            refused.contains("`lora_alpa`") && refused.contains("`lora_alpha`"),
-            "{refused}"
-        );
-        std::fs::write(
-            &path,
-            plain.replace(r#""rank_pattern": {}"#, r#""rank_pattern": {"q": 3}"#),
-        )
-        .unwrap();
+        assert!(refused.contains("`lora_alpa`") && refused.contains("`lora_alpha`"), "{refused}");
+        std::fs::write(&path, plain.replace(r#""rank_pattern": {}"#, r#""rank_pattern": {"q": 3}"#)).unwrap();
         let refused = load_adapter(dir.path(), &shape(&sites()), Learning::Frozen).unwrap_err();
         assert!(refused.to_string().contains("`rank_pattern`"), "{refused}");
     }

@@ -24,9 +24,7 @@ pub fn merge(model: &mut dyn Backbone, adapter: &dyn Adapter) -> Result<()> {
 /// DoRA, whose lengths depend on the weights before.
 pub fn unmerge(model: &mut dyn Backbone, adapter: &dyn Adapter) -> Result<()> {
     if adapter.method() == "dora" {
-        return Err(Error::Config(
-            "a merged DoRA cannot be taken out\nhint: load the model again".into(),
-        ));
+        return Err(Error::Config("a merged DoRA cannot be taken out\nhint: load the model again".into()));
     }
     change(model, adapter, Update::undo)
 }
@@ -79,10 +77,7 @@ fn change(
         weight_of(model, site)?;
     }
     for p in model.parameters_mut() {
-        let site = p
-            .name()
-            .strip_suffix(".weight")
-            .filter(|n| sites.iter().any(|s| s == n));
+        let site = p.name().strip_suffix(".weight").filter(|n| sites.iter().any(|s| s == n));
         let Some(site) = site.map(String::from) else { continue };
         let update = adapter.update(&site, p)?;
         let (dtype, device) = (p.value().dtype(), p.value().device());
@@ -95,11 +90,7 @@ fn change(
 fn weight_of<'a>(model: &'a dyn Backbone, site: &str) -> Result<&'a Parameter> {
     let name = format!("{site}.weight");
     let found = model.parameters().into_iter().find(|p| p.name() == name);
-    found.ok_or_else(|| {
-        Error::Config(format!(
-            "the model has no `{name}`\nhint: the adapter is for another model"
-        ))
-    })
+    found.ok_or_else(|| Error::Config(format!("the model has no `{name}`\nhint: the adapter is for another model")))
 }
 
 /// How several LoRAs become one.
@@ -151,11 +142,7 @@ pub fn combine(parts: &[(&Lora, f64)], how: Combination) -> Result<Lora> {
         targets: first.config.targets.clone(),
         scaling: Scaling::Standard,
     };
-    Ok(Lora {
-        config,
-        pairs,
-        files: FileKeys::default(),
-    })
+    Ok(Lora { config, pairs, files: FileKeys::default() })
 }
 
 /// A and B of one part; for `cat` B is transposed, so that its columns are rows.

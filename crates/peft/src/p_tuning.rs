@@ -106,17 +106,8 @@ impl PTuning {
     }
 
     fn of(config: PTuningConfig, shape: &ModelShape, network: Network, files: FileKeys) -> PTuning {
-        let shape = ModelShape {
-            sites: Vec::new(),
-            ..shape.clone()
-        };
-        PTuning {
-            config,
-            shape,
-            network,
-            device: Device::Cpu,
-            files,
-        }
+        let shape = ModelShape { sites: Vec::new(), ..shape.clone() };
+        PTuning { config, shape, network, device: Device::Cpu, files }
     }
 
     pub(crate) fn load(
@@ -195,10 +186,7 @@ impl PTuning {
         let reverse = one("_reverse", &ops::embedding(x, &backwards)?)?;
         let reverse = ops::embedding(&reverse, &backwards)?;
         // Side by side: products with [1 0] and [0 1] are exact.
-        Ok(ops::add(
-            &ops::linear(&forward, &beside(e, 0)?)?,
-            &ops::linear(&reverse, &beside(e, e)?)?,
-        )?)
+        Ok(ops::add(&ops::linear(&forward, &beside(e, 0)?)?, &ops::linear(&reverse, &beside(e, e)?)?)?)
     }
 }
 
@@ -227,9 +215,7 @@ fn keys(config: &PTuningConfig, shape: &ModelShape) -> Map<String, Value> {
 
 impl Sites for PTuning {
     fn inputs(&self, pass: &Pass) -> clinpeft_nn::Result<Option<Var>> {
-        let rows = self
-            .rows(pass)
-            .map_err(|e| clinpeft_nn::Error::Adapter(e.to_string()))?;
+        let rows = self.rows(pass).map_err(|e| clinpeft_nn::Error::Adapter(e.to_string()))?;
         Ok(Some(rows.to_device(&self.device)?))
     }
 }
@@ -248,16 +234,11 @@ impl Adapter for PTuning {
     }
 
     fn saved(&self) -> Result<Saved> {
-        let encoder = if self.network.parameters().len() > 1 {
-            self.network.tensors()
-        } else {
-            TensorMap::new()
-        };
+        let encoder = if self.network.parameters().len() > 1 { self.network.tensors() } else { TensorMap::new() };
         let rows = self.rows(&Pass::evaluate())?.value().clone();
         let mut keys = keys(&self.config, &self.shape);
         if self.config.encoder == PromptEncoder::Mlp {
-            self.files
-                .restore(&["encoder_num_layers", "encoder_dropout"], &mut keys);
+            self.files.restore(&["encoder_num_layers", "encoder_dropout"], &mut keys);
         }
         Ok(Saved {
             peft_type: "P_TUNING",

@@ -40,11 +40,7 @@ pub struct PrefixConfig {
 
 impl PrefixConfig {
     fn parts(&self, shape: &ModelShape) -> Vec<Part> {
-        let (n, w, all) = (
-            self.virtual_tokens,
-            shape.key_width(),
-            2 * shape.layers * shape.key_width(),
-        );
+        let (n, w, all) = (self.virtual_tokens, shape.key_width(), 2 * shape.layers * shape.key_width());
         let table = |width: usize| ("embedding.weight".to_string(), vec![n, width], Table::Normal);
         match self.source {
             PrefixSource::Table => vec![table(all)],
@@ -81,16 +77,8 @@ impl Prefix {
     }
 
     fn of(config: PrefixConfig, shape: &ModelShape, network: Network, files: FileKeys) -> Prefix {
-        let shape = ModelShape {
-            sites: Vec::new(),
-            ..shape.clone()
-        };
-        Prefix {
-            config,
-            shape,
-            network,
-            files,
-        }
+        let shape = ModelShape { sites: Vec::new(), ..shape.clone() };
+        Prefix { config, shape, network, files }
     }
 
     pub(crate) fn load(
@@ -104,11 +92,7 @@ impl Prefix {
         let projected = config.get("prefix_projection")?.unwrap_or(false);
         let settings = PrefixConfig {
             virtual_tokens: n,
-            source: if projected {
-                PrefixSource::Projection { inner }
-            } else {
-                PrefixSource::Table
-            },
+            source: if projected { PrefixSource::Projection { inner } } else { PrefixSource::Table },
         };
         let rows = rows_of_the_file(&mut config, tensors, n, 2 * shape.layers * shape.key_width())?;
         let encoder = match settings.source {
@@ -185,11 +169,7 @@ impl Adapter for Prefix {
     }
 
     fn saved(&self) -> Result<Saved> {
-        let encoder = if self.network.parameters().len() > 1 {
-            self.network.tensors()
-        } else {
-            TensorMap::new()
-        };
+        let encoder = if self.network.parameters().len() > 1 { self.network.tensors() } else { TensorMap::new() };
         let mut keys = keys(&self.config, &self.shape);
         if self.config.source == PrefixSource::Table {
             self.files.restore(&["encoder_hidden_size"], &mut keys);

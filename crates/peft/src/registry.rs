@@ -93,16 +93,7 @@ pub fn load_adapter(dir: &Path, shape: &ModelShape, learning: Learning) -> Resul
 }
 
 fn unknown(config: &ConfigFile, kind: &str) -> Error {
-    let known = [
-        "LORA",
-        "ADALORA",
-        "PREFIX_TUNING",
-        "PROMPT_TUNING",
-        "P_TUNING",
-        "ADAPTION_PROMPT",
-    ];
+    let known = ["LORA", "ADALORA", "PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING", "ADAPTION_PROMPT"];
     let near = nearest(kind, known).unwrap_or_default();
-    config.wrong(format!(
-        "`peft_type` {kind} is not known\nhint: the nearest known one is {near}"
-    ))
+    config.wrong(format!("`peft_type` {kind} is not known\nhint: the nearest known one is {near}"))
 }

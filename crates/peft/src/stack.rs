@@ -29,22 +29,14 @@ pub struct Entry {
 
 impl Clone for Entry {
     fn clone(&self) -> Entry {
-        Entry {
-            name: self.name.clone(),
-            activity: self.activity,
-            adapter: self.adapter.boxed(),
-        }
+        Entry { name: self.name.clone(), activity: self.activity, adapter: self.adapter.boxed() }
     }
 }
 
 impl Entry {
     /// Whether any of its parameters learns.
     pub fn learning(&self) -> Learning {
-        let any = self
-            .adapter
-            .parameters()
-            .iter()
-            .any(|p| p.learning() == Learning::Trainable);
+        let any = self.adapter.parameters().iter().any(|p| p.learning() == Learning::Trainable);
         if any { Learning::Trainable } else { Learning::Frozen }
     }
 }
@@ -83,11 +75,7 @@ impl Stack {
         if self.entries.iter().any(|e| e.name == name) {
             return Err(Error::Duplicate(name.into()));
         }
-        self.entries.push(Entry {
-            name: name.into(),
-            activity,
-            adapter,
-        });
+        self.entries.push(Entry { name: name.into(), activity, adapter });
         Ok(())
     }
 
@@ -113,18 +101,12 @@ impl Stack {
     fn entry(&mut self, name: &str) -> Result<&mut Entry> {
         let nearest = nearest(name, self.entries.iter().map(|e| e.name.as_str()));
         let found = self.entries.iter_mut().find(|e| e.name == name);
-        found.ok_or_else(|| Error::Unknown {
-            name: name.into(),
-            nearest,
-        })
+        found.ok_or_else(|| Error::Unknown { name: name.into(), nearest })
     }
 
     /// Parameters that learn, with names that are unique in the stack (`<adapter>.<parameter>`).
     pub fn trainable(&self) -> Vec<(String, &Parameter)> {
-        let all = self
-            .entries
-            .iter()
-            .flat_map(|e| e.adapter.parameters().into_iter().map(|p| (named(&e.name, p), p)));
+        let all = self.entries.iter().flat_map(|e| e.adapter.parameters().into_iter().map(|p| (named(&e.name, p), p)));
         all.filter(|(_, p)| p.learning() == Learning::Trainable).collect()
     }
 
@@ -166,10 +148,7 @@ impl Stack {
                     Activity::Inactive => "it is not active",
                     Activity::Active => "none of its layers took part",
                 };
-                return Err(Error::NoGradient {
-                    name: e.name.clone(),
-                    why,
-                });
+                return Err(Error::NoGradient { name: e.name.clone(), why });
             }
         }
         Ok(())
@@ -240,10 +219,7 @@ impl Stack {
     }
 
     fn active(&self) -> impl Iterator<Item = &dyn Adapter> {
-        self.entries
-            .iter()
-            .filter(|e| e.activity == Activity::Active)
-            .map(|e| &*e.adapter)
+        self.entries.iter().filter(|e| e.activity == Activity::Active).map(|e| &*e.adapter)
     }
 }
 
@@ -272,11 +248,7 @@ pub fn status_table(rows: &[Status]) -> String {
         let active = if r.activity == Activity::Active { "yes" } else { "no" };
         let learns = if r.learning == Learning::Trainable { "yes" } else { "no" };
         let norm = r.gradient_norm.map_or("-".to_string(), |n| format!("{n:.3e}"));
-        let _ = writeln!(
-            out,
-            "{:<14} {:<8} {active:<9} {learns:<10} {:>12}  {norm}",
-            r.name, r.method, r.parameters
-        );
+        let _ = writeln!(out, "{:<14} {:<8} {active:<9} {learns:<10} {:>12}  {norm}", r.name, r.method, r.parameters);
     }
     out
 }
@@ -332,27 +304,16 @@ mod tests {
     use proptest::prelude::*;
 
     fn lora(seed: u64, learning: Learning) -> Box<dyn Adapter> {
-        let sites = [LinearSite {
-            name: "l.q_proj".into(),
-            input: 3,
-            output: 4,
-        }];
-        let config = LoraConfig {
-            r: 2,
-            alpha: 2.0,
-            dropout: 0.0,
-            targets: vec!["q_proj".into()],
-            scaling: Scaling::Standard,
-        };
+        let sites = [LinearSite { name: "l.q_proj".into(), input: 3, output: 4 }];
+        let config =
+            LoraConfig { r: 2, alpha: 2.0, dropout: 0.0, targets: vec!["q_proj".into()], scaling: Scaling::Standard };
         Box::new(Lora::new(config, &sites, Seed(seed), learning).unwrap())
     }
 
     fn run(stack: &Stack) -> Var {
         let zeros = Parameter::new("w", Tensor::zeros(&[4, 3], DType::F32), Learning::Frozen);
         let x = Var::constant(Tensor::from_vec(vec![1.0f32, -2.0, 0.5], &[1, 3]).unwrap());
-        Linear::new("l.q_proj".into(), zeros)
-            .forward(&x, stack, &Pass::evaluate())
-            .unwrap()
+        Linear::new("l.q_proj".into(), zeros).forward(&x, stack, &Pass::evaluate()).unwrap()
     }
 
     fn shake(stack: &mut Stack, name: &str) {
@@ -367,8 +328,7 @@ mod tests {
     fn both_adapters_add_to_the_output() {
         let mut s = Stack::new();
         s.push("clinical", lora(1, Learning::Frozen), Activity::Active).unwrap();
-        s.push("downstream", lora(2, Learning::Trainable), Activity::Active)
-            .unwrap();
+        s.push("downstream", lora(2, Learning::Trainable), Activity::Active).unwrap();
         shake(&mut s, "clinical");
         let first = run(&s).value().to_f64_vec().unwrap();
         shake(&mut s, "downstream");
@@ -384,8 +344,7 @@ mod tests {
     fn only_the_trainable_one_gets_a_gradient() {
         let mut s = Stack::new();
         s.push("clinical", lora(1, Learning::Frozen), Activity::Active).unwrap();
-        s.push("downstream", lora(2, Learning::Trainable), Activity::Active)
-            .unwrap();
+        s.push("downstream", lora(2, Learning::Trainable), Activity::Active).unwrap();
         let g = backward(&run(&s)).unwrap();
         let status = s.status(Some(&g));
         assert!(status[0].gradient_norm.is_none() && status[1].gradient_norm.unwrap() > 0.0);
@@ -395,10 +354,8 @@ mod tests {
     #[test]
     fn trainable_but_inactive_adapter_is_named() {
         let mut s = Stack::new();
-        s.push("clinical", lora(1, Learning::Trainable), Activity::Active)
-            .unwrap();
-        s.push("downstream", lora(2, Learning::Trainable), Activity::Inactive)
-            .unwrap();
+        s.push("clinical", lora(1, Learning::Trainable), Activity::Active).unwrap();
+        s.push("downstream", lora(2, Learning::Trainable), Activity::Inactive).unwrap();
         let g = backward(&run(&s)).unwrap();
         let e = s.check_gradients(&g).unwrap_err().to_string();
         assert!(e.contains("`downstream`") && e.contains("not active"), "{e}");
@@ -408,14 +365,8 @@ mod tests {
     fn second_adapter_of_a_name_is_refused() {
         let mut s = Stack::new();
         s.push("a", lora(1, Learning::Frozen), Activity::Active).unwrap();
-        assert!(matches!(
-            s.push("a", lora(2, Learning::Frozen), Activity::Active),
-            Err(Error::Duplicate(_))
-        ));
-        assert!(matches!(
-            s.set_activity("b", Activity::Active),
-            Err(Error::Unknown { .. })
-        ));
+        assert!(matches!(s.push("a", lora(2, Learning::Frozen), Activity::Active), Err(Error::Duplicate(_))));
+        assert!(matches!(s.set_activity("b", Activity::Active), Err(Error::Unknown { .. })));
     }
 
     proptest! {

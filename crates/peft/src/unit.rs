@@ -58,11 +58,7 @@ impl Unit {
     pub fn save(&self, dir: &Path) -> Result<()> {
         let pending = clinpeft_files::commit_dir(dir)?;
         let root = pending.path();
-        let task = if self.head.is_some() {
-            TaskType::SequenceClassification
-        } else {
-            TaskType::CausalLm
-        };
+        let task = if self.head.is_some() { TaskType::SequenceClassification } else { TaskType::CausalLm };
         let mut adapters = Vec::new();
         for e in self.stack.entries() {
             save_adapter(&root.join(&e.name), &*e.adapter, Some(task), &TensorMap::new())?;
@@ -79,12 +75,7 @@ impl Unit {
             save(&root.join("head.safetensors"), &tensors, &BTreeMap::new())?;
         }
         let labels = self.head.as_ref().map(|h| h.labels.clone());
-        let file = File {
-            format: 1,
-            adapters,
-            labels,
-            provenance: self.provenance.clone(),
-        };
+        let file = File { format: 1, adapters, labels, provenance: self.provenance.clone() };
         clinpeft_files::write_json(&root.join("stack.json"), &file)?;
         Ok(pending.commit()?)
     }
@@ -93,15 +84,9 @@ impl Unit {
     pub fn load(dir: &Path, shape: &ModelShape) -> Result<Unit> {
         let path = dir.join("stack.json");
         let file: File = clinpeft_files::read_json(&path)?;
-        let wrong = |what: String| Error::Format {
-            path: path.clone(),
-            what,
-        };
+        let wrong = |what: String| Error::Format { path: path.clone(), what };
         if file.format != 1 {
-            return Err(wrong(format!(
-                "format {} is not known\nhint: a newer clinpeft wrote it",
-                file.format
-            )));
+            return Err(wrong(format!("format {} is not known\nhint: a newer clinpeft wrote it", file.format)));
         }
         let mut stack = Stack::new();
         for role in &file.adapters {
@@ -109,11 +94,7 @@ impl Unit {
             if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
                 return Err(wrong(format!("adapter `{}` is outside of the folder", role.name)));
             }
-            let learning = if role.trainable {
-                Learning::Trainable
-            } else {
-                Learning::Frozen
-            };
+            let learning = if role.trainable { Learning::Trainable } else { Learning::Frozen };
             let adapter = load_adapter(&dir.join(&role.name), shape, learning)?.adapter;
             if adapter.method() != role.method {
                 return Err(wrong(format!(
@@ -123,11 +104,7 @@ impl Unit {
                     adapter.method()
                 )));
             }
-            let activity = if role.active {
-                Activity::Active
-            } else {
-                Activity::Inactive
-            };
+            let activity = if role.active { Activity::Active } else { Activity::Inactive };
             stack.push(&role.name, adapter, activity)?;
         }
         let head = match file.labels {
@@ -143,11 +120,7 @@ impl Unit {
                 Some(Head { classifier, labels })
             }
         };
-        Ok(Unit {
-            stack,
-            head,
-            provenance: file.provenance,
-        })
+        Ok(Unit { stack, head, provenance: file.provenance })
     }
 }
 
@@ -161,47 +134,28 @@ mod tests {
 
     #[test]
     fn two_adapters_and_head_come_back_with_their_roles() {
-        let sites = [LinearSite {
-            name: "l.q_proj".into(),
-            input: 3,
-            output: 4,
-        }];
-        let config = LoraConfig {
-            r: 2,
-            alpha: 2.0,
-            dropout: 0.1,
-            targets: vec!["q_proj".into()],
-            scaling: Scaling::Standard,
-        };
+        let sites = [LinearSite { name: "l.q_proj".into(), input: 3, output: 4 }];
+        let config =
+            LoraConfig { r: 2, alpha: 2.0, dropout: 0.1, targets: vec!["q_proj".into()], scaling: Scaling::Standard };
         let mut unit = Unit::default();
         for (name, learning) in [("clinical", Learning::Frozen), ("downstream", Learning::Trainable)] {
             let lora = Lora::new(config.clone(), &sites, Seed(1), learning).unwrap();
             unit.stack.push(name, Box::new(lora), Activity::Active).unwrap();
         }
         let classifier = Classifier::new(2, 3, &mut Seed(2).stream("head")).unwrap();
-        unit.head = Some(Head {
-            classifier,
-            labels: vec!["NO".into(), "YES".into()],
-        });
+        unit.head = Some(Head { classifier, labels: vec!["NO".into(), "YES".into()] });
         unit.provenance.insert("base".into(), "abc".into());
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("adapter");
         unit.save(&target).unwrap();
-        let shape = |width| ModelShape {
-            width,
-            layers: 1,
-            heads: 1,
-            kv_heads: 1,
-            head_width: width,
-            sites: sites.to_vec(),
-        };
+        let shape =
+            |width| ModelShape { width, layers: 1, heads: 1, kv_heads: 1, head_width: width, sites: sites.to_vec() };
         let again = Unit::load(&target, &shape(3)).unwrap();
         assert_eq!(again.stack.status(None), unit.stack.status(None));
         assert_eq!(again.provenance, unit.provenance);
         let values = |u: &Unit| -> Vec<(String, Vec<f64>)> {
             let all = u.head.as_ref().unwrap().classifier.parameters();
-            all.map(|p| (p.name().to_string(), p.value().to_f64_vec().unwrap()))
-                .collect()
+            all.map(|p| (p.name().to_string(), p.value().to_f64_vec().unwrap())).collect()
         };
         assert_eq!(values(&unit), values(&again));
         let mut head = unit.head.clone().unwrap();
@@ -212,9 +166,6 @@ mod tests {
         let with_bias = dir.path().join("with bias");
         unit.save(&with_bias).unwrap();
         assert_eq!(values(&unit), values(&Unit::load(&with_bias, &shape(3)).unwrap()));
-        assert!(
-            Unit::load(&target, &shape(5)).is_err(),
-            "a head for another width is refused"
-        );
+        assert!(Unit::load(&target, &shape(5)).is_err(), "a head for another width is refused");
     }
 }

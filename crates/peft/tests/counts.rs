@@ -21,14 +21,7 @@ fn llama(width: usize, layers: usize, heads: usize, inner: usize) -> ModelShape 
         site("mlp.up_proj", inner, width);
         site("mlp.down_proj", width, inner);
     }
-    ModelShape {
-        width,
-        layers,
-        heads,
-        kv_heads: heads,
-        head_width: width / heads,
-        sites,
-    }
+    ModelShape { width, layers, heads, kv_heads: heads, head_width: width / heads, sites }
 }
 
 fn llama_7b() -> ModelShape {
@@ -43,14 +36,7 @@ fn bert_base() -> ModelShape {
             output: 768,
         })
     });
-    ModelShape {
-        width: 768,
-        layers: 12,
-        heads: 12,
-        kv_heads: 12,
-        head_width: 64,
-        sites: sites.collect(),
-    }
+    ModelShape { width: 768, layers: 12, heads: 12, kv_heads: 12, head_width: 64, sites: sites.collect() }
 }
 
 fn lora(r: usize, targets: [&str; 2]) -> AdapterConfig {
@@ -74,17 +60,9 @@ fn prompt(virtual_tokens: usize) -> AdapterConfig {
 
 #[test]
 fn published_counts_of_the_7b_models() {
-    let p_tuning = |virtual_tokens, encoder| {
-        AdapterConfig::PTuning(PTuningConfig {
-            virtual_tokens,
-            inner: 256,
-            encoder,
-        })
-    };
-    let lstm = PromptEncoder::Lstm {
-        layers: 4,
-        dropout: 0.0,
-    };
+    let p_tuning =
+        |virtual_tokens, encoder| AdapterConfig::PTuning(PTuningConfig { virtual_tokens, inner: 256, encoder });
+    let lstm = PromptEncoder::Lstm { layers: 4, dropout: 0.0 };
     let adaptation = AdaptationPromptConfig { length: 10, layers: 30 };
     let shape = llama_7b();
     for (config, published) in [

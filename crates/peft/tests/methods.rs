@@ -33,25 +33,9 @@ fn lora(r: usize) -> LoraConfig {
 }
 
 fn methods() -> Vec<AdapterConfig> {
-    let p_tuning = |encoder| {
-        AdapterConfig::PTuning(PTuningConfig {
-            virtual_tokens: 3,
-            inner: 5,
-            encoder,
-        })
-    };
-    let prefix = |source| {
-        AdapterConfig::Prefix(PrefixConfig {
-            virtual_tokens: 3,
-            source,
-        })
-    };
-    let prompt = |start| {
-        AdapterConfig::Prompt(PromptTuningConfig {
-            virtual_tokens: 3,
-            start,
-        })
-    };
+    let p_tuning = |encoder| AdapterConfig::PTuning(PTuningConfig { virtual_tokens: 3, inner: 5, encoder });
+    let prefix = |source| AdapterConfig::Prefix(PrefixConfig { virtual_tokens: 3, source });
+    let prompt = |start| AdapterConfig::Prompt(PromptTuningConfig { virtual_tokens: 3, start });
     vec![
         AdapterConfig::Lora(lora(2)),
         AdapterConfig::Dora(lora(2)),
@@ -73,10 +57,7 @@ fn methods() -> Vec<AdapterConfig> {
         prompt(PromptStart::Random),
         prompt(PromptStart::Tokens(vec![1, 9])),
         p_tuning(PromptEncoder::Mlp),
-        p_tuning(PromptEncoder::Lstm {
-            layers: 2,
-            dropout: 0.0,
-        }),
+        p_tuning(PromptEncoder::Lstm { layers: 2, dropout: 0.0 }),
         AdapterConfig::AdaptationPrompt(AdaptationPromptConfig { length: 4, layers: 2 }),
     ]
 }
@@ -85,13 +66,7 @@ fn methods() -> Vec<AdapterConfig> {
 fn shake(adapter: &mut dyn Adapter) {
     let mut rng = Seed(8).stream("shake");
     for p in adapter.parameters_mut() {
-        let moved = p
-            .value()
-            .to_f64_vec()
-            .unwrap()
-            .iter()
-            .map(|x| (x + 0.2 * normal(&mut rng)) as f32)
-            .collect();
+        let moved = p.value().to_f64_vec().unwrap().iter().map(|x| (x + 0.2 * normal(&mut rng)) as f32).collect();
         let moved = Tensor::from_vec(moved, p.value().dims()).unwrap();
         p.set_value(moved);
     }
@@ -131,27 +106,15 @@ fn every_parameter_learns_and_recomputation_changes_nothing() {
         let stack = stack(adapter);
         let run = |memory| {
             let sites: Arc<dyn Sites> = Arc::new(stack.clone());
-            let hidden = m
-                .hidden(&batch(), &sites, &Pass::train(Seed(2), memory), Rows::All)
-                .unwrap();
+            let hidden = m.hidden(&batch(), &sites, &Pass::train(Seed(2), memory), Rows::All).unwrap();
             let gradients = backward(&m.language_loss(&hidden, &batch()).unwrap().0).unwrap();
             let of = |p: &clinpeft_nn::Parameter| gradients.of(p.var()).unwrap().to_f64_vec().unwrap();
-            stack
-                .trainable()
-                .into_iter()
-                .map(|(name, p)| (name, of(p)))
-                .collect::<Vec<_>>()
+            stack.trainable().into_iter().map(|(name, p)| (name, of(p))).collect::<Vec<_>>()
         };
         let (kept, again) = (run(Memory::Keep), run(Memory::Recompute));
         for ((name, a), (_, b)) in kept.iter().zip(&again) {
-            assert!(
-                a.iter().any(|x| *x != 0.0),
-                "{config:?}: `{name}` has a gradient of zero"
-            );
-            assert!(
-                difference(a, b) < 1e-6,
-                "{config:?}: `{name}` is not the same with recomputation"
-            );
+            assert!(a.iter().any(|x| *x != 0.0), "{config:?}: `{name}` has a gradient of zero");
+            assert!(difference(a, b) < 1e-6, "{config:?}: `{name}` is not the same with recomputation");
         }
     }
 }
@@ -168,31 +131,16 @@ fn files_come_back_for_every_method() {
         let again = load_adapter(dir.path(), &shape, Learning::Trainable).unwrap().adapter;
         assert_eq!(again.method(), adapter.method());
         for (a, b) in adapter.parameters().iter().zip(again.parameters()) {
-            assert_eq!(
-                (a.name(), a.value().to_f64_vec().unwrap()),
-                (b.name(), b.value().to_f64_vec().unwrap())
-            );
+            assert_eq!((a.name(), a.value().to_f64_vec().unwrap()), (b.name(), b.value().to_f64_vec().unwrap()));
         }
         let (before, after) = (logits(&m, Arc::new(stack(adapter))), logits(&m, Arc::new(stack(again))));
         assert_eq!(difference(&before, &after), 0.0, "{config:?}");
         // As PEFT writes it, without what made the prompt: the same logits.
         let _ = std::fs::remove_file(dir.path().join("prompt_encoder.safetensors"));
         let plain = load_adapter(dir.path(), &shape, Learning::Frozen).unwrap().adapter;
-        assert!(
-            difference(&before, &logits(&m, Arc::new(stack(plain)))) < 1e-6,
-            "{config:?}"
-        );
-        let other = ModelShape {
-            width: 25,
-            layers: 1,
-            kv_heads: 3,
-            sites: Vec::new(),
-            ..shape.clone()
-        };
-        assert!(
-            load_adapter(dir.path(), &other, Learning::Frozen).is_err(),
-            "{config:?}"
-        );
+        assert!(difference(&before, &logits(&m, Arc::new(stack(plain)))) < 1e-6, "{config:?}");
+        let other = ModelShape { width: 25, layers: 1, kv_heads: 3, sites: Vec::new(), ..shape.clone() };
+        assert!(load_adapter(dir.path(), &other, Learning::Frozen).is_err(), "{config:?}");
     }
 }
 
@@ -210,10 +158,7 @@ fn closed_gates_and_zero_matrices_begin_as_no_change() {
         );
         if begins_as_nothing {
             let adapter = config.build(&m, Seed(1), Learning::Trainable).unwrap();
-            assert!(
-                difference(&plain, &logits(&m, Arc::new(stack(adapter)))) < 1e-6,
-                "{config:?}"
-            );
+            assert!(difference(&plain, &logits(&m, Arc::new(stack(adapter)))) < 1e-6, "{config:?}");
         }
     }
 }
@@ -221,10 +166,8 @@ fn closed_gates_and_zero_matrices_begin_as_no_change() {
 #[test]
 fn prompt_from_text_is_those_tokens_repeated() {
     let m = model();
-    let config = AdapterConfig::Prompt(PromptTuningConfig {
-        virtual_tokens: 3,
-        start: PromptStart::Tokens(vec![7, 4]),
-    });
+    let config =
+        AdapterConfig::Prompt(PromptTuningConfig { virtual_tokens: 3, start: PromptStart::Tokens(vec![7, 4]) });
     let adapter = config.build(&m, Seed(1), Learning::Frozen).unwrap();
     let sites: Arc<dyn Sites> = Arc::new(stack(adapter));
     let with_prompt = m.hidden(&batch(), &sites, &Pass::evaluate(), Rows::All).unwrap();
@@ -246,10 +189,7 @@ fn merged_model_equals_model_with_adapter_and_unmerging_undoes_it() {
         let with_adapter = logits(&m, Arc::new(stack(adapter.boxed())));
         assert!(difference(&plain, &with_adapter) > 1e-4);
         merge(&mut m, &*adapter).unwrap();
-        assert!(
-            difference(&with_adapter, &logits(&m, Arc::new(Stack::new()))) < 1e-5,
-            "{config:?}"
-        );
+        assert!(difference(&with_adapter, &logits(&m, Arc::new(Stack::new()))) < 1e-5, "{config:?}");
         match config {
             AdapterConfig::Dora(_) => assert!(unmerge(&mut m, &*adapter).is_err()),
             _ => {
@@ -280,9 +220,6 @@ fn concatenated_adapters_equal_both_and_linear_needs_one_rank() {
     assert!(difference(&logits(&m, Arc::new(both)), &logits(&m, Arc::new(stack(cat.boxed())))) < 1e-6);
     assert!(combine(&[(&a, 1.0), (&b, 1.0)], Combination::Linear).is_err());
     let alone = combine(&[(&a, 1.0)], Combination::Linear).unwrap();
-    let (x, y) = (
-        logits(&m, Arc::new(stack(a.boxed()))),
-        logits(&m, Arc::new(stack(alone.boxed()))),
-    );
+    let (x, y) = (logits(&m, Arc::new(stack(a.boxed()))), logits(&m, Arc::new(stack(alone.boxed()))));
     assert!(difference(&x, &y) < 1e-6);
 }

@@ -49,10 +49,7 @@ impl View<'_, '_> {
             let values: Vec<f64> = runs.iter().filter_map(|run| pick(run)).collect();
             match values.as_slice() {
                 [] if state == "done" => Cell::text("missing"),
-                [] => Cell {
-                    state,
-                    ..Cell::text(state)
-                },
+                [] => Cell { state, ..Cell::text(state) },
                 values => Cell::text(show(values)),
             }
         };

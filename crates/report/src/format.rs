@@ -25,11 +25,7 @@ pub(crate) fn duration(seconds: f64) -> String {
 /// A share as the paper prints it: two significant digits.
 pub(crate) fn percent(share: f64) -> String {
     let p = share * 100.0;
-    let digits = if p > 0.0 {
-        (1 - p.log10().floor() as i32).clamp(0, 6) as usize
-    } else {
-        0
-    };
+    let digits = if p > 0.0 { (1 - p.log10().floor() as i32).clamp(0, 6) as usize } else { 0 };
     format!("{p:.digits$}%")
 }
 

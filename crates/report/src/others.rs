@@ -10,9 +10,7 @@ pub(crate) fn others(store: &Store, plan: &Plan) -> Option<Section> {
     let mut section = Section {
         title: "Other run folders".into(),
         caption: "Folders that no table above shows.".into(),
-        columns: ["folder", "row", "task", "seed", "fidelity", "state", "why it is here"]
-            .map(String::from)
-            .to_vec(),
+        columns: ["folder", "row", "task", "seed", "fidelity", "state", "why it is here"].map(String::from).to_vec(),
         ..Section::default()
     };
     for run in &store.runs {
@@ -24,14 +22,8 @@ pub(crate) fn others(store: &Store, plan: &Plan) -> Option<Section> {
             (true, _) => continue,
         };
         let task = run.key.task.as_deref().unwrap_or("adaptation");
-        let cells = [
-            &run.key.row,
-            &heading(task),
-            &run.key.seed.to_string(),
-            &run.key.fidelity,
-            run.state.name(),
-            &why,
-        ];
+        let cells =
+            [&run.key.row, &heading(task), &run.key.seed.to_string(), &run.key.fidelity, run.state.name(), &why];
         section.rows.push((run.folder.clone(), cells.map(Cell::text).to_vec()));
     }
     for (folder, why) in &store.unplaced {

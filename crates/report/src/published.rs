@@ -12,22 +12,10 @@ struct File {
     text: &'static str,
 }
 
-const TABLE1: File = File {
-    name: "table1.csv",
-    text: include_str!("../../../datasets/published/table1.csv"),
-};
-const TABLE2: File = File {
-    name: "table2.csv",
-    text: include_str!("../../../datasets/published/table2.csv"),
-};
-const TABLE3: File = File {
-    name: "table3.csv",
-    text: include_str!("../../../datasets/published/table3.csv"),
-};
-const TABLE4: File = File {
-    name: "table4.csv",
-    text: include_str!("../../../datasets/published/table4.csv"),
-};
+const TABLE1: File = File { name: "table1.csv", text: include_str!("../../../datasets/published/table1.csv") };
+const TABLE2: File = File { name: "table2.csv", text: include_str!("../../../datasets/published/table2.csv") };
+const TABLE3: File = File { name: "table3.csv", text: include_str!("../../../datasets/published/table3.csv") };
+const TABLE4: File = File { name: "table4.csv", text: include_str!("../../../datasets/published/table4.csv") };
 
 /// All published tables.
 #[derive(Debug)]
@@ -94,11 +82,7 @@ impl File {
 
 impl Line {
     fn error(&self, what: String) -> Error {
-        Error::Published {
-            file: self.file,
-            line: self.number,
-            what,
-        }
+        Error::Published { file: self.file, line: self.number, what }
     }
 
     fn text(&self, column: &str) -> Result<&'static str> {
@@ -108,8 +92,7 @@ impl Line {
 
     fn number<T: FromStr>(&self, column: &str) -> Result<T> {
         let text = self.text(column)?;
-        text.parse()
-            .map_err(|_| self.error(format!("`{text}` in column `{column}` is not a number")))
+        text.parse().map_err(|_| self.error(format!("`{text}` in column `{column}` is not a number")))
     }
 
     fn seconds(&self, column: &str) -> Result<f64> {
@@ -194,10 +177,7 @@ fn downstream(file: &File) -> Result<Downstream> {
 fn scores(line: &Line) -> Result<Scores> {
     let hundredth = |column: &str| line.number::<f64>(column).map(|n| n / 100.0);
     Ok(Scores {
-        tasks: TASKS
-            .iter()
-            .map(|task| Ok(((*task).to_owned(), hundredth(task)?)))
-            .collect::<Result<_>>()?,
+        tasks: TASKS.iter().map(|task| Ok(((*task).to_owned(), hundredth(task)?))).collect::<Result<_>>()?,
         macro_printed: hundredth("macro_printed")?,
         macro_recomputed: hundredth("macro_recomputed")?,
         first_edition: Vec::new(),
@@ -232,10 +212,7 @@ mod tests {
                 wrong.push(name.as_str());
             }
         }
-        assert_eq!(
-            wrong,
-            ["LLaMA", "PMC-LLaMA + Clinical LLaMA-LoRA (Frozen)", "BlueBERT + LoRA"]
-        );
+        assert_eq!(wrong, ["LLaMA", "PMC-LLaMA + Clinical LLaMA-LoRA (Frozen)", "BlueBERT + LoRA"]);
     }
 
     #[test]
@@ -252,16 +229,10 @@ mod tests {
 
     #[test]
     fn a_bad_file_names_line_and_column() {
-        let file = File {
-            name: "table2.csv",
-            text: "row,time\nA,1:x:2\n",
-        };
+        let file = File { name: "table2.csv", text: "row,time\nA,1:x:2\n" };
         let error = file.lines().unwrap()[0].seconds("time").unwrap_err();
         assert!(error.to_string().contains("table2.csv, line 2: `1:x:2`"));
-        let ragged = File {
-            name: "table1.csv",
-            text: "a,b\n1,2\n1\n",
-        };
+        let ragged = File { name: "table1.csv", text: "a,b\n1,2\n1\n" };
         assert!(ragged.lines().is_err());
     }
 }

@@ -59,11 +59,7 @@ pub(crate) struct Cell {
 impl Cell {
     /// A cell that is only text.
     pub(crate) fn text(main: impl Into<String>) -> Self {
-        Self {
-            main: main.into(),
-            state: "done",
-            ..Self::default()
-        }
+        Self { main: main.into(), state: "done", ..Self::default() }
     }
 
     /// With the published number.
@@ -108,11 +104,7 @@ impl<'a> Series<'a> {
                     None => Outcome::Missing,
                 },
             };
-            Entry {
-                seed: *seed,
-                outcome,
-                run,
-            }
+            Entry { seed: *seed, outcome, run }
         };
         Self(seeds.iter().map(entry).collect())
     }
@@ -198,8 +190,7 @@ impl<'a> Series<'a> {
 
     fn links(&self) -> Vec<(String, String)> {
         let runs = self.0.iter().filter_map(|e| Some((e.seed, e.run?)));
-        runs.map(|(seed, run)| (format!("seed {seed}"), run.folder.clone()))
-            .collect()
+        runs.map(|(seed, run)| (format!("seed {seed}"), run.folder.clone())).collect()
     }
 }
 
@@ -210,17 +201,12 @@ fn mean<'o>(outcomes: impl Iterator<Item = &'o Outcome>) -> Outcome {
             return Outcome::Missing;
         };
         sum += value;
-        squares = squares
-            .zip(*interval)
-            .map(|(sum, (lo, hi))| sum + ((hi - lo) / 2.0).powi(2));
+        squares = squares.zip(*interval).map(|(sum, (lo, hi))| sum + ((hi - lo) / 2.0).powi(2));
         count += 1;
     }
     let value = sum / f64::from(count);
     let half = squares.map(|sum: f64| sum.sqrt() / f64::from(count));
-    Outcome::Value {
-        value,
-        interval: half.map(|half| (value - half, value + half)),
-    }
+    Outcome::Value { value, interval: half.map(|half| (value - half, value + half)) }
 }
 
 #[cfg(test)]
@@ -228,11 +214,7 @@ mod tests {
     use super::*;
 
     fn series(outcomes: &[Outcome]) -> Series<'static> {
-        let entry = |(i, outcome): (usize, &Outcome)| Entry {
-            seed: i as u64,
-            outcome: outcome.clone(),
-            run: None,
-        };
+        let entry = |(i, outcome): (usize, &Outcome)| Entry { seed: i as u64, outcome: outcome.clone(), run: None };
         Series(outcomes.iter().enumerate().map(entry).collect())
     }
 
@@ -252,34 +234,18 @@ mod tests {
         let cell =
             |main: &str, detail: &str, problems: &str, state| (main.into(), detail.into(), problems.into(), state);
         assert_eq!(shown(std::slice::from_ref(&two)), cell("2.0", "[1.0, 4.0]", "", "done"));
-        assert_eq!(
-            shown(&[two.clone(), value(3.0, None)]),
-            cell("2.5", "(2.0–3.0, 2 seeds)", "", "done")
-        );
-        assert_eq!(
-            shown(&[two, failed.clone()]),
-            cell("2.0", "[1.0, 4.0]", "seed 1 failed: no memory", "done")
-        );
+        assert_eq!(shown(&[two.clone(), value(3.0, None)]), cell("2.5", "(2.0–3.0, 2 seeds)", "", "done"));
+        assert_eq!(shown(&[two, failed.clone()]), cell("2.0", "[1.0, 4.0]", "seed 1 failed: no memory", "done"));
         assert_eq!(shown(&[failed]), cell("failed: no memory", "", "", "failed"));
-        assert_eq!(
-            shown(&[Outcome::Missing, Outcome::Missing]),
-            cell("missing", "", "", "missing")
-        );
+        assert_eq!(shown(&[Outcome::Missing, Outcome::Missing]), cell("missing", "", "", "missing"));
         assert_eq!(shown(&[]), cell("missing", "", "", "missing"));
     }
 
     #[test]
     fn mean_of_tasks_combines_half_widths() {
-        let tasks = [
-            series(&[value(0.5, Some((0.47, 0.53)))]),
-            series(&[value(0.7, Some((0.66, 0.74)))]),
-        ];
+        let tasks = [series(&[value(0.5, Some((0.47, 0.53)))]), series(&[value(0.7, Some((0.66, 0.74)))])];
         let found = Series::mean_of_tasks(&tasks).0[0].outcome.clone();
-        let Outcome::Value {
-            value,
-            interval: Some((lo, hi)),
-        } = found
-        else {
+        let Outcome::Value { value, interval: Some((lo, hi)) } = found else {
             panic!("has a value");
         };
         assert!((value - 0.6).abs() < 1e-12);

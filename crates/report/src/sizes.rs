@@ -39,10 +39,7 @@ pub(crate) fn table1(document: &mut Document, counts: &CohortCounts, published: 
                 state,
                 ..Record::default()
             }));
-            let cell = Cell {
-                state,
-                ..Cell::text(ours.map_or_else(|| "missing".into(), |s| s.text))
-            };
+            let cell = Cell { state, ..Cell::text(ours.map_or_else(|| "missing".into(), |s| s.text)) };
             cell.published(theirs.map(|s| s.text))
         });
         let cells = cells.collect();
@@ -58,20 +55,8 @@ struct Size {
 }
 
 fn sizes(counts: &TaskCounts) -> [Size; 5] {
-    let number = |n: u64| Size {
-        text: thousands(n as f64),
-        number: Some(n as f64),
-    };
-    let kind = Size {
-        text: counts.kind.clone(),
-        number: None,
-    };
+    let number = |n: u64| Size { text: thousands(n as f64), number: Some(n as f64) };
+    let kind = Size { text: counts.kind.clone(), number: None };
     let splits = counts.splits;
-    [
-        number(counts.classes),
-        kind,
-        number(splits.train),
-        number(splits.validation),
-        number(splits.test),
-    ]
+    [number(counts.classes), kind, number(splits.train), number(splits.validation), number(splits.test)]
 }

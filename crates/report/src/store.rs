@@ -211,12 +211,7 @@ fn read_run(folder: String, path: &Path) -> Result<Run, String> {
         .unwrap_or(SystemTime::UNIX_EPOCH);
     Ok(Run {
         folder,
-        key: Key {
-            fidelity: identity.fidelity.unwrap_or_else(|| PAPER.into()),
-            row,
-            task: identity.task,
-            seed,
-        },
+        key: Key { fidelity: identity.fidelity.unwrap_or_else(|| PAPER.into()), row, task: identity.task, seed },
         state,
         result,
         modified,
@@ -297,14 +292,8 @@ mod tests {
     #[test]
     fn failed_run_is_placed_by_its_switches() {
         let run = read(&[
-            (
-                "run.toml",
-                "row = \"A\"\nseed = 3\nfidelity = \"code\"\n[train]\nepochs = 2\n",
-            ),
-            (
-                "status.json",
-                r#"{"state": "failed", "error": "out of memory\nhint: smaller batch"}"#,
-            ),
+            ("run.toml", "row = \"A\"\nseed = 3\nfidelity = \"code\"\n[train]\nepochs = 2\n"),
+            ("status.json", r#"{"state": "failed", "error": "out of memory\nhint: smaller batch"}"#),
         ])
         .unwrap();
         assert_eq!(run.state, State::Failed("out of memory".into()));
@@ -324,10 +313,7 @@ mod tests {
     fn folder_without_end_is_unfinished_and_without_name_is_unplaced() {
         let run = read(&[("run.toml", "row = \"A\"\nseed = 3\n")]).unwrap();
         assert_eq!(run.state, State::Unfinished);
-        let done = read(&[
-            ("run.toml", "row = \"A\"\nseed = 3\n"),
-            ("status.json", r#"{"state": "done"}"#),
-        ]);
+        let done = read(&[("run.toml", "row = \"A\"\nseed = 3\n"), ("status.json", r#"{"state": "done"}"#)]);
         assert!(matches!(done.unwrap().state, State::Failed(_)));
         assert_eq!(read(&[]).unwrap_err(), "names no row");
     }

@@ -47,19 +47,10 @@ pub(crate) fn document(
     counts: &CohortCounts,
     published: &Published,
 ) -> Document {
-    let mut document = Document {
-        banner: cohort.banner(),
-        ..Document::default()
-    };
+    let mut document = Document { banner: cohort.banner(), ..Document::default() };
     sizes::table1(&mut document, counts, published);
     for fidelity in store.fidelities() {
-        let mut view = View {
-            store,
-            plan,
-            published,
-            fidelity,
-            document: &mut document,
-        };
+        let mut view = View { store, plan, published, fidelity, document: &mut document };
         view.count();
         view.table2();
         view.downstream("3", "Downstream tasks", &plan.table3);
@@ -99,12 +90,7 @@ struct Place<'s> {
 
 impl<'a> View<'a, '_> {
     pub(crate) fn key(&self, row: &str, task: Option<&str>, seed: u64) -> Key {
-        Key {
-            fidelity: self.fidelity.clone(),
-            row: row.into(),
-            task: task.map(String::from),
-            seed,
-        }
+        Key { fidelity: self.fidelity.clone(), row: row.into(), task: task.map(String::from), seed }
     }
 
     fn series(&self, row: &str, task: Option<&str>, pick: impl Fn(&Run) -> Option<Number>) -> Series<'a> {
@@ -213,13 +199,7 @@ impl<'a> View<'a, '_> {
         ];
         for (name, published) in perplexities {
             let series = self.series(row, None, metric(name));
-            let place = Place {
-                table: "2",
-                row,
-                column: name,
-                published,
-                ceilings: None,
-            };
+            let place = Place { table: "2", row, column: name, published, ceilings: None };
             self.record(place, &series);
             cells.push(series.cell(perplexity).published(published.map(perplexity)));
         }
@@ -302,10 +282,7 @@ impl<'a> View<'a, '_> {
     fn auroc(&mut self, place: Place<'_>, series: &Series<'_>) -> Cell {
         self.record(place, series);
         let ceiling = place.ceilings.and_then(Series::mean);
-        series
-            .cell(hundredfold)
-            .published(place.published.map(hundredfold))
-            .ceiling(ceiling.map(hundredfold))
+        series.cell(hundredfold).published(place.published.map(hundredfold)).ceiling(ceiling.map(hundredfold))
     }
 
     /// The published average, if it is over the tasks of this plan.
@@ -325,12 +302,7 @@ impl<'a> View<'a, '_> {
         for name in names {
             let series = self.series(place.row, Some(task), metric(name));
             let column = format!("{task}.{name}");
-            let place = Place {
-                column: &column,
-                published: None,
-                ceilings: None,
-                ..place
-            };
+            let place = Place { column: &column, published: None, ceilings: None, ..place };
             self.record(place, &series);
         }
     }
@@ -347,13 +319,8 @@ fn notes(row: &str, paper: &Scores) -> Vec<String> {
     }
     if !paper.first_edition.is_empty() {
         let cells = paper.first_edition.iter();
-        let cells: Vec<String> = cells
-            .map(|(column, text)| format!("{} {text}", heading(column)))
-            .collect();
-        notes.push(format!(
-            "{row}: versions 1 and 2 of the paper have {}.",
-            cells.join(", ")
-        ));
+        let cells: Vec<String> = cells.map(|(column, text)| format!("{} {text}", heading(column))).collect();
+        notes.push(format!("{row}: versions 1 and 2 of the paper have {}.", cells.join(", ")));
     }
     notes
 }

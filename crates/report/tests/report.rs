@@ -68,12 +68,7 @@ fn store(out: &Path) {
     run(out, "adapt-1", &adaptation("LLaMA + LoRA", 1, 3.0), None);
     run(out, "adapt-2", &adaptation("LLaMA + LoRA", 2, 3.5), None);
     let prompt = adaptation("LLaMA + Prompt Tuning", 1, 0.0);
-    run(
-        out,
-        "prompt-1",
-        &prompt,
-        Some("loss is NaN at step 7\nhint: lower the rate"),
-    );
+    run(out, "prompt-1", &prompt, Some("loss is NaN at step 7\nhint: lower the rate"));
     for (i, task) in TASKS.iter().enumerate() {
         for seed in [1, 2] {
             let auroc = 0.5 + 0.05 * (i + 1) as f64 + 0.02 * (seed - 1) as f64;
@@ -144,20 +139,11 @@ fn several_seeds_show_mean_and_spread_and_what_is_absent() {
     report(out.path(), &[1, 2]);
     let text = read(out.path(), "tables.md");
     let llama = line(&text, "| LLaMA  ", "/ 51.38");
-    assert!(
-        llama.contains("56.00 (55.00–57.00, 2 seeds) / 51.38 / 90.00"),
-        "{llama}"
-    );
+    assert!(llama.contains("56.00 (55.00–57.00, 2 seeds) / 51.38 / 90.00"), "{llama}");
     // Macro averages seed by seed.
-    assert!(
-        llama.contains("66.00 (65.00–67.00, 2 seeds) / 59.94 / 90.00"),
-        "{llama}"
-    );
+    assert!(llama.contains("66.00 (65.00–67.00, 2 seeds) / 59.94 / 90.00"), "{llama}");
     let lora = line(&text, "| LLaMA + LoRA ", "/ 74.89");
-    assert!(
-        lora.contains("seed 1 failed: no \\| memory; seed 2 missing / 51.65"),
-        "{lora}"
-    );
+    assert!(lora.contains("seed 1 failed: no \\| memory; seed 2 missing / 51.65"), "{lora}");
     assert!(lora.contains("80.00 [77.00, 83.00]; seed 2 missing / 74.89"), "{lora}");
     let html = read(out.path(), "index.html");
     assert!(html.contains("<a href=\"../runs/llama-ventilation-2/\">seed 2</a>"));
@@ -199,11 +185,7 @@ fn the_newest_run_of_a_cell_is_shown_and_the_other_is_listed() {
         run(out.path(), folder, &downstream("LLaMA", "mortality", 1, auroc), None);
         let status = out.path().join("runs").join(folder).join("status.json");
         let time = SystemTime::now() - Duration::from_secs(age);
-        File::options()
-            .write(true)
-            .open(status)
-            .and_then(|file| file.set_modified(time))
-            .unwrap();
+        File::options().write(true).open(status).and_then(|file| file.set_modified(time)).unwrap();
     }
     report(out.path(), &[1]);
     let text = read(out.path(), "tables.md");
@@ -220,10 +202,7 @@ fn two_fidelities_give_two_sets_of_tables() {
     run(out.path(), "b", &code, None);
     report(out.path(), &[1]);
     let text = read(out.path(), "tables.md");
-    let (paper, code) = (
-        text.find("Fidelity: paper").unwrap(),
-        text.find("Fidelity: code").unwrap(),
-    );
+    let (paper, code) = (text.find("Fidelity: paper").unwrap(), text.find("Fidelity: code").unwrap());
     assert!(paper < code);
     line(&text[..code], "| LLaMA  ", "60.00 [57.00, 63.00]");
     line(&text[code..], "| LLaMA  ", "40.00 [37.00, 43.00]");

@@ -62,12 +62,7 @@ pub fn philox(key: Key, index: u64) -> [u32; 4] {
     for _ in 0..10 {
         let p0 = M0 * u64::from(c[0]);
         let p1 = M1 * u64::from(c[2]);
-        c = [
-            (p1 >> 32) as u32 ^ c[1] ^ k0,
-            p1 as u32,
-            (p0 >> 32) as u32 ^ c[3] ^ k1,
-            p0 as u32,
-        ];
+        c = [(p1 >> 32) as u32 ^ c[1] ^ k0, p1 as u32, (p0 >> 32) as u32 ^ c[3] ^ k1, p0 as u32];
         k0 = k0.wrapping_add(0x9E37_79B9);
         k1 = k1.wrapping_add(0xBB67_AE85);
     }
@@ -96,10 +91,7 @@ mod tests {
     #[test]
     fn philox_equals_the_published_vectors() {
         // Known-answer tests of Random123 (kat_vectors, philox4x32-10).
-        assert_eq!(
-            philox(Key([0, 0]), 0),
-            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
-        );
+        assert_eq!(philox(Key([0, 0]), 0), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
     }
 
     #[test]

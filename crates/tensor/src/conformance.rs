@@ -41,11 +41,7 @@ pub struct Case {
 
 /// Runs the cases of `only` (all if empty) on `device`.
 pub fn check(device: &Device, only: &[&str]) -> Vec<Outcome> {
-    cases()
-        .into_iter()
-        .filter(|c| only.is_empty() || only.contains(&c.op))
-        .map(|c| outcome(device, &c))
-        .collect()
+    cases().into_iter().filter(|c| only.is_empty() || only.contains(&c.op)).map(|c| outcome(device, &c)).collect()
 }
 
 fn outcome(device: &Device, case: &Case) -> Outcome {
@@ -53,41 +49,22 @@ fn outcome(device: &Device, case: &Case) -> Outcome {
         Ok(error) => (error, None),
         Err(e) => (f64::NAN, Some(e.to_string())),
     };
-    Outcome {
-        op: case.op,
-        case: case.name.clone(),
-        error,
-        tolerance: 2e-5,
-        failure,
-    }
+    Outcome { op: case.op, case: case.name.clone(), error, tolerance: 2e-5, failure }
 }
 
 fn compare(device: &Device, case: &Case) -> Result<f64> {
-    let oracle: Vec<Tensor> = case
-        .inputs
-        .iter()
-        .map(|t| as_float(t, DType::F64))
-        .collect::<Result<_>>()?;
+    let oracle: Vec<Tensor> = case.inputs.iter().map(|t| as_float(t, DType::F64)).collect::<Result<_>>()?;
     let want = (case.run)(&oracle)?;
-    let here: Vec<Tensor> = case
-        .inputs
-        .iter()
-        .map(|t| as_float(t, DType::F32)?.to_device(device))
-        .collect::<Result<_>>()?;
+    let here: Vec<Tensor> =
+        case.inputs.iter().map(|t| as_float(t, DType::F32)?.to_device(device)).collect::<Result<_>>()?;
     let got = (case.run)(&here)?;
     let mut worst = 0f64;
     for (got, want) in got.iter().zip(&want) {
         if got.device() != *device || got.dims() != want.dims() {
-            return Err(Error::Backend {
-                device: device.name(),
-                what: format!("{got:?} in place of {want:?}"),
-            });
+            return Err(Error::Backend { device: device.name(), what: format!("{got:?} in place of {want:?}") });
         }
         let (got, want) = (got.to_f64_vec()?, want.to_f64_vec()?);
-        let scale = want
-            .iter()
-            .filter(|x| x.is_finite())
-            .fold(1e-30f64, |m, x| m.max(x.abs()));
+        let scale = want.iter().filter(|x| x.is_finite()).fold(1e-30f64, |m, x| m.max(x.abs()));
         for (g, w) in got.iter().zip(&want) {
             let same = g == w || (g.is_nan() && w.is_nan());
             worst = worst.max(if same { 0.0 } else { (g - w).abs() / scale });
@@ -100,11 +77,7 @@ fn compare(device: &Device, case: &Case) -> Result<f64> {
 }
 
 fn as_float(t: &Tensor, dtype: DType) -> Result<Tensor> {
-    if t.dtype() == DType::U32 {
-        Ok(t.clone())
-    } else {
-        t.cast(dtype)
-    }
+    if t.dtype() == DType::U32 { Ok(t.clone()) } else { t.cast(dtype) }
 }
 
 /// Random operand, rounded to f32 so that oracle and device start from the same numbers.
@@ -127,44 +100,27 @@ pub fn cases() -> Vec<Case> {
     all.extend(matmul_cases());
     // A large eps keeps the gradient of a single element well conditioned.
     for (t, d) in [(1, 1), (5, 7), (37, 300), (3, 1025)] {
-        all.push(case(
-            "rms_norm",
-            format!("{t}x{d}"),
-            vec![operand("x", &[t, d]), operand("w", &[d])],
-            |i| {
-                let (y, inv) = ops::rms_norm(&i[0], &i[1], 0.1)?;
-                Ok(vec![y, inv])
-            },
-        ));
+        all.push(case("rms_norm", format!("{t}x{d}"), vec![operand("x", &[t, d]), operand("w", &[d])], |i| {
+            let (y, inv) = ops::rms_norm(&i[0], &i[1], 0.1)?;
+            Ok(vec![y, inv])
+        }));
         let inputs = vec![operand("g", &[t, d]), operand("x", &[t, d]), operand("w", &[d])];
         all.push(case("rms_norm", format!("backward {t}x{d}"), inputs, |i| {
             let (_, inv) = ops::rms_norm(&i[1], &i[2], 0.1)?;
             let (dx, dw) = ops::rms_norm_backward(&i[0], &i[1], &i[2], &inv)?;
             Ok(vec![dx, dw])
         }));
-        all.push(case(
-            "silu_mul",
-            format!("{t}x{d}"),
-            vec![operand("g", &[t, d]), operand("u", &[t, d])],
-            |i| Ok(vec![ops::silu_mul(&i[0], &i[1])?]),
-        ));
+        all.push(case("silu_mul", format!("{t}x{d}"), vec![operand("g", &[t, d]), operand("u", &[t, d])], |i| {
+            Ok(vec![ops::silu_mul(&i[0], &i[1])?])
+        }));
         let inputs = vec![operand("o", &[t, d]), operand("g", &[t, d]), operand("u", &[t, d])];
         all.push(case("silu_mul", format!("backward {t}x{d}"), inputs, |i| {
             let (a, b) = ops::silu_mul_backward(&i[0], &i[1], &i[2])?;
             Ok(vec![a, b])
         }));
-        all.push(case(
-            "elementwise",
-            format!("{t}x{d}"),
-            vec![operand("a", &[t, d]), operand("b", &[t, d])],
-            |i| {
-                Ok(vec![
-                    ops::add(&i[0], &i[1])?,
-                    ops::mul(&i[0], &i[1])?,
-                    ops::scale(&i[0], 0.3)?,
-                ])
-            },
-        ));
+        all.push(case("elementwise", format!("{t}x{d}"), vec![operand("a", &[t, d]), operand("b", &[t, d])], |i| {
+            Ok(vec![ops::add(&i[0], &i[1])?, ops::mul(&i[0], &i[1])?, ops::scale(&i[0], 0.3)?])
+        }));
         all.extend(small_cases(t, d));
         all.push(case("dropout", format!("{t}x{d}"), vec![operand("a", &[t, d])], |i| {
             Ok(vec![ops::dropout(&i[0], 0.3, Key([5, 6]))?])
@@ -194,21 +150,14 @@ fn small_cases(t: usize, d: usize) -> Vec<Case> {
             let y = ops::relu(&i[0])?;
             Ok(vec![ops::relu_backward(&i[1], &y)?, y])
         }),
-        case("gelu", size.clone(), pair(), |i| {
-            Ok(vec![ops::gelu(&i[0])?, ops::gelu_backward(&i[1], &i[0])?])
-        }),
+        case("gelu", size.clone(), pair(), |i| Ok(vec![ops::gelu(&i[0])?, ops::gelu_backward(&i[1], &i[0])?])),
         case("norm", size, pair(), |i| Ok(vec![ops::norm(&i[0])?])),
         layer_norm_case(t, d),
     ]
 }
 
 fn layer_norm_case(t: usize, d: usize) -> Case {
-    let inputs = vec![
-        operand("x", &[t, d]),
-        operand("w", &[d]),
-        operand("b", &[d]),
-        operand("g", &[t, d]),
-    ];
+    let inputs = vec![operand("x", &[t, d]), operand("w", &[d]), operand("b", &[d]), operand("g", &[t, d])];
     // A large eps keeps the gradient of a single element well conditioned.
     case("layer_norm", format!("{t}x{d}"), inputs, |i| {
         let (y, moments) = ops::layer_norm(&i[0], &i[1], &i[2], 0.1)?;
@@ -219,11 +168,7 @@ fn layer_norm_case(t: usize, d: usize) -> Case {
 
 fn lstm_cases() -> Vec<Case> {
     let one = |n: usize, e: usize| {
-        let inputs = vec![
-            operand("x", &[n, 4 * e]),
-            operand("u", &[4 * e, e]),
-            operand("g", &[n, e]),
-        ];
+        let inputs = vec![operand("x", &[n, 4 * e]), operand("u", &[4 * e, e]), operand("g", &[n, e])];
         case("lstm", format!("{n} steps of {e}"), inputs, |i| {
             let (h, gates, c) = ops::lstm(&i[0], &i[1])?;
             let (dx, du) = ops::lstm_backward(&i[2], [&i[1], &h, &gates, &c])?;
@@ -234,46 +179,26 @@ fn lstm_cases() -> Vec<Case> {
 }
 
 fn case(op: &'static str, name: String, inputs: Vec<Tensor>, run: Run) -> Case {
-    Case {
-        op,
-        name,
-        inputs,
-        run: Box::new(run),
-    }
+    Case { op, name, inputs, run: Box::new(run) }
 }
 
 fn matmul_cases() -> Vec<Case> {
     let mut all = Vec::new();
     for (m, k, n) in [(1, 1, 1), (5, 7, 3), (37, 101, 53), (64, 64, 64), (130, 16, 70)] {
         let runs: [(&str, [usize; 2], [usize; 2], Run); 3] = [
-            ("normal", [m, k], [k, n], |i| {
-                Ok(vec![ops::matmul(&i[0], &i[1], Layout::Normal)?])
-            }),
-            ("right transposed", [m, k], [n, k], |i| {
-                Ok(vec![ops::matmul(&i[0], &i[1], Layout::RightTransposed)?])
-            }),
-            ("left transposed", [k, m], [k, n], |i| {
-                Ok(vec![ops::matmul(&i[0], &i[1], Layout::LeftTransposed)?])
-            }),
+            ("normal", [m, k], [k, n], |i| Ok(vec![ops::matmul(&i[0], &i[1], Layout::Normal)?])),
+            ("right transposed", [m, k], [n, k], |i| Ok(vec![ops::matmul(&i[0], &i[1], Layout::RightTransposed)?])),
+            ("left transposed", [k, m], [k, n], |i| Ok(vec![ops::matmul(&i[0], &i[1], Layout::LeftTransposed)?])),
         ];
         for (name, a, b, run) in runs {
-            all.push(case(
-                "matmul",
-                format!("{name} {m}x{k}x{n}"),
-                vec![operand("a", &a), operand("b", &b)],
-                run,
-            ));
+            all.push(case("matmul", format!("{name} {m}x{k}x{n}"), vec![operand("a", &a), operand("b", &b)], run));
         }
         let batch = vec![operand("a", &[3, m, k]), operand("b", &[3, n, k])];
         all.push(case("matmul", format!("batch of 3, {m}x{k}x{n}"), batch, |i| {
             Ok(vec![ops::matmul(&i[0], &i[1], Layout::RightTransposed)?])
         }));
-        let inputs = vec![
-            operand("base", &[m, n]),
-            operand("x", &[m, k]),
-            operand("A", &[4, k]),
-            operand("B", &[n, 4]),
-        ];
+        let inputs =
+            vec![operand("base", &[m, n]), operand("x", &[m, k]), operand("A", &[4, k]), operand("B", &[n, 4])];
         all.push(case("low_rank", format!("{m}x{k}x{n}"), inputs, |i| {
             let (y, u) = ops::low_rank(&i[0], &i[1], &i[2], &i[3], 2.0)?;
             Ok(vec![y, u])
@@ -289,12 +214,7 @@ fn row_cases() -> Vec<Case> {
         let values: Vec<f64> = (0..12).map(|i| f64::from(f(f64::from(i) * 0.37) as f32)).collect();
         Tensor::from_vec(values, &[4, 3]).expect("twelve values")
     };
-    let turned = vec![
-        operand("x", &[5, 12]),
-        angles(f64::cos),
-        angles(f64::sin),
-        ids(&[0, 3, 1, 1, 2]),
-    ];
+    let turned = vec![operand("x", &[5, 12]), angles(f64::cos), angles(f64::sin), ids(&[0, 3, 1, 1, 2])];
     let binary = Tensor::from_vec((0..35).map(|i| f64::from(i % 2)).collect(), &[5, 7]).expect("35 values");
     vec![
         case("rotary", "forward".into(), turned.clone(), |i| {
@@ -303,27 +223,16 @@ fn row_cases() -> Vec<Case> {
         case("rotary", "inverse".into(), turned, |i| {
             Ok(vec![ops::rotary(&i[0], &i[1], &i[2], &i[3], Direction::Inverse)?])
         }),
-        case(
-            "embedding",
-            "forward".into(),
-            vec![operand("table", &[7, 9]), targets.clone()],
-            |i| Ok(vec![ops::embedding(&i[0], &i[1])?]),
-        ),
-        case(
-            "embedding",
-            "backward".into(),
-            vec![operand("g", &[5, 9]), targets.clone()],
-            |i| Ok(vec![ops::embedding_backward(&i[0], &i[1], 7)?]),
-        ),
-        case(
-            "cross_entropy",
-            "logits".into(),
-            vec![operand("z", &[5, 7]), targets.clone(), weights.clone()],
-            |i| {
-                let (l, dz) = ops::cross_entropy(&i[0], &i[1], &i[2])?;
-                Ok(vec![l, dz])
-            },
-        ),
+        case("embedding", "forward".into(), vec![operand("table", &[7, 9]), targets.clone()], |i| {
+            Ok(vec![ops::embedding(&i[0], &i[1])?])
+        }),
+        case("embedding", "backward".into(), vec![operand("g", &[5, 9]), targets.clone()], |i| {
+            Ok(vec![ops::embedding_backward(&i[0], &i[1], 7)?])
+        }),
+        case("cross_entropy", "logits".into(), vec![operand("z", &[5, 7]), targets.clone(), weights.clone()], |i| {
+            let (l, dz) = ops::cross_entropy(&i[0], &i[1], &i[2])?;
+            Ok(vec![l, dz])
+        }),
         case(
             "cross_entropy",
             "with head".into(),
@@ -333,25 +242,15 @@ fn row_cases() -> Vec<Case> {
                 Ok([Some(l), dx, dh].into_iter().flatten().collect())
             },
         ),
-        case(
-            "concat",
-            "and cut".into(),
-            vec![operand("a", &[3, 5]), operand("b", &[4, 5])],
-            |i| {
-                let y = ops::concat(&i[0], &i[1])?;
-                let (a, b) = ops::cut(&y, 2)?;
-                Ok(vec![y, a, b])
-            },
-        ),
-        case(
-            "bce_with_logits",
-            "5x7".into(),
-            vec![operand("z", &[5, 7]), binary],
-            |i| {
-                let (l, dz) = ops::bce_with_logits(&i[0], &i[1])?;
-                Ok(vec![l, dz])
-            },
-        ),
+        case("concat", "and cut".into(), vec![operand("a", &[3, 5]), operand("b", &[4, 5])], |i| {
+            let y = ops::concat(&i[0], &i[1])?;
+            let (a, b) = ops::cut(&y, 2)?;
+            Ok(vec![y, a, b])
+        }),
+        case("bce_with_logits", "5x7".into(), vec![operand("z", &[5, 7]), binary], |i| {
+            let (l, dz) = ops::bce_with_logits(&i[0], &i[1])?;
+            Ok(vec![l, dz])
+        }),
     ]
 }
 
@@ -363,18 +262,8 @@ fn attention_cases() -> Vec<Case> {
         (Mask::Causal, vec![0, 5, 12], vec![0, 8, 18]),
     ] {
         for (heads, kv_heads) in [(4, 2), (3, 1), (2, 2)] {
-            let shape = AttentionShape {
-                heads,
-                kv_heads,
-                head_width: 8,
-                scale: 0.35,
-                mask,
-                dropout: None,
-            };
-            let segments = Segments {
-                queries: queries.clone(),
-                keys: keys.clone(),
-            };
+            let shape = AttentionShape { heads, kv_heads, head_width: 8, scale: 0.35, mask, dropout: None };
+            let segments = Segments { queries: queries.clone(), keys: keys.clone() };
             let (tq, tk) = (*queries.last().expect("not empty"), *keys.last().expect("not empty"));
             let inputs = vec![
                 operand("q", &[tq, heads * 8]),
@@ -389,12 +278,7 @@ fn attention_cases() -> Vec<Case> {
                 Ok(vec![o, lse, dq, dk, dv])
             };
             let name = format!("{mask:?} {heads} heads on {kv_heads}, {tq} queries, {tk} keys");
-            all.push(Case {
-                op: "attention",
-                name,
-                inputs,
-                run: Box::new(run),
-            });
+            all.push(Case { op: "attention", name, inputs, run: Box::new(run) });
         }
     }
     all

@@ -32,15 +32,8 @@ pub fn erf64(x: f64) -> f64 {
 }
 
 /// Chebyshev fit of `erf(x) / x - 1` as a polynomial in `x^2`, for `|x| <= 1`.
-const NEAR: [f32; 7] = [
-    1.2837917e-1,
-    -3.7612626e-1,
-    1.1283597e-1,
-    -2.6854329e-2,
-    5.189312e-3,
-    -8.018855e-4,
-    7.8824974e-5,
-];
+const NEAR: [f32; 7] =
+    [1.2837917e-1, -3.7612626e-1, 1.1283597e-1, -2.6854329e-2, 5.189312e-3, -8.018855e-4, 7.8824974e-5];
 
 /// Chebyshev fit of `ln(1 - erf(x))` as a polynomial in `x - 1`, for x from 1 to 4.
 const LOG_COMPLEMENT: [f32; 10] = [
@@ -93,10 +86,7 @@ mod tests {
     #[test]
     fn error_function_has_its_tabulated_values() {
         for (x, want) in TABLE {
-            assert!(
-                (erf64(x) - want).abs() < 6e-11 && (erf64(-x) + want).abs() < 6e-11,
-                "{x}"
-            );
+            assert!((erf64(x) - want).abs() < 6e-11 && (erf64(-x) + want).abs() < 6e-11, "{x}");
         }
         assert_eq!((erf64(f64::INFINITY), erf64(f64::NEG_INFINITY)), (1.0, -1.0));
         assert!(erf64(f64::NAN).is_nan() && erf32(f32::NAN).is_nan());

@@ -23,9 +23,7 @@ pub fn for_rows<T: Send>(out: &mut [T], width: usize, body: impl Fn(usize, &mut 
     if out.len() <= PIECE || rayon::current_num_threads() == 1 {
         vectorised(|| body(0, out));
     } else {
-        out.par_chunks_mut(rows * width)
-            .enumerate()
-            .for_each(|(i, piece)| vectorised(|| body(i * rows, piece)));
+        out.par_chunks_mut(rows * width).enumerate().for_each(|(i, piece)| vectorised(|| body(i * rows, piece)));
     }
 }
 

@@ -41,11 +41,7 @@ pub struct Tensor {
 #[derive(Clone)]
 enum Values {
     Host(Host),
-    Device {
-        device: Device,
-        dtype: DType,
-        buffer: Arc<dyn Any + Send + Sync>,
-    },
+    Device { device: Device, dtype: DType, buffer: Arc<dyn Any + Send + Sync> },
 }
 
 impl fmt::Debug for Tensor {
@@ -66,10 +62,7 @@ impl Tensor {
                 shapes: vec![shape],
             });
         }
-        Ok(Tensor {
-            shape,
-            values: Values::Host(T::wrap(ArcArray1::from_vec(values))),
-        })
+        Ok(Tensor { shape, values: Values::Host(T::wrap(ArcArray1::from_vec(values))) })
     }
 
     /// A tensor of zeros on the CPU.
@@ -83,27 +76,18 @@ impl Tensor {
             DType::F16 => f16::wrap(ArcArray1::from_elem(n, f16::ZERO)),
             DType::U32 => u32::wrap(ArcArray1::zeros(n)),
         };
-        Tensor {
-            shape,
-            values: Values::Host(host),
-        }
+        Tensor { shape, values: Values::Host(host) }
     }
 
     /// A single float of `dtype`, shape `[1]`.
     pub fn scalar(value: f64, dtype: DType) -> Tensor {
-        let one = Tensor {
-            shape: Shape(vec![1]),
-            values: Values::Host(f64::wrap(ArcArray1::from_vec(vec![value]))),
-        };
+        let one = Tensor { shape: Shape(vec![1]), values: Values::Host(f64::wrap(ArcArray1::from_vec(vec![value]))) };
         one.cast(dtype).expect("a tensor just made on the CPU can be cast")
     }
 
     /// For backends: a tensor whose values are in `buffer` on `device`.
     pub fn on_device(device: Device, dtype: DType, dims: &[usize], buffer: Arc<dyn Any + Send + Sync>) -> Tensor {
-        Tensor {
-            shape: Shape(dims.to_vec()),
-            values: Values::Device { device, dtype, buffer },
-        }
+        Tensor { shape: Shape(dims.to_vec()), values: Values::Device { device, dtype, buffer } }
     }
 
     /// For backends: the buffer that was given to [`Tensor::on_device`].
@@ -155,36 +139,25 @@ impl Tensor {
 
     /// The values in row-major order. Errors if they are of another type or not on the CPU.
     pub fn as_slice<T: Element>(&self) -> Result<&[T]> {
-        let wrong = || Error::DType {
-            op: "as_slice",
-            expected: format!("{:?} on the CPU", T::DTYPE),
-            got: self.dtype(),
-        };
+        let wrong =
+            || Error::DType { op: "as_slice", expected: format!("{:?} on the CPU", T::DTYPE), got: self.dtype() };
         match &self.values {
             Values::Host(h) => T::unwrap(h).and_then(|a| a.as_slice()).ok_or_else(wrong),
-            Values::Device { device, .. } => Err(Error::Device {
-                op: "as_slice",
-                left: device.name(),
-                right: "cpu".into(),
-            }),
+            Values::Device { device, .. } => {
+                Err(Error::Device { op: "as_slice", left: device.name(), right: "cpu".into() })
+            }
         }
     }
 
     /// The values for writing; shared values are copied first.
     pub fn as_mut_slice<T: Element>(&mut self) -> Result<&mut [T]> {
         let got = self.dtype();
-        let wrong = move || Error::DType {
-            op: "as_mut_slice",
-            expected: format!("{:?} on the CPU", T::DTYPE),
-            got,
-        };
+        let wrong = move || Error::DType { op: "as_mut_slice", expected: format!("{:?} on the CPU", T::DTYPE), got };
         match &mut self.values {
             Values::Host(h) => T::unwrap_mut(h).and_then(|a| a.as_slice_mut()).ok_or_else(wrong),
-            Values::Device { device, .. } => Err(Error::Device {
-                op: "as_mut_slice",
-                left: device.name(),
-                right: "cpu".into(),
-            }),
+            Values::Device { device, .. } => {
+                Err(Error::Device { op: "as_mut_slice", left: device.name(), right: "cpu".into() })
+            }
         }
     }
 
@@ -207,11 +180,9 @@ impl Tensor {
             Values::Host(Host::Bf16(a)) => Ok(a.iter().map(|x| x.to_f64()).collect()),
             Values::Host(Host::F16(a)) => Ok(a.iter().map(|x| x.to_f64()).collect()),
             Values::Host(Host::U32(a)) => Ok(a.iter().map(|x| f64::from(*x)).collect()),
-            Values::Device { device, .. } => Err(Error::Device {
-                op: "to_f64_vec",
-                left: device.name(),
-                right: "cpu".into(),
-            }),
+            Values::Device { device, .. } => {
+                Err(Error::Device { op: "to_f64_vec", left: device.name(), right: "cpu".into() })
+            }
         }
     }
 
@@ -219,11 +190,7 @@ impl Tensor {
     pub fn item(&self) -> Result<f64> {
         match self.to_f64_vec()?[..] {
             [x] => Ok(x),
-            _ => Err(Error::Shape {
-                op: "item",
-                what: "one element".into(),
-                shapes: vec![self.shape.clone()],
-            }),
+            _ => Err(Error::Shape { op: "item", what: "one element".into(), shapes: vec![self.shape.clone()] }),
         }
     }
 
@@ -248,17 +215,10 @@ impl Tensor {
                 }
             }
             (Values::Device { device, .. }, _) => {
-                return Err(Error::Device {
-                    op: "cast",
-                    left: device.name(),
-                    right: "cpu".into(),
-                });
+                return Err(Error::Device { op: "cast", left: device.name(), right: "cpu".into() });
             }
         };
-        Ok(Tensor {
-            shape,
-            values: Values::Host(host),
-        })
+        Ok(Tensor { shape, values: Values::Host(host) })
     }
 
     /// The same values under another shape with as many places. Shares the values.
@@ -271,10 +231,7 @@ impl Tensor {
                 shapes: vec![self.shape.clone(), shape],
             });
         }
-        Ok(Tensor {
-            shape,
-            values: self.values.clone(),
-        })
+        Ok(Tensor { shape, values: self.values.clone() })
     }
 
     /// The tensor on the CPU; no copy if it is there.
@@ -287,13 +244,7 @@ impl Tensor {
         match (&self.values, device) {
             (Values::Host(_), Device::Cpu) => Ok(self.clone()),
             (Values::Host(_), Device::Other(b)) => b.upload(self),
-            (
-                Values::Device {
-                    device: Device::Other(b),
-                    ..
-                },
-                Device::Cpu,
-            ) => b.download(self),
+            (Values::Device { device: Device::Other(b), .. }, Device::Cpu) => b.download(self),
             (Values::Device { device: here, .. }, there) if here == there => Ok(self.clone()),
             (_, there) => self.to_cpu()?.to_device(there),
         }

@@ -18,17 +18,9 @@ pub struct Batch {
 impl Batch {
     /// The sequences `rows` of a data set, in that order.
     pub fn from_sequences(sequences: &Sequences, rows: &[usize]) -> Result<Self> {
-        let mut batch = Self {
-            ids: Vec::new(),
-            positions: Vec::new(),
-            offsets: vec![0],
-            rows: rows.to_vec(),
-        };
+        let mut batch = Self { ids: Vec::new(), positions: Vec::new(), offsets: vec![0], rows: rows.to_vec() };
         for &row in rows {
-            let ids = sequences.get(row).ok_or(Error::NoSuchRow {
-                row,
-                rows: sequences.len(),
-            })?;
+            let ids = sequences.get(row).ok_or(Error::NoSuchRow { row, rows: sequences.len() })?;
             if ids.is_empty() {
                 return Err(Error::EmptySequence { row });
             }
@@ -90,17 +82,8 @@ mod tests {
     fn missing_rows_and_empty_sequences_are_errors() {
         let mut sequences = Sequences::default();
         sequences.push(&[], 0);
-        assert!(matches!(
-            Batch::from_sequences(&sequences, &[0]),
-            Err(Error::EmptySequence { row: 0 })
-        ));
-        assert!(matches!(
-            Batch::from_sequences(&sequences, &[1]),
-            Err(Error::NoSuchRow { row: 1, rows: 1 })
-        ));
-        assert!(matches!(
-            Batch::from_sequences(&sequences, &[usize::MAX]),
-            Err(Error::NoSuchRow { .. })
-        ));
+        assert!(matches!(Batch::from_sequences(&sequences, &[0]), Err(Error::EmptySequence { row: 0 })));
+        assert!(matches!(Batch::from_sequences(&sequences, &[1]), Err(Error::NoSuchRow { row: 1, rows: 1 })));
+        assert!(matches!(Batch::from_sequences(&sequences, &[usize::MAX]), Err(Error::NoSuchRow { .. })));
     }
 }

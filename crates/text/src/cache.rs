@@ -126,10 +126,7 @@ impl Cache {
 }
 
 fn refused(path: &Path, what: String) -> Error {
-    Error::File(clinpeft_files::Error::Content {
-        path: path.into(),
-        what,
-    })
+    Error::File(clinpeft_files::Error::Content { path: path.into(), what })
 }
 
 // Numbers are written as they stand in memory; the format wants the low byte first.
@@ -160,11 +157,8 @@ fn serialise(key: &CacheKey, sequences: &Sequences) -> Result<Vec<u8>, String> {
 
 fn parse(bytes: &[u8], key: &CacheKey) -> Result<Sequences, String> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
-    let header = metadata
-        .metadata()
-        .as_ref()
-        .and_then(|m| m.get(METADATA))
-        .ok_or("it was not written by this program")?;
+    let header =
+        metadata.metadata().as_ref().and_then(|m| m.get(METADATA)).ok_or("it was not written by this program")?;
     let header: Header = serde_json::from_str(header).map_err(|e| e.to_string())?;
     if header.key != key.0 {
         return Err("it belongs to another tokenizer, policy or data file".into());

@@ -68,11 +68,7 @@ fn at_least_one(what: &'static str, value: usize) -> Result<()> {
     if value > 0 {
         return Ok(());
     }
-    Err(Error::TooSmall {
-        what,
-        value,
-        minimum: 1,
-    })
+    Err(Error::TooSmall { what, value, minimum: 1 })
 }
 
 /// Cuts `rows` into batches in order.
@@ -112,10 +108,7 @@ mod tests {
     }
 
     fn any_size() -> impl Strategy<Value = BatchSize> {
-        prop_oneof![
-            (1usize..9).prop_map(BatchSize::Sequences),
-            (1usize..100).prop_map(BatchSize::Tokens)
-        ]
+        prop_oneof![(1usize..9).prop_map(BatchSize::Sequences), (1usize..100).prop_map(BatchSize::Tokens)]
     }
 
     proptest! {
@@ -172,15 +165,6 @@ mod tests {
     fn sizes_of_zero_are_errors() {
         assert!(plan(&[1], Order::Sequential, BatchSize::Sequences(0), Seed(0), 0).is_err());
         assert!(plan(&[1], Order::Sequential, BatchSize::Tokens(0), Seed(0), 0).is_err());
-        assert!(
-            plan(
-                &[1],
-                Order::LengthBucketed { pool: 0 },
-                BatchSize::Tokens(1),
-                Seed(0),
-                0
-            )
-            .is_err()
-        );
+        assert!(plan(&[1], Order::LengthBucketed { pool: 0 }, BatchSize::Tokens(1), Seed(0), 0).is_err());
     }
 }

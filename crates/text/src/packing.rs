@@ -42,22 +42,13 @@ impl Packing {
     /// Cuts encoded notes into examples of at most `length` tokens. Notes without tokens give no example.
     pub fn apply(self, notes: &Sequences, length: usize) -> Result<Packed> {
         let minimum = match self {
-            Self::Documents {
-                chunk_start: ChunkStart::RepeatFirst,
-            } => 2,
+            Self::Documents { chunk_start: ChunkStart::RepeatFirst } => 2,
             _ => 1,
         };
         if length < minimum {
-            return Err(Error::TooSmall {
-                what: "the length of an example",
-                value: length,
-                minimum,
-            });
+            return Err(Error::TooSmall { what: "the length of an example", value: length, minimum });
         }
-        let mut packed = Packed {
-            count: notes.count(),
-            ..Packed::default()
-        };
+        let mut packed = Packed { count: notes.count(), ..Packed::default() };
         for (row, note) in notes.iter().enumerate() {
             let (first, rest) = note.split_at(length.min(note.len()));
             if first.is_empty() {
@@ -151,9 +142,7 @@ mod tests {
 
     #[test]
     fn a_length_that_holds_nothing_is_an_error() {
-        let repeat = Packing::Documents {
-            chunk_start: ChunkStart::RepeatFirst,
-        };
+        let repeat = Packing::Documents { chunk_start: ChunkStart::RepeatFirst };
         assert!(Packing::None.apply(&notes(&[3]), 0).is_err());
         assert!(repeat.apply(&notes(&[3]), 1).is_err());
         assert!(repeat.apply(&notes(&[3]), 2).is_ok());

@@ -38,12 +38,7 @@ impl Padded {
     /// Pads a batch to its longest sequence with the token `pad`.
     pub fn from_batch(batch: &Batch, pad: u32, side: Side) -> Self {
         let (b, t) = (batch.len(), batch.lengths().max().unwrap_or(0));
-        let mut padded = Self {
-            ids: vec![pad; b * t],
-            mask: vec![0; b * t],
-            b,
-            t,
-        };
+        let mut padded = Self { ids: vec![pad; b * t], mask: vec![0; b * t], b, t };
         for (row, bounds) in batch.offsets.windows(2).enumerate() {
             let ids = &batch.ids[bounds[0] as usize..bounds[1] as usize];
             let start = row * t
@@ -70,12 +65,7 @@ impl Padded {
             }
         }
         offset(expected)?;
-        let mut batch = Batch {
-            ids: Vec::new(),
-            positions: Vec::new(),
-            offsets: vec![0],
-            rows: (0..self.b).collect(),
-        };
+        let mut batch = Batch { ids: Vec::new(), positions: Vec::new(), offsets: vec![0], rows: (0..self.b).collect() };
         let mut cells = Vec::new();
         for row in 0..self.b {
             for column in 0..self.t {
@@ -88,11 +78,7 @@ impl Padded {
             }
             batch.offsets.push(offset(batch.ids.len())?);
         }
-        let map = PaddedMap {
-            b: self.b,
-            t: self.t,
-            cells,
-        };
+        let map = PaddedMap { b: self.b, t: self.t, cells };
         Ok((batch, map))
     }
 }
@@ -102,11 +88,7 @@ impl PaddedMap {
     pub fn scatter<T: Copy>(&self, values: &[T], width: usize, fill: T) -> Result<Vec<T>> {
         let expected = self.cells.len() * width;
         if values.len() != expected {
-            return Err(Error::Mismatch {
-                what: "values of a ragged batch",
-                expected,
-                found: values.len(),
-            });
+            return Err(Error::Mismatch { what: "values of a ragged batch", expected, found: values.len() });
         }
         let mut out = vec![fill; self.b * self.t * width];
         for (token, &(row, column)) in self.cells.iter().enumerate() {
@@ -120,11 +102,7 @@ impl PaddedMap {
     pub fn gather<T: Copy>(&self, values: &[T], width: usize) -> Result<Vec<T>> {
         let expected = self.b * self.t * width;
         if values.len() != expected {
-            return Err(Error::Mismatch {
-                what: "values of a padded array",
-                expected,
-                found: values.len(),
-            });
+            return Err(Error::Mismatch { what: "values of a padded array", expected, found: values.len() });
         }
         Ok(self
             .cells
@@ -167,46 +145,19 @@ mod tests {
 
     #[test]
     fn positions_count_the_padded_row() {
-        let padded = Padded {
-            ids: vec![0, 0, 5, 6, 0, 0, 0, 0],
-            mask: vec![0, 0, 1, 1, 0, 0, 0, 0],
-            b: 2,
-            t: 4,
-        };
+        let padded = Padded { ids: vec![0, 0, 5, 6, 0, 0, 0, 0], mask: vec![0, 0, 1, 1, 0, 0, 0, 0], b: 2, t: 4 };
         let (batch, map) = padded.to_batch().unwrap();
         assert_eq!(batch.positions, [2, 3]);
         assert_eq!(batch.offsets, [0, 2, 2]);
         assert_eq!(map.cells, [(0, 2), (0, 3)]);
-        assert_eq!(
-            map.scatter(&[1.0, 2.0, 3.0, 4.0], 2, 0.0).unwrap()[4..8],
-            [1.0, 2.0, 3.0, 4.0]
-        );
+        assert_eq!(map.scatter(&[1.0, 2.0, 3.0, 4.0], 2, 0.0).unwrap()[4..8], [1.0, 2.0, 3.0, 4.0]);
     }
 
     #[test]
     fn shapes_that_do_not_fit_are_errors() {
-        let padded = Padded {
-            ids: vec![0; 5],
-            mask: vec![0; 6],
-            b: 2,
-            t: 3,
-        };
-        assert!(matches!(
-            padded.to_batch(),
-            Err(Error::Mismatch {
-                expected: 6,
-                found: 5,
-                ..
-            })
-        ));
-        let (_, map) = Padded {
-            ids: vec![0; 2],
-            mask: vec![1; 2],
-            b: 1,
-            t: 2,
-        }
-        .to_batch()
-        .unwrap();
+        let padded = Padded { ids: vec![0; 5], mask: vec![0; 6], b: 2, t: 3 };
+        assert!(matches!(padded.to_batch(), Err(Error::Mismatch { expected: 6, found: 5, .. })));
+        let (_, map) = Padded { ids: vec![0; 2], mask: vec![1; 2], b: 1, t: 2 }.to_batch().unwrap();
         assert!(map.scatter(&[1], 1, 0).is_err());
         assert!(map.gather(&[1], 1).is_err());
     }

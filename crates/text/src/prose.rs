@@ -25,12 +25,7 @@ pub(crate) struct Page {
 
 impl Page {
     pub fn new(stream: Stream, lexicon: Lexicon) -> Self {
-        Self {
-            stream,
-            lexicon,
-            facts: BTreeMap::new(),
-            text: String::new(),
-        }
+        Self { stream, lexicon, facts: BTreeMap::new(), text: String::new() }
     }
 
     /// One of `items`, all equally likely.
@@ -67,9 +62,7 @@ impl Page {
 
     /// Whether the text has the value of a fact.
     pub fn mentions(&self, slot: &str) -> bool {
-        self.facts
-            .get(slot)
-            .is_some_and(|fact| self.text.contains(fact.as_str()))
+        self.facts.get(slot).is_some_and(|fact| self.text.contains(fact.as_str()))
     }
 
     /// The slots that are bound.
@@ -163,11 +156,7 @@ fn range(slot: &str) -> Option<(u32, u32)> {
 }
 
 fn article(word: &str) -> &'static str {
-    if word.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']) {
-        "an "
-    } else {
-        "a "
-    }
+    if word.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']) { "an " } else { "a " }
 }
 
 /// The text with its first letter, quotation marks aside, in upper case.

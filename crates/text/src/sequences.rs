@@ -18,10 +18,7 @@ pub struct TokenCount {
 impl Add for TokenCount {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self {
-            kept: self.kept + other.kept,
-            dropped: self.dropped + other.dropped,
-        }
+        Self { kept: self.kept + other.kept, dropped: self.dropped + other.dropped }
     }
 }
 
@@ -47,11 +44,7 @@ pub struct Sequences {
 
 impl Default for Sequences {
     fn default() -> Self {
-        Self {
-            ids: Vec::new(),
-            offsets: vec![0],
-            count: TokenCount::default(),
-        }
+        Self { ids: Vec::new(), offsets: vec![0], count: TokenCount::default() }
     }
 }
 
@@ -65,16 +58,10 @@ impl Sequences {
             return Err(Error::Offsets { entry: fall + 1 });
         }
         if offsets.last() != Some(&(ids.len() as u64)) {
-            return Err(Error::Offsets {
-                entry: offsets.len() - 1,
-            });
+            return Err(Error::Offsets { entry: offsets.len() - 1 });
         }
         let kept = ids.len() as u64;
-        Ok(Self {
-            ids,
-            offsets,
-            count: TokenCount { kept, dropped },
-        })
+        Ok(Self { ids, offsets, count: TokenCount { kept, dropped } })
     }
 
     /// All ids, end to end.
@@ -122,10 +109,7 @@ impl Sequences {
     pub fn push(&mut self, ids: &[u32], dropped: u64) {
         self.ids.extend_from_slice(ids);
         self.offsets.push(self.ids.len() as u64);
-        self.count += TokenCount {
-            kept: ids.len() as u64,
-            dropped,
-        };
+        self.count += TokenCount { kept: ids.len() as u64, dropped };
     }
 }
 
@@ -166,13 +150,7 @@ impl<'t> Encoder<'t> {
     pub fn new(tokenizer: &'t Tokenizer, specials: Specials, truncation: Truncation) -> Result<Self> {
         let (leading, trailing) = tokenizer.special_ids(specials)?;
         truncation.check(leading.iter().len(), trailing.iter().len())?;
-        Ok(Self {
-            tokenizer,
-            truncation,
-            leading,
-            trailing,
-            done: Sequences::default(),
-        })
+        Ok(Self { tokenizer, truncation, leading, trailing, done: Sequences::default() })
     }
 
     /// Encodes a block of texts in parallel and appends them in order.
@@ -196,9 +174,7 @@ impl<'t> Encoder<'t> {
 
     fn encode(&self, text: &str, row: usize) -> Result<(Vec<u32>, u64)> {
         let body = self.tokenizer.encode_body(text, row)?;
-        let (head, tail) = self
-            .truncation
-            .keep(body.len(), self.leading.iter().len(), self.trailing.iter().len());
+        let (head, tail) = self.truncation.keep(body.len(), self.leading.iter().len(), self.trailing.iter().len());
         let dropped = body.len() - head - tail;
         let ids = self
             .leading

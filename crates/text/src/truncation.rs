@@ -67,10 +67,7 @@ impl Truncation {
         if fits {
             return Ok(());
         }
-        Err(Error::NoRoom {
-            policy: format!("{self:?}"),
-            specials: leading + trailing,
-        })
+        Err(Error::NoRoom { policy: format!("{self:?}"), specials: leading + trailing })
     }
 }
 
@@ -89,9 +86,7 @@ mod tests {
         let text = serde_json::to_string(&both).unwrap();
         assert_eq!(text, r#"{"policy":"head_tail","head":128,"tail":384}"#);
         let packing = r#"{ "policy": "documents", "chunk_start": "repeat_first" }"#;
-        let expected = Packing::Documents {
-            chunk_start: ChunkStart::RepeatFirst,
-        };
+        let expected = Packing::Documents { chunk_start: ChunkStart::RepeatFirst };
         assert_eq!(serde_json::from_str::<Packing>(packing).unwrap(), expected);
         assert_eq!(serde_json::to_string(&Specials::ClsSep).unwrap(), r#""cls_sep""#);
     }

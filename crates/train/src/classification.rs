@@ -44,11 +44,7 @@ impl Classification {
             seen[*l as usize] += 1;
         }
         let weight = |n: &usize| {
-            if *n == 0 {
-                0.0
-            } else {
-                labels.len() as f64 / (*count as f64 * *n as f64)
-            }
+            if *n == 0 { 0.0 } else { labels.len() as f64 / (*count as f64 * *n as f64) }
         };
         seen.iter().map(weight).collect()
     }
@@ -57,11 +53,7 @@ impl Classification {
     pub fn only_the_head_learns(&self) -> bool {
         let frozen = |p: &&Parameter| p.learning() == Learning::Frozen;
         self.backbone.parameters().iter().all(frozen)
-            && self
-                .stack
-                .entries()
-                .iter()
-                .all(|e| e.activity == Activity::Inactive || e.learning() == Learning::Frozen)
+            && self.stack.entries().iter().all(|e| e.activity == Activity::Inactive || e.learning() == Learning::Frozen)
     }
 
     /// Runs the model once over `data` and keeps the pooled rows. Only valid if [`Self::only_the_head_learns`].
@@ -93,10 +85,7 @@ impl Classification {
         let mut logits = vec![0.0; data.sequences.len() * columns];
         for rows in by_length(&data.sequences, tokens) {
             let (z, _) = without_tape(|| -> Result<Var> {
-                Ok(self
-                    .head
-                    .classifier
-                    .forward(&self.pooled(data, &rows, &Pass::evaluate())?)?)
+                Ok(self.head.classifier.forward(&self.pooled(data, &rows, &Pass::evaluate())?)?)
             });
             let z = z?.value().to_f64_vec()?;
             for (row, values) in rows.iter().zip(z.chunks_exact(columns)) {
@@ -113,10 +102,7 @@ impl Classification {
         }
         let batch = ragged(&data.sequences, rows)?;
         let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
-        Ok(self
-            .backbone
-            .hidden(&batch, &sites, pass, Rows::Pooled(self.pooling))?
-            .rows)
+        Ok(self.backbone.hidden(&batch, &sites, pass, Rows::Pooled(self.pooling))?.rows)
     }
 }
 
@@ -133,10 +119,7 @@ impl Objective for Classification {
         let loss = match &self.data.targets {
             Targets::Classes { labels, count } => {
                 if self.class_weights.len() != *count {
-                    return Err(Error::Settings(format!(
-                        "{} weights for {count} classes",
-                        self.class_weights.len()
-                    )));
+                    return Err(Error::Settings(format!("{} weights for {count} classes", self.class_weights.len())));
                 }
                 let classes: Vec<u32> = rows.iter().map(|r| labels[*r]).collect();
                 class_loss(&logits, &classes, &self.class_weights)?
@@ -156,29 +139,17 @@ impl Objective for Classification {
     }
 
     fn parameters(&self) -> Vec<(String, &Parameter)> {
-        let base = self
-            .backbone
-            .parameters()
-            .into_iter()
-            .filter(|p| p.learning() == Learning::Trainable);
+        let base = self.backbone.parameters().into_iter().filter(|p| p.learning() == Learning::Trainable);
         let base = base.map(|p| (format!("base.{}", p.name()), p));
         let head = self.head.classifier.parameters();
-        base.chain(self.stack.trainable())
-            .chain(head.map(|p| (format!("head.{}", p.name()), p)))
-            .collect()
+        base.chain(self.stack.trainable()).chain(head.map(|p| (format!("head.{}", p.name()), p))).collect()
     }
 
     fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)> {
-        let base = self
-            .backbone
-            .parameters_mut()
-            .into_iter()
-            .filter(|p| p.learning() == Learning::Trainable);
+        let base = self.backbone.parameters_mut().into_iter().filter(|p| p.learning() == Learning::Trainable);
         let base = base.map(|p| (format!("base.{}", p.name()), p));
         let head = self.head.classifier.parameters_mut();
-        base.chain(self.stack.trainable_mut())
-            .chain(head.map(|p| (format!("head.{}", p.name()), p)))
-            .collect()
+        base.chain(self.stack.trainable_mut()).chain(head.map(|p| (format!("head.{}", p.name()), p))).collect()
     }
 
     fn status(&self, gradients: Option<&Gradients>) -> Vec<Status> {
@@ -188,11 +159,7 @@ impl Objective for Classification {
             let g = gradients?.of(p.var())?.to_f64_vec().ok()?;
             Some(g.iter().map(|x| x * x).sum::<f64>())
         };
-        let norm = head
-            .parameters()
-            .filter_map(squares)
-            .reduce(|a, b| a + b)
-            .map(f64::sqrt);
+        let norm = head.parameters().filter_map(squares).reduce(|a, b| a + b).map(f64::sqrt);
         all.push(Status {
             name: "(head)".into(),
             method: "linear",

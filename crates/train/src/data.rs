@@ -96,11 +96,7 @@ impl Examples {
                 targets.len()
             )));
         }
-        Ok(Examples {
-            sequences,
-            targets,
-            features: None,
-        })
+        Ok(Examples { sequences, targets, features: None })
     }
 }
 
@@ -115,34 +111,13 @@ mod tests {
         let mut rows: Vec<usize> = b.concat();
         rows.sort_unstable();
         assert_eq!(rows, [0, 1, 2, 3, 4]);
-        assert!(
-            b.iter()
-                .all(|b| b.len() == 1 || b.iter().map(|r| length(&s, *r)).sum::<usize>() <= 6)
-        );
+        assert!(b.iter().all(|b| b.len() == 1 || b.iter().map(|r| length(&s, *r)).sum::<usize>() <= 6));
     }
 
     #[test]
     fn label_outside_of_the_list_is_an_error() {
         let s = Sequences::new(vec![0; 2], vec![0, 1, 2], 0).unwrap();
-        assert!(
-            Examples::new(
-                s.clone(),
-                Targets::Classes {
-                    labels: vec![0, 2],
-                    count: 2
-                }
-            )
-            .is_err()
-        );
-        assert!(
-            Examples::new(
-                s,
-                Targets::Classes {
-                    labels: vec![0],
-                    count: 2
-                }
-            )
-            .is_err()
-        );
+        assert!(Examples::new(s.clone(), Targets::Classes { labels: vec![0, 2], count: 2 }).is_err());
+        assert!(Examples::new(s, Targets::Classes { labels: vec![0], count: 2 }).is_err());
     }
 }

@@ -59,38 +59,22 @@ pub struct EventLog {
 impl EventLog {
     /// Opens the file and keeps its first `lines` lines; what a killed run wrote after its checkpoint is dropped.
     pub fn open(path: &Path, lines: u64) -> Result<EventLog> {
-        let old = if path.exists() && lines > 0 {
-            clinpeft_files::read_text(path)?
-        } else {
-            String::new()
-        };
+        let old = if path.exists() && lines > 0 { clinpeft_files::read_text(path)? } else { String::new() };
         let kept: Vec<&str> = old.lines().take(lines as usize).collect();
         if (kept.len() as u64) < lines {
-            return Err(Error::Checkpoint(format!(
-                "`{}` is shorter than the checkpoint says",
-                path.display()
-            )));
+            return Err(Error::Checkpoint(format!("`{}` is shorter than the checkpoint says", path.display())));
         }
         let text: String = kept.iter().flat_map(|l| [l, "\n"]).collect();
         clinpeft_files::write_atomic(path, text)?;
-        let file = OpenOptions::new()
-            .append(true)
-            .open(path)
-            .map_err(clinpeft_files::at("append to", path))?;
-        Ok(EventLog {
-            path: path.into(),
-            file,
-            lines,
-        })
+        let file = OpenOptions::new().append(true).open(path).map_err(clinpeft_files::at("append to", path))?;
+        Ok(EventLog { path: path.into(), file, lines })
     }
 
     /// Appends one event.
     pub fn write(&mut self, event: &Event) -> Result<()> {
         let mut line = serde_json::to_string(event).map_err(|e| Error::Evaluation(e.to_string()))?;
         line.push('\n');
-        self.file
-            .write_all(line.as_bytes())
-            .map_err(clinpeft_files::at("append to", &self.path))?;
+        self.file.write_all(line.as_bytes()).map_err(clinpeft_files::at("append to", &self.path))?;
         self.lines += 1;
         Ok(())
     }

@@ -122,9 +122,7 @@ impl<'a, O: Objective> Loop<'a, O> {
     fn start(objective: &'a mut O, run: Fit<'a, O>) -> Result<Loop<'a, O>> {
         let total: u64 = run.plan.iter().map(|e| e.len() as u64).sum();
         if objective.parameters().is_empty() || total == 0 {
-            return Err(Error::Settings(
-                "there is nothing to learn, or nothing to learn from".into(),
-            ));
+            return Err(Error::Settings("there is nothing to learn, or nothing to learn from".into()));
         }
         let schedule = Schedule::new(run.settings.learning_rate, run.settings.warmup, total)?;
         let mut optimiser = Optimiser::new(run.settings.optimiser);
@@ -136,19 +134,7 @@ impl<'a, O: Objective> Loop<'a, O> {
         let log = EventLog::open(run.events, state.lines)?;
         let now = Instant::now();
         let before = state.seconds;
-        Ok(Loop {
-            objective,
-            run,
-            optimiser,
-            schedule,
-            log,
-            state,
-            best,
-            total,
-            started: now,
-            before,
-            saved: now,
-        })
+        Ok(Loop { objective, run, optimiser, schedule, log, state, best, total, started: now, before, saved: now })
     }
 
     fn run(mut self) -> Result<Outcome> {
@@ -223,17 +209,10 @@ impl<'a, O: Objective> Loop<'a, O> {
         }
         let rate = self.schedule.rate(step);
         let log_now = (step.0 + 1).is_multiple_of(self.run.settings.log_every.max(1)) || step.0 + 1 == self.total;
-        let norms = if log_now {
-            norms(&self.objective.status(Some(&gradients)))
-        } else {
-            BTreeMap::new()
-        };
+        let norms = if log_now { norms(&self.objective.status(Some(&gradients))) } else { BTreeMap::new() };
         let of_adapters = self.objective.stack().step_gradients(&gradients);
         self.optimiser.step(self.objective.parameters_mut(), &gradients, rate)?;
-        let made = clinpeft_peft::Step {
-            number: step.0 + 1,
-            total: self.total,
-        };
+        let made = clinpeft_peft::Step { number: step.0 + 1, total: self.total };
         self.objective.stack_mut().after_step(made, &of_adapters)?;
         self.state.step = step.0 + 1;
         self.state.last_loss = loss;
@@ -241,13 +220,7 @@ impl<'a, O: Objective> Loop<'a, O> {
         self.state.epoch_loss.1 += 1;
         if log_now {
             let tokens = self.state.tokens;
-            self.tell(Event::Step {
-                step: step.0 + 1,
-                loss,
-                learning_rate: rate,
-                tokens,
-                gradient_norms: norms,
-            })?;
+            self.tell(Event::Step { step: step.0 + 1, loss, learning_rate: rate, tokens, gradient_norms: norms })?;
         }
         Ok(())
     }
@@ -261,27 +234,16 @@ impl<'a, O: Objective> Loop<'a, O> {
         let better = |s: f64| self.state.best.is_none_or(|(_, best)| s > best);
         if score.is_some_and(better) {
             self.state.best = score.map(|s| (epoch, s));
-            let now = self
-                .objective
-                .parameters()
-                .into_iter()
-                .map(|(name, p)| (name, p.value().clone()));
+            let now = self.objective.parameters().into_iter().map(|(name, p)| (name, p.value().clone()));
             self.best = now.collect();
             let adapters = self.objective.stack().state()?;
-            self.best
-                .extend(adapters.into_iter().map(|(name, t)| (format!("{STACK}{name}"), t)));
+            self.best.extend(adapters.into_iter().map(|(name, t)| (format!("{STACK}{name}"), t)));
         }
         self.state.validated = epoch;
         let loss = self.state.epoch_loss.0 / self.state.epoch_loss.1.max(1) as f64;
         self.state.epoch_loss = (0.0, 0);
         let metrics = validation.map(|v| v.metrics).unwrap_or_default();
-        self.tell(Event::Epoch {
-            epoch,
-            step: self.state.step,
-            loss,
-            score,
-            metrics,
-        })?;
+        self.tell(Event::Epoch { epoch, step: self.state.step, loss, score, metrics })?;
         self.save()
     }
 
@@ -301,22 +263,13 @@ impl<'a, O: Objective> Loop<'a, O> {
     fn save(&mut self) -> Result<()> {
         self.state.lines = self.log.lines();
         self.state.seconds = self.before + self.started.elapsed().as_secs_f64();
-        state::write(
-            self.run.checkpoint,
-            &self.state,
-            self.objective,
-            &self.optimiser,
-            &self.best,
-        )?;
+        state::write(self.run.checkpoint, &self.state, self.objective, &self.optimiser, &self.best)?;
         self.saved = Instant::now();
         Ok(())
     }
 
     fn outcome(&self, finished: bool) -> Outcome {
-        let best = self
-            .state
-            .best
-            .filter(|_| self.run.settings.selection == Selection::BestValidation);
+        let best = self.state.best.filter(|_| self.run.settings.selection == Selection::BestValidation);
         Outcome {
             finished,
             epoch: best.map_or(self.state.validated, |b| b.0),
@@ -330,15 +283,9 @@ impl<'a, O: Objective> Loop<'a, O> {
 }
 
 fn norms(rows: &[Status]) -> BTreeMap<String, f64> {
-    rows.iter()
-        .filter_map(|r| Some((r.name.clone(), r.gradient_norm?)))
-        .collect()
+    rows.iter().filter_map(|r| Some((r.name.clone(), r.gradient_norm?))).collect()
 }
 
 fn status_event(step: u64, rows: &[Status]) -> Event {
-    Event::Status {
-        step,
-        table: status_table(rows),
-        gradient_norms: norms(rows),
-    }
+    Event::Status { step, table: status_table(rows), gradient_norms: norms(rows) }
 }

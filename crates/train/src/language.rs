@@ -31,13 +31,7 @@ impl LanguageModelling {
     /// Loss of every sequence of `data`, one after another in batches of about `tokens` tokens.
     pub fn evaluate(&self, data: &Sequences, tokens: usize) -> Result<Vec<NoteLoss>> {
         let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
-        let mut out = vec![
-            NoteLoss {
-                nll: 0.0,
-                predictions: 0
-            };
-            data.len()
-        ];
+        let mut out = vec![NoteLoss { nll: 0.0, predictions: 0 }; data.len()];
         for rows in by_length(data, tokens) {
             let batch = ragged(data, &rows)?;
             let (losses, _) = without_tape(|| self.backbone.sequence_losses(&batch, &sites));
@@ -62,32 +56,17 @@ impl Objective for LanguageModelling {
         let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
         let hidden = self.backbone.hidden(&batch, &sites, pass, Rows::All)?;
         let (loss, _) = self.backbone.language_loss(&hidden, &batch)?;
-        Ok(Part {
-            loss,
-            tokens: batch.tokens() as u64,
-        })
+        Ok(Part { loss, tokens: batch.tokens() as u64 })
     }
 
     fn parameters(&self) -> Vec<(String, &Parameter)> {
-        let base = self
-            .backbone
-            .parameters()
-            .into_iter()
-            .filter(|p| p.learning() == Learning::Trainable);
-        base.map(|p| (format!("base.{}", p.name()), p))
-            .chain(self.stack.trainable())
-            .collect()
+        let base = self.backbone.parameters().into_iter().filter(|p| p.learning() == Learning::Trainable);
+        base.map(|p| (format!("base.{}", p.name()), p)).chain(self.stack.trainable()).collect()
     }
 
     fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)> {
-        let base = self
-            .backbone
-            .parameters_mut()
-            .into_iter()
-            .filter(|p| p.learning() == Learning::Trainable);
-        base.map(|p| (format!("base.{}", p.name()), p))
-            .chain(self.stack.trainable_mut())
-            .collect()
+        let base = self.backbone.parameters_mut().into_iter().filter(|p| p.learning() == Learning::Trainable);
+        base.map(|p| (format!("base.{}", p.name()), p)).chain(self.stack.trainable_mut()).collect()
     }
 
     fn status(&self, gradients: Option<&Gradients>) -> Vec<Status> {

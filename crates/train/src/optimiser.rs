@@ -35,11 +35,7 @@ pub struct Optimiser {
 impl Optimiser {
     /// Zero moments.
     pub fn new(settings: OptimiserSettings) -> Optimiser {
-        Optimiser {
-            settings,
-            moments: BTreeMap::new(),
-            steps: 0,
-        }
+        Optimiser { settings, moments: BTreeMap::new(), steps: 0 }
     }
 
     /// One step. Parameters without a gradient stay as they are.
@@ -48,11 +44,7 @@ impl Optimiser {
         let factor = self.clip_factor(&parameters, gradients)?;
         for (name, p) in parameters {
             let Some(g) = gradients.of(p.var()) else { continue };
-            let g = if factor < 1.0 {
-                ops::scale(g, factor)?
-            } else {
-                g.clone()
-            };
+            let g = if factor < 1.0 { ops::scale(g, factor)? } else { g.clone() };
             let mut value = p.take_value();
             let zeros = || Tensor::zeros(value.dims(), value.dtype()).to_device(&value.device());
             let [m, v] = match self.moments.entry(name) {

@@ -67,9 +67,6 @@ mod tests {
     #[test]
     fn without_warm_up_the_first_step_has_the_full_rate() {
         let s = Schedule::new(0.5, Warmup::Steps(0), 4).unwrap();
-        assert_eq!(
-            [0, 1, 2, 3].map(|t| s.rate(OptimiserStep(t))),
-            [0.5, 0.375, 0.25, 0.125]
-        );
+        assert_eq!([0, 1, 2, 3].map(|t| s.rate(OptimiserStep(t))), [0.5, 0.375, 0.25, 0.125]);
     }
 }

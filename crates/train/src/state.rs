@@ -54,10 +54,7 @@ pub(crate) fn read(
     optimiser: &mut Optimiser,
 ) -> Result<(State, TensorMap)> {
     let file = Checkpoint::open_file(path)?;
-    let text = file
-        .metadata()
-        .get("state")
-        .ok_or_else(|| Error::Checkpoint("has no state".into()))?;
+    let text = file.metadata().get("state").ok_or_else(|| Error::Checkpoint("has no state".into()))?;
     let state: State = serde_json::from_str(text).map_err(|e| Error::Checkpoint(e.to_string()))?;
     let mut all = TensorMap::new();
     for name in file.tensors().keys() {
@@ -72,13 +69,8 @@ pub(crate) fn read(
         p.set_value(value.to_device(&p.value().device())?);
     }
     optimiser.import(&all, state.step)?;
-    let adapters = all
-        .iter()
-        .filter_map(|(k, t)| Some((k.strip_prefix("a/")?.to_string(), t.clone())));
+    let adapters = all.iter().filter_map(|(k, t)| Some((k.strip_prefix("a/")?.to_string(), t.clone())));
     objective.stack_mut().set_state(&adapters.collect())?;
-    let best = all
-        .into_iter()
-        .filter_map(|(k, t)| Some((k.strip_prefix("best/")?.to_string(), t)))
-        .collect();
+    let best = all.into_iter().filter_map(|(k, t)| Some((k.strip_prefix("best/")?.to_string(), t))).collect();
     Ok((state, best))
 }

@@ -43,11 +43,7 @@ fn model() -> (Box<dyn Backbone>, Stack) {
 
 fn language() -> LanguageModelling {
     let (backbone, stack) = model();
-    LanguageModelling {
-        backbone,
-        stack,
-        data: sequences(24),
-    }
+    LanguageModelling { backbone, stack, data: sequences(24) }
 }
 
 fn classification() -> Classification {
@@ -55,33 +51,17 @@ fn classification() -> Classification {
     let sequences = sequences(24);
     let labels: Vec<u32> = (0..24).map(|r| (sequences.lengths()[r] > 6) as u32).collect();
     let classifier = Classifier::new(2, 16, &mut SEED.stream("head")).unwrap();
-    let head = Head {
-        classifier,
-        labels: vec!["short".into(), "long".into()],
-    };
+    let head = Head { classifier, labels: vec!["short".into(), "long".into()] };
     let data = Examples::new(sequences, Targets::Classes { labels, count: 2 }).unwrap();
     let class_weights = Classification::balanced_weights(&data.targets);
-    Classification {
-        backbone,
-        stack,
-        head,
-        pooling: Pooling::LastToken,
-        data,
-        class_weights,
-    }
+    Classification { backbone, stack, head, pooling: Pooling::LastToken, data, class_weights }
 }
 
 fn settings() -> Settings {
     Settings {
         learning_rate: 0.02,
         warmup: Warmup::Ratio(0.1),
-        optimiser: OptimiserSettings {
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.01,
-            clip: None,
-        },
+        optimiser: OptimiserSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, clip: None },
         selection: Selection::LastEpoch,
         patience: None,
         memory: Memory::Keep,
@@ -92,13 +72,7 @@ fn settings() -> Settings {
 }
 
 fn plan(epochs: usize, micro: usize) -> Plan {
-    let step = |s: usize| {
-        (s * 8..s * 8 + 8)
-            .collect::<Vec<_>>()
-            .chunks(8 / micro)
-            .map(<[_]>::to_vec)
-            .collect()
-    };
+    let step = |s: usize| (s * 8..s * 8 + 8).collect::<Vec<_>>().chunks(8 / micro).map(<[_]>::to_vec).collect();
     (0..epochs).map(|_| (0..3).map(step).collect()).collect()
 }
 
@@ -126,10 +100,7 @@ fn train<O: Objective>(o: &mut O, plan: &Plan, settings: Settings, dir: &Path, s
 }
 
 fn values<O: Objective>(o: &O) -> Vec<(String, Vec<f64>)> {
-    o.parameters()
-        .into_iter()
-        .map(|(n, p)| (n, p.value().to_f64_vec().unwrap()))
-        .collect()
+    o.parameters().into_iter().map(|(n, p)| (n, p.value().to_f64_vec().unwrap())).collect()
 }
 
 #[test]
@@ -205,10 +176,7 @@ fn ranks_fall_in_training_and_an_interruption_changes_nothing() {
     let mut once = with_falling_ranks();
     train(&mut once, &plan(3, 2), settings(), whole.path(), None);
     let singular = values(&once).into_iter().filter(|(name, _)| name.ends_with("lora_E"));
-    let left: usize = singular
-        .clone()
-        .map(|(_, v)| v.iter().filter(|x| **x != 0.0).count())
-        .sum();
+    let left: usize = singular.clone().map(|(_, v)| v.iter().filter(|x| **x != 0.0).count()).sum();
     assert_eq!(left, 2 * singular.count());
     for stop in [2, 4] {
         let mut interrupted = with_falling_ranks();
@@ -239,11 +207,7 @@ fn loss_falls_and_the_base_stays() {
         all.iter().map(|l| l.nll).sum::<f64>() / all.iter().map(|l| l.predictions).sum::<usize>() as f64
     };
     let base = |o: &LanguageModelling| -> Vec<Vec<f64>> {
-        o.backbone
-            .parameters()
-            .iter()
-            .map(|p| p.value().to_f64_vec().unwrap())
-            .collect()
+        o.backbone.parameters().iter().map(|p| p.value().to_f64_vec().unwrap()).collect()
     };
     let (before, weights) = (mean(&o), base(&o));
     train(&mut o, &plan(15, 1), settings(), dir.path(), None);
@@ -258,20 +222,14 @@ fn best_epoch_is_the_one_that_is_kept() {
     let (mut seen, mut scores) = (Vec::new(), [0.2, 0.9, 0.5].into_iter());
     let mut validate = |o: &Classification| {
         seen.push(values(o));
-        Ok(Validation {
-            score: scores.next().unwrap(),
-            metrics: Default::default(),
-        })
+        Ok(Validation { score: scores.next().unwrap(), metrics: Default::default() })
     };
     let stop = AtomicBool::new(false);
     let plan = plan(3, 1);
     let (checkpoint, events) = (dir.path().join("s"), dir.path().join("e"));
     let run = Fit {
         plan: &plan,
-        settings: Settings {
-            selection: Selection::BestValidation,
-            ..settings()
-        },
+        settings: Settings { selection: Selection::BestValidation, ..settings() },
         checkpoint: &checkpoint,
         events: &events,
         validate: Some(&mut validate),

@@ -51,22 +51,13 @@ impl Checkpoint {
             };
         }
         let json: serde_json::Value = clinpeft_files::read_json(&index)?;
-        let wrong = |what: &str| Error::Format {
-            path: index.clone(),
-            what: what.into(),
-        };
-        let map = json["weight_map"]
-            .as_object()
-            .ok_or_else(|| wrong("has no `weight_map` object"))?;
+        let wrong = |what: &str| Error::Format { path: index.clone(), what: what.into() };
+        let map = json["weight_map"].as_object().ok_or_else(|| wrong("has no `weight_map` object"))?;
         let mut files: Vec<&str> = map.values().filter_map(|v| v.as_str()).collect();
         files.sort_unstable();
         files.dedup();
-        let mut all = Checkpoint {
-            path: dir.into(),
-            shards: vec![],
-            tensors: BTreeMap::new(),
-            metadata: BTreeMap::new(),
-        };
+        let mut all =
+            Checkpoint { path: dir.into(), shards: vec![], tensors: BTreeMap::new(), metadata: BTreeMap::new() };
         for file in files {
             let mut parts = Path::new(file).components();
             let inside = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
@@ -85,26 +76,17 @@ impl Checkpoint {
 
     /// Opens one file.
     pub fn open_file(path: &Path) -> Result<Checkpoint> {
-        let mut one = Checkpoint {
-            path: path.into(),
-            shards: vec![],
-            tensors: BTreeMap::new(),
-            metadata: BTreeMap::new(),
-        };
+        let mut one =
+            Checkpoint { path: path.into(), shards: vec![], tensors: BTreeMap::new(), metadata: BTreeMap::new() };
         one.add(path)?;
         Ok(one)
     }
 
     fn add(&mut self, path: &Path) -> Result<()> {
         let map = map_file(path)?;
-        let wrong = |what: String| Error::Format {
-            path: path.into(),
-            what,
-        };
+        let wrong = |what: String| Error::Format { path: path.into(), what };
         let damaged = |e: safetensors::SafeTensorError| {
-            wrong(format!(
-                "not a whole safetensors file: {e}\nhint: the download or copy may be incomplete"
-            ))
+            wrong(format!("not a whole safetensors file: {e}\nhint: the download or copy may be incomplete"))
         };
         let (header, metadata) = SafeTensors::read_metadata(&map).map_err(damaged)?;
         self.metadata.extend(metadata.metadata().clone().unwrap_or_default());
@@ -112,12 +94,7 @@ impl Checkpoint {
         for (name, info) in metadata.tensors().into_iter().collect::<BTreeMap<_, _>>() {
             let (start, end) = info.data_offsets;
             let bytes = header + 8 + start..header + 8 + end;
-            let stored = Stored {
-                shard,
-                dtype: info.dtype,
-                dims: info.shape.clone(),
-                bytes,
-            };
+            let stored = Stored { shard, dtype: info.dtype, dims: info.shape.clone(), bytes };
             if self.tensors.insert(name.clone(), stored).is_some() {
                 return Err(wrong(format!("holds tensor `{name}`, which another shard holds too")));
             }
@@ -173,10 +150,8 @@ impl Checkpoint {
             Dtype::U32 => Tensor::from_vec(values(raw, u32::from_le_bytes), d)?,
             Dtype::I64 => {
                 let ids = values(raw, i64::from_le_bytes);
-                let ids: Result<Vec<u32>> = ids
-                    .iter()
-                    .map(|x| u32::try_from(*x).map_err(|_| self.negative(name)))
-                    .collect();
+                let ids: Result<Vec<u32>> =
+                    ids.iter().map(|x| u32::try_from(*x).map_err(|_| self.negative(name))).collect();
                 Tensor::from_vec(ids?, d)?
             }
             other => {
@@ -217,17 +192,12 @@ impl Checkpoint {
     }
 
     fn negative(&self, name: &str) -> Error {
-        Error::Format {
-            path: self.path.clone(),
-            what: format!("tensor `{name}` holds an integer outside of 32 bits"),
-        }
+        Error::Format { path: self.path.clone(), what: format!("tensor `{name}` holds an integer outside of 32 bits") }
     }
 }
 
 fn values<T, const N: usize>(raw: &[u8], read: fn([u8; N]) -> T) -> Vec<T> {
-    raw.chunks_exact(N)
-        .map(|b| read(b.try_into().expect("a chunk has its length")))
-        .collect()
+    raw.chunks_exact(N).map(|b| read(b.try_into().expect("a chunk has its length"))).collect()
 }
 
 #[expect(unsafe_code, reason = "memory map")]
@@ -247,10 +217,7 @@ mod tests {
 
     fn sample() -> TensorMap {
         TensorMap::from([
-            (
-                "a.weight".into(),
-                Tensor::from_vec(vec![1.0f32, -2.0], &[1, 2]).unwrap(),
-            ),
+            ("a.weight".into(), Tensor::from_vec(vec![1.0f32, -2.0], &[1, 2]).unwrap()),
             ("b".into(), Tensor::from_vec(vec![7u32], &[1]).unwrap()),
         ])
     }
@@ -259,26 +226,13 @@ mod tests {
     fn saved_tensors_come_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");
-        let meta = BTreeMap::from([
-            ("z".into(), "1".into()),
-            ("a".into(), "2".into()),
-            ("m".into(), "3".into()),
-        ]);
+        let meta = BTreeMap::from([("z".into(), "1".into()), ("a".into(), "2".into()), ("m".into(), "3".into())]);
         save(&path, &sample(), &meta).unwrap();
         let c = Checkpoint::open(dir.path()).unwrap();
-        assert_eq!(
-            c.tensor("a.weight", &[1, 2], Keep::Stored)
-                .unwrap()
-                .as_slice::<f32>()
-                .unwrap(),
-            [1.0, -2.0]
-        );
+        assert_eq!(c.tensor("a.weight", &[1, 2], Keep::Stored).unwrap().as_slice::<f32>().unwrap(), [1.0, -2.0]);
         assert_eq!(c.any("b", Keep::Stored).unwrap().as_slice::<u32>().unwrap(), [7]);
         assert_eq!(c.metadata(), &meta);
-        assert!(matches!(
-            c.tensor("a.weight", &[2, 1], Keep::Stored),
-            Err(Error::Shape { .. })
-        ));
+        assert!(matches!(c.tensor("a.weight", &[2, 1], Keep::Stored), Err(Error::Shape { .. })));
         let error = c.any("a.weights", Keep::Stored).unwrap_err().to_string();
         assert!(error.contains("nearest name is `a.weight`"), "{error}");
     }
@@ -288,24 +242,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let index = r#"{"weight_map": {"a": "../secret.safetensors"}}"#;
         std::fs::write(dir.path().join("model.safetensors.index.json"), index).unwrap();
-        assert!(
-            Checkpoint::open(dir.path())
-                .unwrap_err()
-                .to_string()
-                .contains("outside")
-        );
+        assert!(Checkpoint::open(dir.path()).unwrap_err().to_string().contains("outside"));
     }
 
     #[test]
     fn shards_are_read_as_one_model() {
         let dir = tempfile::tempdir().unwrap();
         for (name, t) in sample() {
-            save(
-                &dir.path().join(format!("{name}.safetensors")),
-                &TensorMap::from([(name, t)]),
-                &BTreeMap::new(),
-            )
-            .unwrap();
+            save(&dir.path().join(format!("{name}.safetensors")), &TensorMap::from([(name, t)]), &BTreeMap::new())
+                .unwrap();
         }
         let index = r#"{"weight_map": {"a.weight": "a.weight.safetensors", "b": "b.safetensors"}}"#;
         std::fs::write(dir.path().join("model.safetensors.index.json"), index).unwrap();

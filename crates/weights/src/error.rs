@@ -54,18 +54,12 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 fn hint(nearest: &Option<String>) -> String {
-    nearest
-        .as_ref()
-        .map(|n| format!("\nhint: the nearest name is `{n}`"))
-        .unwrap_or_default()
+    nearest.as_ref().map(|n| format!("\nhint: the nearest name is `{n}`")).unwrap_or_default()
 }
 
 /// The name among `names` that differs in the fewest characters from `wanted` (Levenshtein distance).
 pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    names
-        .into_iter()
-        .min_by_key(|n| (distance(wanted, n), n.to_string()))
-        .map(str::to_string)
+    names.into_iter().min_by_key(|n| (distance(wanted, n), n.to_string())).map(str::to_string)
 }
 
 fn distance(a: &str, b: &str) -> usize {
@@ -89,15 +83,8 @@ mod tests {
 
     #[test]
     fn nearest_name_has_the_fewest_changes() {
-        let names = [
-            "model.norm.weight",
-            "model.layers.0.mlp.up_proj.weight",
-            "lm_head.weight",
-        ];
-        assert_eq!(
-            nearest("model.norms.weight", names).as_deref(),
-            Some("model.norm.weight")
-        );
+        let names = ["model.norm.weight", "model.layers.0.mlp.up_proj.weight", "lm_head.weight"];
+        assert_eq!(nearest("model.norms.weight", names).as_deref(), Some("model.norm.weight"));
         assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

@@ -18,14 +18,7 @@ pub fn save(path: &Path, tensors: &TensorMap, metadata: &BTreeMap<String, String
 pub fn encode(path: &Path, tensors: &TensorMap, metadata: &BTreeMap<String, String>) -> Result<Vec<u8>> {
     let entry = |(name, t): (&String, &Tensor)| {
         let (dtype, bytes) = bytes(&t.to_cpu()?)?;
-        Ok((
-            name.clone(),
-            Raw {
-                dtype,
-                dims: t.dims().to_vec(),
-                bytes,
-            },
-        ))
+        Ok((name.clone(), Raw { dtype, dims: t.dims().to_vec(), bytes }))
     };
     encode_raw(path, &tensors.iter().map(entry).collect::<Result<_>>()?, metadata)
 }
@@ -47,22 +40,13 @@ pub fn encode_raw(
     entries: &BTreeMap<String, Raw>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<Vec<u8>> {
-    let wrong = |e: safetensors::SafeTensorError| Error::Format {
-        path: path.into(),
-        what: e.to_string(),
-    };
+    let wrong = |e: safetensors::SafeTensorError| Error::Format { path: path.into(), what: e.to_string() };
     let view = |(name, raw)| -> Result<(&String, TensorView<'_>)> {
         let raw: &Raw = raw;
-        Ok((
-            name,
-            TensorView::new(raw.dtype, raw.dims.clone(), &raw.bytes).map_err(wrong)?,
-        ))
+        Ok((name, TensorView::new(raw.dtype, raw.dims.clone(), &raw.bytes).map_err(wrong)?))
     };
     let views: Vec<_> = entries.iter().map(view).collect::<Result<_>>()?;
-    Ok(with_metadata(
-        safetensors::serialize(views, None).map_err(wrong)?,
-        metadata,
-    ))
+    Ok(with_metadata(safetensors::serialize(views, None).map_err(wrong)?, metadata))
 }
 
 /// Puts sorted metadata into the header. The upstream writer takes a hash map, whose order changes from run to run.

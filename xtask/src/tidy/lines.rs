@@ -20,19 +20,14 @@ pub(super) fn table(packages: &[Package]) -> Result<String, String> {
 /// Lines up to the first `#[cfg(test)]` that are not blank.
 fn lines(text: &str) -> usize {
     let code = text.lines().map(str::trim);
-    code.take_while(|line| !line.starts_with("#[cfg(test)]"))
-        .filter(|line| !line.is_empty())
-        .count()
+    code.take_while(|line| !line.starts_with("#[cfg(test)]")).filter(|line| !line.is_empty()).count()
 }
 
 fn format(counts: &[(&str, usize)]) -> String {
     let total = counts.iter().map(|(_, count)| count).sum();
     let rows = counts.iter().copied().chain([("total", total)]);
     let rows = rows.map(|(name, count)| format!("{name:<12} {count:>6}\n"));
-    format!(
-        "lines of code without blank lines and tests\n\n{}",
-        rows.collect::<String>()
-    )
+    format!("lines of code without blank lines and tests\n\n{}", rows.collect::<String>())
 }
 
 #[cfg(test)]

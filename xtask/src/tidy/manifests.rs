@@ -8,18 +8,8 @@ use super::{Package, Violation, house_name, read};
 const DEVICE: [&str; 3] = ["cubecl", "cubek", "wgpu"];
 
 /// Libraries that talk to the net. Notes stay where they are.
-const HTTP: [&str; 10] = [
-    "reqwest",
-    "ureq",
-    "hyper",
-    "hyper-util",
-    "hf-hub",
-    "isahc",
-    "curl",
-    "attohttpc",
-    "minreq",
-    "surf",
-];
+const HTTP: [&str; 10] =
+    ["reqwest", "ureq", "hyper", "hyper-util", "hf-hub", "isahc", "curl", "attohttpc", "minreq", "surf"];
 
 /// Lines that every manifest has, with their section.
 const INHERITED: [(&str, &str); 4] = [
@@ -74,12 +64,8 @@ fn locked(lock: &str) -> Vec<Violation> {
 
 /// Whether a manifest inherits what the workspace sets once.
 fn inherits(package: &str, manifest: &str) -> Vec<Violation> {
-    let missing = INHERITED
-        .iter()
-        .filter(|(section, line)| !holds(manifest, section, line));
-    missing
-        .map(|(section, line)| format!("`{package}`: its Cargo.toml lacks `{line}` under `{section}`"))
-        .collect()
+    let missing = INHERITED.iter().filter(|(section, line)| !holds(manifest, section, line));
+    missing.map(|(section, line)| format!("`{package}`: its Cargo.toml lacks `{line}` under `{section}`")).collect()
 }
 
 fn holds(manifest: &str, section: &str, wanted: &str) -> bool {
@@ -108,10 +94,7 @@ mod tests {
     fn package(name: &str, dependency: &str) -> Package {
         Package {
             name: name.into(),
-            dependencies: vec![Dependency {
-                name: dependency.into(),
-                kind: Kind::Dev,
-            }],
+            dependencies: vec![Dependency { name: dependency.into(), kind: Kind::Dev }],
             ..Package::default()
         }
     }

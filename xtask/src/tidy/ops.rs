@@ -5,10 +5,8 @@ use std::path::Path;
 use super::{Violation, read, rust_files};
 
 /// Ops without a backward rule, each with the reason.
-const NOT_DIFFERENTIABLE: &[(&str, &str)] = &[(
-    "adamw",
-    "changes leaves in place after the backward pass, outside of the tape",
-)];
+const NOT_DIFFERENTIABLE: &[(&str, &str)] =
+    &[("adamw", "changes leaves in place after the backward pass, outside of the tape")];
 
 /// The op files of the three rooms.
 #[derive(Debug, Default)]
@@ -24,11 +22,7 @@ pub(super) fn check(root: &Path) -> Result<Vec<Violation>, String> {
     let files = |room: &str| rust_files(&root.join("crates").join(room).join("src/ops"));
     let names =
         |room: &str| -> Result<Vec<String>, String> { Ok(files(room)?.iter().filter_map(|path| name(path)).collect()) };
-    let mut rooms = Rooms {
-        tensor: names("tensor")?,
-        kernels: names("kernels")?,
-        autodiff: Vec::new(),
-    };
+    let mut rooms = Rooms { tensor: names("tensor")?, kernels: names("kernels")?, autodiff: Vec::new() };
     for path in files("autodiff")? {
         if let Some(name) = name(&path) {
             rooms.autodiff.push((name, read(&path)?));
@@ -68,9 +62,7 @@ fn violations(rooms: &Rooms, exempt: &[(&str, &str)]) -> Vec<Violation> {
         }
     }
     for op in rooms.kernels.iter().filter(|op| !rooms.tensor.contains(op)) {
-        found.push(format!(
-            "kernel `{op}` has no contract: name it as a file of crates/tensor/src/ops"
-        ));
+        found.push(format!("kernel `{op}` has no contract: name it as a file of crates/tensor/src/ops"));
     }
     found
 }
@@ -93,11 +85,7 @@ mod tests {
     fn rooms(tensor: &[&str], autodiff: &[(&str, &str)], kernels: &[&str]) -> Rooms {
         let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
         let both = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
-        Rooms {
-            tensor: names(tensor),
-            autodiff: autodiff.iter().map(both).collect(),
-            kernels: names(kernels),
-        }
+        Rooms { tensor: names(tensor), autodiff: autodiff.iter().map(both).collect(), kernels: names(kernels) }
     }
 
     #[test]

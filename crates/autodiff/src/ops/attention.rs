@@ -46,23 +46,10 @@ mod tests {
 
     #[test]
     fn fully_masked_rows_have_a_gradient_of_zero() {
-        let shape = AttentionShape {
-            heads: 1,
-            kv_heads: 1,
-            head_width: 3,
-            scale: 1.0,
-            mask: Mask::Causal,
-            dropout: None,
-        };
-        let segments = Segments {
-            queries: vec![0, 4],
-            keys: vec![0, 2],
-        };
-        gradcheck(
-            [&[4, 3], &[2, 3], &[2, 3]],
-            |[q, k, v]| attention(q, k, v, &shape, &segments),
-            Check::default(),
-        )
-        .unwrap();
+        let shape =
+            AttentionShape { heads: 1, kv_heads: 1, head_width: 3, scale: 1.0, mask: Mask::Causal, dropout: None };
+        let segments = Segments { queries: vec![0, 4], keys: vec![0, 2] };
+        gradcheck([&[4, 3], &[2, 3], &[2, 3]], |[q, k, v]| attention(q, k, v, &shape, &segments), Check::default())
+            .unwrap();
     }
 }

@@ -7,9 +7,7 @@ use clinpeft_tensor::{Tensor, ops};
 /// Sum over rows of weight times negative log-likelihood; shape `[1]`.
 pub fn cross_entropy(logits: &Var, targets: &Tensor, weights: &Tensor) -> Result<Var> {
     let (loss, dz) = ops::cross_entropy(logits.value(), targets, weights)?;
-    Ok(Var::from_op(loss, [logits], move |g, _| {
-        Ok([Some(ops::scale(&dz, scalar(g)?)?)])
-    }))
+    Ok(Var::from_op(loss, [logits], move |g, _| Ok([Some(ops::scale(&dz, scalar(g)?)?)])))
 }
 
 /// The same for logits `x head^T` that are never kept whole.

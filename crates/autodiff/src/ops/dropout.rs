@@ -10,9 +10,7 @@ pub fn dropout(x: &Var, rate: f64, key: Key) -> Result<Var> {
         return Ok(x.clone());
     }
     let y = ops::dropout(x.value(), rate, key)?;
-    Ok(Var::from_op(y, [x], move |g, _| {
-        Ok([Some(ops::dropout(g, rate, key)?)])
-    }))
+    Ok(Var::from_op(y, [x], move |g, _| Ok([Some(ops::dropout(g, rate, key)?)])))
 }
 
 #[cfg(test)]

@@ -6,11 +6,7 @@ use clinpeft_tensor::ops;
 /// `a + b`.
 pub fn add(a: &Var, b: &Var) -> Result<Var> {
     let y = ops::add(a.value(), b.value())?;
-    Ok(Var::from_op(
-        y,
-        [a, b],
-        |g, want| Ok(want.map(|w| w.then(|| g.clone()))),
-    ))
+    Ok(Var::from_op(y, [a, b], |g, want| Ok(want.map(|w| w.then(|| g.clone())))))
 }
 
 /// `a * b`, element by element.

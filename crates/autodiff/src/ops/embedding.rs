@@ -7,9 +7,7 @@ use clinpeft_tensor::{Tensor, ops};
 pub fn embedding(table: &Var, ids: &Tensor) -> Result<Var> {
     let y = ops::embedding(table.value(), ids)?;
     let (ids, rows) = (ids.clone(), table.dims()[0]);
-    Ok(Var::from_op(y, [table], move |g, _| {
-        Ok([Some(ops::embedding_backward(g, &ids, rows)?)])
-    }))
+    Ok(Var::from_op(y, [table], move |g, _| Ok([Some(ops::embedding_backward(g, &ids, rows)?)])))
 }
 
 #[cfg(test)]

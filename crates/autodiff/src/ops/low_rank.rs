@@ -13,12 +13,8 @@ pub fn low_rank(base: &Var, x: &Var, a: &Var, b: &Var, scale: f64) -> Result<Var
     let saved_b = (learns || x.needs_gradient()).then(|| b.value().clone());
     Ok(Var::from_op(y, [base, x, a, b], move |g, [base, ..]| {
         let scaled = |t| ops::scale(&t, scale);
-        let db = saved_u
-            .map(|u| ops::matmul(g, &u, Layout::LeftTransposed).and_then(scaled))
-            .transpose()?;
-        let du = saved_b
-            .map(|b| ops::matmul(g, &b, Layout::Normal).and_then(scaled))
-            .transpose()?;
+        let db = saved_u.map(|u| ops::matmul(g, &u, Layout::LeftTransposed).and_then(scaled)).transpose()?;
+        let du = saved_b.map(|b| ops::matmul(g, &b, Layout::Normal).and_then(scaled)).transpose()?;
         let from_u = |other: Option<_>, layout| {
             let (Some(du), Some(other)) = (&du, other) else {
                 return Ok(None);

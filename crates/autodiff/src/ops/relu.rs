@@ -7,9 +7,7 @@ use clinpeft_tensor::ops;
 pub fn relu(x: &Var) -> Result<Var> {
     let y = ops::relu(x.value())?;
     let saved = y.clone();
-    Ok(Var::from_op(y, [x], move |g, _| {
-        Ok([Some(ops::relu_backward(g, &saved)?)])
-    }))
+    Ok(Var::from_op(y, [x], move |g, _| Ok([Some(ops::relu_backward(g, &saved)?)])))
 }
 
 #[cfg(test)]

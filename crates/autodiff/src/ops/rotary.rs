@@ -8,9 +8,7 @@ use clinpeft_tensor::ops::{self, Direction};
 pub fn rotary(x: &Var, cos: &Tensor, sin: &Tensor, positions: &Tensor) -> Result<Var> {
     let y = ops::rotary(x.value(), cos, sin, positions, Direction::Forward)?;
     let (cos, sin, positions) = (cos.clone(), sin.clone(), positions.clone());
-    Ok(Var::from_op(y, [x], move |g, _| {
-        Ok([Some(ops::rotary(g, &cos, &sin, &positions, Direction::Inverse)?)])
-    }))
+    Ok(Var::from_op(y, [x], move |g, _| Ok([Some(ops::rotary(g, &cos, &sin, &positions, Direction::Inverse)?)])))
 }
 
 #[cfg(test)]

@@ -7,9 +7,7 @@ use clinpeft_tensor::ops;
 pub fn tanh(x: &Var) -> Result<Var> {
     let y = ops::tanh(x.value())?;
     let saved = y.clone();
-    Ok(Var::from_op(y, [x], move |g, _| {
-        Ok([Some(ops::tanh_backward(g, &saved)?)])
-    }))
+    Ok(Var::from_op(y, [x], move |g, _| Ok([Some(ops::tanh_backward(g, &saved)?)])))
 }
 
 #[cfg(test)]

@@ -30,14 +30,7 @@ pub(super) type Admissions = BTreeMap<HadmId, Admission>;
 pub(super) const HINT: &str = "give the folder that holds the tables of MIMIC-III v1.4, or run `synth` first";
 
 pub(super) fn read(folder: &Path, oddities: &mut Oddities) -> Result<(Admissions, InputFile)> {
-    let columns = [
-        "HADM_ID",
-        "SUBJECT_ID",
-        "ADMITTIME",
-        "DISCHTIME",
-        "ADMISSION_TYPE",
-        "HOSPITAL_EXPIRE_FLAG",
-    ];
+    let columns = ["HADM_ID", "SUBJECT_ID", "ADMITTIME", "DISCHTIME", "ADMISSION_TYPE", "HOSPITAL_EXPIRE_FLAG"];
     let mut table = Table::open_in(folder, "ADMISSIONS", &columns, &[], HINT)?;
     let mut admissions = Admissions::new();
     while let Some(row) = table.next_row()? {
@@ -51,11 +44,7 @@ pub(super) fn read(folder: &Path, oddities: &mut Oddities) -> Result<(Admissions
         }
         let admission = Admission {
             subject: row.subject(1)?,
-            arrival: if row.bytes(4) == b"NEWBORN" {
-                Arrival::Newborn
-            } else {
-                Arrival::Other
-            },
+            arrival: if row.bytes(4) == b"NEWBORN" { Arrival::Newborn } else { Arrival::Other },
             admitted: row.required_moment(2)?,
             discharged,
             died: died.map(|d| d as u32),

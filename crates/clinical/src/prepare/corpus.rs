@@ -189,10 +189,7 @@ impl Corpus<'_> {
         let mut table = Table::open_in(source.folder, source.table, &columns, &["ISERROR"], source.hint)?;
         while let Some(row) = table.next_row()? {
             if row.index() % 10_000 == 0 {
-                progress(Progress {
-                    table: source.table,
-                    rows: row.index(),
-                });
+                progress(Progress { table: source.table, rows: row.index() });
             }
             self.take(&row, source.patients)?;
         }

@@ -72,10 +72,7 @@ mod tests {
         let text = "PHYSICAL EXAM: cold, pt expired, patient died\n\nFAMILY HISTORY: x";
         assert_eq!(published(text), None, "the second mention stays and drops it");
         let text = "PHYSICAL EXAM: cold, pt has expired.\n\nFAMILY HISTORY: father died";
-        assert_eq!(
-            published(text).unwrap(),
-            "PHYSICAL EXAM: cold, .\n\nFAMILY HISTORY: father died"
-        );
+        assert_eq!(published(text).unwrap(), "PHYSICAL EXAM: cold, .\n\nFAMILY HISTORY: father died");
         assert_eq!(published("PRESENT ILLNESS: she expired"), None);
         assert_eq!(published("PRESENT ILLNESS: Time of Death 3"), None);
     }

@@ -147,11 +147,7 @@ pub fn episodes(mut rows: Vec<(Moment, Signs)>) -> Vec<Episode> {
         }
         begins = false;
     }
-    found
-        .into_iter()
-        .filter(|(e, signs)| e.start != e.end && signs.has(Signs::VENTILATED))
-        .map(|(e, _)| e)
-        .collect()
+    found.into_iter().filter(|(e, signs)| e.start != e.end && signs.has(Signs::VENTILATED)).map(|(e, _)| e).collect()
 }
 
 #[cfg(test)]
@@ -160,10 +156,7 @@ mod tests {
 
     fn hours(rows: &[(i64, Signs)]) -> Vec<(i64, i64)> {
         let rows = rows.iter().map(|(h, s)| (Moment(h * HOUR), *s)).collect();
-        episodes(rows)
-            .into_iter()
-            .map(|e| (e.start.0 / HOUR, e.end.0 / HOUR))
-            .collect()
+        episodes(rows).into_iter().map(|e| (e.start.0 / HOUR, e.end.0 / HOUR)).collect()
     }
 
     const V: Signs = Signs::VENTILATED;

@@ -119,9 +119,7 @@ fn push(last: &mut [u64; WINDOW], seen: &mut usize, word: u64, each: &mut impl F
     last[WINDOW - 1] = word;
     *seen += 1;
     if *seen >= WINDOW {
-        let mixed = last
-            .iter()
-            .fold(FNV_BASIS, |h, w| (h.rotate_left(7) ^ w).wrapping_mul(MIX));
+        let mixed = last.iter().fold(FNV_BASIS, |h, w| (h.rotate_left(7) ^ w).wrapping_mul(MIX));
         each(mixed ^ (mixed >> 29));
     }
 }

@@ -95,12 +95,7 @@ pub(super) struct Funnel {
 
 impl Funnel {
     pub fn new(task: &'static str, filters: &'static [&'static str]) -> Funnel {
-        Funnel {
-            task,
-            filters,
-            dropped: vec![0; filters.len()],
-            kept: 0,
-        }
+        Funnel { task, filters, dropped: vec![0; filters.len()], kept: 0 }
     }
 
     /// One more was dropped by the filter at `place`.
@@ -128,12 +123,7 @@ impl Funnel {
             .zip(&self.dropped)
             .map(|(filter, dropped)| {
                 left -= dropped;
-                Attrition {
-                    task: self.task.into(),
-                    filter: (*filter).into(),
-                    kept: left,
-                    dropped: *dropped,
-                }
+                Attrition { task: self.task.into(), filter: (*filter).into(), kept: left, dropped: *dropped }
             })
             .collect()
     }
@@ -149,13 +139,7 @@ impl Oddities {
     }
 
     pub fn list(&self) -> Vec<Irregularity> {
-        self.0
-            .iter()
-            .map(|(kind, count)| Irregularity {
-                kind: (*kind).into(),
-                count: *count,
-            })
-            .collect()
+        self.0.iter().map(|(kind, count)| Irregularity { kind: (*kind).into(), count: *count }).collect()
     }
 }
 
@@ -168,10 +152,7 @@ pub(super) struct Tally {
 
 impl Tally {
     pub fn new(classes: usize) -> Tally {
-        Tally {
-            samples: [0; 3],
-            per_class: std::array::from_fn(|_| vec![0; classes]),
-        }
+        Tally { samples: [0; 3], per_class: std::array::from_fn(|_| vec![0; classes]) }
     }
 
     pub fn add(&mut self, split: Split, class: Option<usize>) {

@@ -74,11 +74,7 @@ impl FromStr for Fidelity {
         match name {
             "paper" => Ok(Fidelity::Paper),
             "code" => Ok(Fidelity::Code),
-            _ => Err(Error::UnknownName {
-                kind: "fidelity",
-                name: name.into(),
-                known: "paper, code",
-            }),
+            _ => Err(Error::UnknownName { kind: "fidelity", name: name.into(), known: "paper, code" }),
         }
     }
 }

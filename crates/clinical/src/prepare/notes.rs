@@ -24,10 +24,8 @@ const FILTERS: &[&str] = &[
     "row: is not marked as an error",
     "row: is not repeated by a later note",
 ];
-const ADMISSION_FILTERS: &[&str] = &[
-    "admission: has a report, not addenda only",
-    "admission: complaint, illness or history is there",
-];
+const ADMISSION_FILTERS: &[&str] =
+    &["admission: has a report, not addenda only", "admission: complaint, illness or history is there"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -103,15 +101,7 @@ impl Notes {
         let (spool, spool_path) = spool.close()?;
         let by_admission = join_order(&pieces, fidelity, &mut rows);
         let admissions = Funnel::new("notes", ADMISSION_FILTERS);
-        let notes = Notes {
-            spool,
-            spool_path,
-            pieces,
-            by_admission,
-            fidelity,
-            rows,
-            admissions,
-        };
+        let notes = Notes { spool, spool_path, pieces, by_admission, fidelity, rows, admissions };
         Ok((notes, input))
     }
 
@@ -123,11 +113,8 @@ impl Notes {
     /// The admission note and the patient; `None` if a filter drops the admission.
     pub fn admission_note(&mut self, id: HadmId) -> Result<Option<(SubjectId, AdmissionNote)>> {
         let places = self.by_admission.get(&id).cloned().unwrap_or_default();
-        let report = places
-            .iter()
-            .rev()
-            .find(|p| self.pieces[**p].kind == Kind::Report)
-            .map(|p| self.pieces[*p].subject);
+        let report =
+            places.iter().rev().find(|p| self.pieces[**p].kind == Kind::Report).map(|p| self.pieces[*p].subject);
         let Some(subject) = report else {
             self.admissions.drop_at(0);
             return Ok(None);
@@ -242,11 +229,7 @@ fn join_order(pieces: &[Piece], fidelity: Fidelity, rows: &mut Funnel) -> BTreeM
 impl Spool {
     fn new(folder: &Path) -> Result<Spool> {
         let file = tempfile::tempfile_in(folder).map_err(Error::at("create a file in", folder))?;
-        Ok(Spool {
-            out: BufWriter::with_capacity(1 << 18, file),
-            path: folder.into(),
-            length: 0,
-        })
+        Ok(Spool { out: BufWriter::with_capacity(1 << 18, file), path: folder.into(), length: 0 })
     }
 
     fn take(&mut self, row: &Row<'_>) -> Result<Piece> {
@@ -258,28 +241,20 @@ impl Spool {
             subject: row.subject(SUBJECT)?,
             row: row.index(),
             charted: row.moment(CHARTDATE)?,
-            kind: if row.bytes(DESCRIPTION) == b"Report" {
-                Kind::Report
-            } else {
-                Kind::Addendum
-            },
+            kind: if row.bytes(DESCRIPTION) == b"Report" { Kind::Report } else { Kind::Addendum },
             offset: self.length,
             length: text.len() as u64,
             hash,
         };
-        self.out
-            .write_all(text.as_bytes())
-            .map_err(Error::at("write to a temporary file in", &self.path))?;
+        self.out.write_all(text.as_bytes()).map_err(Error::at("write to a temporary file in", &self.path))?;
         self.length += piece.length;
         Ok(piece)
     }
 
     fn close(self) -> Result<(File, PathBuf)> {
         let path = self.path;
-        let file = self
-            .out
-            .into_inner()
-            .map_err(|e| Error::at("write to a temporary file in", &path)(e.into_error()))?;
+        let file =
+            self.out.into_inner().map_err(|e| Error::at("write to a temporary file in", &path)(e.into_error()))?;
         Ok((file, path))
     }
 }

@@ -19,11 +19,7 @@ const NO_MENTION: &str = "sample: no mention of the patient's death is left";
 const IN_A_SPLIT: &str = "sample: patient is in a split list";
 const CODE_FILTERS: &[&str] = &["sample: admission has a code", IN_A_SPLIT];
 const MORTALITY_FILTERS: &[&str] = &["sample: outcome is known", NO_MENTION, IN_A_SPLIT];
-const STAY_FILTERS: &[&str] = &[
-    "sample: patient survived",
-    "sample: length of stay is known",
-    IN_A_SPLIT,
-];
+const STAY_FILTERS: &[&str] = &["sample: patient survived", "sample: length of stay is known", IN_A_SPLIT];
 const VENTILATION_FILTERS: &[&str] = &[
     "sample: admission has a stay of the cohort",
     "sample: nursing or respiratory note in the first 48 hours",
@@ -78,12 +74,7 @@ pub(super) fn write(
         &facts.admissions,
         &mut facts.candidates,
         &mut ledger.oddities,
-        &|rows| {
-            progress(Progress {
-                table: "NOTEEVENTS",
-                rows,
-            })
-        },
+        &|rows| progress(Progress { table: "NOTEEVENTS", rows }),
     )?;
     ledger.inputs.push(input);
     let mut writers = Vec::new();
@@ -93,10 +84,7 @@ pub(super) fn write(
     let mut subjects = Output::create(&out.join("subjects.csv"), &["id", "subject"])?;
     for (place, id) in notes.ids().into_iter().enumerate() {
         if place % 1000 == 0 {
-            progress(Progress {
-                table: "admission notes",
-                rows: place as u64,
-            });
+            progress(Progress { table: "admission notes", rows: place as u64 });
         }
         let Some((subject, note)) = notes.admission_note(id)? else {
             continue;
@@ -149,34 +137,18 @@ fn read_facts(
         ledger.inputs.push(input);
         Ok(codes)
     };
-    let diagnoses = read(
-        CodeTable::Diagnoses,
-        needed_by(options, &[Task::Diagnoses, Task::Ventilation]),
-    )?;
+    let diagnoses = read(CodeTable::Diagnoses, needed_by(options, &[Task::Diagnoses, Task::Ventilation]))?;
     let procedures = read(CodeTable::Procedures, needed_by(options, &[Task::Procedures]))?;
     let mut candidates = Candidates::default();
     if wants(Task::Ventilation) {
         let (birthdays, input) = admissions::birthdays(folder)?;
         ledger.inputs.push(input);
-        let sources = Sources {
-            folder,
-            admissions: &admissions,
-            birthdays: &birthdays,
-            excluded: &diagnoses.excluded,
-        };
+        let sources = Sources { folder, admissions: &admissions, birthdays: &birthdays, excluded: &diagnoses.excluded };
         candidates = Candidates::read(&sources, &mut ledger.inputs, &|rows| {
-            progress(Progress {
-                table: "CHARTEVENTS",
-                rows,
-            });
+            progress(Progress { table: "CHARTEVENTS", rows });
         })?;
     }
-    Ok(Facts {
-        admissions,
-        diagnoses,
-        procedures,
-        candidates,
-    })
+    Ok(Facts { admissions, diagnoses, procedures, candidates })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -186,11 +158,7 @@ enum Needed {
 }
 
 fn needed_by(options: &PrepareOptions, tasks: &[Task]) -> Needed {
-    if tasks.iter().any(|t| options.tasks.contains(t)) {
-        Needed::Yes
-    } else {
-        Needed::No
-    }
+    if tasks.iter().any(|t| options.tasks.contains(t)) { Needed::Yes } else { Needed::No }
 }
 
 /// How the tasks use a sample.

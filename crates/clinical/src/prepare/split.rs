@@ -27,11 +27,9 @@ impl Splitter {
         };
         let mut lists = BTreeMap::new();
         let mut inputs = Vec::new();
-        for (name, split) in [
-            ("mimic_train", Split::Train),
-            ("mimic_val", Split::Validation),
-            ("mimic_test", Split::Test),
-        ] {
+        for (name, split) in
+            [("mimic_train", Split::Train), ("mimic_val", Split::Validation), ("mimic_test", Split::Test)]
+        {
             let mut table = Table::open_in(folder, name, &["SUBJECT_ID"], &[], HINT)?;
             while let Some(row) = table.next_row()? {
                 let subject = row.subject(0)?;

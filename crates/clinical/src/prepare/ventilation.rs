@@ -96,11 +96,7 @@ impl Candidates {
         if !lasted(2) {
             return funnel.drop_at(4);
         }
-        let duration = if lasted(7) {
-            Duration::AWeekOrMore
-        } else {
-            Duration::UnderAWeek
-        };
+        let duration = if lasted(7) { Duration::AWeekOrMore } else { Duration::UnderAWeek };
         match self.by_admission.entry(stay.admission) {
             std::collections::btree_map::Entry::Occupied(mut first) => {
                 if duration == Duration::AWeekOrMore {
@@ -109,11 +105,7 @@ impl Candidates {
                 funnel.drop_at(5);
             }
             std::collections::btree_map::Entry::Vacant(place) => {
-                place.insert(Candidate {
-                    began,
-                    duration,
-                    early_note: EarlyNote::NotSeen,
-                });
+                place.insert(Candidate { began, duration, early_note: EarlyNote::NotSeen });
                 funnel.keep();
             }
         }
@@ -122,17 +114,11 @@ impl Candidates {
     /// Marks the admission of a nursing or respiratory note of the first 48 hours; columns by their place in `row`.
     pub fn see_note(&mut self, row: &Row<'_>, columns: [usize; 3]) -> Result<()> {
         let [admission, category, charted] = columns;
-        let nursing = matches!(
-            row.bytes(category),
-            b"Nursing" | b"Nursing/other" | b"Respiratory " | b"Respiratory"
-        );
+        let nursing = matches!(row.bytes(category), b"Nursing" | b"Nursing/other" | b"Respiratory " | b"Respiratory");
         if !nursing || self.by_admission.is_empty() {
             return Ok(());
         }
-        let Some(candidate) = row
-            .number(admission)?
-            .and_then(|id| self.by_admission.get_mut(&HadmId(id)))
-        else {
+        let Some(candidate) = row.number(admission)?.and_then(|id| self.by_admission.get_mut(&HadmId(id))) else {
             return Ok(());
         };
         if let Some(charted) = row.moment(charted)?
@@ -170,10 +156,8 @@ fn adult_stays(sources: &Sources<'_>, funnel: &mut Funnel, inputs: &mut Vec<Inpu
             funnel.drop_at(0);
             continue;
         };
-        let adult = sources
-            .birthdays
-            .get(&known.subject)
-            .is_some_and(|birth| known.admitted.since(*birth) >= 18 * YEAR);
+        let adult =
+            sources.birthdays.get(&known.subject).is_some_and(|birth| known.admitted.since(*birth) >= 18 * YEAR);
         if !adult {
             funnel.drop_at(1);
         } else if sources.excluded.contains(&admission) {

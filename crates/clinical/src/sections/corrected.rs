@@ -11,13 +11,7 @@ use super::{AdmissionNote, SECTIONS};
 
 /// Names that open a kept section, by their place in [`super::HEADERS`], in lower case without colon.
 const OPENING: [&[&str]; SECTIONS] = [
-    &[
-        "chief complaint",
-        "chief complaints",
-        "cc",
-        "reason for admission",
-        "presenting complaint",
-    ],
+    &["chief complaint", "chief complaints", "cc", "reason for admission", "presenting complaint"],
     &[
         "history of present illness",
         "history of the present illness",
@@ -223,11 +217,7 @@ mod tests {
 
     #[test]
     fn numbered_items_and_inner_headers_end_nothing() {
-        check(
-            "Past Medical History:\n1. dm: old\n\n2. ckd: new",
-            2,
-            "1. dm: old 2. ckd: new",
-        );
+        check("Past Medical History:\n1. dm: old\n\n2. ckd: new", 2, "1. dm: old 2. ckd: new");
         check("Physical Exam:\nVS: 98.6\nHEENT: clear", 5, "VS: 98.6 HEENT: clear");
     }
 

@@ -66,22 +66,14 @@ impl Bedside {
             return self.event(ids, OXYGEN_DEVICE, arrived, "Nasal cannula", Empty);
         };
         let rng = &mut admission.rng;
-        let mode = if rng.random_bool(0.3) {
-            CAREVUE_MODE
-        } else {
-            VENTILATOR_MODE
-        };
+        let mode = if rng.random_bool(0.3) { CAREVUE_MODE } else { VENTILATOR_MODE };
         let mut hour = 0;
         while hour < hours {
             self.event(ids, mode, began.plus(hour * HOUR), "CMV/ASSIST/AutoFlow", Empty)?;
             if rng.random_bool(0.3) {
                 self.event(ids, END_PRESSURE, began.plus(hour * HOUR), "5", Empty)?;
             }
-            let gap = if hours > 24 && rng.random_bool(0.02) {
-                10
-            } else {
-                rng.random_range(2..=8)
-            };
+            let gap = if hours > 24 && rng.random_bool(0.02) { 10 } else { rng.random_range(2..=8) };
             hour += gap;
         }
         let ended = began.plus(hours * HOUR);
@@ -122,13 +114,7 @@ impl Bedside {
     fn extubation(&mut self, [subject, admission, stay]: [Cell<'_>; 3], at: Moment) -> Result<()> {
         let mut cells = [Empty; 24];
         cells[..3].copy_from_slice(&[subject, admission, stay]);
-        cells[3..8].copy_from_slice(&[
-            Time(at),
-            Time(at.plus(60)),
-            Number(EXTUBATION),
-            Measure(1.0),
-            Words("min"),
-        ]);
+        cells[3..8].copy_from_slice(&[Time(at), Time(at.plus(60)), Number(EXTUBATION), Measure(1.0), Words("min")]);
         cells[20] = Words("FinishedRunning");
         self.procedures.row(&cells)
     }

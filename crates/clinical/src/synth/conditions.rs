@@ -126,36 +126,11 @@ pub const LEVELS: usize = 5;
 
 /// Words of the history for each step of severity.
 pub const SEVERITY_HISTORY: [[&str; 4]; LEVELS] = [
-    [
-        "appears well",
-        "feels fine overall",
-        "stable throughout",
-        "no acute complaints",
-    ],
-    [
-        "mildly unwell",
-        "somewhat tired",
-        "slightly worse lately",
-        "mild symptoms",
-    ],
-    [
-        "moderately ill",
-        "progressively weaker",
-        "clearly declining",
-        "bedbound since yesterday",
-    ],
-    [
-        "severely ill",
-        "rapidly deteriorating",
-        "markedly obtunded",
-        "very sick on arrival",
-    ],
-    [
-        "critically ill",
-        "moribund on arrival",
-        "in extremis",
-        "near cardiac arrest",
-    ],
+    ["appears well", "feels fine overall", "stable throughout", "no acute complaints"],
+    ["mildly unwell", "somewhat tired", "slightly worse lately", "mild symptoms"],
+    ["moderately ill", "progressively weaker", "clearly declining", "bedbound since yesterday"],
+    ["severely ill", "rapidly deteriorating", "markedly obtunded", "very sick on arrival"],
+    ["critically ill", "moribund on arrival", "in extremis", "near cardiac arrest"],
 ];
 
 /// Words of the examination for each step of severity.

@@ -101,12 +101,7 @@ pub fn person(rng: &mut Stream) -> Person {
         let odds = c.base + c.slope * frailty + c.age * (age - 60.0) / 10.0;
         c.course == Course::Chronic && rng.random_bool(logistic(odds))
     });
-    Person {
-        frailty,
-        age,
-        sex,
-        chronic,
-    }
+    Person { frailty, age, sex, chronic }
 }
 
 /// Upper ends of the first four steps of severity on the latent scale.
@@ -137,11 +132,8 @@ const STAY_SCALE: f64 = 1.5;
 /// Share of brief ventilation among those not ventilated for two days.
 const BRIEF: f64 = 0.06;
 /// Upper thresholds of the score for classes 0, 1, 2, by the length of ventilation.
-const STAY_STEPS: [[f64; 3]; 3] = [
-    [0.9, 2.8, 4.6],
-    [f64::NEG_INFINITY, 3.3, 5.5],
-    [f64::NEG_INFINITY, f64::NEG_INFINITY, 5.1],
-];
+const STAY_STEPS: [[f64; 3]; 3] =
+    [[0.9, 2.8, 4.6], [f64::NEG_INFINITY, 3.3, 5.5], [f64::NEG_INFINITY, f64::NEG_INFINITY, 5.1]];
 
 impl Facts {
     fn sum(&self, effect: impl Fn(usize) -> f64) -> f64 {
@@ -163,12 +155,7 @@ impl Facts {
                 *sum += weight * p;
             }
         }
-        Odds {
-            death: logistic(death),
-            ventilated,
-            prolonged,
-            stay,
-        }
+        Odds { death: logistic(death), ventilated, prolonged, stay }
     }
 
     /// An ordinal logit: the class is below a step with the logistic of the step less the score.
@@ -181,11 +168,7 @@ impl Facts {
     /// Draws what happened; death and ventilation are independent given the facts.
     pub fn outcome(&self, odds: &Odds, rng: &mut Stream) -> Outcome {
         let ventilated = if rng.random_bool(odds.ventilated) {
-            if rng.random_bool(odds.prolonged) {
-                Ventilated::Weeks
-            } else {
-                Ventilated::Days
-            }
+            if rng.random_bool(odds.prolonged) { Ventilated::Weeks } else { Ventilated::Days }
         } else if rng.random_bool(BRIEF) {
             Ventilated::Briefly
         } else {
@@ -205,15 +188,7 @@ impl Facts {
             }
             left -= p;
         }
-        let survival = if rng.random_bool(odds.death) {
-            Survival::Died
-        } else {
-            Survival::Survived
-        };
-        Outcome {
-            survival,
-            ventilated,
-            stay,
-        }
+        let survival = if rng.random_bool(odds.death) { Survival::Died } else { Survival::Survived };
+        Outcome { survival, ventilated, stay }
     }
 }

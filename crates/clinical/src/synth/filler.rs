@@ -3,14 +3,7 @@
 use super::conditions::index as c;
 
 /// Doses behind a medicine.
-pub const DOSES: [&str; 6] = [
-    "5 mg daily",
-    "10 mg qd",
-    "20 mg po bid",
-    "40 mg daily",
-    "as directed",
-    "one tab qhs",
-];
+pub const DOSES: [&str; 6] = ["5 mg daily", "10 mg qd", "20 mg po bid", "40 mg daily", "as directed", "one tab qhs"];
 /// Allergies.
 pub const ALLERGIES: [&str; 6] = [
     "No Known Allergies",

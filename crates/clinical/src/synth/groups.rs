@@ -39,13 +39,7 @@ const fn group(
     drivers: &'static [Driver],
     otherwise: f64,
 ) -> Group {
-    Group {
-        name,
-        code,
-        title,
-        drivers,
-        otherwise,
-    }
+    Group { name, code, title, drivers, otherwise }
 }
 
 /// Diagnoses, sorted by name. `V300` belongs to newborns only.

@@ -11,16 +11,8 @@ use crate::ids::{HOUR, SubjectId};
 use clinpeft_rng::{RngExt, Seed};
 use std::path::Path;
 
-const COLUMNS: [&str; 8] = [
-    "note_id",
-    "subject_id",
-    "hadm_id",
-    "note_type",
-    "note_seq",
-    "charttime",
-    "storetime",
-    "text",
-];
+const COLUMNS: [&str; 8] =
+    ["note_id", "subject_id", "hadm_id", "note_type", "note_seq", "charttime", "storetime", "text"];
 
 /// Writes `discharge.csv.gz` and `radiology.csv.gz`; tells how many notes of each.
 pub fn write(folder: &Path, seed: Seed, spec: &CohortSpec, authors: &[Author], progress: &dyn Fn(u64)) -> Result<()> {
@@ -107,11 +99,8 @@ fn report(admission: &mut Admission, author: &Author) -> String {
             CONDITIONS[i].forms[author.form(i, rng)]
         }
     };
-    let seen: Vec<&str> = VISIBLE
-        .into_iter()
-        .filter(|i| has[*i])
-        .map(|i| CONDITIONS[i].forms[author.form(i, rng)])
-        .collect();
+    let seen: Vec<&str> =
+        VISIBLE.into_iter().filter(|i| has[*i]).map(|i| CONDITIONS[i].forms[author.form(i, rng)]).collect();
     let impression = match seen.len() {
         0 => "No acute cardiopulmonary process.".to_string(),
         _ => format!("Findings consistent with {}.", seen.join(" and ")),

@@ -82,19 +82,13 @@ pub fn synth(spec: &CohortSpec, seed: Seed, out: &Path, progress: &dyn Fn(Progre
             }
         }
         if number % 1000 == 0 {
-            progress(Progress {
-                table: "patients",
-                rows: number,
-            });
+            progress(Progress { table: "patients", rows: number });
         }
     }
     tables.finish()?;
     probabilities.finish()?;
     mimic4::write(mimic4.path(), seed, spec, &authors, &|rows| {
-        progress(Progress {
-            table: "discharge",
-            rows,
-        });
+        progress(Progress { table: "discharge", rows });
     })?;
     for folder in [mimic3, mimic4, truth] {
         folder.commit()?;
@@ -154,10 +148,7 @@ mod tests {
     #[test]
     fn notes_have_the_length_that_was_asked_for() {
         let median = |length| {
-            let mut words: Vec<usize> = notes(length)
-                .iter()
-                .map(|(_, note)| note.split_whitespace().count())
-                .collect();
+            let mut words: Vec<usize> = notes(length).iter().map(|(_, note)| note.split_whitespace().count()).collect();
             words.sort_unstable();
             words[words.len() / 2]
         };

@@ -148,18 +148,12 @@ fn sections(occasion: &Occasion<'_>, author: &Author, rng: &mut Stream) -> Secti
 }
 
 fn complaint(present: &[usize], rng: &mut Stream) -> String {
-    let acute: Vec<usize> = present
-        .iter()
-        .copied()
-        .filter(|i| CONDITIONS[*i].course == Course::Acute)
-        .collect();
+    let acute: Vec<usize> = present.iter().copied().filter(|i| CONDITIONS[*i].course == Course::Acute).collect();
     let candidates = if acute.is_empty() { present } else { &acute };
     if candidates.is_empty() || rng.random_bool(0.25) {
         return pick(&filler::COMPLAINTS, rng).into();
     }
-    CONDITIONS[candidates[rng.random_range(0..candidates.len())]]
-        .complaint
-        .into()
+    CONDITIONS[candidates[rng.random_range(0..candidates.len())]].complaint.into()
 }
 
 fn illness(
@@ -240,10 +234,7 @@ fn family(author: &Author, rng: &mut Stream) -> String {
     }
     let inherited = filler::INHERITED[rng.random_range(0..filler::INHERITED.len())];
     let relative = pick(&filler::RELATIVES, rng);
-    format!(
-        "{relative} had {}",
-        CONDITIONS[inherited].forms[author.form(inherited, rng)]
-    )
+    format!("{relative} had {}", CONDITIONS[inherited].forms[author.form(inherited, rng)])
 }
 
 /// Adds sentences that say nothing about the facts until the length of a real note is reached.
@@ -310,10 +301,7 @@ fn layout(sections: &Sections, occasion: &Occasion<'_>, author: &Author, rng: &m
         put("Family History:", &sections.family);
     }
     put(author.exam_header, &sections.exam);
-    put(
-        "Pertinent Results:",
-        "[**2151-7-16**] 06:10AM BLOOD WBC-8.4 Hgb-11.2 Plt Ct-210",
-    );
+    put("Pertinent Results:", "[**2151-7-16**] 06:10AM BLOOD WBC-8.4 Hgb-11.2 Plt Ct-210");
     after_admission(occasion, rng, &mut put);
     if medication_last {
         // Nothing follows: the last section has no header behind it.
@@ -324,19 +312,12 @@ fn layout(sections: &Sections, occasion: &Occasion<'_>, author: &Author, rng: &m
 
 fn after_admission(occasion: &Occasion<'_>, rng: &mut Stream, put: &mut dyn FnMut(&str, &str)) {
     let facts = occasion.facts;
-    let names: Vec<&str> = (0..COUNT)
-        .filter(|i| facts.has[*i])
-        .map(|i| CONDITIONS[i].forms[0])
-        .collect();
+    let names: Vec<&str> = (0..COUNT).filter(|i| facts.has[*i]).map(|i| CONDITIONS[i].forms[0]).collect();
     let (end, disposition) = match occasion.outcome.survival {
         Survival::Died => ("The patient expired with family at bedside.", "Expired"),
         Survival::Survived => ("Discharged in stable condition.", pick(&filler::DISPOSITIONS, rng)),
     };
-    let tube = if occasion.outcome.ventilated.two_days_or_more() {
-        "Remained intubated for days. "
-    } else {
-        ""
-    };
+    let tube = if occasion.outcome.ventilated.two_days_or_more() { "Remained intubated for days. " } else { "" };
     let course = format!(
         "Treated for {}. {tube}Stayed {} days. {} {end}",
         names.join(", "),
@@ -344,10 +325,7 @@ fn after_admission(occasion: &Occasion<'_>, rng: &mut Stream, put: &mut dyn FnMu
         pick(&filler::COURSE, rng)
     );
     put("Brief Hospital Course:", &course);
-    let medicines: Vec<&str> = (0..COUNT)
-        .filter(|i| facts.has[*i])
-        .filter_map(|i| CONDITIONS[i].medicine)
-        .collect();
+    let medicines: Vec<&str> = (0..COUNT).filter(|i| facts.has[*i]).filter_map(|i| CONDITIONS[i].medicine).collect();
     put("Discharge Medications:", &medicines.join("\n"));
     put("Discharge Disposition:", disposition);
     put("Discharge Diagnosis:", &names.join("\n"));

@@ -48,18 +48,11 @@ impl<'a> Note<'a> {
     }
 
     fn saying(&self, text: impl Into<Cow<'a, str>>) -> Note<'a> {
-        Note {
-            text: text.into(),
-            ..self.clone()
-        }
+        Note { text: text.into(), ..self.clone() }
     }
 
     fn addendum(&self, text: impl Into<Cow<'a, str>>) -> Note<'a> {
-        Note {
-            description: "Addendum",
-            day: self.day.plus(2 * DAY),
-            ..self.saying(text)
-        }
+        Note { description: "Addendum", day: self.day.plus(2 * DAY), ..self.saying(text) }
     }
 
     /// What is filed beside a report, each now and then.
@@ -78,10 +71,7 @@ impl<'a> Note<'a> {
         }
         if chance(0.01) {
             let text = format!("{}\nEntered for another patient.", self.text);
-            extras.push(Note {
-                marking: Marking::Error,
-                ..self.saying(text)
-            });
+            extras.push(Note { marking: Marking::Error, ..self.saying(text) });
         }
         if chance(0.02) {
             extras.push(Note {
@@ -143,13 +133,7 @@ impl NoteTable {
             true => Marking::Error,
             false => Marking::Valid,
         };
-        let note = Note {
-            day: time,
-            time: Some(time),
-            category,
-            marking,
-            ..Note::report(admission, &text)
-        };
+        let note = Note { day: time, time: Some(time), category, marking, ..Note::report(admission, &text) };
         self.put(subject, &note)
     }
 

@@ -105,13 +105,7 @@ pub fn draw(seed: Seed, spec: &CohortSpec, authors: &[Author], collection: Colle
             break;
         }
     }
-    Patient {
-        subject: SubjectId(subject_base + number),
-        arrival,
-        person,
-        born,
-        admissions,
-    }
+    Patient { subject: SubjectId(subject_base + number), arrival, person, born, admissions }
 }
 
 fn rng_of(seed: Seed, stay: u64) -> Stream {
@@ -178,11 +172,7 @@ fn stay_seconds(outcome: &Outcome, rng: &mut Stream) -> i64 {
         (2, _) => (7.2, 14.0, [14.0, 14.04]),
         _ => (14.2, 40.0, [14.11, 14.2]),
     };
-    let days = if edge {
-        edges[rng.random_range(0..2)]
-    } else {
-        shortest + (longest - shortest) * rng.random::<f64>()
-    };
+    let days = if edge { edges[rng.random_range(0..2)] } else { shortest + (longest - shortest) * rng.random::<f64>() };
     (days * 1440.0).floor() as i64 * 60
 }
 

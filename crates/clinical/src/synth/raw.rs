@@ -54,12 +54,7 @@ impl RawTable {
 
     fn open(folder: &Path, name: &str) -> Result<RawTable> {
         let path = folder.join(name);
-        Ok(RawTable {
-            sink: Sink::create(&path)?,
-            path,
-            line: Vec::new(),
-            row_id: None,
-        })
+        Ok(RawTable { sink: Sink::create(&path)?, path, line: Vec::new(), row_id: None })
     }
 
     /// Writes a row.

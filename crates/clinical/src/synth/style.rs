@@ -72,21 +72,11 @@ pub struct Author {
 
 const LISTINGS: [Listing; 3] = [Listing::Commas, Listing::Numbers, Listing::Dashes];
 const CASES: [Case; 3] = [Case::Sentence, Case::Sentence, Case::Lower];
-const THOROUGHNESS: [Thoroughness; 4] = [
-    Thoroughness::Full,
-    Thoroughness::Full,
-    Thoroughness::NoFamily,
-    Thoroughness::Brief,
-];
+const THOROUGHNESS: [Thoroughness; 4] =
+    [Thoroughness::Full, Thoroughness::Full, Thoroughness::NoFamily, Thoroughness::Brief];
 const NEGATIONS: [&str; 5] = ["no hx of", "denies", "no known", "negative for", "without"];
 const KNOWN: [&str; 5] = ["with hx of", "h/o", "with a history of", "w/", "known"];
-const PRESENTS: [&str; 5] = [
-    "presents with",
-    "p/w",
-    "admitted for",
-    "who came in with",
-    "transferred with",
-];
+const PRESENTS: [&str; 5] = ["presents with", "p/w", "admitted for", "who came in with", "transferred with"];
 
 /// How a header is written: plainly, in capitals, or in one of three ways of one's own.
 #[rustfmt::skip]
@@ -116,13 +106,7 @@ impl Author {
     pub fn new(seed: Seed, number: u32) -> Author {
         let mut rng = seed.part(&format!("author-{number}")).stream("habits");
         let leaning: u8 = rng.random_range(0..3);
-        let favourite = std::array::from_fn(|_| {
-            if rng.random_bool(0.7) {
-                leaning
-            } else {
-                rng.random_range(0..3)
-            }
-        });
+        let favourite = std::array::from_fn(|_| if rng.random_bool(0.7) { leaning } else { rng.random_range(0..3) });
         let headers = headers(&mut rng);
         Author {
             favourite,
@@ -144,10 +128,6 @@ impl Author {
 
     /// The form in which this author writes a condition now.
     pub fn form(&self, condition: usize, rng: &mut Stream) -> usize {
-        if rng.random_bool(self.faithful) {
-            usize::from(self.favourite[condition])
-        } else {
-            rng.random_range(0..3)
-        }
+        if rng.random_bool(self.faithful) { usize::from(self.favourite[condition]) } else { rng.random_range(0..3) }
     }
 }

@@ -51,15 +51,7 @@ impl Tables {
             .map_or(Empty, |a| Time(a.discharged));
         let expired = u64::from(!matches!(died, Empty));
         let sex = patient.sex();
-        let cells = [
-            Number(subject.0),
-            Words(sex),
-            Time(patient.born),
-            died,
-            died,
-            Empty,
-            Number(expired),
-        ];
+        let cells = [Number(subject.0), Words(sex), Time(patient.born), died, died, Empty, Number(expired)];
         self.patients.row(&cells)?;
         for admission in &mut patient.admissions {
             self.admission(subject.0, patient.arrival, admission, spec)?;
@@ -83,10 +75,7 @@ impl Tables {
             }
             Arrival::Grown => {
                 let ventilation = Ventilation::Known(admission.outcome.ventilated);
-                let tables = [
-                    (&mut self.diagnoses, &DIAGNOSES[..]),
-                    (&mut self.procedures, &PROCEDURES[..]),
-                ];
+                let tables = [(&mut self.diagnoses, &DIAGNOSES[..]), (&mut self.procedures, &PROCEDURES[..])];
                 for (table, groups) in tables {
                     codes(table, groups, subject, admission, ventilation)?;
                 }
@@ -151,13 +140,7 @@ impl Tables {
 
     /// Closes all files.
     pub fn finish(self) -> Result<()> {
-        let tables = [
-            self.patients,
-            self.admissions,
-            self.stays,
-            self.diagnoses,
-            self.procedures,
-        ];
+        let tables = [self.patients, self.admissions, self.stays, self.diagnoses, self.procedures];
         for table in tables {
             table.finish()?;
         }

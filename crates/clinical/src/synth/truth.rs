@@ -51,10 +51,7 @@ pub fn probabilities(task: Task, admission: &Admission) -> Vec<f64> {
     let odds = &admission.odds;
     let groups = |groups: &[Group]| {
         let ventilation = Ventilation::Probable(odds.ventilated);
-        groups
-            .iter()
-            .map(|g| g.probability(&admission.facts, ventilation))
-            .collect()
+        groups.iter().map(|g| g.probability(&admission.facts, ventilation)).collect()
     };
     match task {
         Task::Diagnoses => groups(&DIAGNOSES),

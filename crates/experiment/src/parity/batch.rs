@@ -46,12 +46,7 @@ impl Input {
         };
         let mask = mask.to_f64_vec().map_err(clinpeft_weights::Error::from)?;
         let ids = ids.as_slice::<u32>().map_err(clinpeft_weights::Error::from)?.to_vec();
-        let padded = Padded {
-            ids,
-            mask: mask.iter().map(|x| u8::from(*x != 0.0)).collect(),
-            b,
-            t,
-        };
+        let padded = Padded { ids, mask: mask.iter().map(|x| u8::from(*x != 0.0)).collect(), b, t };
         Ok(Input { padded, labels })
     }
 
@@ -82,9 +77,7 @@ impl Input {
         for (row, column) in self.observed(observers) {
             pads.push(Observer {
                 sequence: row as u32,
-                sees: seen(column)
-                    .filter(|c| self.padded.mask[row * self.padded.t + c] != 0)
-                    .count() as u32,
+                sees: seen(column).filter(|c| self.padded.mask[row * self.padded.t + c] != 0).count() as u32,
                 id: self.padded.ids[row * self.padded.t + column],
                 position: position(row, column)?,
             });

@@ -124,14 +124,8 @@ impl<'a> Measured<'a> {
         let mut want = self.case.trainable.clone();
         ours.sort();
         want.sort();
-        let stranger = ours
-            .iter()
-            .find(|n| !want.contains(n))
-            .map(|n| format!("`{n}` does not learn there"));
-        let missing = want
-            .iter()
-            .find(|n| !ours.contains(n))
-            .map(|n| format!("`{n}` does not learn here"));
+        let stranger = ours.iter().find(|n| !want.contains(n)).map(|n| format!("`{n}` does not learn there"));
+        let missing = want.iter().find(|n| !ours.contains(n)).map(|n| format!("`{n}` does not learn here"));
         match stranger.or(missing) {
             Some(what) => record.failure("trainable names", what),
             None => record.equal("trainable names", want.len(), ours.len()),
@@ -145,10 +139,7 @@ impl<'a> Measured<'a> {
         let sites: Arc<dyn Sites> = Arc::new(world.stack.clone());
         let front = Front {
             virtual_rows: sites.inputs(pass)?.map_or(0, |p| p.dims()[0]),
-            prefix: sites
-                .keys_values(pass)?
-                .and_then(|p| Some(p.first()?.0.dims()[0]))
-                .unwrap_or(0),
+            prefix: sites.keys_values(pass)?.and_then(|p| Some(p.first()?.0.dims()[0])).unwrap_or(0),
         };
         // Behind a prompt the reference pools the last position, and in a BERT the first one, be it a pad token.
         let pooling = match &world.model {
@@ -177,18 +168,11 @@ impl<'a> Measured<'a> {
                 cells: token_cells(&hidden, &map),
             });
         }
-        let (_, head) = world
-            .head
-            .as_ref()
-            .ok_or_else(|| Error::Options("there is no head".into()))?;
+        let (_, head) = world.head.as_ref().ok_or_else(|| Error::Options("there is no head".into()))?;
         let backbone = world.model.backbone();
         let pooled = backbone.hidden(&ragged, &sites, pass, Rows::Pooled(pooling))?;
         let logits = head.forward(&pooled.rows)?;
-        let classes: Vec<u32> = input
-            .labels
-            .iter()
-            .map(|l| u32::try_from(*l).unwrap_or(u32::MAX))
-            .collect();
+        let classes: Vec<u32> = input.labels.iter().map(|l| u32::try_from(*l).unwrap_or(u32::MAX)).collect();
         let sum = class_loss(&logits, &classes, &vec![1.0; head.classes()])?;
         Ok(Ran {
             logits,
@@ -224,11 +208,7 @@ impl<'a> Measured<'a> {
             for j in 0..width {
                 let at = (row * rows + column) * width + j;
                 let difference = (got[i * width + j] - want[at]).abs();
-                error = if difference.is_nan() {
-                    f64::INFINITY
-                } else {
-                    error.max(difference)
-                };
+                error = if difference.is_nan() { f64::INFINITY } else { error.max(difference) };
                 own = own.max((reference[at] - want[at]).abs());
             }
         }
@@ -389,9 +369,7 @@ fn nan_is_large(x: f64) -> f64 {
 }
 
 fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
-    a.iter()
-        .zip(b)
-        .fold(0f64, |m, (x, y)| m.max(nan_is_large((x - y).abs())))
+    a.iter().zip(b).fold(0f64, |m, (x, y)| m.max(nan_is_large((x - y).abs())))
 }
 
 /// What two adapter folders differ in: a tensor, or a key of the first.
@@ -406,11 +384,7 @@ fn differing(first: &Path, second: &Path) -> Result<Option<String>> {
         file.tensors().keys().map(one).collect()
     };
     let (a, b) = (all(first)?, all(second)?);
-    if let Some(name) = a
-        .keys()
-        .find(|n| a.get(*n) != b.get(*n))
-        .or(b.keys().find(|n| !a.contains_key(*n)))
-    {
+    if let Some(name) = a.keys().find(|n| a.get(*n) != b.get(*n)).or(b.keys().find(|n| !a.contains_key(*n))) {
         return Ok(Some(format!("tensor `{name}` is not the same")));
     }
     let keys = |dir: &Path| -> Result<BTreeMap<String, serde_json::Value>> {

@@ -88,8 +88,6 @@ impl Batch {
             Value::Array(_) => list.get(row).or(list.first())?.as_array()?,
             _ => list,
         };
-        list.iter()
-            .map(|v| v.as_u64().and_then(|x| u32::try_from(x).ok()))
-            .collect()
+        list.iter().map(|v| v.as_u64().and_then(|x| u32::try_from(x).ok())).collect()
     }
 }

@@ -76,9 +76,7 @@ impl World {
         let mut stack = Stack::new();
         for folder in folders(dir, case) {
             let learning = learning(case, &folder.name);
-            let Loaded {
-                adapter, head: saved, ..
-            } = load_adapter(&folder.path, &shape, learning)?;
+            let Loaded { adapter, head: saved, .. } = load_adapter(&folder.path, &shape, learning)?;
             if let (Some(head), false) = (&mut head, saved.is_empty()) {
                 let prefix = adapter.saved()?.head_prefix;
                 let name = |own: &str| format!("{prefix}{own}.modules_to_save.{}", folder.name);
@@ -91,11 +89,7 @@ impl World {
             let value = p.value().to_device(device).map_err(clinpeft_weights::Error::from)?;
             p.set_value(value);
         }
-        Ok(World {
-            model: base,
-            stack,
-            head,
-        })
+        Ok(World { model: base, stack, head })
     }
 
     /// Makes what is trainable as it is in `before`; what a file held only the result of is made anew first.
@@ -152,10 +146,7 @@ pub(super) fn folders(dir: &Path, case: &Case) -> Vec<Folder> {
         let name = "default".to_string();
         return vec![Folder { name, path }];
     }
-    let one = |name: &String| Folder {
-        name: name.clone(),
-        path: path.join(name),
-    };
+    let one = |name: &String| Folder { name: name.clone(), path: path.join(name) };
     case.stack.iter().map(one).collect()
 }
 
@@ -163,21 +154,13 @@ pub(super) fn folders(dir: &Path, case: &Case) -> Vec<Folder> {
 fn learning(case: &Case, adapter: &str) -> Learning {
     let own = |name: &&String| case.stack.is_empty() || name.contains(&format!(".{adapter}."));
     let adapter = |name: &&String| !name.contains("score.") && !name.contains("classifier.");
-    if case.trainable.iter().filter(own).any(|n| adapter(&n)) {
-        Learning::Trainable
-    } else {
-        Learning::Frozen
-    }
+    if case.trainable.iter().filter(own).any(|n| adapter(&n)) { Learning::Trainable } else { Learning::Frozen }
 }
 
 /// Whether the reference trains the head called `name`.
 fn head_learning(case: &Case, name: &str) -> Learning {
     let weight = format!("{name}.weight");
-    if case.trainable.contains(&weight) {
-        Learning::Trainable
-    } else {
-        Learning::Frozen
-    }
+    if case.trainable.contains(&weight) { Learning::Trainable } else { Learning::Frozen }
 }
 
 /// The head of the model's folder, where its kind has one.
@@ -190,10 +173,7 @@ fn own_head(dir: &Path, model: &Model, case: &Case) -> Result<Option<(String, Cl
     let (folder, learning) = (dir.join(&model.path), head_learning(case, name));
     let head = if name == "score" {
         let weights = Checkpoint::open(&folder)?;
-        Some(Classifier::from_weight(
-            weights.any("score.weight", Keep::As(DType::F32))?,
-            learning,
-        ))
+        Some(Classifier::from_weight(weights.any("score.weight", Keep::As(DType::F32))?, learning))
     } else {
         clinpeft_bert::classifier(&folder, learning, &Device::Cpu)?
     };

@@ -16,14 +16,7 @@ pub(crate) fn add<R: Runtime>(device: &Client<R>, a: &Tensor, b: &Tensor) -> Res
     let (y, out) = work.output(a.dims())?;
     work.run(|compute| {
         let cubes = grid(a.count().div_ceil(UNITS as usize));
-        sum::launch::<R>(
-            compute,
-            cubes,
-            CubeDim::new_1d(UNITS),
-            left.array(),
-            right.array(),
-            out.array(),
-        );
+        sum::launch::<R>(compute, cubes, CubeDim::new_1d(UNITS), left.array(), right.array(), out.array());
     })?;
     Ok(y)
 }
@@ -35,14 +28,7 @@ pub(crate) fn scale<R: Runtime>(device: &Client<R>, x: &Tensor, factor: f64) -> 
     let (y, out) = work.output(x.dims())?;
     work.run(|compute| {
         let cubes = grid(x.count().div_ceil(UNITS as usize));
-        multiple::launch::<R>(
-            compute,
-            cubes,
-            CubeDim::new_1d(UNITS),
-            values.array(),
-            out.array(),
-            factor as f32,
-        );
+        multiple::launch::<R>(compute, cubes, CubeDim::new_1d(UNITS), values.array(), out.array(), factor as f32);
     })?;
     Ok(y)
 }

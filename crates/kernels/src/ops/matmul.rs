@@ -58,47 +58,21 @@ impl Sizes {
             _ => (1, t.count()),
         };
         let (left, right) = (last_two(a), last_two(b));
-        let (rows, depth) = if layout == Layout::LeftTransposed {
-            (left.1, left.0)
-        } else {
-            left
-        };
-        let columns = if layout == Layout::RightTransposed {
-            right.0
-        } else {
-            right.1
-        };
-        Sizes {
-            batch: if a.dims().len() == 3 { a.dims()[0] } else { 1 },
-            rows,
-            depth,
-            columns,
-            layout,
-        }
+        let (rows, depth) = if layout == Layout::LeftTransposed { (left.1, left.0) } else { left };
+        let columns = if layout == Layout::RightTransposed { right.0 } else { right.1 };
+        Sizes { batch: if a.dims().len() == 3 { a.dims()[0] } else { 1 }, rows, depth, columns, layout }
     }
 
     /// Shape of y.
     fn dims(&self, a: &Tensor) -> Vec<usize> {
-        if a.dims().len() == 3 {
-            vec![self.batch, self.rows, self.columns]
-        } else {
-            vec![self.rows, self.columns]
-        }
+        if a.dims().len() == 3 { vec![self.batch, self.rows, self.columns] } else { vec![self.rows, self.columns] }
     }
 
     /// Strides (batch, row, column) of a, b and y, whatever is transposed.
     fn strides(&self) -> [[usize; 3]; 3] {
         let (m, k, n) = (self.rows, self.depth, self.columns);
-        let a = if self.layout == Layout::LeftTransposed {
-            [m * k, 1, m]
-        } else {
-            [m * k, k, 1]
-        };
-        let b = if self.layout == Layout::RightTransposed {
-            [k * n, 1, k]
-        } else {
-            [k * n, n, 1]
-        };
+        let a = if self.layout == Layout::LeftTransposed { [m * k, 1, m] } else { [m * k, k, 1] };
+        let b = if self.layout == Layout::RightTransposed { [k * n, 1, k] } else { [k * n, n, 1] };
         [a, b, [m * n, n, 1]]
     }
 }
@@ -107,31 +81,15 @@ impl Sizes {
 fn ready_made<R: Runtime>(work: &Work<'_, R>, [a, b]: &[Operand; 2], y: &Operand, sizes: &Sizes) -> Result<bool> {
     let (z, m, k, n) = (sizes.batch, sizes.rows, sizes.depth, sizes.columns);
     let [sa, sb, sy] = sizes.strides();
-    let views = (
-        a.matrices([z, m, k], sa),
-        b.matrices([z, k, n], sb),
-        y.matrices([z, m, n], sy),
-    );
+    let views = (a.matrices([z, m, k], sa), b.matrices([z, k, n], sb), y.matrices([z, m, n], sy));
     let (Some(left), Some(right), Some(out)) = views else {
         return Ok(false);
     };
     work.run(|compute| {
         let float = f32::cube_type();
-        let mut types = MatmulElems::from_globals(&MatmulGlobalElems {
-            lhs: float,
-            rhs: float,
-            out: float,
-        });
+        let mut types = MatmulElems::from_globals(&MatmulGlobalElems { lhs: float, rhs: float, out: float });
         let (left, right) = (InputBinding::Normal(left, float), InputBinding::Normal(right, float));
-        launch_ref(
-            &Strategy::SimpleUnit(Default::default()),
-            compute,
-            left,
-            right,
-            out,
-            &mut types,
-        )
-        .is_ok()
+        launch_ref(&Strategy::SimpleUnit(Default::default()), compute, left, right, out, &mut types).is_ok()
     })
 }
 
@@ -269,16 +227,8 @@ mod tests {
     }
 
     fn operands([z, m, k, n]: [usize; 4], layout: Layout) -> (Tensor, Tensor) {
-        let a = if layout == Layout::LeftTransposed {
-            [z, k, m]
-        } else {
-            [z, m, k]
-        };
-        let b = if layout == Layout::RightTransposed {
-            [z, n, k]
-        } else {
-            [z, k, n]
-        };
+        let a = if layout == Layout::LeftTransposed { [z, k, m] } else { [z, m, k] };
+        let b = if layout == Layout::RightTransposed { [z, n, k] } else { [z, k, n] };
         (random("a", &a), random("b", &b))
     }
 
@@ -299,27 +249,15 @@ mod tests {
             let ones = Tensor::from_vec(vec![1.0f32; rows * k], &[rows, k]).unwrap();
             device.upload(&ones).unwrap()
         };
-        for (m, n, k) in [
-            (1, 1, TURNS),
-            (1, 70, TURNS),
-            (70, 2, TURNS),
-            (1, 2, TURNS + 1),
-            (2, 1, LONGEST_SUM),
-        ] {
+        for (m, n, k) in [(1, 1, TURNS), (1, 70, TURNS), (70, 2, TURNS), (1, 2, TURNS + 1), (2, 1, LONGEST_SUM)] {
             let y = matmul(&device, &ones(m, k), &ones(n, k), Layout::RightTransposed).unwrap();
             let y = device.download(&y).unwrap();
-            assert!(
-                y.as_slice::<f32>().unwrap().iter().all(|v| *v == k as f32),
-                "{m}x{k}x{n}"
-            );
+            assert!(y.as_slice::<f32>().unwrap().iter().all(|v| *v == k as f32), "{m}x{k}x{n}");
         }
         let a = ones(1, LONGEST_SUM + 1);
         match matmul(&device, &a, &a, Layout::RightTransposed) {
             Ok(_) => assert_eq!(device.loops, Loops::Free),
-            Err(e) => assert!(
-                e.to_string().contains("sums of") && e.to_string().contains("\nhint: "),
-                "{e}"
-            ),
+            Err(e) => assert!(e.to_string().contains("sums of") && e.to_string().contains("\nhint: "), "{e}"),
         }
     }
 
@@ -328,13 +266,7 @@ mod tests {
     fn tiles_agree_with_the_cpu_in_f64() {
         let (_alone, device) = alone();
         let all = [Layout::Normal, Layout::RightTransposed, Layout::LeftTransposed];
-        let sizes = [
-            [1, 1, 1, 1],
-            [2, 37, 101, 53],
-            [3, 64, 16, 64],
-            [1, 130, 5, 70],
-            [2, 1, 200, 3],
-        ];
+        let sizes = [[1, 1, 1, 1], [2, 37, 101, 53], [3, 64, 16, 64], [1, 130, 5, 70], [2, 1, 200, 3]];
         for (sizes, layout) in sizes.into_iter().flat_map(|s| all.map(|l| (s, l))) {
             let (a, b) = operands(sizes, layout);
             let wide = |t: &Tensor| t.cast(clinpeft_tensor::DType::F64).unwrap();

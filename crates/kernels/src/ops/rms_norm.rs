@@ -63,18 +63,7 @@ pub(crate) fn rms_norm_backward<R: Runtime>(
     if x.count() > 0 {
         work.run(|compute| {
             let (g, x, w) = (gs.array(), xs.array(), w.array());
-            backward_x::launch::<R>(
-                compute,
-                grid(rows),
-                units,
-                g,
-                x,
-                w,
-                inv.array(),
-                dxs.array(),
-                width,
-                UNITS,
-            );
+            backward_x::launch::<R>(compute, grid(rows), units, g, x, w, inv.array(), dxs.array(), width, UNITS);
         })?;
     }
     // A strip of rows to a unit, and its sum to a row of its own, until one row is left.

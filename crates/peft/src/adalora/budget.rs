@@ -31,10 +31,7 @@ impl Importance {
     fn update(&mut self, p: &Parameter, gradient: &Tensor, beta1: f64, beta2: f64) -> Result<()> {
         let (values, gradient) = (p.value().to_f64_vec()?, gradient.to_f64_vec()?);
         let n = values.len();
-        let fresh = || Averages {
-            mean: vec![0.0; n],
-            spread: vec![0.0; n],
-        };
+        let fresh = || Averages { mean: vec![0.0; n], spread: vec![0.0; n] };
         let a = self.averages.entry(p.name().into()).or_insert_with(fresh);
         for i in 0..n {
             let importance = (values[i] * gradient[i]).abs();
@@ -47,12 +44,7 @@ impl Importance {
 
     fn scores(&self, p: &Parameter) -> Vec<f64> {
         match self.averages.get(p.name()) {
-            Some(a) => a
-                .mean
-                .iter()
-                .zip(&a.spread)
-                .map(|(m, s)| f64::from(*m) * f64::from(*s))
-                .collect(),
+            Some(a) => a.mean.iter().zip(&a.spread).map(|(m, s)| f64::from(*m) * f64::from(*s)).collect(),
             None => vec![0.0; p.value().count()],
         }
     }
@@ -89,10 +81,7 @@ impl Importance {
         for (name, mean) in state.iter().filter_map(|(n, t)| Some((n.strip_suffix(".mean")?, t))) {
             let spread = state.get(&format!("{name}.spread"));
             let spread = spread.ok_or_else(|| Error::Config(format!("the state of `{name}` has no spread")))?;
-            let both = Averages {
-                mean: mean.as_slice::<f32>()?.to_vec(),
-                spread: spread.as_slice::<f32>()?.to_vec(),
-            };
+            let both = Averages { mean: mean.as_slice::<f32>()?.to_vec(), spread: spread.as_slice::<f32>()?.to_vec() };
             averages.insert(name.to_string(), both);
         }
         for (site, t) in triplets {
@@ -143,11 +132,8 @@ pub(super) fn after_step(adapter: &mut AdaLora, step: Step, gradients: &StepGrad
 
 /// Keeps the `budget` ranks with the highest scores.
 fn allocate(adapter: &mut AdaLora, budget: usize) {
-    let scores: BTreeMap<String, Vec<f64>> = adapter
-        .triplets
-        .iter()
-        .map(|(site, t)| (site.clone(), adapter.importance.ranks(t)))
-        .collect();
+    let scores: BTreeMap<String, Vec<f64>> =
+        adapter.triplets.iter().map(|(site, t)| (site.clone(), adapter.importance.ranks(t))).collect();
     let mut sorted: Vec<f64> = scores.values().flatten().copied().collect();
     let cut = sorted.len().saturating_sub(budget);
     if cut == 0 {

@@ -19,13 +19,7 @@ fn config() -> AdaLoraConfig {
 }
 
 fn sites() -> Vec<LinearSite> {
-    ["l.q_proj", "l.v_proj"]
-        .map(|n| LinearSite {
-            name: n.into(),
-            input: 5,
-            output: 6,
-        })
-        .to_vec()
+    ["l.q_proj", "l.v_proj"].map(|n| LinearSite { name: n.into(), input: 5, output: 6 }).to_vec()
 }
 
 fn adapter() -> AdaLora {
@@ -37,10 +31,7 @@ fn gradients(a: &AdaLora) -> StepGradients {
     let one = |p: &Parameter| {
         let n = p.value().count();
         let values = (0..n).map(|i| (i + 1) as f32 * 0.01).collect();
-        (
-            p.name().to_string(),
-            Tensor::from_vec(values, p.value().dims()).unwrap(),
-        )
+        (p.name().to_string(), Tensor::from_vec(values, p.value().dims()).unwrap())
     };
     a.parameters().into_iter().map(one).collect()
 }
@@ -48,13 +39,7 @@ fn gradients(a: &AdaLora) -> StepGradients {
 fn train(a: &mut AdaLora, steps: std::ops::RangeInclusive<u64>) {
     for number in steps {
         for p in a.parameters_mut().into_iter().filter(|p| p.name().ends_with("lora_E")) {
-            let moved = p
-                .value()
-                .to_f64_vec()
-                .unwrap()
-                .iter()
-                .map(|x| (x + 0.1) as f32)
-                .collect();
+            let moved = p.value().to_f64_vec().unwrap().iter().map(|x| (x + 0.1) as f32).collect();
             let moved = Tensor::from_vec(moved, p.value().dims()).unwrap();
             p.set_value(moved);
         }
@@ -76,12 +61,7 @@ fn ranks_fall_to_the_target_and_stay() {
     let zeros = |p: &Parameter| p.value().to_f64_vec().unwrap().iter().filter(|x| **x == 0.0).count();
     assert_eq!(a.triplets.values().map(|t| zeros(&t.e)).sum::<usize>(), 4);
     let saved = a.saved().unwrap();
-    let rows: usize = saved
-        .tensors
-        .iter()
-        .filter(|(n, _)| n.ends_with("lora_A"))
-        .map(|(_, t)| t.dims()[0])
-        .sum();
+    let rows: usize = saved.tensors.iter().filter(|(n, _)| n.ends_with("lora_A")).map(|(_, t)| t.dims()[0]).sum();
     assert_eq!(rows, 4, "only the ranks that are left are written");
 }
 
@@ -91,23 +71,12 @@ fn saved_adapter_computes_the_same_with_fewer_ranks() {
     train(&mut a, 1..=12);
     let dir = tempfile::tempdir().unwrap();
     crate::save_adapter(dir.path(), &a, None, &TensorMap::new()).unwrap();
-    let shape = ModelShape {
-        width: 5,
-        layers: 1,
-        heads: 1,
-        kv_heads: 1,
-        head_width: 5,
-        sites: sites(),
-    };
-    let again = crate::load_adapter(dir.path(), &shape, Learning::Frozen)
-        .unwrap()
-        .adapter;
+    let shape = ModelShape { width: 5, layers: 1, heads: 1, kv_heads: 1, head_width: 5, sites: sites() };
+    let again = crate::load_adapter(dir.path(), &shape, Learning::Frozen).unwrap().adapter;
     let run = |s: &dyn Sites| {
         let zeros = Parameter::new("w", Tensor::zeros(&[6, 5], DType::F32), Learning::Frozen);
         let x = Var::constant(Tensor::from_vec(vec![1.0f32, -2.0, 3.0, 0.5, 0.1], &[1, 5]).unwrap());
-        let y = Linear::new("l.q_proj".into(), zeros)
-            .forward(&x, s, &Pass::evaluate())
-            .unwrap();
+        let y = Linear::new("l.q_proj".into(), zeros).forward(&x, s, &Pass::evaluate()).unwrap();
         y.value().to_f64_vec().unwrap()
     };
     let (before, after) = (run(&a), run(&*again));
@@ -143,9 +112,7 @@ fn orthogonal_vectors_cost_nothing_and_others_learn() {
     let mut a = adapter();
     for p in a.parameters_mut() {
         let dims = p.value().dims().to_vec();
-        let identity = (0..dims[0] * dims[1])
-            .map(|i| f32::from(i / dims[1] == i % dims[1]))
-            .collect();
+        let identity = (0..dims[0] * dims[1]).map(|i| f32::from(i / dims[1] == i % dims[1])).collect();
         p.set_value(Tensor::from_vec(identity, &dims).unwrap());
     }
     assert_eq!(a.extra_loss().unwrap().unwrap().value().item().unwrap(), 0.0);
@@ -158,8 +125,6 @@ fn orthogonal_vectors_cost_nothing_and_others_learn() {
 #[test]
 fn a_run_without_room_for_falling_ranks_is_refused() {
     let mut a = adapter();
-    let e = a
-        .after_step(Step { number: 1, total: 5 }, &StepGradients::new())
-        .unwrap_err();
+    let e = a.after_step(Step { number: 1, total: 5 }, &StepGradients::new()).unwrap_err();
     assert!(e.to_string().contains("first_steps"), "{e}");
 }

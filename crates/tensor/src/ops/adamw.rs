@@ -70,14 +70,7 @@ mod tests {
         let mut p = Tensor::from_vec(vec![1.0f64, -1.0], &[2]).unwrap();
         let (mut m, mut v) = (Tensor::zeros(&[2], p.dtype()), Tensor::zeros(&[2], p.dtype()));
         let g = Tensor::from_vec(vec![0.5f64, -3.0], &[2]).unwrap();
-        let s = AdamW {
-            learning_rate: 0.1,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.0,
-            step: 1,
-        };
+        let s = AdamW { learning_rate: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, step: 1 };
         adamw([&mut p, &mut m, &mut v], &g, &s).unwrap();
         let p = p.as_slice::<f64>().unwrap();
         assert!((p[0] - 0.9).abs() < 1e-7 && (p[1] + 0.9).abs() < 1e-7);

@@ -84,10 +84,7 @@ impl Segments {
     /// Queries and keys of the same sequences.
     pub fn same(offsets: &[u32]) -> Segments {
         let o: Vec<usize> = offsets.iter().map(|x| *x as usize).collect();
-        Segments {
-            queries: o.clone(),
-            keys: o,
-        }
+        Segments { queries: o.clone(), keys: o }
     }
 
     fn fit(&self, tq: usize, tk: usize) -> bool {
@@ -138,12 +135,7 @@ pub fn attention_backward(
     let [q, k, v, o, lse] = saved;
     check("attention_backward", q, k, v, shape, segments)?;
     let fits = g.dims() == q.dims() && o.dims() == q.dims() && lse.dims() == [q.dims()[0], shape.heads];
-    require(
-        fits,
-        "attention_backward",
-        "g and o like q, lse [tq, h]",
-        &[g, q, o, lse],
-    )?;
+    require(fits, "attention_backward", "g and o like q, lse [tq, h]", &[g, q, o, lse])?;
     match same_device("attention_backward", &[g, q, k, v, o, lse])? {
         Device::Other(backend) if shape.dropout.is_some() => Err(no_dropout(backend.name())),
         Device::Other(backend) => backend.attention_backward(g, saved, shape, segments),
@@ -172,10 +164,7 @@ pub fn attention_backward(
 
 /// Dropout stands outside of the contract of devices, so that none can leave it out in silence.
 fn no_dropout(device: String) -> Error {
-    Error::Unsupported {
-        op: "attention with dropout",
-        device,
-    }
+    Error::Unsupported { op: "attention with dropout", device }
 }
 
 fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShape, segments: &Segments) -> Result<()> {
@@ -271,11 +260,7 @@ impl<'a, T: Real> Sequence<'a, T> {
 
     fn head<'b>(&self, values: &'b [T], first: usize, head: usize, width: usize) -> Matrix<'b, T> {
         let start = (first * width + head * self.shape.head_width).min(values.len());
-        Matrix {
-            values: &values[start..],
-            row: width,
-            column: 1,
-        }
+        Matrix { values: &values[start..], row: width, column: 1 }
     }
 
     /// Scaled products of `rows` queries with `keys` keys of one head.
@@ -286,20 +271,8 @@ impl<'a, T: Real> Sequence<'a, T> {
         let kv = head / (self.shape.heads / self.shape.kv_heads);
         let q = self.head(self.q, first, head, self.wide);
         let k = self.head(self.k, 0, kv, self.narrow);
-        let kt = Matrix {
-            row: 1,
-            column: self.narrow,
-            ..k
-        };
-        gemm_block(
-            q,
-            kt,
-            s,
-            (rows, d, keys),
-            (keys, 1),
-            T::ZERO,
-            T::from_f64(self.shape.scale),
-        );
+        let kt = Matrix { row: 1, column: self.narrow, ..k };
+        gemm_block(q, kt, s, (rows, d, keys), (keys, 1), T::ZERO, T::from_f64(self.shape.scale));
     }
 
     fn forward(&self, head: usize, out: &mut [T], lse: &mut [T]) {
@@ -323,21 +296,9 @@ impl<'a, T: Real> Sequence<'a, T> {
                 }
             });
             let v = self.head(self.v, 0, kv, self.narrow);
-            let p = Matrix {
-                values: &s[..],
-                row: keys,
-                column: 1,
-            };
+            let p = Matrix { values: &s[..], row: keys, column: 1 };
             let start = first * self.wide + head * d;
-            gemm_block(
-                p,
-                v,
-                &mut out[start..],
-                (rows, keys, d),
-                (self.wide, 1),
-                T::ZERO,
-                T::ONE,
-            );
+            gemm_block(p, v, &mut out[start..], (rows, keys, d), (self.wide, 1), T::ZERO, T::ONE);
         }
     }
 
@@ -353,11 +314,7 @@ impl<'a, T: Real> Sequence<'a, T> {
             }
             self.scores(head, first, rows, keys, &mut p);
             let gm = self.head(g, first, head, self.wide);
-            let vt = Matrix {
-                row: 1,
-                column: self.narrow,
-                ..self.head(self.v, 0, kv, self.narrow)
-            };
+            let vt = Matrix { row: 1, column: self.narrow, ..self.head(self.v, 0, kv, self.narrow) };
             dp.clear();
             dp.resize(rows * keys, T::ZERO);
             gemm_block(gm, vt, &mut dp, (rows, d, keys), (keys, 1), T::ZERO, T::ONE);
@@ -375,44 +332,14 @@ impl<'a, T: Real> Sequence<'a, T> {
             });
             let start = first * self.wide + head * d;
             let scale = T::from_f64(self.shape.scale);
-            let ds = Matrix {
-                values: &dp[..],
-                row: keys,
-                column: 1,
-            };
+            let ds = Matrix { values: &dp[..], row: keys, column: 1 };
             let k = self.head(self.k, 0, kv, self.narrow);
             gemm_block(ds, k, &mut dq[start..], (rows, keys, d), (self.wide, 1), T::ZERO, scale);
             let q = self.head(self.q, first, head, self.wide);
-            let (dst, pt) = (
-                Matrix {
-                    values: &dp[..],
-                    row: 1,
-                    column: keys,
-                },
-                Matrix {
-                    values: &p[..],
-                    row: 1,
-                    column: keys,
-                },
-            );
-            gemm_block(
-                dst,
-                q,
-                &mut dk[kv * d..],
-                (keys, rows, d),
-                (self.narrow, 1),
-                T::ONE,
-                scale,
-            );
-            gemm_block(
-                pt,
-                gm,
-                &mut dv[kv * d..],
-                (keys, rows, d),
-                (self.narrow, 1),
-                T::ONE,
-                T::ONE,
-            );
+            let (dst, pt) =
+                (Matrix { values: &dp[..], row: 1, column: keys }, Matrix { values: &p[..], row: 1, column: keys });
+            gemm_block(dst, q, &mut dk[kv * d..], (keys, rows, d), (self.narrow, 1), T::ONE, scale);
+            gemm_block(pt, gm, &mut dv[kv * d..], (keys, rows, d), (self.narrow, 1), T::ONE, T::ONE);
         }
     }
 }

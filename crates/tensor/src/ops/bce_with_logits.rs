@@ -11,12 +11,7 @@ use crate::{Device, Result, Tensor};
 
 /// Returns (loss `[1]`, sigma(z) - y). Errors if shapes, dtypes or devices differ.
 pub fn bce_with_logits(logits: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor)> {
-    require(
-        logits.dims() == targets.dims(),
-        "bce_with_logits",
-        "equal shapes",
-        &[logits, targets],
-    )?;
+    require(logits.dims() == targets.dims(), "bce_with_logits", "equal shapes", &[logits, targets])?;
     same_dtype("bce_with_logits", &[logits, targets])?;
     match same_device("bce_with_logits", &[logits, targets])? {
         Device::Other(backend) => backend.bce_with_logits(logits, targets),

@@ -23,12 +23,7 @@ pub fn concat(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 /// Returns the first `rows` rows and the others. Errors if there are fewer.
 pub fn cut(x: &Tensor, rows: usize) -> Result<(Tensor, Tensor)> {
-    require(
-        x.dims().len() == 2 && x.dims()[0] >= rows,
-        "cut",
-        &format!("at least {rows} rows"),
-        &[x],
-    )?;
+    require(x.dims().len() == 2 && x.dims()[0] >= rows, "cut", &format!("at least {rows} rows"), &[x])?;
     match x.device() {
         Device::Other(backend) => backend.cut(x, rows),
         Device::Cpu => by_float!("cut", x, T => {

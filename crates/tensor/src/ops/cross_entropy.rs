@@ -46,12 +46,7 @@ pub fn linear_cross_entropy(
     let all = [x, head, targets, weights];
     let fits = matches!((x.dims(), head.dims(), targets.dims(), weights.dims()),
         (&[n, d], &[_, dh], &[nt], &[nw]) if n == nt && n == nw && d == dh);
-    require(
-        fits,
-        "linear_cross_entropy",
-        "x [n, d], head [c, d], targets [n], weights [n]",
-        &all,
-    )?;
+    require(fits, "linear_cross_entropy", "x [n, d], head [c, d], targets [n], weights [n]", &all)?;
     same_dtype("linear_cross_entropy", &[x, weights])?;
     require_dtype("linear_cross_entropy", targets, crate::DType::U32)?;
     match same_device("linear_cross_entropy", &all)? {
@@ -93,15 +88,7 @@ fn fused<T: Real>(
         }
         if let Some(dhead) = &mut dhead {
             let size = (classes, rows.len(), d);
-            product(
-                z.as_slice::<T>()?,
-                part.as_slice::<T>()?,
-                dhead,
-                size,
-                Layout::LeftTransposed,
-                T::ONE,
-                T::ONE,
-            );
+            product(z.as_slice::<T>()?, part.as_slice::<T>()?, dhead, size, Layout::LeftTransposed, T::ONE, T::ONE);
         }
     }
     let dx = dx.map(|v| tensor(v, x.shape())).transpose()?;
@@ -155,11 +142,7 @@ mod tests {
         let (got, dx, dh) = linear_cross_entropy(&x, &head, &targets, &weights, [true, true]).unwrap();
         assert!((want.item().unwrap() - got.item().unwrap()).abs() < 1e-12);
         let close = |a: &Tensor, b: &Tensor| {
-            a.to_f64_vec()
-                .unwrap()
-                .iter()
-                .zip(b.to_f64_vec().unwrap())
-                .all(|(x, y)| (x - y).abs() < 1e-12)
+            a.to_f64_vec().unwrap().iter().zip(b.to_f64_vec().unwrap()).all(|(x, y)| (x - y).abs() < 1e-12)
         };
         assert!(close(&dx.unwrap(), &matmul(&dz, &head, Layout::Normal).unwrap()));
         assert!(close(&dh.unwrap(), &matmul(&dz, &x, Layout::LeftTransposed).unwrap()));

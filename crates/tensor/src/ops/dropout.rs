@@ -13,11 +13,7 @@ use clinpeft_rng::{Key, philox};
 /// Zeroes a share `rate` of the elements and scales the rest. Errors if `rate` is not in `[0, 1)`.
 pub fn dropout(x: &Tensor, rate: f64, key: Key) -> Result<Tensor> {
     if !(0.0..1.0).contains(&rate) {
-        return Err(Error::Shape {
-            op: "dropout",
-            what: format!("a rate in [0, 1), not {rate}"),
-            shapes: vec![],
-        });
+        return Err(Error::Shape { op: "dropout", what: format!("a rate in [0, 1), not {rate}"), shapes: vec![] });
     }
     if rate == 0.0 {
         return Ok(x.clone());

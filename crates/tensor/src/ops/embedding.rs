@@ -13,12 +13,7 @@ use half::{bf16, f16};
 
 /// Returns the rows. Errors if an index is outside of the table.
 pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
-    require(
-        table.dims().len() == 2 && ids.dims().len() == 1,
-        "embedding",
-        "table [v, d] and ids [t]",
-        &[table, ids],
-    )?;
+    require(table.dims().len() == 2 && ids.dims().len() == 1, "embedding", "table [v, d] and ids [t]", &[table, ids])?;
     require_dtype("embedding", ids, DType::U32)?;
     match same_device("embedding", &[table, ids])? {
         Device::Other(backend) => backend.embedding(table, ids),

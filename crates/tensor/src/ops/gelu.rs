@@ -69,10 +69,7 @@ mod tests {
         let x = Tensor::from_vec(vec![0.0f32, 30.0, -30.0], &[3]).unwrap();
         assert_eq!(gelu(&x).unwrap().as_slice::<f32>().unwrap(), [0.0, 30.0, 0.0]);
         let g = Tensor::from_vec(vec![1.0f32; 3], &[3]).unwrap();
-        assert_eq!(
-            gelu_backward(&g, &x).unwrap().as_slice::<f32>().unwrap(),
-            [0.5, 1.0, 0.0]
-        );
+        assert_eq!(gelu_backward(&g, &x).unwrap().as_slice::<f32>().unwrap(), [0.5, 1.0, 0.0]);
     }
 
     #[test]

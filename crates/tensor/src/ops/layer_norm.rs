@@ -78,11 +78,7 @@ fn forward<T: Real>(x: &[T], (w, b): (&[T], &[T]), eps: f64, y: &mut [T], moment
     if d == 0 {
         return;
     }
-    for ((x, y), moments) in x
-        .chunks_exact(d)
-        .zip(y.chunks_exact_mut(d))
-        .zip(moments.chunks_exact_mut(2))
-    {
+    for ((x, y), moments) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)).zip(moments.chunks_exact_mut(2)) {
         let m = mean(x);
         for i in 0..d {
             y[i] = x[i] - m;
@@ -138,10 +134,7 @@ mod tests {
     #[test]
     fn unit_weight_gives_zero_mean_and_unit_variance() {
         let x = Tensor::from_vec(vec![1.0f64, -2.0, 3.0, 1000.0, 1000.5, 999.0], &[2, 3]).unwrap();
-        let (w, b) = (
-            Tensor::from_vec(vec![1.0f64; 3], &[3]).unwrap(),
-            Tensor::zeros(&[3], DType::F64),
-        );
+        let (w, b) = (Tensor::from_vec(vec![1.0f64; 3], &[3]).unwrap(), Tensor::zeros(&[3], DType::F64));
         let (y, _) = layer_norm(&x, &w, &b, 0.0).unwrap();
         for row in y.as_slice::<f64>().unwrap().chunks(3) {
             assert!(row.iter().sum::<f64>().abs() < 1e-12);

@@ -18,12 +18,7 @@ pub fn low_rank(base: &Tensor, x: &Tensor, a: &Tensor, b: &Tensor, scale: f64) -
         }
         _ => false,
     };
-    require(
-        fits,
-        "low_rank",
-        "base [t, out], x [t, in], A [r, in], B [out, r]",
-        &all,
-    )?;
+    require(fits, "low_rank", "base [t, out], x [t, in], A [r, in], B [out, r]", &all)?;
     same_dtype("low_rank", &all)?;
     match same_device("low_rank", &all)? {
         Device::Other(backend) => backend.low_rank(base, x, a, b, scale),

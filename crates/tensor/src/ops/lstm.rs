@@ -62,11 +62,7 @@ fn forward<T: Real>(x: &[T], u: &[T], n: usize, e: usize) -> (Vec<T>, Vec<T>, Ve
         for (j, a) in a.iter_mut().enumerate() {
             let sum = x[t * 4 * e + j] + dot(&u[j * e..(j + 1) * e], &last_h);
             let is_cell = (2 * e..3 * e).contains(&j);
-            *a = if is_cell {
-                through_tanh(sum)
-            } else {
-                T::ONE / (T::ONE + (-sum).exp())
-            };
+            *a = if is_cell { through_tanh(sum) } else { T::ONE / (T::ONE + (-sum).exp()) };
         }
         for j in 0..e {
             last_c[j] = a[e + j] * last_c[j] + a[j] * a[2 * e + j];

@@ -57,37 +57,16 @@ fn sizes(a: &Tensor, b: &Tensor, layout: Layout) -> Result<(usize, usize, usize,
     let ranks = da.len() == db.len() && (da.len() == 2 || da.len() == 3);
     require(ranks, "matmul", "two matrices, or two equal batches of them", &[a, b])?;
     let r = da.len() - 2;
-    let (m, k) = if layout == Layout::LeftTransposed {
-        (da[r + 1], da[r])
-    } else {
-        (da[r], da[r + 1])
-    };
-    let (kb, n) = if layout == Layout::RightTransposed {
-        (db[r + 1], db[r])
-    } else {
-        (db[r], db[r + 1])
-    };
-    require(
-        k == kb && da[..r] == db[..r],
-        "matmul",
-        "equal inner lengths and batches",
-        &[a, b],
-    )?;
+    let (m, k) = if layout == Layout::LeftTransposed { (da[r + 1], da[r]) } else { (da[r], da[r + 1]) };
+    let (kb, n) = if layout == Layout::RightTransposed { (db[r + 1], db[r]) } else { (db[r], db[r + 1]) };
+    require(k == kb && da[..r] == db[..r], "matmul", "equal inner lengths and batches", &[a, b])?;
     Ok((if r == 1 { da[0] } else { 1 }, m, k, n))
 }
 
 /// Strides (row, column) of both operands.
 fn strides(layout: Layout, m: usize, k: usize, n: usize) -> ((usize, usize), (usize, usize)) {
-    let left = if layout == Layout::LeftTransposed {
-        (1, m)
-    } else {
-        (k, 1)
-    };
-    let right = if layout == Layout::RightTransposed {
-        (1, k)
-    } else {
-        (n, 1)
-    };
+    let left = if layout == Layout::LeftTransposed { (1, m) } else { (k, 1) };
+    let right = if layout == Layout::RightTransposed { (1, k) } else { (n, 1) };
     (left, right)
 }
 
@@ -105,27 +84,11 @@ pub(crate) fn product<T: Real>(
     const ROWS: usize = 256;
     const COLUMNS: usize = 512;
     let (sa, sb) = strides(layout, m, k, n);
-    let left = Matrix {
-        values: a,
-        row: sa.0,
-        column: sa.1,
-    };
-    let right = Matrix {
-        values: b,
-        row: sb.0,
-        column: sb.1,
-    };
+    let left = Matrix { values: a, row: sa.0, column: sa.1 };
+    let right = Matrix { values: b, row: sb.0, column: sb.1 };
     let serial = m * n * k <= 1 << 18 || rayon::current_num_threads() == 1;
     let block = |rows: std::ops::Range<usize>, piece: &mut [T]| {
-        gemm_block(
-            left.skip_rows(rows.start),
-            right,
-            piece,
-            (rows.len(), k, n),
-            (n, 1),
-            keep,
-            factor,
-        );
+        gemm_block(left.skip_rows(rows.start), right, piece, (rows.len(), k, n), (n, 1), keep, factor);
     };
     if m > ROWS {
         let each = |(i, piece): (usize, &mut [T])| block(i * ROWS..(i * ROWS + piece.len() / n.max(1)), piece);
@@ -166,11 +129,8 @@ fn by_columns<T: Real>(
         (columns, part)
     };
     let count = n.div_ceil(width);
-    let parts: Vec<_> = if serial {
-        (0..count).map(piece).collect()
-    } else {
-        (0..count).into_par_iter().map(piece).collect()
-    };
+    let parts: Vec<_> =
+        if serial { (0..count).map(piece).collect() } else { (0..count).into_par_iter().map(piece).collect() };
     for (columns, part) in parts {
         for (row, values) in part.chunks_exact(columns.len()).enumerate() {
             let place = &mut y[row * n + columns.start..row * n + columns.end];
@@ -191,16 +151,10 @@ pub(crate) struct Matrix<'a, T> {
 
 impl<T> Matrix<'_, T> {
     pub fn skip_rows(self, rows: usize) -> Self {
-        Matrix {
-            values: &self.values[rows * self.row..],
-            ..self
-        }
+        Matrix { values: &self.values[rows * self.row..], ..self }
     }
     pub fn skip_columns(self, columns: usize) -> Self {
-        Matrix {
-            values: &self.values[columns * self.column..],
-            ..self
-        }
+        Matrix { values: &self.values[columns * self.column..], ..self }
     }
     /// True if element (rows-1, columns-1) lies inside.
     fn holds(&self, rows: usize, columns: usize) -> bool {
@@ -220,10 +174,7 @@ pub(crate) fn gemm_block<T: Real>(
     factor: T,
 ) {
     assert!(a.holds(m, k) && b.holds(k, n), "operands are large enough");
-    assert!(
-        m == 0 || n == 0 || (m - 1) * row + (n - 1) * column < y.len(),
-        "output is large enough"
-    );
+    assert!(m == 0 || n == 0 || (m - 1) * row + (n - 1) * column < y.len(), "output is large enough");
     // SAFETY: the assertions above keep every access inside the three slices; `y` is borrowed mutably, so it overlaps
     // neither operand.
     unsafe {
@@ -271,30 +222,13 @@ fn widened<T: Real, W: Element>(a: &[T], b: &[W], y: &mut [T], (m, k, n): (usize
         for first in (0..k).step_by(PANEL) {
             let last = (first + PANEL).min(k);
             let panel = wide(&b[first * n..last * n]);
-            let right = Matrix {
-                values: &panel[..],
-                row: n,
-                column: 1,
-            };
+            let right = Matrix { values: &panel[..], row: n, column: 1 };
             let (sa, _) = strides(layout, m, k, n);
-            let left = Matrix {
-                values: a,
-                row: sa.0,
-                column: sa.1,
-            }
-            .skip_columns(first);
+            let left = Matrix { values: a, row: sa.0, column: sa.1 }.skip_columns(first);
             let keep = if first == 0 { T::ZERO } else { T::ONE };
             y.par_chunks_mut(256 * n.max(1)).enumerate().for_each(|(i, piece)| {
                 let rows = piece.len() / n.max(1);
-                gemm_block(
-                    left.skip_rows(i * 256),
-                    right,
-                    piece,
-                    (rows, last - first, n),
-                    (n, 1),
-                    keep,
-                    T::ONE,
-                );
+                gemm_block(left.skip_rows(i * 256), right, piece, (rows, last - first, n), (n, 1), keep, T::ONE);
             });
         }
     }
@@ -323,16 +257,8 @@ mod tests {
 
     fn dims(layout: Layout, m: usize, k: usize, n: usize) -> ([usize; 2], [usize; 2]) {
         (
-            if layout == Layout::LeftTransposed {
-                [k, m]
-            } else {
-                [m, k]
-            },
-            if layout == Layout::RightTransposed {
-                [n, k]
-            } else {
-                [k, n]
-            },
+            if layout == Layout::LeftTransposed { [k, m] } else { [m, k] },
+            if layout == Layout::RightTransposed { [n, k] } else { [k, n] },
         )
     }
 

@@ -57,31 +57,19 @@ macro_rules! by_float {
                 type $t = f64;
                 $body
             }
-            got => Err(crate::Error::DType {
-                op: $op,
-                expected: "F32 or F64".into(),
-                got,
-            }),
+            got => Err(crate::Error::DType { op: $op, expected: "F32 or F64".into(), got }),
         }
     };
 }
 pub(crate) use by_float;
 
 fn shape_error(op: &'static str, what: &str, tensors: &[&Tensor]) -> Error {
-    Error::Shape {
-        op,
-        what: what.into(),
-        shapes: tensors.iter().map(|t| t.shape().clone()).collect(),
-    }
+    Error::Shape { op, what: what.into(), shapes: tensors.iter().map(|t| t.shape().clone()).collect() }
 }
 
 /// Checks that `ok` holds for the shapes of `tensors`.
 fn require(ok: bool, op: &'static str, what: &str, tensors: &[&Tensor]) -> Result<()> {
-    if ok {
-        Ok(())
-    } else {
-        Err(shape_error(op, what, tensors))
-    }
+    if ok { Ok(()) } else { Err(shape_error(op, what, tensors)) }
 }
 
 /// The common device of all operands.
@@ -89,11 +77,7 @@ fn same_device(op: &'static str, tensors: &[&Tensor]) -> Result<Device> {
     let first = tensors[0].device();
     for t in &tensors[1..] {
         if t.device() != first {
-            return Err(Error::Device {
-                op,
-                left: first.name(),
-                right: t.device().name(),
-            });
+            return Err(Error::Device { op, left: first.name(), right: t.device().name() });
         }
     }
     Ok(first)
@@ -103,11 +87,7 @@ fn same_device(op: &'static str, tensors: &[&Tensor]) -> Result<Device> {
 fn same_dtype(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
     let first = tensors[0].dtype();
     match tensors.iter().find(|t| t.dtype() != first) {
-        Some(t) => Err(Error::DType {
-            op,
-            expected: format!("{first:?} as the first operand"),
-            got: t.dtype(),
-        }),
+        Some(t) => Err(Error::DType { op, expected: format!("{first:?} as the first operand"), got: t.dtype() }),
         None => Ok(()),
     }
 }
@@ -115,26 +95,13 @@ fn same_dtype(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
 /// Checks that ids lie in `0..limit`.
 fn check_ids(op: &'static str, ids: &[u32], limit: usize) -> Result<()> {
     match ids.iter().position(|i| *i as usize >= limit) {
-        Some(place) => Err(Error::Index {
-            op,
-            index: ids[place] as usize,
-            place,
-            limit,
-        }),
+        Some(place) => Err(Error::Index { op, index: ids[place] as usize, place, limit }),
         None => Ok(()),
     }
 }
 
 fn require_dtype(op: &'static str, t: &Tensor, dtype: DType) -> Result<()> {
-    if t.dtype() == dtype {
-        Ok(())
-    } else {
-        Err(Error::DType {
-            op,
-            expected: format!("{dtype:?}"),
-            got: t.dtype(),
-        })
-    }
+    if t.dtype() == dtype { Ok(()) } else { Err(Error::DType { op, expected: format!("{dtype:?}"), got: t.dtype() }) }
 }
 
 fn tensor<T: crate::Element>(values: Vec<T>, shape: &Shape) -> Result<Tensor> {

@@ -42,9 +42,6 @@ mod tests {
         let x = Tensor::from_vec(vec![-1.0f32, 0.0, 2.0], &[3]).unwrap();
         let y = relu(&x).unwrap();
         assert_eq!(y.as_slice::<f32>().unwrap(), [0.0, 0.0, 2.0]);
-        assert_eq!(
-            relu_backward(&x, &y).unwrap().as_slice::<f32>().unwrap(),
-            [0.0, 0.0, 2.0]
-        );
+        assert_eq!(relu_backward(&x, &y).unwrap().as_slice::<f32>().unwrap(), [0.0, 0.0, 2.0]);
     }
 }

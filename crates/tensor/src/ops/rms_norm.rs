@@ -13,12 +13,7 @@ use crate::{Device, Element, Result, Tensor};
 /// Returns (y, 1/r for each row). Errors if `weight` does not have the width of `x`.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
     let (rows, d) = x.rows_and_width();
-    require(
-        weight.dims() == [d],
-        "rms_norm",
-        "x [.., d] and weight [d]",
-        &[x, weight],
-    )?;
+    require(weight.dims() == [d], "rms_norm", "x [.., d] and weight [d]", &[x, weight])?;
     same_dtype("rms_norm", &[x, weight])?;
     match same_device("rms_norm", &[x, weight])? {
         Device::Other(backend) => backend.rms_norm(x, weight, eps),
@@ -35,12 +30,7 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor
 pub fn rms_norm_backward(g: &Tensor, x: &Tensor, weight: &Tensor, inv_rms: &Tensor) -> Result<(Tensor, Tensor)> {
     let (rows, d) = x.rows_and_width();
     let fits = g.dims() == x.dims() && weight.dims() == [d] && inv_rms.dims() == [rows];
-    require(
-        fits,
-        "rms_norm_backward",
-        "g and x [.., d], weight [d], inv_rms [rows]",
-        &[g, x, weight, inv_rms],
-    )?;
+    require(fits, "rms_norm_backward", "g and x [.., d], weight [d], inv_rms [rows]", &[g, x, weight, inv_rms])?;
     same_dtype("rms_norm_backward", &[x, g, weight, inv_rms])?;
     match same_device("rms_norm_backward", &[g, x, weight, inv_rms])? {
         Device::Other(backend) => backend.rms_norm_backward(g, x, weight, inv_rms),
@@ -69,12 +59,7 @@ fn forward<T: Real>(x: &[T], w: &[T], eps: T, y: &mut [T], inv: &mut [T]) {
 #[inline(always)]
 fn backward_x<T: Real>(g: &[T], x: &[T], w: &[T], inv: &[T], dx: &mut [T]) {
     let d = w.len();
-    for (((g, x), dx), inv) in g
-        .chunks_exact(d)
-        .zip(x.chunks_exact(d))
-        .zip(dx.chunks_exact_mut(d))
-        .zip(inv)
-    {
+    for (((g, x), dx), inv) in g.chunks_exact(d).zip(x.chunks_exact(d)).zip(dx.chunks_exact_mut(d)).zip(inv) {
         for i in 0..d {
             dx[i] = w[i] * g[i];
         }

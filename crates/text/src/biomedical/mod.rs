@@ -64,22 +64,12 @@ fn bind_groups(page: &mut Page) {
     let control = patients - treated;
     let events = page.number(1, treated / 2);
     let other = page.number(1, (2 * events).min(control / 2));
-    for (slot, value) in [
-        ("n", patients),
-        ("n1", treated),
-        ("n2", control),
-        ("e1", events),
-        ("e2", other),
-    ] {
+    for (slot, value) in [("n", patients), ("n1", treated), ("n2", control), ("e1", events), ("e2", other)] {
         page.bind(slot, value);
     }
     page.bind("p1", percent(events, treated));
     page.bind("p2", percent(other, control));
-    let direction = if events * control < other * treated {
-        "lower"
-    } else {
-        "higher"
-    };
+    let direction = if events * control < other * treated { "lower" } else { "higher" };
     page.bind("direction", direction);
     let chi_square = chi_square([events, treated], [other, control]);
     let level = LEVELS.iter().find(|(least, _)| chi_square >= *least);
@@ -99,11 +89,7 @@ fn chi_square([e1, n1]: [u32; 2], [e2, n2]: [u32; 2]) -> f64 {
     let (events, n) = (e1 + e2, n1 + n2);
     let difference = e1 * n2 - e2 * n1;
     let spread = n1 * n2 * events * (n - events);
-    if spread > 0.0 {
-        difference * difference * n / spread
-    } else {
-        0.0
-    }
+    if spread > 0.0 { difference * difference * n / spread } else { 0.0 }
 }
 
 /// One decimal, rounded to nearest in whole numbers.
@@ -165,10 +151,7 @@ mod tests {
         assert_eq!(unknown_slots(LEXICON, &facts, &templates), Vec::<String>::new());
         for f in FIELDS {
             for list in [f.conditions, f.drugs, f.procedures, f.markers, f.tests] {
-                assert!(
-                    LEXICON.iter().any(|(name, words)| *name == list && words.len() > 3),
-                    "{list}"
-                );
+                assert!(LEXICON.iter().any(|(name, words)| *name == list && words.len() > 3), "{list}");
             }
         }
     }
@@ -183,10 +166,7 @@ mod tests {
     fn abstracts_are_varied_and_do_not_repeat() {
         let texts: BTreeSet<String> = stream(Seed(1)).take(2000).collect();
         assert_eq!(texts.len(), 2000);
-        let words: BTreeSet<&str> = texts
-            .iter()
-            .flat_map(|t| t.split(|c: char| !c.is_alphabetic()))
-            .collect();
+        let words: BTreeSet<&str> = texts.iter().flat_map(|t| t.split(|c: char| !c.is_alphabetic())).collect();
         assert!(words.len() > 700, "{}", words.len());
         assert!(texts.iter().all(|t| !t.contains(['{', '}']) && !t.contains("  ")));
     }

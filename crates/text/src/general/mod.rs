@@ -63,10 +63,8 @@ pub fn stream(seed: Seed) -> impl Iterator<Item = String> {
 }
 
 fn bind_facts(page: &mut Page) {
-    let (list, he, him, his) = page.pick(
-        &[("woman", "she", "her", "her"), ("man", "he", "him", "his")],
-        ("man", "he", "him", "his"),
-    );
+    let (list, he, him, his) =
+        page.pick(&[("woman", "she", "her", "her"), ("man", "he", "him", "his")], ("man", "he", "him", "his"));
     page.bind_from("hero", list);
     page.bind("he", he);
     page.bind("him", him);
@@ -83,11 +81,8 @@ fn bind_facts(page: &mut Page) {
 
 /// Up to three questions that the paragraph has answered.
 fn ask(page: &mut Page) {
-    let answered: Vec<&'static str> = QUESTIONS
-        .iter()
-        .filter(|(fact, _)| page.mentions(fact))
-        .map(|(_, question)| *question)
-        .collect();
+    let answered: Vec<&'static str> =
+        QUESTIONS.iter().filter(|(fact, _)| page.mentions(fact)).map(|(_, question)| *question).collect();
     let count = page.number(1, 3);
     page.say_some(&answered, count);
 }
@@ -132,10 +127,7 @@ mod tests {
     fn paragraphs_are_varied_and_rarely_repeat() {
         let texts: BTreeSet<String> = stream(Seed(1)).take(3000).collect();
         assert!(texts.len() > 2990, "{}", texts.len());
-        let words: BTreeSet<&str> = texts
-            .iter()
-            .flat_map(|t| t.split(|c: char| !c.is_alphabetic()))
-            .collect();
+        let words: BTreeSet<&str> = texts.iter().flat_map(|t| t.split(|c: char| !c.is_alphabetic())).collect();
         assert!(words.len() > 800, "{}", words.len());
         assert!(texts.iter().all(|t| !t.contains(['{', '}']) && !t.contains("  ")));
     }

@@ -24,14 +24,8 @@ pub(super) const QUESTIONS: &[(&str, &str)] = &[
     ("job", "What was the work of {hero}? {hero} was {a job}."),
     ("vehicle", "How did {hero} travel? {hero} travelled by {vehicle}."),
     ("animal", "Which animal was there? There was {a animal}."),
-    (
-        "ailment",
-        "What did {hero} suffer from? {hero} suffered from {ailment}.",
-    ),
-    (
-        "relative",
-        "Which relative is in the story? It is the {relative} of {hero}.",
-    ),
+    ("ailment", "What did {hero} suffer from? {hero} suffered from {ailment}."),
+    ("relative", "Which relative is in the story? It is the {relative} of {hero}."),
 ];
 
 pub(super) const TOPICS: &[Topic] = &[

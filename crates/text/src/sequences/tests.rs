@@ -65,10 +65,7 @@ fn a_truncation_without_room_for_text_is_an_error() {
         Truncation::HeadTail { head: 1, tail: 1 },
         Truncation::HeadTail { head: 9, tail: 0 },
     ] {
-        assert!(matches!(
-            Encoder::new(&TOKENIZER, Specials::BosEos, truncation),
-            Err(Error::NoRoom { .. })
-        ));
+        assert!(matches!(Encoder::new(&TOKENIZER, Specials::BosEos, truncation), Err(Error::NoRoom { .. })));
     }
     assert!(Encoder::new(&TOKENIZER, Specials::Bos, Truncation::HeadTail { head: 9, tail: 0 }).is_ok());
 }

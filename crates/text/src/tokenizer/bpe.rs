@@ -20,10 +20,7 @@ impl Word {
         self.parts
             .split(Option::is_none)
             .filter(|run| run.len() > 1)
-            .map(|run| Self {
-                parts: run.to_vec(),
-                count: self.count,
-            })
+            .map(|run| Self { parts: run.to_vec(), count: self.count })
             .collect()
     }
 }
@@ -81,16 +78,9 @@ struct Pairs {
 
 impl Pairs {
     fn new(words: Vec<Word>) -> Self {
-        let words: Vec<(Vec<u32>, i64)> = words
-            .into_iter()
-            .map(|w| (w.parts.into_iter().flatten().collect(), w.count))
-            .collect();
-        let mut pairs = Self {
-            words,
-            counts: HashMap::new(),
-            places: HashMap::new(),
-            queue: BinaryHeap::new(),
-        };
+        let words: Vec<(Vec<u32>, i64)> =
+            words.into_iter().map(|w| (w.parts.into_iter().flatten().collect(), w.count)).collect();
+        let mut pairs = Self { words, counts: HashMap::new(), places: HashMap::new(), queue: BinaryHeap::new() };
         let mut changed = BTreeSet::new();
         for index in 0..pairs.words.len() {
             pairs.count(index, &mut changed);

@@ -28,10 +28,7 @@ pub struct Tokenizer {
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokenizer")
-            .field("vocab_size", &self.vocab_size())
-            .field("hash", &self.hash)
-            .finish()
+        f.debug_struct("Tokenizer").field("vocab_size", &self.vocab_size()).field("hash", &self.hash).finish()
     }
 }
 
@@ -89,9 +86,7 @@ impl Tokenizer {
 
     /// The text of `ids`, without special tokens.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.inner
-            .decode(ids, true)
-            .map_err(|_| Error::Decode { count: ids.len() })
+        self.inner.decode(ids, true).map_err(|_| Error::Decode { count: ids.len() })
     }
 
     /// Number of tokens, special ones included; every id is below it unless the file numbers its tokens with gaps.
@@ -106,14 +101,10 @@ impl Tokenizer {
 
     /// The id of a special token.
     pub fn special(&self, special: Special) -> Result<u32> {
-        special
-            .spellings()
-            .iter()
-            .find_map(|s| self.inner.token_to_id(s))
-            .ok_or_else(|| Error::MissingSpecial {
-                special: special.name(),
-                looked_for: special.spellings().join(", "),
-            })
+        special.spellings().iter().find_map(|s| self.inner.token_to_id(s)).ok_or_else(|| Error::MissingSpecial {
+            special: special.name(),
+            looked_for: special.spellings().join(", "),
+        })
     }
 
     /// What `specials` puts before and after a text.

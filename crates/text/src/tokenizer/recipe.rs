@@ -47,12 +47,8 @@ pub(super) fn json(kind: Kind, vocabulary: &Vocabulary) -> Value {
 }
 
 fn model(kind: Kind, vocabulary: &Vocabulary) -> Value {
-    let ids: Map<String, Value> = vocabulary
-        .tokens
-        .iter()
-        .enumerate()
-        .map(|(id, token)| (token.clone(), id.into()))
-        .collect();
+    let ids: Map<String, Value> =
+        vocabulary.tokens.iter().enumerate().map(|(id, token)| (token.clone(), id.into())).collect();
     match kind {
         Kind::ByteLevel | Kind::ByteFallback => json!({
             "type": "BPE", "dropout": null, "unk_token": "<unk>",

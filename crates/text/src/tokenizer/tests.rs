@@ -38,9 +38,8 @@ fn a_limited_alphabet_with_tied_counts_is_the_same_every_time() {
     // Characters that are equally frequent, and room for a quarter of the rest: the library's trainer differs each run.
     let texts = ["abcdefghij klmnopqrst äöüßéèêñçøåæ"; 5];
     for kind in [Kind::ByteFallback, Kind::WordPiece] {
-        let hashes: Vec<String> = (0..12)
-            .map(|_| Tokenizer::train(texts, 310, kind).unwrap().hash().to_owned())
-            .collect();
+        let hashes: Vec<String> =
+            (0..12).map(|_| Tokenizer::train(texts, 310, kind).unwrap().hash().to_owned()).collect();
         assert!(hashes.iter().all(|h| *h == hashes[0]));
     }
 }
@@ -53,25 +52,13 @@ fn special_tokens_have_their_places() {
             assert_eq!(t.special(special).unwrap(), id as u32);
         }
         let body = t.encode("rain", Specials::None).unwrap();
-        assert_eq!(
-            t.encode("rain", Specials::Bos).unwrap(),
-            [&[1], body.as_slice()].concat()
-        );
-        assert_eq!(
-            t.encode("rain", Specials::BosEos).unwrap(),
-            [&[1], body.as_slice(), &[2]].concat()
-        );
-        assert!(matches!(
-            t.encode("rain", Specials::ClsSep),
-            Err(Error::MissingSpecial { .. })
-        ));
+        assert_eq!(t.encode("rain", Specials::Bos).unwrap(), [&[1], body.as_slice()].concat());
+        assert_eq!(t.encode("rain", Specials::BosEos).unwrap(), [&[1], body.as_slice(), &[2]].concat());
+        assert!(matches!(t.encode("rain", Specials::ClsSep), Err(Error::MissingSpecial { .. })));
     }
     let t = trained(Kind::WordPiece);
     let body = t.encode("rain", Specials::None).unwrap();
-    assert_eq!(
-        t.encode("rain", Specials::ClsSep).unwrap(),
-        [&[2], body.as_slice(), &[3]].concat()
-    );
+    assert_eq!(t.encode("rain", Specials::ClsSep).unwrap(), [&[2], body.as_slice(), &[3]].concat());
     assert_eq!(t.special(Special::Mask).unwrap(), 4);
     assert!(t.encode("rain", Specials::Bos).is_err());
 }
@@ -85,13 +72,7 @@ fn a_note_cannot_spell_a_special_token() {
     ] {
         let t = trained(kind);
         let ids = t.encode(text, Specials::None).unwrap();
-        for special in [
-            Special::Begin,
-            Special::End,
-            Special::Class,
-            Special::Separator,
-            Special::Mask,
-        ] {
+        for special in [Special::Begin, Special::End, Special::Class, Special::Separator, Special::Mask] {
             if let Ok(id) = t.special(special) {
                 assert!(!ids.contains(&id), "{kind:?} {special:?}");
             }
@@ -136,12 +117,7 @@ fn saved_and_loaded_is_the_same() {
 #[test]
 fn automatic_padding_and_truncation_of_the_file_are_off() {
     let mut inner = trained(Kind::ByteLevel).inner.clone();
-    inner
-        .with_truncation(Some(tokenizers::TruncationParams {
-            max_length: 4,
-            ..Default::default()
-        }))
-        .unwrap();
+    inner.with_truncation(Some(tokenizers::TruncationParams { max_length: 4, ..Default::default() })).unwrap();
     inner.with_padding(Some(tokenizers::PaddingParams {
         strategy: tokenizers::PaddingStrategy::Fixed(64),
         ..Default::default()
@@ -156,18 +132,10 @@ fn automatic_padding_and_truncation_of_the_file_are_off() {
 fn files_that_are_no_tokenizer_are_errors_with_a_hint() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokenizer.json");
-    for bad in [
-        "",
-        "{}",
-        "[1]",
-        r#"{"version":"1.0","model":{"type":"BPE","vocab":{"a":0},"merges":["a b"]}}"#,
-    ] {
+    for bad in ["", "{}", "[1]", r#"{"version":"1.0","model":{"type":"BPE","vocab":{"a":0},"merges":["a b"]}}"#] {
         std::fs::write(&path, bad).unwrap();
         let message = Tokenizer::load(&path).unwrap_err().to_string();
-        assert!(
-            message.contains("tokenizer.json") && message.contains("\nhint: "),
-            "{message}"
-        );
+        assert!(message.contains("tokenizer.json") && message.contains("\nhint: "), "{message}");
     }
     assert!(Tokenizer::load(&dir.path().join("missing")).is_err());
 }
@@ -178,9 +146,7 @@ fn a_beginning_token_is_added_once_by_policy_alone() {
     let mut file = recipe::json(
         Kind::ByteFallback,
         &recipe::Vocabulary {
-            tokens: ["<unk>", "<s>", "</s>", "<0x0A>", "▁", "a", "▁a"]
-                .map(String::from)
-                .to_vec(),
+            tokens: ["<unk>", "<s>", "</s>", "<0x0A>", "▁", "a", "▁a"].map(String::from).to_vec(),
             merges: vec![("▁".into(), "a".into())],
         },
     );
@@ -216,9 +182,7 @@ fn token_ids_of_clinical_spellings_never_change() {
 
 #[test]
 fn random_merges_are_refused() {
-    let json = trained(Kind::ByteLevel)
-        .json
-        .replace(r#""dropout":null"#, r#""dropout":0.1"#);
+    let json = trained(Kind::ByteLevel).json.replace(r#""dropout":null"#, r#""dropout":0.1"#);
     assert!(Tokenizer::from_json(json).is_err());
 }
 

@@ -43,10 +43,7 @@ where
     let room = vocab_size.saturating_sub(reserved) / ALPHABET_SHARE;
     tokens.extend(alphabet(&words, kind, room));
     if tokens.len() > vocab_size {
-        return Err(Error::SmallVocabulary {
-            asked: vocab_size,
-            needed: tokens.len(),
-        });
+        return Err(Error::SmallVocabulary { asked: vocab_size, needed: tokens.len() });
     }
     let ids: BTreeMap<&str, u32> = (0..).zip(&tokens).map(|(id, t)| (t.as_str(), id)).collect();
     let words: Vec<Word> = words
@@ -58,9 +55,7 @@ where
         })
         .flat_map(Word::split_at_unknown)
         .collect();
-    let trained = bpe::train(tokens, reserved, words, vocab_size, LEAST_COUNT, |a, b| {
-        join(a, b, kind)
-    });
+    let trained = bpe::train(tokens, reserved, words, vocab_size, LEAST_COUNT, |a, b| join(a, b, kind));
     let vocabulary = Vocabulary {
         merges: trained
             .merges
@@ -79,10 +74,7 @@ where
     I::Item: AsRef<str>,
 {
     let training = |e: tokenizers::Error| Error::Training { why: e.to_string() };
-    let empty = Vocabulary {
-        tokens: reserved(kind),
-        merges: Vec::new(),
-    };
+    let empty = Vocabulary { tokens: reserved(kind), merges: Vec::new() };
     let cutter = tokenizers::Tokenizer::from_str(&recipe::json(kind, &empty).to_string()).map_err(training)?;
     let mut words = BTreeMap::new();
     for (row, text) in texts.into_iter().enumerate() {
@@ -120,9 +112,7 @@ fn reserved(kind: Kind) -> Vec<String> {
 /// Single characters of the vocabulary, sorted: all bytes, or at most `room` of the most frequent characters.
 fn alphabet(words: &BTreeMap<String, i64>, kind: Kind, room: usize) -> Vec<String> {
     if kind == Kind::ByteLevel {
-        let mut bytes: Vec<char> = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet()
-            .into_iter()
-            .collect();
+        let mut bytes: Vec<char> = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet().into_iter().collect();
         bytes.sort_unstable();
         return bytes.into_iter().map(String::from).collect();
     }
@@ -142,13 +132,11 @@ fn alphabet(words: &BTreeMap<String, i64>, kind: Kind, room: usize) -> Vec<Strin
 
 /// The characters of a word as tokens.
 fn symbols(word: &str, kind: Kind) -> impl Iterator<Item = String> {
-    word.chars().enumerate().map(move |(i, c)| {
-        if kind == Kind::WordPiece && i > 0 {
-            format!("##{c}")
-        } else {
-            c.to_string()
-        }
-    })
+    word.chars().enumerate().map(
+        move |(i, c)| {
+            if kind == Kind::WordPiece && i > 0 { format!("##{c}") } else { c.to_string() }
+        },
+    )
 }
 
 /// The token that two tokens make.
