@@ -29,7 +29,8 @@ fn rows(c: &mut Criterion) {
     let (x, w) = (random(&[2048, 768]), random(&[768]));
     c.bench_function("rms_norm 2048x768", |t| t.iter(|| ops::rms_norm(&x, &w, 1e-5).unwrap()));
     c.bench_function("silu_mul 2048x768", |t| t.iter(|| ops::silu_mul(&x, &x).unwrap()));
-    let shape = AttentionShape { heads: 12, kv_heads: 12, head_width: 64, scale: 0.125, mask: Mask::Causal };
+    let shape =
+        AttentionShape { heads: 12, kv_heads: 12, head_width: 64, scale: 0.125, mask: Mask::Causal, dropout: None };
     let segments = Segments::same(&[0, 512, 1024, 1536, 2048]);
     let (o, lse) = ops::attention(&x, &x, &x, &shape, &segments).unwrap();
     c.bench_function("attention 4x512, 12 heads", |t| {

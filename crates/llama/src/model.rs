@@ -78,6 +78,7 @@ impl Llama {
             head_width: width,
             scale: 1.0 / (width as f64).sqrt(),
             mask: Mask::Causal,
+            dropout: None,
         };
         Ok(Llama { config: Arc::new(config), embedding, layers, norm, head, angles, shape })
     }
@@ -169,7 +170,8 @@ impl Backbone for Llama {
         for (i, layer) in self.layers.iter().enumerate() {
             let (layer, sites, place, pass) = (layer.clone(), sites.clone(), place.clone(), *pass);
             // The last layer answers for rows that see their whole sequence; the others it only reads as keys and values.
-            let last = i + 1 == self.layers.len() && want != Rows::Pooled(Pooling::FirstToken);
+            let first = matches!(want, Rows::Pooled(Pooling::FirstToken | Pooling::FirstPosition));
+            let last = i + 1 == self.layers.len() && !first;
             let only = pooled.as_ref().filter(|_| last).map(|rows| Only::new(rows, &place)).transpose()?;
             let mut inputs = vec![&x];
             inputs.extend(prefixes.iter().flat_map(|p| [&p[i].0, &p[i].1]));
@@ -182,7 +184,7 @@ impl Backbone for Llama {
                 Memory::Keep => block(&inputs.into_iter().cloned().collect::<Vec<_>>())?,
             };
         }
-        if let (Some(rows), Rows::Pooled(Pooling::FirstToken)) = (&pooled, want) {
+        if let (Some(rows), Rows::Pooled(Pooling::FirstToken | Pooling::FirstPosition)) = (&pooled, want) {
             x = ops::embedding(&x, rows)?;
         }
         let rows = norm(&x, &self.norm, self.config.rms_norm_eps)?;
@@ -225,11 +227,7 @@ impl Backbone for Llama {
     }
 
     fn linear_sites(&self) -> Vec<LinearSite> {
-        let site = |l: &Linear| {
-            let dims = l.weight().value().dims();
-            LinearSite { name: l.site().into(), input: dims[1], output: dims[0] }
-        };
-        self.layers.iter().flat_map(|l| l.linears().map(site)).collect()
+        self.layers.iter().flat_map(|l| l.linears().map(Linear::describe)).collect()
     }
 
     fn parameters(&self) -> Vec<&Parameter> {

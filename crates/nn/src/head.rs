@@ -15,6 +15,9 @@ pub enum Pooling {
     LastPosition,
     /// The first token.
     FirstToken,
+    /// The first row of a padded batch, be it a pad token: the first observer that sees all tokens, or the first token.
+    /// For models whose tokens see all others, so that it does not matter where an observer stands.
+    FirstPosition,
 }
 
 impl Pooling {
@@ -28,12 +31,19 @@ impl Pooling {
             let found = observers.iter().rposition(behind);
             found.map_or(w[1] - 1, |i| end + i as u32)
         };
+        let first = |s: usize, w: &[u32]| {
+            let tokens = w[1] - w[0] - virtual_rows as u32;
+            let sees_all = |o: &Observer| o.sequence as usize == s && o.sees == tokens;
+            let found = observers.iter().position(sees_all);
+            found.map_or(w[0] + virtual_rows as u32, |i| end + i as u32)
+        };
         let windows = offsets.windows(2).enumerate();
         let rows: Vec<u32> = windows
             .map(|(s, w)| match self {
                 Pooling::LastToken => w[1] - 1,
                 Pooling::LastPosition => last(s, w),
                 Pooling::FirstToken => w[0] + virtual_rows as u32,
+                Pooling::FirstPosition => first(s, w),
             })
             .collect();
         let n = rows.len();
@@ -47,22 +57,42 @@ fn take_rows(x: &Var, rows: Vec<u32>) -> Result<Var> {
     Ok(ops::embedding(x, &rows)?)
 }
 
-/// Scores for classes or labels: `z = W h`, W `[c, d]`, no bias.
+/// Scores for classes or labels: `z = W h + b`, W `[c, d]`, b `[c]`. LLaMA has no b, BERT has one.
 #[derive(Debug, Clone)]
 pub struct Classifier {
     weight: Parameter,
+    bias: Option<Parameter>,
 }
 
 impl Classifier {
-    /// A new head with weights from N(0, 0.02).
+    /// A new head with weights from N(0, 0.02), without b.
     pub fn new(classes: usize, width: usize, rng: &mut Stream) -> Result<Classifier> {
         let values: Vec<f32> = (0..classes * width).map(|_| (0.02 * normal(rng)) as f32).collect();
         Ok(Classifier::from_weight(Tensor::from_vec(values, &[classes, width])?, Learning::Trainable))
     }
 
-    /// A head with known weights.
+    /// A head with known weights, without b.
     pub fn from_weight(weight: Tensor, learning: Learning) -> Classifier {
-        Classifier { weight: Parameter::new("score.weight", weight, learning) }
+        Classifier { weight: Parameter::new("score.weight", weight, learning), bias: None }
+    }
+
+    /// The same head with b, which learns if W does. Errors if `bias` is not `[c]`.
+    pub fn with_bias(self, bias: Tensor) -> Result<Classifier> {
+        if bias.dims() != [self.classes()] {
+            return Err(Error::Config(format!(
+                "the head has {} classes, but its bias has the shape {}\nhint: weight and bias must come from one model",
+                self.classes(),
+                bias.shape()
+            )));
+        }
+        Ok(Classifier { bias: Some(Parameter::new("score.bias", bias, self.weight.learning())), ..self })
+    }
+
+    /// The same head with a b of zeros. Errors are those of [`Classifier::with_bias`].
+    pub fn with_zero_bias(self) -> Result<Classifier> {
+        let weight = self.weight.value();
+        let zeros = Tensor::zeros(&[self.classes()], weight.dtype()).to_device(&weight.device())?;
+        self.with_bias(zeros)
     }
 
     /// W.
@@ -75,6 +105,16 @@ impl Classifier {
         &mut self.weight
     }
 
+    /// W, called `score.weight`, then b, called `score.bias`, if there is one.
+    pub fn parameters(&self) -> impl Iterator<Item = &Parameter> {
+        [&self.weight].into_iter().chain(&self.bias)
+    }
+
+    /// The same for writing.
+    pub fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        [&mut self.weight].into_iter().chain(&mut self.bias)
+    }
+
     /// Number of classes or labels.
     pub fn classes(&self) -> usize {
         self.weight.value().dims()[0]
@@ -82,7 +122,11 @@ impl Classifier {
 
     /// `[b, c]` from pooled rows `[b, d]`.
     pub fn forward(&self, pooled: &Var) -> Result<Var> {
-        Ok(ops::linear(pooled, self.weight.var())?)
+        let z = ops::linear(pooled, self.weight.var())?;
+        match &self.bias {
+            Some(b) => Ok(ops::add_row(&z, b.var())?),
+            None => Ok(z),
+        }
     }
 }
 
@@ -194,6 +238,19 @@ mod tests {
         assert_eq!(pooled(Pooling::LastPosition, 0), [6, 4]);
         assert_eq!(pooled(Pooling::LastPosition, 1), [6, 4]);
         assert_eq!(pooled(Pooling::FirstToken, 1), [1, 3]);
+        assert_eq!(pooled(Pooling::FirstPosition, 1), [6, 3]);
+    }
+
+    #[test]
+    fn bias_moves_every_row_of_scores_and_must_fit_the_classes() {
+        let weight = Tensor::from_vec(vec![1.0f64, 0.0, 0.0, 1.0], &[2, 2]).unwrap();
+        let head = Classifier::from_weight(weight, Learning::Trainable);
+        let rows = Var::constant(Tensor::from_vec(vec![1.0f64, 2.0, 3.0, 4.0], &[2, 2]).unwrap());
+        let scores = |c: &Classifier| c.forward(&rows).unwrap().value().to_f64_vec().unwrap();
+        let with = head.clone().with_bias(Tensor::from_vec(vec![10.0f64, -1.0], &[2]).unwrap());
+        assert_eq!(scores(&with.unwrap()), [11.0, 1.0, 13.0, 3.0]);
+        assert_eq!(scores(&head.clone().with_zero_bias().unwrap()), scores(&head));
+        assert!(head.with_bias(Tensor::zeros(&[3], DType::F64)).is_err());
     }
 
     #[test]

@@ -1,20 +1,26 @@
-//! Linear layer, normalisation, rotary angles.
+//! Linear layer, normalisations, rotary angles.
 
-use crate::{Error, LinearCall, Parameter, Pass, Result, Sites};
+use crate::{Error, LinearCall, LinearSite, Parameter, Pass, Result, Sites};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_tensor::{DType, Tensor};
 
-/// `y = W x` at a named site: adapters add to y.
+/// `y = W x + b` at a named site: adapters add to y. Many models have no b.
 #[derive(Debug, Clone)]
 pub struct Linear {
     site: String,
     weight: Parameter,
+    bias: Option<Parameter>,
 }
 
 impl Linear {
-    /// A layer called `site` (its weight is `<site>.weight`), W `[out, in]`.
+    /// A layer called `site` (its weight is `<site>.weight`), W `[out, in]`, without b.
     pub fn new(site: String, weight: Parameter) -> Linear {
-        Linear { site, weight }
+        Linear { site, weight, bias: None }
+    }
+
+    /// The same layer with b `[out]`, which is `<site>.bias`.
+    pub fn with_bias(self, bias: Parameter) -> Linear {
+        Linear { bias: Some(bias), ..self }
     }
 
     /// The name under which adapters know this layer.
@@ -32,16 +38,76 @@ impl Linear {
         &mut self.weight
     }
 
-    /// `W x` with whatever the adapters add; x `[t, in]`.
+    /// b, if the layer has one.
+    pub fn bias(&self) -> Option<&Parameter> {
+        self.bias.as_ref()
+    }
+
+    /// W, then b if the layer has one.
+    pub fn parameters(&self) -> impl Iterator<Item = &Parameter> {
+        [&self.weight].into_iter().chain(&self.bias)
+    }
+
+    /// The same for writing.
+    pub fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        [&mut self.weight].into_iter().chain(&mut self.bias)
+    }
+
+    /// What an adapter needs to know of the layer before it exists.
+    pub fn describe(&self) -> LinearSite {
+        let dims = self.weight.value().dims();
+        LinearSite { name: self.site.clone(), input: dims[1], output: dims[0] }
+    }
+
+    /// `W x + b` with whatever the adapters add; x `[t, in]`.
     pub fn forward(&self, x: &Var, sites: &dyn Sites, pass: &Pass) -> Result<Var> {
         let base = self.plain(x)?;
         let call = LinearCall { layer: self, x, base: &base };
         sites.linear(&call, base.clone(), pass)
     }
 
-    /// `W x` alone.
+    /// `W x + b` alone.
     pub fn plain(&self, x: &Var) -> Result<Var> {
+        let y = self.product(x)?;
+        match &self.bias {
+            Some(b) => Ok(ops::add_row(&y, b.var())?),
+            None => Ok(y),
+        }
+    }
+
+    /// `W x` alone.
+    pub fn product(&self, x: &Var) -> Result<Var> {
         Ok(ops::linear(x, self.weight.var())?)
+    }
+}
+
+/// Layer normalisation by two parameters; see [`clinpeft_tensor::ops::layer_norm`].
+#[derive(Debug, Clone)]
+pub struct LayerNorm {
+    weight: Parameter,
+    bias: Parameter,
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// A layer with weight and bias `[d]`; `eps` is added to the variance.
+    pub fn new(weight: Parameter, bias: Parameter, eps: f64) -> LayerNorm {
+        LayerNorm { weight, bias, eps }
+    }
+
+    /// Weight and bias.
+    pub fn parameters(&self) -> [&Parameter; 2] {
+        [&self.weight, &self.bias]
+    }
+
+    /// The same for writing.
+    pub fn parameters_mut(&mut self) -> [&mut Parameter; 2] {
+        [&mut self.weight, &mut self.bias]
+    }
+
+    /// Every row of x `[t, d]` normalised.
+    pub fn forward(&self, x: &Var) -> Result<Var> {
+        Ok(ops::layer_norm(x, self.weight.var(), self.bias.var(), self.eps)?)
     }
 }
 
@@ -131,6 +197,7 @@ fn stretch(frequency: f32, scaling: RopeScaling) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Learning, NoAdapters};
 
     #[test]
     fn llama3_scaling_keeps_high_and_divides_low_frequencies() {
@@ -139,6 +206,21 @@ mod tests {
         assert_eq!(stretch(1e-6, s), 1e-6 / 8.0);
         let between = stretch(0.002, s);
         assert!(between > 0.002 / 8.0 && between < 0.002);
+    }
+
+    #[test]
+    fn bias_is_in_the_output_but_not_in_the_product() {
+        let parameter = |name: &str, values: Vec<f64>, dims: &[usize]| {
+            Parameter::new(name, Tensor::from_vec(values, dims).unwrap(), Learning::Frozen)
+        };
+        let layer = Linear::new("l".into(), parameter("l.weight", vec![2.0, 3.0], &[2, 1]));
+        let layer = layer.with_bias(parameter("l.bias", vec![10.0, 20.0], &[2]));
+        let x = Var::constant(Tensor::from_vec(vec![1.0], &[1, 1]).unwrap());
+        let values = |y: Result<Var>| y.unwrap().value().to_f64_vec().unwrap();
+        assert_eq!(values(layer.product(&x)), [2.0, 3.0]);
+        assert_eq!(values(layer.forward(&x, &NoAdapters, &Pass::evaluate())), [12.0, 23.0]);
+        let names: Vec<&str> = layer.parameters().map(Parameter::name).collect();
+        assert_eq!(names, ["l.weight", "l.bias"]);
     }
 
     #[test]

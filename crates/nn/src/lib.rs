@@ -20,7 +20,7 @@ pub use backbone::{Backbone, Hidden, Rows};
 pub use batch::{Observer, Ragged};
 pub use error::{Error, Result};
 pub use head::{Classifier, Pooling, binary_loss, class_loss, next_token_loss, sequence_losses};
-pub use layers::{Angles, Linear, RopeScaling, norm};
+pub use layers::{Angles, LayerNorm, Linear, RopeScaling, norm};
 pub use parameter::{Learning, Parameter};
 pub use pass::{Memory, Mode, Pass};
 pub use sites::{AttentionSite, LinearCall, LinearSite, NoAdapters, Sites};

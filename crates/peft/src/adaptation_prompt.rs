@@ -125,7 +125,7 @@ impl GatedPrompt {
         // The gate scales the weights; scaling the few values is the same.
         let v = ops::mul(&v, &spread(self.gate.var(), m, v.dims()[1])?)?;
         let segments = Segments { queries: vec![0, site.queries.dims()[0]], keys: vec![0, m] };
-        let shape = AttentionShape { mask: Mask::Full, ..*site.shape };
+        let shape = AttentionShape { mask: Mask::Full, dropout: None, ..*site.shape };
         let out = ops::attention(site.queries, &k, &v, &shape, &segments)?;
         site.output.plain(&out)
     }

@@ -111,11 +111,10 @@ impl Dora {
     fn change(&self, pair: &Pair, call: &LinearCall<'_>, pass: &Pass) -> Result<Var> {
         let site = call.layer.site();
         let dropped = self.lora.dropped(site, call.x, pass)?;
-        let base = match &dropped {
-            Some(x) => call.layer.plain(x)?,
-            None => call.base.clone(),
-        };
         let x = dropped.as_ref().unwrap_or(call.x);
+        // The lengths are those of W, so the bias of the layer takes no part.
+        let base =
+            if dropped.is_none() && call.layer.bias().is_none() { call.base.clone() } else { call.layer.product(x)? };
         let inverse = Var::constant(self.inverse_norms(site, call.layer.weight())?);
         let ratio = ops::mul(self.rows[site].magnitude.var(), &inverse)?;
         let ones = Tensor::from_vec(vec![-1.0f64; ratio.dims()[0]], ratio.dims())?.cast(ratio.dtype())?;

@@ -4,11 +4,11 @@
 //! stack.json                      order, roles, head, labels, provenance
 //! <adapter>/adapter_config.json   one folder for each adapter, in the form of PEFT
 //! <adapter>/adapter_model.safetensors
-//! head.safetensors                `score.weight`
+//! head.safetensors                `score.weight`, and `score.bias` if the head has one
 //! ```
 
 use crate::{Activity, Error, ModelShape, Result, Stack, TaskType, load_adapter, save_adapter};
-use clinpeft_nn::{Classifier, Learning};
+use clinpeft_nn::{Classifier, Learning, Parameter};
 use clinpeft_tensor::DType;
 use clinpeft_weights::{Checkpoint, Keep, TensorMap, save};
 use serde::{Deserialize, Serialize};
@@ -70,8 +70,8 @@ impl Unit {
             });
         }
         if let Some(head) = &self.head {
-            let w = head.classifier.weight();
-            let tensors = TensorMap::from([(w.name().to_string(), w.value().clone())]);
+            let named = |p: &Parameter| (p.name().to_string(), p.value().clone());
+            let tensors: TensorMap = head.classifier.parameters().map(named).collect();
             save(&root.join("head.safetensors"), &tensors, &BTreeMap::new())?;
         }
         let labels = self.head.as_ref().map(|h| h.labels.clone());
@@ -112,7 +112,12 @@ impl Unit {
             Some(labels) => {
                 let weights = Checkpoint::open_file(&dir.join("head.safetensors"))?;
                 let w = weights.tensor("score.weight", &[labels.len(), shape.width], Keep::As(DType::F32))?;
-                Some(Head { classifier: Classifier::from_weight(w, Learning::Trainable), labels })
+                let mut classifier = Classifier::from_weight(w, Learning::Trainable);
+                if weights.has("score.bias") {
+                    let b = weights.tensor("score.bias", &[labels.len()], Keep::As(DType::F32))?;
+                    classifier = classifier.with_bias(b)?;
+                }
+                Some(Head { classifier, labels })
             }
         };
         Ok(Unit { stack, head, provenance: file.provenance })
@@ -125,6 +130,7 @@ mod tests {
     use crate::{Lora, LoraConfig, Scaling};
     use clinpeft_nn::LinearSite;
     use clinpeft_rng::Seed;
+    use clinpeft_tensor::Tensor;
 
     #[test]
     fn two_adapters_and_head_come_back_with_their_roles() {
@@ -147,10 +153,19 @@ mod tests {
         let again = Unit::load(&target, &shape(3)).unwrap();
         assert_eq!(again.stack.status(None), unit.stack.status(None));
         assert_eq!(again.provenance, unit.provenance);
-        let (a, b) = (unit.head.unwrap(), again.head.unwrap());
-        assert_eq!(a.labels, b.labels);
-        let value = |h: &Head| h.classifier.weight().value().to_f64_vec().unwrap();
-        assert_eq!(value(&a), value(&b));
+        let values = |u: &Unit| -> Vec<(String, Vec<f64>)> {
+            let all = u.head.as_ref().unwrap().classifier.parameters();
+            all.map(|p| (p.name().to_string(), p.value().to_f64_vec().unwrap())).collect()
+        };
+        assert_eq!(values(&unit), values(&again));
+        let mut head = unit.head.clone().unwrap();
+        assert_eq!(head.labels, again.head.unwrap().labels);
+        let bias = Tensor::from_vec(vec![0.5f32, -0.5], &[2]).unwrap();
+        head.classifier = head.classifier.with_bias(bias).unwrap();
+        unit.head = Some(head);
+        let with_bias = dir.path().join("with bias");
+        unit.save(&with_bias).unwrap();
+        assert_eq!(values(&unit), values(&Unit::load(&with_bias, &shape(3)).unwrap()));
         assert!(Unit::load(&target, &shape(5)).is_err(), "a head for another width is refused");
     }
 }

@@ -114,6 +114,14 @@ contract! {
     fn relu(&self, x: &Tensor) -> Tensor;
     /// See [`crate::ops::relu_backward`].
     fn relu_backward(&self, g: &Tensor, y: &Tensor) -> Tensor;
+    /// See [`crate::ops::gelu`].
+    fn gelu(&self, x: &Tensor) -> Tensor;
+    /// See [`crate::ops::gelu_backward`].
+    fn gelu_backward(&self, g: &Tensor, x: &Tensor) -> Tensor;
+    /// See [`crate::ops::layer_norm`].
+    fn layer_norm(&self, x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> (Tensor, Tensor);
+    /// See [`crate::ops::layer_norm_backward`].
+    fn layer_norm_backward(&self, g: &Tensor, x: &Tensor, weight: &Tensor, moments: &Tensor) -> (Tensor, Tensor, Tensor);
     /// See [`crate::ops::norm`].
     fn norm(&self, x: &Tensor) -> Tensor;
     /// See [`crate::ops::lstm`].

@@ -150,8 +150,20 @@ fn small_cases(t: usize, d: usize) -> Vec<Case> {
             let y = ops::relu(&i[0])?;
             Ok(vec![ops::relu_backward(&i[1], &y)?, y])
         }),
+        case("gelu", size.clone(), pair(), |i| Ok(vec![ops::gelu(&i[0])?, ops::gelu_backward(&i[1], &i[0])?])),
         case("norm", size, pair(), |i| Ok(vec![ops::norm(&i[0])?])),
+        layer_norm_case(t, d),
     ]
+}
+
+fn layer_norm_case(t: usize, d: usize) -> Case {
+    let inputs = vec![operand("x", &[t, d]), operand("w", &[d]), operand("b", &[d]), operand("g", &[t, d])];
+    // A large eps keeps the gradient of a single element well conditioned.
+    case("layer_norm", format!("{t}x{d}"), inputs, |i| {
+        let (y, moments) = ops::layer_norm(&i[0], &i[1], &i[2], 0.1)?;
+        let (dx, dw, db) = ops::layer_norm_backward(&i[3], &i[0], &i[1], &moments)?;
+        Ok(vec![y, moments, dx, dw, db])
+    })
 }
 
 fn lstm_cases() -> Vec<Case> {
@@ -250,7 +262,7 @@ fn attention_cases() -> Vec<Case> {
         (Mask::Causal, vec![0, 5, 12], vec![0, 8, 18]),
     ] {
         for (heads, kv_heads) in [(4, 2), (3, 1), (2, 2)] {
-            let shape = AttentionShape { heads, kv_heads, head_width: 8, scale: 0.35, mask };
+            let shape = AttentionShape { heads, kv_heads, head_width: 8, scale: 0.35, mask, dropout: None };
             let segments = Segments { queries: queries.clone(), keys: keys.clone() };
             let (tq, tk) = (*queries.last().expect("not empty"), *keys.last().expect("not empty"));
             let inputs = vec![

@@ -18,6 +18,7 @@
 mod backend;
 pub mod conformance;
 mod element;
+mod erf;
 mod error;
 pub mod ops;
 mod parallel;

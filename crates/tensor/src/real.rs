@@ -54,6 +54,8 @@ pub trait Real:
     fn ln_1p(self) -> Self;
     /// Square root.
     fn sqrt(self) -> Self;
+    /// The error function.
+    fn erf(self) -> Self;
     /// The larger of both; NaN wins.
     fn larger(self, other: Self) -> Self;
     /// The matrix-product kernel for this type and this machine.
@@ -101,6 +103,10 @@ impl Real for f32 {
         gemm_f32::gemm::f32::get_gemm_fn()
     }
     #[inline(always)]
+    fn erf(self) -> f32 {
+        crate::erf::erf32(self)
+    }
+    #[inline(always)]
     fn larger(self, other: f32) -> f32 {
         if self > other || self.is_nan() { self } else { other }
     }
@@ -128,6 +134,10 @@ impl Real for f64 {
     }
     fn product_kernel() -> ProductKernel<f64> {
         gemm_f64::gemm::f64::get_gemm_fn()
+    }
+    #[inline(always)]
+    fn erf(self) -> f64 {
+        crate::erf::erf64(self)
     }
     #[inline(always)]
     fn larger(self, other: f64) -> f64 {

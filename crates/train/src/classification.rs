@@ -174,31 +174,31 @@ impl Objective for Classification {
     fn parameters(&self) -> Vec<(String, &Parameter)> {
         let base = self.backbone.parameters().into_iter().filter(|p| p.learning() == Learning::Trainable);
         let base = base.map(|p| (format!("base.{}", p.name()), p));
-        let head = self.head.classifier.weight();
-        base.chain(self.stack.trainable()).chain([(format!("head.{}", head.name()), head)]).collect()
+        let head = self.head.classifier.parameters();
+        base.chain(self.stack.trainable()).chain(head.map(|p| (format!("head.{}", p.name()), p))).collect()
     }
 
     fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)> {
         let base = self.backbone.parameters_mut().into_iter().filter(|p| p.learning() == Learning::Trainable);
         let base = base.map(|p| (format!("base.{}", p.name()), p));
-        let head = self.head.classifier.weight_mut();
-        let name = format!("head.{}", head.name());
-        base.chain(self.stack.trainable_mut()).chain([(name, head)]).collect()
+        let head = self.head.classifier.parameters_mut();
+        base.chain(self.stack.trainable_mut()).chain(head.map(|p| (format!("head.{}", p.name()), p))).collect()
     }
 
     fn status(&self, gradients: Option<&Gradients>) -> Vec<Status> {
         let mut all = self.stack.status(gradients);
-        let w = self.head.classifier.weight();
-        let norm = gradients
-            .and_then(|g| g.of(w.var()))
-            .and_then(|g| g.to_f64_vec().ok())
-            .map(|g| g.iter().map(|x| x * x).sum::<f64>().sqrt());
+        let head = &self.head.classifier;
+        let squares = |p: &Parameter| {
+            let g = gradients?.of(p.var())?.to_f64_vec().ok()?;
+            Some(g.iter().map(|x| x * x).sum::<f64>())
+        };
+        let norm = head.parameters().filter_map(squares).reduce(|a, b| a + b).map(f64::sqrt);
         all.push(Status {
             name: "(head)".into(),
             method: "linear",
             activity: Activity::Active,
-            learning: w.learning(),
-            parameters: w.value().count(),
+            learning: head.weight().learning(),
+            parameters: head.parameters().map(|p| p.value().count()).sum(),
             gradient_norm: norm,
         });
         all

@@ -18,7 +18,8 @@ pub fn attention(q: &Var, k: &Var, v: &Var, shape: &AttentionShape, segments: &S
 mod tests {
     use super::*;
     use crate::{Check, gradcheck};
-    use clinpeft_tensor::ops::Mask;
+    use clinpeft_tensor::ops::{AttentionDropout, Mask};
+    use clinpeft_tensor::rng::Key;
     use proptest::prelude::*;
 
     proptest! {
@@ -26,7 +27,7 @@ mod tests {
         #[test]
         fn gradient_equals_central_differences(
             lengths in proptest::collection::vec((0usize..4, 0usize..3), 1..4),
-            group in 1usize..3, kv_heads in 1usize..3, full in 0..2,
+            group in 1usize..3, kv_heads in 1usize..3, full in 0..2, rate in 0.0f64..0.6,
         ) {
             let mut segments = Segments { queries: vec![0], keys: vec![0] };
             for (t, prefix) in &lengths {
@@ -34,7 +35,9 @@ mod tests {
                 segments.keys.push(segments.keys.last().unwrap() + t + prefix);
             }
             let mask = if full == 1 { Mask::Full } else { Mask::Causal };
-            let shape = AttentionShape { heads: group * kv_heads, kv_heads, head_width: 3, scale: 0.6, mask };
+            // One run in three is without dropout.
+            let dropout = (rate > 0.2).then_some(AttentionDropout { rate, key: Key([5, 6]) });
+            let shape = AttentionShape { heads: group * kv_heads, kv_heads, head_width: 3, scale: 0.6, mask, dropout };
             let (tq, tk) = (*segments.queries.last().unwrap(), *segments.keys.last().unwrap());
             let shapes: [&[usize]; 3] = [&[tq, group * kv_heads * 3], &[tk, kv_heads * 3], &[tk, kv_heads * 3]];
             gradcheck(shapes, |[q, k, v]| attention(q, k, v, &shape, &segments), Check::default()).unwrap();
@@ -43,7 +46,8 @@ mod tests {
 
     #[test]
     fn fully_masked_rows_have_a_gradient_of_zero() {
-        let shape = AttentionShape { heads: 1, kv_heads: 1, head_width: 3, scale: 1.0, mask: Mask::Causal };
+        let shape =
+            AttentionShape { heads: 1, kv_heads: 1, head_width: 3, scale: 1.0, mask: Mask::Causal, dropout: None };
         let segments = Segments { queries: vec![0, 4], keys: vec![0, 2] };
         gradcheck([&[4, 3], &[2, 3], &[2, 3]], |[q, k, v]| attention(q, k, v, &shape, &segments), Check::default())
             .unwrap();

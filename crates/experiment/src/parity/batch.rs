@@ -29,6 +29,8 @@ pub(super) enum Observers {
     BeforeTargets,
     /// Those at the end of a row, which the reference pools.
     LastPosition,
+    /// Those at the beginning of a row, which the reference pools, and which see all of the row.
+    FirstPosition,
     /// None.
     Never,
 }
@@ -67,11 +69,15 @@ impl Input {
         for (p, (row, column)) in batch.positions.iter_mut().zip(&map.cells) {
             *p = position(*row, *column)?;
         }
+        let seen = |column: usize| match observers {
+            Observers::FirstPosition => 0..self.padded.t,
+            _ => 0..column,
+        };
         let mut pads = Vec::new();
         for (row, column) in self.observed(observers) {
             pads.push(Observer {
                 sequence: row as u32,
-                sees: (0..column).filter(|c| self.padded.mask[row * self.padded.t + c] != 0).count() as u32,
+                sees: seen(column).filter(|c| self.padded.mask[row * self.padded.t + c] != 0).count() as u32,
                 id: self.padded.ids[row * self.padded.t + column],
                 position: position(row, column)?,
             });
@@ -89,6 +95,7 @@ impl Input {
         let wanted = |(row, column): &(usize, usize)| match which {
             Observers::Never => false,
             Observers::LastPosition => column + 1 == t,
+            Observers::FirstPosition => *column == 0,
             Observers::BeforeTargets => column + 1 < t && self.labels[row * t + column + 1] != IGNORED,
         };
         cells.filter(pad).filter(wanted).collect()

@@ -2,7 +2,7 @@
 
 use super::batch::{Front, Input, Observers};
 use super::manifest::{Case, Manifest};
-use super::world::{World, folders};
+use super::world::{Base, World, folders};
 use super::{Outcome, Record};
 use crate::{Error, Result};
 use clinpeft_autodiff::{Gradients, Var, backward, ops};
@@ -141,27 +141,36 @@ impl<'a> Measured<'a> {
             virtual_rows: sites.inputs(pass)?.map_or(0, |p| p.dims()[0]),
             prefix: sites.keys_values(pass)?.and_then(|p| Some(p.first()?.0.dims()[0])).unwrap_or(0),
         };
-        // Behind a prompt the reference pools the last position, be it a pad token.
-        let pooling = if front.virtual_rows > 0 { Pooling::LastPosition } else { Pooling::LastToken };
+        // Behind a prompt the reference pools the last position, and in a BERT the first one, be it a pad token.
+        let pooling = match &world.model {
+            Base::Bert(_) => Pooling::FirstPosition,
+            Base::Llama(_) if front.virtual_rows > 0 => Pooling::LastPosition,
+            Base::Llama(_) => Pooling::LastToken,
+        };
         let observers = match (self.task, pooling) {
             (Task::NextToken, _) => Observers::BeforeTargets,
             (Task::Classes, Pooling::LastPosition) => Observers::LastPosition,
+            (Task::Classes, Pooling::FirstPosition) => Observers::FirstPosition,
             (Task::Classes, _) => Observers::Never,
         };
         let (ragged, map) = input.ragged(about, front, observers).map_err(Error::Options)?;
         let failed = |e: clinpeft_autodiff::Error| Error::Model(e.into());
         if self.task == Task::NextToken {
             let ragged = ragged.with_targets(input.targets(&map).map_err(Error::Options)?)?;
-            let hidden = world.model.hidden(&ragged, &sites, pass, Rows::All)?;
-            let (sum, n) = world.model.language_loss(&hidden, &ragged)?;
+            let Base::Llama(model) = &world.model else {
+                return Err(Error::Options("next tokens of a BERT are not supported".into()));
+            };
+            let hidden = model.hidden(&ragged, &sites, pass, Rows::All)?;
+            let (sum, n) = model.language_loss(&hidden, &ragged)?;
             return Ok(Ran {
-                logits: world.model.logits(&hidden)?,
+                logits: model.logits(&hidden)?,
                 loss: ops::scale(&sum, 1.0 / n.max(1) as f64).map_err(failed)?,
                 cells: token_cells(&hidden, &map),
             });
         }
         let (_, head) = world.head.as_ref().ok_or_else(|| Error::Options("there is no head".into()))?;
-        let pooled = world.model.hidden(&ragged, &sites, pass, Rows::Pooled(pooling))?;
+        let backbone = world.model.backbone();
+        let pooled = backbone.hidden(&ragged, &sites, pass, Rows::Pooled(pooling))?;
         let logits = head.forward(&pooled.rows)?;
         let classes: Vec<u32> = input.labels.iter().map(|l| u32::try_from(*l).unwrap_or(u32::MAX)).collect();
         let sum = class_loss(&logits, &classes, &vec![1.0; head.classes()])?;
@@ -211,8 +220,8 @@ impl<'a> Measured<'a> {
     fn files(&self, record: &mut Record) -> Result<()> {
         let model = &self.manifest.models[&self.case.model];
         let shape = || -> Result<ModelShape> {
-            let dir = self.dir.join(&model.path);
-            Ok(ModelShape::of(&clinpeft_llama::Llama::load(&dir, Keep::Stored, &Device::Cpu)?))
+            let base = Base::load(self.dir, model, Keep::Stored, &Device::Cpu)?;
+            Ok(ModelShape::of(base.backbone()))
         };
         for folder in folders(self.dir, self.case) {
             let shape = shape()?;
@@ -238,7 +247,7 @@ impl<'a> Measured<'a> {
         }
         let mut merged = world.clone();
         for e in entries {
-            merge(&mut merged.model, &*e.adapter)?;
+            merge(merged.model.backbone_mut(), &*e.adapter)?;
         }
         merged.stack = Stack::new();
         for batch in self.case.batches.keys() {

@@ -9,12 +9,16 @@
 //! the last query of a sequence sees its last key, so keys in excess (a prefix) are seen by every query. The backward
 //! pass computes P again from the log-sum-exp (Dao et al. 2022), so no t x t matrix is kept. A query without any allowed
 //! key gives zeros.
+//!
+//! With dropout (section 5.4) P is multiplied, element by element, with a mask Z of zeros and 1 / (1 - rate) behind the
+//! softmax; then dV = (P Z)^T g, and dP = Z * (g V^T), while rowsum(g * o) = rowsum(P * dP) as before.
 
 use super::matmul::{Matrix, gemm_block};
 use super::{by_float, require, same_device, same_dtype};
 use crate::parallel::vectorised;
 use crate::real::{Real, dot, largest};
-use crate::{Device, Result, Tensor};
+use crate::{Device, Error, Result, Tensor};
+use clinpeft_rng::{Key, philox};
 use rayon::prelude::*;
 
 /// Which keys a query may see.
@@ -26,7 +30,31 @@ pub enum Mask {
     Full,
 }
 
-/// Heads and mask.
+/// Dropout of attention weights. The mask of query row i, head and key j is a function of (key, i, head, j) alone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttentionDropout {
+    /// Share of weights that become zero, in `[0, 1)`.
+    pub rate: f64,
+    /// Where the mask comes from.
+    pub key: Key,
+}
+
+impl AttentionDropout {
+    /// Multiplies the weights of one query row with their mask.
+    #[inline(always)]
+    fn apply<T: Real>(&self, weights: &mut [T], row: u64) {
+        let threshold = (self.rate * 4_294_967_296.0) as u32;
+        let keep = T::from_f64(1.0 / (1.0 - self.rate));
+        for (block, four) in weights.chunks_mut(4).enumerate() {
+            let words = philox(self.key, (row << 32) | block as u64);
+            for (w, word) in four.iter_mut().zip(words) {
+                *w = if word >= threshold { *w * keep } else { T::ZERO };
+            }
+        }
+    }
+}
+
+/// Heads, mask and dropout.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionShape {
     /// Query heads.
@@ -39,6 +67,8 @@ pub struct AttentionShape {
     pub scale: f64,
     /// Which keys a query may see.
     pub mask: Mask,
+    /// Dropout of the weights, in training.
+    pub dropout: Option<AttentionDropout>,
 }
 
 /// Where each sequence begins: `b + 1` growing offsets into the rows of the queries and of the keys.
@@ -75,6 +105,7 @@ pub fn attention(
 ) -> Result<(Tensor, Tensor)> {
     check("attention", q, k, v, shape, segments)?;
     match same_device("attention", &[q, k, v])? {
+        Device::Other(backend) if shape.dropout.is_some() => Err(no_dropout(backend.name())),
         Device::Other(backend) => backend.attention(q, k, v, shape, segments),
         Device::Cpu => by_float!("attention", q, T => {
             let (qs, ks, vs) = (q.as_slice::<T>()?, k.as_slice::<T>()?, v.as_slice::<T>()?);
@@ -106,6 +137,7 @@ pub fn attention_backward(
     let fits = g.dims() == q.dims() && o.dims() == q.dims() && lse.dims() == [q.dims()[0], shape.heads];
     require(fits, "attention_backward", "g and o like q, lse [tq, h]", &[g, q, o, lse])?;
     match same_device("attention_backward", &[g, q, k, v, o, lse])? {
+        Device::Other(backend) if shape.dropout.is_some() => Err(no_dropout(backend.name())),
         Device::Other(backend) => backend.attention_backward(g, saved, shape, segments),
         Device::Cpu => by_float!("attention_backward", q, T => {
             let (qs, ks, vs) = (q.as_slice::<T>()?, k.as_slice::<T>()?, v.as_slice::<T>()?);
@@ -130,6 +162,11 @@ pub fn attention_backward(
     }
 }
 
+/// Dropout stands outside of the contract of devices, so that none can leave it out in silence.
+fn no_dropout(device: String) -> Error {
+    Error::Unsupported { op: "attention with dropout", device }
+}
+
 fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShape, segments: &Segments) -> Result<()> {
     let fits = match (q.dims(), k.dims()) {
         (&[tq, wide], &[tk, narrow]) => {
@@ -139,10 +176,16 @@ fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShap
                 && s.heads.is_multiple_of(s.kv_heads)
                 && v.dims() == k.dims()
                 && segments.fit(tq, tk)
+                && s.dropout.is_none_or(|d| (0.0..1.0).contains(&d.rate))
         }
         _ => false,
     };
-    require(fits, op, "q [tq, h*d], k and v [tk, kv*d], h a multiple of kv, segments that cover them", &[q, k, v])?;
+    require(
+        fits,
+        op,
+        "q [tq, h*d], k and v [tk, kv*d], h a multiple of kv, segments that cover them, a dropout in [0, 1)",
+        &[q, k, v],
+    )?;
     same_dtype(op, &[q, k, v])
 }
 
@@ -165,6 +208,8 @@ struct Sequence<'a, T> {
     q: &'a [T],
     k: &'a [T],
     v: &'a [T],
+    /// Row of the first query in the batch.
+    origin: usize,
     queries: usize,
     keys: usize,
     wide: usize,
@@ -188,6 +233,7 @@ impl<'a, T: Real> Sequence<'a, T> {
             q: &q[a * wide..b * wide],
             k: &k[c * narrow..d * narrow],
             v: &v[c * narrow..d * narrow],
+            origin: a,
             queries: b - a,
             keys: d - c,
             wide,
@@ -201,6 +247,14 @@ impl<'a, T: Real> Sequence<'a, T> {
         match self.shape.mask {
             Mask::Full => self.keys,
             Mask::Causal => (self.keys + i + 1).saturating_sub(self.queries).min(self.keys),
+        }
+    }
+
+    /// The weights of query `i` through the mask of their dropout.
+    #[inline(always)]
+    fn drop(&self, weights: &mut [T], i: usize, head: usize) {
+        if let Some(dropout) = &self.shape.dropout {
+            dropout.apply(weights, ((self.origin + i) * self.shape.heads + head) as u64);
         }
     }
 
@@ -238,6 +292,7 @@ impl<'a, T: Real> Sequence<'a, T> {
             vectorised(|| {
                 for (i, row) in s.chunks_exact_mut(keys).enumerate() {
                     lse[(first + i) * h + head] = softmax_row(row, self.visible(first + i));
+                    self.drop(row, first + i, head);
                 }
             });
             let v = self.head(self.v, 0, kv, self.narrow);
@@ -269,7 +324,10 @@ impl<'a, T: Real> Sequence<'a, T> {
                     let delta = dot(&g[at..at + d], &o[at..at + d]);
                     let row = i * keys..(i + 1) * keys;
                     let l = lse[(first + i) * h + head];
-                    slope_row(&mut p[row.clone()], &mut dp[row], self.visible(first + i), l, delta);
+                    let (p, dp) = (&mut p[row.clone()], &mut dp[row]);
+                    self.drop(dp, first + i, head);
+                    slope_row(p, dp, self.visible(first + i), l, delta);
+                    self.drop(p, first + i, head);
                 }
             });
             let start = first * self.wide + head * d;
@@ -318,82 +376,4 @@ fn slope_row<T: Real>(p: &mut [T], dp: &mut [T], visible: usize, lse: T, delta: 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::DType;
-
-    fn random(rows: usize, width: usize, seed: u64) -> Tensor {
-        let mut s = clinpeft_rng::Seed(seed).stream("attention");
-        Tensor::from_vec((0..rows * width).map(|_| clinpeft_rng::normal(&mut s)).collect(), &[rows, width]).unwrap()
-    }
-
-    /// The textbook formula, one query at a time.
-    fn naive(q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShape, seg: &Segments) -> Vec<f64> {
-        let d = s.head_width;
-        let (wide, narrow) = (s.heads * d, s.kv_heads * d);
-        let (q, k, v) = (q.as_slice::<f64>().unwrap(), k.as_slice::<f64>().unwrap(), v.as_slice::<f64>().unwrap());
-        let mut out = vec![0.0; q.len()];
-        for b in 0..seg.queries.len() - 1 {
-            let (q0, q1, k0, k1) = (seg.queries[b], seg.queries[b + 1], seg.keys[b], seg.keys[b + 1]);
-            for i in q0..q1 {
-                let end = if s.mask == Mask::Full { k1 } else { (k1 + i + 1).saturating_sub(q1).max(k0) };
-                for h in 0..s.heads {
-                    let c = h / (s.heads / s.kv_heads);
-                    let e: Vec<f64> = (k0..end)
-                        .map(|j| {
-                            (0..d).map(|x| q[i * wide + h * d + x] * k[j * narrow + c * d + x]).sum::<f64>() * s.scale
-                        })
-                        .map(f64::exp)
-                        .collect();
-                    let total: f64 = e.iter().sum();
-                    for x in 0..d {
-                        out[i * wide + h * d + x] =
-                            (k0..end).map(|j| e[j - k0] / total * v[j * narrow + c * d + x]).sum();
-                    }
-                }
-            }
-        }
-        out
-    }
-
-    #[test]
-    fn equals_the_textbook_formula() {
-        for (queries, keys) in
-            [(vec![0, 3, 3, 80], vec![0, 3, 3, 80]), (vec![0, 5, 70], vec![0, 9, 76]), (vec![0, 4], vec![0, 2])]
-        {
-            for mask in [Mask::Causal, Mask::Full] {
-                for (heads, kv_heads) in [(4, 2), (3, 1), (2, 2)] {
-                    let shape = AttentionShape { heads, kv_heads, head_width: 6, scale: 0.4, mask };
-                    let seg = Segments { queries: queries.clone(), keys: keys.clone() };
-                    let q = random(*queries.last().unwrap(), heads * 6, 1);
-                    let (k, v) = (
-                        random(*keys.last().unwrap(), kv_heads * 6, 2),
-                        random(*keys.last().unwrap(), kv_heads * 6, 3),
-                    );
-                    let (o, _) = attention(&q, &k, &v, &shape, &seg).unwrap();
-                    for (x, w) in o.as_slice::<f64>().unwrap().iter().zip(naive(&q, &k, &v, &shape, &seg)) {
-                        assert!(if w.is_nan() { *x == 0.0 } else { (x - w).abs() < 1e-12 }, "{x} {w}");
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn query_without_keys_gives_zeros_and_no_gradient() {
-        let shape = AttentionShape { heads: 1, kv_heads: 1, head_width: 2, scale: 1.0, mask: Mask::Causal };
-        let seg = Segments { queries: vec![0, 3], keys: vec![0, 1] };
-        let (q, k) = (random(3, 2, 1), random(1, 2, 2));
-        let (o, lse) = attention(&q, &k, &k, &shape, &seg).unwrap();
-        assert_eq!(&o.as_slice::<f64>().unwrap()[..4], [0.0; 4]);
-        let (dq, dk, _) = attention_backward(&q, [&q, &k, &k, &o, &lse], &shape, &seg).unwrap();
-        assert!(dq.to_f64_vec().unwrap().iter().chain(&dk.to_f64_vec().unwrap()).all(|x| x.is_finite()));
-    }
-
-    #[test]
-    fn segments_that_do_not_cover_the_rows_are_an_error() {
-        let shape = AttentionShape { heads: 1, kv_heads: 1, head_width: 2, scale: 1.0, mask: Mask::Full };
-        let q = Tensor::zeros(&[3, 2], DType::F32);
-        assert!(attention(&q, &q, &q, &shape, &Segments::same(&[0, 2])).is_err());
-    }
-}
+mod tests;
