@@ -1,5 +1,7 @@
 //! The model from the outside.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use clinpeft_autodiff::{Var, backward, ops};
 use clinpeft_bert::{Bert, Config, MaskedHead, MaskedTokens, classifier};
 use clinpeft_nn::{
