@@ -245,7 +245,7 @@ mod tests {
         let (p, m) = (Profile::named("demo").unwrap(), Matrix::paper().unwrap());
         let runs = plan(&p, &m, &common(&[1, 2]), &Only::default()).unwrap();
         let count = |k: Kind| runs.iter().filter(|r| r.spec.kind == k).count();
-        assert_eq!((count(Kind::Base), count(Kind::Adaptation), count(Kind::Downstream)), (1, 2, 60));
+        assert_eq!((count(Kind::Base), count(Kind::Adaptation), count(Kind::Downstream)), (2, 20, 60));
         for (i, r) in runs.iter().enumerate() {
             assert!(r.needs.iter().all(|n| runs[..i].iter().any(|b| b.name == *n)), "{}", r.name);
         }
