@@ -5,9 +5,10 @@
 use clinpeft_autodiff::{backward, ops};
 use clinpeft_llama::{Config, Llama};
 use clinpeft_nn::{Backbone, Learning, Memory, Pass, Ragged, Rows, Sites};
-use clinpeft_peft::{Activity, Lora, LoraConfig, Scaling, Stack};
+use clinpeft_peft::{Activity, AdapterConfig, Stack};
 use clinpeft_rng::Seed;
 use peak_alloc::PeakAlloc;
+use serde_json::json;
 use std::sync::Arc;
 
 #[global_allocator]
@@ -28,23 +29,53 @@ fn step(model: &Llama, stack: &Stack, batch: &Ragged, memory: Memory) -> (Vec<Ve
     (all, peak)
 }
 
-#[test]
-fn recomputation_gives_the_same_gradients_with_much_less_memory() {
-    let model = Llama::random(Config::tiny(64, 64, 8, 4, 256), Seed(1), Learning::Frozen).unwrap();
-    let config = LoraConfig {
-        r: 4,
-        alpha: 8.0,
-        dropout: 0.1,
-        targets: vec!["q_proj".into(), "v_proj".into()],
-        scaling: Scaling::Standard,
+/// Every method with small settings.
+fn methods() -> Vec<(&'static str, serde_json::Value)> {
+    let low_rank =
+        json!({"r": 4, "alpha": 8.0, "dropout": 0.1, "targets": ["q_proj", "v_proj"], "scaling": "standard"});
+    let with = |method: &str| {
+        let mut settings = low_rank.clone();
+        settings["method"] = method.into();
+        settings
     };
-    let lora = Lora::new(config, &model.linear_sites(), Seed(2), Learning::Trainable).unwrap();
-    let mut stack = Stack::new();
-    stack.push("clinical", Box::new(lora), Activity::Active).unwrap();
+    let adalora = json!({"method": "adalora", "initial_r": 6, "target_r": 4, "alpha": 8.0, "dropout": 0.1,
+        "targets": ["q_proj", "v_proj"], "first_steps": 1, "last_steps": 1, "every": 1, "beta1": 0.85, "beta2": 0.85,
+        "orthogonality": 0.5});
+    vec![
+        ("LoRA", with("lora")),
+        ("DoRA", with("dora")),
+        ("AdaLoRA", adalora),
+        ("prefix", json!({"method": "prefix", "virtual_tokens": 5, "source": "table"})),
+        (
+            "prefix, projected",
+            json!({"method": "prefix", "virtual_tokens": 5, "source": {"projection": {"inner": 16}}}),
+        ),
+        ("prompt", json!({"method": "prompt", "virtual_tokens": 5, "start": "random"})),
+        ("P-tuning, MLP", json!({"method": "p_tuning", "virtual_tokens": 5, "inner": 16, "encoder": "mlp"})),
+        (
+            "P-tuning, LSTM",
+            json!({"method": "p_tuning", "virtual_tokens": 5, "inner": 16,
+                "encoder": {"lstm": {"layers": 2, "dropout": 0.0}}}),
+        ),
+        ("adaptation prompt", json!({"method": "adaptation_prompt", "length": 5, "layers": 6})),
+    ]
+}
+
+#[test]
+fn recomputation_gives_the_same_gradients_with_much_less_memory_for_every_method() {
+    let model = Llama::random(Config::tiny(64, 64, 8, 4, 256), Seed(1), Learning::Frozen).unwrap();
     let batch = Ragged::from_sequences(&vec![(0..200).map(|i| i % 64).collect::<Vec<u32>>(); 4]).unwrap();
-    step(&model, &stack, &batch, Memory::Keep);
-    let (kept, much) = step(&model, &stack, &batch, Memory::Keep);
-    let (again, little) = step(&model, &stack, &batch, Memory::Recompute);
-    assert_eq!(kept, again);
-    assert!((little as f64) < 0.5 * much as f64, "{little} bytes with recomputation, {much} without");
+    println!("{:<20} {:>12} {:>12}", "method", "kept", "recomputed");
+    for (name, settings) in methods() {
+        let config: AdapterConfig = serde_json::from_value(settings).unwrap();
+        let adapter = config.build(&model, Seed(2), Learning::Trainable).unwrap();
+        let mut stack = Stack::new();
+        stack.push("clinical", adapter, Activity::Active).unwrap();
+        step(&model, &stack, &batch, Memory::Keep);
+        let (kept, much) = step(&model, &stack, &batch, Memory::Keep);
+        let (again, little) = step(&model, &stack, &batch, Memory::Recompute);
+        println!("{name:<20} {:>9} KiB {:>9} KiB", much / 1024, little / 1024);
+        assert_eq!(kept, again, "{name}");
+        assert!((little as f64) < 0.5 * much as f64, "{name}: {little} bytes with recomputation, {much} without");
+    }
 }

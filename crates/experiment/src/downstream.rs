@@ -1,6 +1,6 @@
 //! Step 2: a task.
 
-use crate::inputs::{self, Model};
+use crate::inputs::{self, Kept, Model};
 use crate::language::provenance;
 use crate::predictions::{self, Labels, Predictions, salted};
 use crate::run::{Context, Number, Report, RunResult};
@@ -25,9 +25,9 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     let data = Dataset::load(&folder, task)?;
     let Model { backbone, tokenizer, hash } = inputs::model(&context.store, &context.spec)?;
     let mut kept = TokenCount::default();
-    let mut examples = |split: &[Example]| examples(context, &tokenizer, split, &data, &mut kept);
+    let mut examples = |name, split: &[Example]| examples(context, &tokenizer, (name, split), &data, &mut kept);
     let (train, mut validation, mut test) =
-        (examples(&data.train)?, examples(&data.validation)?, examples(&data.test)?);
+        (examples("train", &data.train)?, examples("validation", &data.validation)?, examples("test", &data.test)?);
     let mut objective = objective(context, backbone, train, &data, tokenizer.special(Special::End)?)?;
     if objective.only_the_head_learns() {
         objective.keep_training_features(EVALUATION_TOKENS)?;
@@ -57,11 +57,13 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
 fn examples(
     context: &Context<'_>,
     tokenizer: &Tokenizer,
-    split: &[Example],
+    (name, split): (&str, &[Example]),
     data: &Dataset,
     kept: &mut TokenCount,
 ) -> Result<Examples> {
-    let sequences = inputs::note_tokens(split.iter().map(|e| e.text.expose()), tokenizer, &context.spec)?;
+    let notes = split.iter().map(|e| e.text.expose());
+    let place = Kept { store: &context.store, part: format!("{}/{name}", data.task) };
+    let sequences = inputs::note_tokens(notes, tokenizer, &context.spec, &place)?;
     *kept += sequences.count();
     let count = data.labels.len();
     let targets = match data.task.kind() {

@@ -6,7 +6,7 @@ use clinpeft_nn::{Backbone, Learning};
 use clinpeft_peft::{Activity, Adapter, ModelShape, Stack, load_adapter};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
-use clinpeft_text::{Encoder, Packed, Sequences, Specials, Tokenizer, Truncation};
+use clinpeft_text::{Cache, CacheKey, Encoder, Packed, Sequences, Specials, Tokenizer, Truncation};
 use clinpeft_weights::Keep;
 use std::path::PathBuf;
 
@@ -77,13 +77,22 @@ pub(crate) fn stack(store: &Store, entries: &[StackEntry], backbone: &dyn Backbo
     Ok(stack)
 }
 
+/// Where encoded notes are kept, so that they are encoded once for all runs.
+pub(crate) struct Kept<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// Which notes of the dataset, for example `mortality/train`.
+    pub part: String,
+}
+
 /// Tokens of notes, each begun with the begin-of-sequence token and cut to the run's length.
 pub(crate) fn note_tokens<'a>(
     notes: impl Iterator<Item = &'a str>,
     tokenizer: &Tokenizer,
     spec: &RunSpec,
+    kept: &Kept<'_>,
 ) -> Result<Sequences> {
-    encode(notes, tokenizer, Truncation::First { length: spec.tokens.max_length })
+    cached(notes, tokenizer, Truncation::First { length: spec.tokens.max_length }, spec, kept)
 }
 
 /// Tokens of notes for language modelling: cut, or split into several sequences.
@@ -91,8 +100,26 @@ pub(crate) fn text_tokens<'a>(
     notes: impl Iterator<Item = &'a str>,
     tokenizer: &Tokenizer,
     spec: &RunSpec,
+    kept: Option<&Kept<'_>>,
 ) -> Result<Packed> {
-    Ok(spec.tokens.packing.apply(&encode(notes, tokenizer, Truncation::None)?, spec.tokens.max_length)?)
+    let whole = match kept {
+        Some(kept) => cached(notes, tokenizer, Truncation::None, spec, kept)?,
+        None => encode(notes, tokenizer, Truncation::None)?,
+    };
+    Ok(spec.tokens.packing.apply(&whole, spec.tokens.max_length)?)
+}
+
+fn cached<'a>(
+    notes: impl Iterator<Item = &'a str>,
+    tokenizer: &Tokenizer,
+    truncation: Truncation,
+    spec: &RunSpec,
+    kept: &Kept<'_>,
+) -> Result<Sequences> {
+    let data = format!("{}/{}", spec.data_hash.as_deref().unwrap_or_default(), kept.part);
+    let key = CacheKey::new(tokenizer, Specials::Bos, truncation, &data);
+    let (sequences, _) = Cache::new(kept.store.tokens()).load_or(&key, || encode(notes, tokenizer, truncation))?;
+    Ok(sequences)
 }
 
 fn encode<'a>(

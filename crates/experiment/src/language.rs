@@ -1,6 +1,6 @@
 //! Runs that learn to continue text: a tiny base model, and step 1.
 
-use crate::inputs::{self, Model};
+use crate::inputs::{self, Kept, Model};
 use crate::run::{Context, Number, Report, RunResult};
 use crate::spec::BaseText;
 use crate::switches::PerplexityRule;
@@ -44,7 +44,7 @@ pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
             return Err(Error::Options("a base run begins with a new model, or trains one further".into()));
         }
     };
-    let packed = inputs::text_tokens(text.iter().map(String::as_str), &tokenizer, &context.spec)?;
+    let packed = inputs::text_tokens(text.iter().map(String::as_str), &tokenizer, &context.spec, None)?;
     let total = model.parameter_count();
     let mut objective =
         LanguageModelling { backbone: Box::new(model.clone()), stack: Stack::new(), data: packed.sequences };
@@ -78,7 +78,9 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let Model { backbone, tokenizer, hash } = inputs::model(&context.store, &context.spec)?;
     let tokens = |split: CorpusSplit| -> Result<Packed> {
         let notes = load_corpus(&data, split)?;
-        inputs::text_tokens(notes.iter().map(NoteText::expose), &tokenizer, &context.spec)
+        let name = if split == CorpusSplit::Train { "train" } else { "test" };
+        let place = Kept { store: &context.store, part: format!("adaptation/{name}") };
+        inputs::text_tokens(notes.iter().map(NoteText::expose), &tokenizer, &context.spec, Some(&place))
     };
     let (train_data, test_data) = (tokens(CorpusSplit::Train)?, tokens(CorpusSplit::Test)?);
     let stack = inputs::stack(&context.store, &context.spec.stack, &backbone, Seed(context.spec.seed).part("init"))?;

@@ -155,6 +155,7 @@ pub(crate) struct Report {
 pub fn execute(folder: &RunFolder, control: Control<'_>) -> Result<()> {
     let spec = folder.spec()?;
     let _lock = wait_for_lock(folder)?;
+    clinpeft_files::sweep(folder.path())?;
     if folder.state()? == Some(RunState::Done) {
         return Ok(());
     }

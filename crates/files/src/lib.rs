@@ -130,6 +130,18 @@ impl Pending {
     }
 }
 
+/// Removes what a killed process left unfinished in `dir`. Only for a folder whose lock is held.
+pub fn sweep(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir).map_err(at("list", dir))? {
+        let path = entry.map_err(at("list", dir))?.path();
+        if path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(".partial-")) {
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(at("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Every file below `dir`, sorted by path.
 pub fn walk(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
