@@ -5,7 +5,7 @@ use crate::language::provenance;
 use crate::predictions::{self, Labels, Predictions, salted};
 use crate::run::{Context, Number, Report, RunResult};
 use crate::switches::{EpochRule, MultilabelScore, PoolingRule};
-use crate::{Error, Result, cohort};
+use crate::{Error, Kind, Result, cohort};
 use clinpeft_clinical::{Dataset, Example, Label, Task, TaskKind};
 use clinpeft_metrics::{Bootstrap, evaluate};
 use clinpeft_nn::{Backbone, Classifier, Pooling};
@@ -26,29 +26,34 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     let Model { backbone, tokenizer, hash } = inputs::model(&context.store, &context.spec)?;
     let mut kept = TokenCount::default();
     let mut examples = |name, split: &[Example]| examples(context, &tokenizer, (name, split), &data, &mut kept);
-    let (train, mut validation, mut test) =
-        (examples("train", &data.train)?, examples("validation", &data.validation)?, examples("test", &data.test)?);
-    let mut objective = objective(context, backbone, train, &data, tokenizer.special(Special::End)?)?;
+    let (train, mut validation) = (examples("train", &data.train)?, examples("validation", &data.validation)?);
+    let end = tokenizer.special(Special::End)?;
+    // Encoded here for the cache; nothing of it is looked at before the epoch is chosen.
+    let test = if context.spec.kind == Kind::Trial { None } else { Some(examples("test", &data.test)?) };
+    let mut objective = objective(context, backbone, train, &data, end)?;
     if objective.only_the_head_learns() {
         objective.keep_training_features(EVALUATION_TOKENS)?;
         objective.keep_features(&mut validation, EVALUATION_TOKENS)?;
-        objective.keep_features(&mut test, EVALUATION_TOKENS)?;
     }
     let outcome = train_with_validation(context, &mut objective, &validation, &data)?;
+    let mut result = RunResult::new(&context.spec, &outcome);
+    result.trainable_parameters = objective.parameters().iter().map(|(_, p)| p.value().count()).sum();
+    let head = objective.head.classifier.weight().value().count();
+    result.total_parameters = inputs::total_parameters(&*objective.backbone, &objective.stack, head);
+    let Some(test) = test else {
+        (result.split, result.n) = ("validation", data.validation.len());
+        return Ok(Report { result, base_hash: Some(hash), kept: kept.kept, dropped: kept.dropped });
+    };
     let scores = objective.evaluate(&test, EVALUATION_TOKENS)?;
     let salt = context.spec.data_hash.clone().unwrap_or_default();
     let rule = context.spec.switches.multilabel_score;
     let found = predictions(rule, &data, &data.test, &scores, &salt);
     let evaluation = measure(task, &found, &context.bootstrap())?;
     predictions::write(&context.folder.file("predictions.safetensors"), &context.spec, "test", &found)?;
-    let mut result = RunResult::new(&context.spec, &outcome);
     result.n = data.test.len();
     result.metrics = evaluation.metrics.iter().map(|(name, e)| (name.to_string(), Number::from(e))).collect();
     result.undefined = evaluation.undefined.iter().map(|(name, why)| (name.to_string(), format!("{why:?}"))).collect();
     result.ceiling = cohort::ceiling(&folder, task)?;
-    result.trainable_parameters = objective.parameters().iter().map(|(_, p)| p.value().count()).sum();
-    let head = objective.head.classifier.weight().value().count();
-    result.total_parameters = inputs::total_parameters(&*objective.backbone, &objective.stack, head);
     let unit = Unit { stack: objective.stack, head: Some(objective.head), provenance: provenance(context, &hash)? };
     unit.save(&context.folder.file("adapter"))?;
     Ok(Report { result, base_hash: Some(hash), kept: kept.kept, dropped: kept.dropped })

@@ -1,5 +1,6 @@
 //! What a run reads: base model, tokenizer, tokens, adapters.
 
+use crate::switches::ClassWeights;
 use crate::{Base, Error, Result, RunSpec, RunState, StackEntry, Store};
 use clinpeft_llama::Llama;
 use clinpeft_nn::{Backbone, Learning};
@@ -147,7 +148,12 @@ pub(crate) fn batches(lengths: &[usize], spec: &RunSpec) -> Result<clinpeft_trai
     let seed = Seed(spec.seed).part("order");
     let epoch = |e: u64| -> Result<Vec<Vec<Vec<usize>>>> {
         let steps = plan(lengths, Order::Shuffled, size, seed, e)?;
-        Ok(steps.into_iter().map(|rows| micro_batches(rows, lengths, spec.training.micro_tokens)).collect())
+        let cut = |rows: Vec<usize>| match spec.switches.class_weights {
+            ClassWeights::WholeStep => micro_batches(rows, lengths, spec.training.micro_tokens),
+            // What is divided in each micro-batch depends on how the step is cut.
+            ClassWeights::MicroBatch => rows.chunks(spec.micro_sequences()).map(<[usize]>::to_vec).collect(),
+        };
+        Ok(steps.into_iter().map(cut).collect())
     };
     (0..spec.training.epochs).map(epoch).collect()
 }

@@ -18,6 +18,7 @@ mod predictions;
 mod profile;
 pub mod reproduce;
 mod run;
+pub mod search;
 mod spec;
 mod store;
 pub mod switches;

@@ -6,9 +6,10 @@ use clap::{Args, Parser, Subcommand};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::{CorpusSource, Fidelity, PrepareOptions, prepare};
 use clinpeft_clinical::synth::{CohortSpec, synth};
+use clinpeft_experiment::launch::Launcher;
 use clinpeft_experiment::parity;
 use clinpeft_experiment::plan::Only;
-use clinpeft_experiment::{Control, Error, Result, RunFolder, Store, execute, reproduce};
+use clinpeft_experiment::{Control, Error, Result, RunFolder, Store, execute, reproduce, search};
 use clinpeft_rng::Seed;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ struct Cli {
 enum Command {
     /// Run the experiment matrix and print the tables
     Reproduce(Reproduce),
+    /// Try settings for rows of the matrix and choose on the validation splits
+    Search(Search),
     /// Write a synthetic cohort in the raw file form of MIMIC-III and MIMIC-IV-Note
     Synth(Synth),
     /// Turn raw MIMIC files into a dataset folder
@@ -68,6 +71,25 @@ struct Reproduce {
     /// Print the runs and stop
     #[arg(long)]
     dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+struct Search {
+    /// What is searched: demo or smoke
+    #[arg(long, default_value = "demo")]
+    profile: String,
+    /// Folder for data and runs
+    #[arg(long, default_value = "out")]
+    out: PathBuf,
+    /// Parts of row names, or names of tasks, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// File to write the choices to
+    #[arg(long)]
+    write: PathBuf,
+    /// Threads for everything; the results do not depend on it
+    #[arg(long)]
+    threads: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -154,6 +176,7 @@ fn main() -> ExitCode {
     }
     let ended = match cli.command {
         Command::Reproduce(o) => run_reproduce(o, &terminal),
+        Command::Search(o) => run_search(o, &terminal),
         Command::Synth(o) => run_synth(o, &terminal),
         Command::Prepare(o) => run_prepare(o, &terminal),
         Command::Run(o) => run_one(o, &terminal),
@@ -195,6 +218,21 @@ fn run_reproduce(o: Reproduce, terminal: &Terminal) -> Result<()> {
     let summary = ended?;
     terminal.print(summary.terminal());
     terminal.say(&format!("written to {}", summary.folder.display()));
+    Ok(())
+}
+
+fn run_search(o: Search, terminal: &Terminal) -> Result<()> {
+    let program = std::env::current_exe().map_err(clinpeft_files::at("find", Path::new("clinpeft")))?;
+    let launcher = Launcher { program: &program, threads: threads(o.threads), stop: &STOP };
+    let search = search::Search::named(&o.profile)?;
+    let mut watch = terminal.watch();
+    let mut hear = |h: reproduce::Heard<'_>| watch.hear(&h);
+    let only = Only { words: o.only };
+    let choices = search::search(&Store::new(&o.out), (&o.profile, &search), &only, &launcher, &mut hear);
+    drop(watch);
+    let text = choices?.text(&format!("cargo xtask search --profile {}", o.profile))?;
+    clinpeft_files::write_atomic(&o.write, &text)?;
+    terminal.print(&text);
     Ok(())
 }
 

@@ -202,7 +202,7 @@ impl Planner<'_> {
             training,
             stack,
         };
-        self.add(spec, needs).map(|_| ())
+        self.add(self.profile.choices.apply(spec)?, needs).map(|_| ())
     }
 
     /// The context of the fidelity: the published one is short, and nothing is packed.

@@ -1,5 +1,6 @@
 //! Profiles and the matrix: TOML below `datasets/`, built into the program.
 
+use crate::search::{Choices, Search};
 use crate::spec::{FurtherBase, NewBase};
 use crate::{AdapterSpec, Error, Result, Tokens, Training};
 use clinpeft_clinical::Task;
@@ -29,6 +30,9 @@ pub struct Profile {
     pub downstream: Downstream,
     /// Adapters by name.
     pub adapters: BTreeMap<String, AdapterSpec>,
+    /// What a search has chosen for rows of the matrix.
+    #[serde(skip)]
+    pub choices: Choices,
 }
 
 /// A base model that is trained here.
@@ -139,6 +143,14 @@ const PROFILES: [(&str, &str); 2] = [
     ("demo", include_str!("../../../datasets/profiles/demo.toml")),
 ];
 
+const SEARCHES: [(&str, &str); 2] = [
+    ("smoke", include_str!("../../../datasets/searches/smoke.toml")),
+    ("demo", include_str!("../../../datasets/searches/demo.toml")),
+];
+
+/// What was chosen by the searches; a profile without an entry runs as it is.
+const SEARCHED: [(&str, &str); 1] = [("demo", include_str!("../../../datasets/searched/demo.toml"))];
+
 const COHORTS: [(&str, &str); 2] = [
     ("smoke", include_str!("../../../datasets/cohorts/smoke.toml")),
     ("demo", include_str!("../../../datasets/cohorts/demo.toml")),
@@ -147,16 +159,23 @@ const COHORTS: [(&str, &str); 2] = [
 fn built_in<T: serde::de::DeserializeOwned>(what: &str, name: &str, all: &[(&str, &str)]) -> Result<T> {
     let Some((_, text)) = all.iter().find(|(n, _)| *n == name) else {
         let known: Vec<&str> = all.iter().map(|(n, _)| *n).collect();
-        return Err(Error::Options(format!("there is no {what} `{name}`\nhint: known are {}", known.join(", "))));
+        return Err(Error::Options(format!(
+            "there is no `{name}` in datasets/{what}\nhint: known are {}",
+            known.join(", ")
+        )));
     };
     toml::from_str(text)
-        .map_err(|e| Error::Config { path: format!("datasets/{what}s/{name}.toml").into(), what: e.to_string() })
+        .map_err(|e| Error::Config { path: format!("datasets/{what}/{name}.toml").into(), what: e.to_string() })
 }
 
 impl Profile {
     /// The profile of that name.
     pub fn named(name: &str) -> Result<Profile> {
-        built_in("profile", name, &PROFILES)
+        let mut profile: Profile = built_in("profiles", name, &PROFILES)?;
+        if SEARCHED.iter().any(|(n, _)| *n == name) {
+            profile.choices = built_in("searched", name, &SEARCHED)?;
+        }
+        Ok(profile)
     }
 
     /// Its cohort.
@@ -165,15 +184,20 @@ impl Profile {
     }
 }
 
+/// The search of that name.
+pub(crate) fn search_named(name: &str) -> Result<Search> {
+    built_in("searches", name, &SEARCHES)
+}
+
 /// The synthetic cohort of that name.
 pub fn cohort_named(name: &str) -> Result<CohortSpec> {
-    built_in("cohort", name, &COHORTS)
+    built_in("cohorts", name, &COHORTS)
 }
 
 impl Matrix {
     /// The matrix of the paper.
     pub fn paper() -> Result<Matrix> {
-        built_in("matrix", "matrix", &[("matrix", include_str!("../../../datasets/matrix.toml"))])
+        built_in(".", "matrix", &[("matrix", include_str!("../../../datasets/matrix.toml"))])
     }
 }
 

@@ -166,7 +166,7 @@ pub fn execute(folder: &RunFolder, control: Control<'_>) -> Result<()> {
     let ended = match context.spec.kind {
         Kind::Base => language::base(&mut context),
         Kind::Adaptation => language::adaptation(&mut context),
-        Kind::Downstream => downstream::run(&mut context),
+        Kind::Downstream | Kind::Trial => downstream::run(&mut context),
     };
     match ended.and_then(|report| finish(&context, report, started)) {
         Ok(()) => Ok(()),

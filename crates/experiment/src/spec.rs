@@ -21,6 +21,8 @@ pub enum Kind {
     Adaptation,
     /// Step 2: a task.
     Downstream,
+    /// The same with settings that are tried: the test split is not read.
+    Trial,
 }
 
 /// Every switch of one run, resolved.
@@ -150,6 +152,9 @@ pub struct Training {
     pub batch_sequences: usize,
     /// Tokens that are run at once; a step is cut into micro-batches of at most so many.
     pub micro_tokens: usize,
+    /// Sequences that are run at once where the class weights are divided in each micro-batch; a whole step if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_sequences: Option<usize>,
     /// Decoupled weight decay.
     pub weight_decay: f64,
     /// Largest norm of the gradient.
@@ -216,7 +221,13 @@ impl RunSpec {
         while row.contains("--") {
             row = row.replace("--", "-");
         }
-        Ok(format!("{}{task}-seed{}-{}", row.trim_matches('-'), self.seed, &hash[..12]))
+        let trial = if self.kind == Kind::Trial { "trial-" } else { "" };
+        Ok(format!("{trial}{}{task}-seed{}-{}", row.trim_matches('-'), self.seed, &hash[..12]))
+    }
+
+    /// Sequences of one micro-batch where it is counted so.
+    pub(crate) fn micro_sequences(&self) -> usize {
+        self.training.micro_sequences.unwrap_or(self.training.batch_sequences).max(1)
     }
 
     /// The settings of the training loop.
@@ -230,7 +241,9 @@ impl RunSpec {
             },
             division: match self.switches.class_weights {
                 ClassWeights::WholeStep => Division::WholeStep,
-                ClassWeights::MicroBatch => Division::MicroBatch,
+                ClassWeights::MicroBatch => {
+                    Division::MicroBatch { full: t.batch_sequences.div_ceil(self.micro_sequences()) }
+                }
             },
             optimiser: OptimiserSettings {
                 beta1: 0.9,
@@ -240,7 +253,9 @@ impl RunSpec {
                 clip: t.clip,
             },
             selection: match (self.kind, self.switches.selection) {
-                (Kind::Downstream, EpochRule::BestAuroc | EpochRule::LowestLoss) => Selection::BestValidation,
+                (Kind::Downstream | Kind::Trial, EpochRule::BestAuroc | EpochRule::LowestLoss) => {
+                    Selection::BestValidation
+                }
                 _ => Selection::LastEpoch,
             },
             patience: t.patience,

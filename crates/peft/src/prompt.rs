@@ -19,6 +19,8 @@ pub enum PromptStart {
     Random,
     /// The embeddings of these tokens, repeated or cut to n.
     Tokens(Vec<u32>),
+    /// The embeddings of this text's tokens; see [`crate::AdapterConfig::tokenized`].
+    Text(String),
 }
 
 /// Settings of prompt tuning.
@@ -59,6 +61,9 @@ impl PromptTuning {
         crate::encoder::need_rows(n)?;
         let rows = match &config.start {
             PromptStart::Random => table(&[n, shape.width], Table::Normal, "embedding.weight", seed)?,
+            PromptStart::Text(_) => {
+                return Err(Error::Config("the text that a prompt begins as was not turned into tokens".into()));
+            }
             PromptStart::Tokens(ids) if ids.is_empty() => {
                 return Err(Error::Config(
                     "the text that a prompt begins as has no token\nhint: give a text, or `start = \"random\"`".into(),

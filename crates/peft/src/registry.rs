@@ -3,7 +3,8 @@
 use crate::files::{ConfigFile, TensorFile};
 use crate::{
     AdaLora, AdaLoraConfig, AdaptationPrompt, AdaptationPromptConfig, Adapter, Dora, Error, Lora, LoraConfig,
-    ModelShape, PTuning, PTuningConfig, Prefix, PrefixConfig, PromptTuning, PromptTuningConfig, Result, TaskType,
+    ModelShape, PTuning, PTuningConfig, Prefix, PrefixConfig, PromptStart, PromptTuning, PromptTuningConfig, Result,
+    TaskType,
 };
 use clinpeft_nn::{Backbone, Learning};
 use clinpeft_rng::Seed;
@@ -32,6 +33,20 @@ pub enum AdapterConfig {
 }
 
 impl AdapterConfig {
+    /// The same with texts as the tokens that `encode` makes of them, without special tokens.
+    pub fn tokenized<E>(
+        self,
+        encode: impl FnOnce(&str) -> std::result::Result<Vec<u32>, E>,
+    ) -> std::result::Result<Self, E> {
+        match self {
+            AdapterConfig::Prompt(PromptTuningConfig { virtual_tokens, start: PromptStart::Text(text) }) => {
+                let start = PromptStart::Tokens(encode(&text)?);
+                Ok(AdapterConfig::Prompt(PromptTuningConfig { virtual_tokens, start }))
+            }
+            other => Ok(other),
+        }
+    }
+
     /// A new adapter for a model. Errors if the model lacks what the settings name.
     pub fn build(&self, backbone: &dyn Backbone, seed: Seed, learning: Learning) -> Result<Box<dyn Adapter>> {
         let shape = ModelShape::of(backbone);

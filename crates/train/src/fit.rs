@@ -28,8 +28,12 @@ pub enum Selection {
 pub enum Division {
     /// Once, by what the whole step holds: accumulation equals one large batch.
     WholeStep,
-    /// In each micro-batch by what that one holds, then by their number, as the published code.
-    MicroBatch,
+    /// In each micro-batch by what that one holds, then by the number of micro-batches of a full step, which makes an
+    /// incomplete last step smaller; as the published code.
+    MicroBatch {
+        /// Micro-batches of a full step.
+        full: usize,
+    },
 }
 
 /// How to train.
@@ -204,7 +208,7 @@ impl<'a, O: Objective> Loop<'a, O> {
             let part = self.objective.loss(rows, &pass)?;
             let divisor = match self.run.settings.division {
                 Division::WholeStep => divisor,
-                Division::MicroBatch => self.objective.denominator(rows) * micro.len() as f64,
+                Division::MicroBatch { full } => self.objective.denominator(rows) * full.max(1) as f64,
             };
             let mean = ops::scale(&part.loss, 1.0 / divisor)?;
             loss += mean.value().item()?;

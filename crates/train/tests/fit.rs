@@ -149,6 +149,31 @@ fn accumulation_equals_one_large_batch() {
     }
 }
 
+#[test]
+fn class_weights_cancel_in_micro_batches_of_one_row() {
+    let run = |weighted: bool| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut o = classification();
+        if !weighted {
+            o.class_weights = vec![1.0; 2];
+        }
+        let settings = Settings { division: Division::MicroBatch { full: 8 }, ..settings() };
+        train(&mut o, &plan(1, 8), settings, dir.path(), None).last_loss
+    };
+    assert!((run(true) - run(false)).abs() < 1e-6, "{} {}", run(true), run(false));
+}
+
+#[test]
+fn incomplete_step_is_divided_by_a_full_one_in_micro_batches() {
+    let loss = |full: usize| {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { division: Division::MicroBatch { full }, ..settings() };
+        let one_of_two = vec![vec![vec![(0..8).collect()]]];
+        train(&mut classification(), &one_of_two, settings, dir.path(), None).last_loss
+    };
+    assert!((loss(1) - 2.0 * loss(2)).abs() < 1e-12);
+}
+
 /// Language modelling with one adapter whose ranks fall from 4 to 2 for each layer.
 fn with_falling_ranks() -> LanguageModelling {
     let mut o = language();

@@ -1,0 +1,160 @@
+//! Every method learns a task of the synthetic cohort: from raw tables to a falling loss.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use clinpeft_clinical::prepare::{CorpusSource, Fidelity, PrepareOptions, prepare};
+use clinpeft_clinical::synth::{CohortSpec, synth};
+use clinpeft_clinical::{Dataset, Label, Task};
+use clinpeft_llama::{Config, Llama};
+use clinpeft_nn::{Backbone, Classifier, Learning, Memory, Pooling};
+use clinpeft_peft::{Activity, AdapterConfig, Head, Stack};
+use clinpeft_rng::Seed;
+use clinpeft_tensor::ops::scale;
+use clinpeft_text::{Encoder, Kind, Sequences, Specials, Tokenizer, Truncation};
+use clinpeft_train::{
+    Classification, Division, Event, Examples, Fit, OptimiserSettings, Rate, Selection, Settings, Targets, Warmup, fit,
+};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// Tokens and classes of the training notes of "length of stay".
+struct DemoTask {
+    sequences: Sequences,
+    labels: Vec<u32>,
+    vocabulary: usize,
+}
+
+/// Made once for all tests.
+fn demo_task() -> &'static DemoTask {
+    static TASK: OnceLock<DemoTask> = OnceLock::new();
+    TASK.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let spec: CohortSpec = toml::from_str(include_str!("../../datasets/cohorts/smoke.toml")).unwrap();
+        synth(&spec, Seed(3), &dir.path().join("raw"), &|_| {}).unwrap();
+        prepared(dir.path())
+    })
+}
+
+fn prepared(dir: &Path) -> DemoTask {
+    let options = PrepareOptions {
+        mimic3: Some(dir.join("raw/mimic3")),
+        mimic4_note: None,
+        out: dir.join("data"),
+        fidelity: Fidelity::Paper,
+        splits: None,
+        seed: Seed(3),
+        tasks: vec![Task::LengthOfStay],
+        corpus: CorpusSource::None,
+    };
+    prepare(&options, &|_| {}).unwrap();
+    let data = Dataset::load(&dir.join("data"), Task::LengthOfStay).unwrap();
+    let notes: Vec<&str> = data.train.iter().take(64).map(|e| e.text.expose()).collect();
+    let tokenizer = Tokenizer::train(&notes, 400, Kind::ByteFallback).unwrap();
+    let mut encoder = Encoder::new(&tokenizer, Specials::Bos, Truncation::First { length: 48 }).unwrap();
+    encoder.push(&notes).unwrap();
+    let class = |l: &Label| match l {
+        Label::Class(c) => *c,
+        Label::Set(_) => panic!("length of stay has classes"),
+    };
+    let labels = data.train.iter().take(64).map(|e| class(&e.label)).collect();
+    DemoTask { sequences: encoder.finish(), labels, vocabulary: tokenizer.vocab_size() }
+}
+
+/// Mean training loss of the first and of the last epoch, while only the adapter and the head learn.
+fn losses(settings: Value) -> (f64, f64) {
+    let task = demo_task();
+    let mut model = Llama::random(Config::tiny(task.vocabulary, 32, 3, 2, 64), Seed(1), Learning::Frozen).unwrap();
+    // Fresh weights are so small that attention, through which most methods work, hardly counts.
+    for p in model.parameters_mut() {
+        if p.value().dims().len() == 2 {
+            p.set_value(scale(p.value(), 6.0).unwrap());
+        }
+    }
+    let config: AdapterConfig = serde_json::from_value(settings).unwrap();
+    let mut stack = Stack::new();
+    let adapter = config.build(&model, Seed(2), Learning::Trainable).unwrap();
+    stack.push("downstream", adapter, Activity::Active).unwrap();
+    let mut classifier = Classifier::new(4, model.width(), &mut Seed(4).stream("head")).unwrap();
+    // What falls is then the work of the adapter alone.
+    classifier.parameters_mut().into_iter().for_each(|p| p.set_learning(Learning::Frozen));
+    let targets = Targets::Classes { labels: task.labels.clone(), count: 4 };
+    let mut objective = Classification {
+        backbone: Box::new(model),
+        stack,
+        head: Head { classifier, labels: (0..4).map(|c| c.to_string()).collect() },
+        pooling: Pooling::LastToken,
+        padding: None,
+        class_weights: Classification::balanced_weights(&targets),
+        data: Examples::new(task.sequences.clone(), targets).unwrap(),
+    };
+    let rows: Vec<usize> = (0..task.labels.len()).collect();
+    let epoch: Vec<Vec<Vec<usize>>> = rows.chunks(16).map(|step| vec![step.to_vec()]).collect();
+    let plan = vec![epoch; 8];
+    let dir = tempfile::tempdir().unwrap();
+    let mut seen = Vec::new();
+    let mut observe = |e: &Event, _: u64| {
+        if let Event::Epoch { loss, .. } = e {
+            seen.push(*loss);
+        }
+    };
+    let run = Fit {
+        plan: &plan,
+        settings: training(),
+        checkpoint: &dir.path().join("state.safetensors"),
+        events: &dir.path().join("events.jsonl"),
+        validate: None,
+        observe: &mut observe,
+        stop: &AtomicBool::new(false),
+    };
+    assert!(fit(&mut objective, run).unwrap().finished);
+    (seen[0], *seen.last().unwrap())
+}
+
+fn training() -> Settings {
+    Settings {
+        learning_rate: 3e-2,
+        rate: Rate::WarmupAndDecay(Warmup::Ratio(0.06)),
+        division: Division::WholeStep,
+        optimiser: OptimiserSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: Some(1.0) },
+        selection: Selection::LastEpoch,
+        patience: None,
+        memory: Memory::Keep,
+        seed: Seed(5),
+        log_every: 100,
+        checkpoint_every: Duration::from_secs(600),
+    }
+}
+
+macro_rules! loss_falls {
+    ($($name:ident: $settings:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            let (first, last) = losses($settings);
+            assert!(last < 0.97 * first, "{first} -> {last}");
+        }
+    )*};
+}
+
+fn low_rank(method: &str) -> Value {
+    json!({"method": method, "r": 4, "alpha": 8.0, "dropout": 0.0, "targets": ["q_proj", "v_proj"],
+        "scaling": "standard"})
+}
+
+loss_falls! {
+    loss_falls_with_lora: low_rank("lora");
+    loss_falls_with_dora: low_rank("dora");
+    loss_falls_with_adalora: json!({"method": "adalora", "initial_r": 6, "target_r": 4, "alpha": 8.0, "dropout": 0.0,
+        "targets": ["q_proj", "v_proj"], "first_steps": 4, "last_steps": 4, "every": 2, "beta1": 0.85, "beta2": 0.85,
+        "orthogonality": 0.1});
+    loss_falls_with_prefix: json!({"method": "prefix", "virtual_tokens": 8, "source": "table"});
+    loss_falls_with_projected_prefix: json!({"method": "prefix", "virtual_tokens": 8,
+        "source": {"projection": {"inner": 32}}});
+    loss_falls_with_prompt: json!({"method": "prompt", "virtual_tokens": 8, "start": "random"});
+    loss_falls_with_p_tuning_by_mlp: json!({"method": "p_tuning", "virtual_tokens": 8, "inner": 32, "encoder": "mlp"});
+    loss_falls_with_p_tuning_by_lstm: json!({"method": "p_tuning", "virtual_tokens": 8, "inner": 32,
+        "encoder": {"lstm": {"layers": 2, "dropout": 0.0}}});
+    loss_falls_with_adaptation_prompt: json!({"method": "adaptation_prompt", "length": 8, "layers": 3});
+}
