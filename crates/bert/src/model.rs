@@ -56,6 +56,11 @@ impl Bert {
         model.with_new_pooler(seed, learning)
     }
 
+    /// Whether its folder had a pooler, or it was given one.
+    pub fn has_pooler(&self) -> bool {
+        self.pooler.is_some()
+    }
+
     /// The same model with an untrained pooler, for folders that have none.
     pub fn with_new_pooler(mut self, seed: Seed, learning: Learning) -> Result<Bert> {
         let device = self.words.value().device();
@@ -222,6 +227,10 @@ impl Backbone for Bert {
     fn embed(&self, ids: &[u32]) -> Result<Tensor> {
         let ids = Tensor::from_vec(ids.to_vec(), &[ids.len()])?.to_device(&self.words.value().device())?;
         Ok(clinpeft_tensor::ops::embedding(self.words.value(), &ids)?.to_cpu()?.cast(DType::F32)?)
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.config.vocab_size
     }
 
     fn max_length(&self) -> usize {

@@ -41,7 +41,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Reproduce {
-    /// Sizes of everything: smoke (a minute) or demo (minutes)
+    /// What is run at which size: smoke (a minute), demo (minutes), or full (the demo with every row)
     #[arg(long, default_value = "demo")]
     profile: String,
     /// Folder for data, runs and report
@@ -56,6 +56,9 @@ struct Reproduce {
     /// Parts of row names, or names of tasks, separated by commas
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Tables by number, with all their rows, separated by commas; those of the profile if absent
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(2..=4))]
+    table: Vec<u8>,
     /// Rules: paper (corrected), code (as published), or both side by side: paper,code
     #[arg(long, default_value = "paper", value_delimiter = ',')]
     fidelity: Vec<Fidelity>,
@@ -177,7 +180,7 @@ fn run_reproduce(o: Reproduce, terminal: &Terminal) -> Result<()> {
     let options = reproduce::Options {
         profile: &o.profile,
         seeds,
-        only: Only { words: o.only },
+        only: Only { words: o.only, tables: o.table },
         fidelities: o.fidelity,
         threads: threads(o.threads),
     };

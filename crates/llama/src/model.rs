@@ -214,6 +214,10 @@ impl Backbone for Llama {
         Ok(clinpeft_tensor::ops::embedding(self.embedding.value(), &ids)?.to_cpu()?.cast(DType::F32)?)
     }
 
+    fn vocabulary(&self) -> usize {
+        self.config.vocab_size
+    }
+
     fn max_length(&self) -> usize {
         self.angles.positions()
     }

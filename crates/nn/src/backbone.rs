@@ -65,6 +65,8 @@ pub trait Backbone: Send + Sync {
     fn attention_shape(&self) -> AttentionShape;
     /// The rows of the embedding table at `ids`, `[n, d]` in f32.
     fn embed(&self, ids: &[u32]) -> Result<Tensor>;
+    /// Entries of the vocabulary.
+    fn vocabulary(&self) -> usize;
     /// Longest sequence, virtual rows included.
     fn max_length(&self) -> usize;
     /// Every linear layer that an adapter may target.
