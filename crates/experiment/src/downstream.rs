@@ -17,7 +17,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Tokens run at once where nothing is kept.
-const EVALUATION_TOKENS: usize = 4096;
+pub(crate) const EVALUATION_TOKENS: usize = 4096;
 
 /// Trains the stack and its head, chooses the epoch on the validation split and scores the test split once.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
@@ -62,11 +62,9 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     result.total_parameters = inputs::total_parameters(&*objective.backbone, &objective.stack, head);
     if context.spec.full {
         save_model(context, family, &objective, &tokenizer)?;
-    } else {
-        let provenance = provenance(context, &hash)?;
-        let unit = Unit { stack: objective.stack, head: Some(objective.head), provenance };
-        unit.save(&context.folder.file("adapter"))?;
     }
+    let unit = Unit { stack: objective.stack, head: Some(objective.head), provenance: provenance(context, &hash)? };
+    unit.save(&context.folder.file("adapter"))?;
     Ok(Report { result, base_hash: Some(hash), kept: kept.kept, dropped: kept.dropped })
 }
 
@@ -204,7 +202,13 @@ fn validation_loss(data: &Dataset, scores: &Scores) -> f64 {
 }
 
 /// Scores as the metrics use them: probability of class 1, softmax over classes, sigmoid for each label.
-fn predictions(rule: MultilabelScore, data: &Dataset, split: &[Example], scores: &Scores, salt: &str) -> Predictions {
+pub(crate) fn predictions(
+    rule: MultilabelScore,
+    data: &Dataset,
+    split: &[Example],
+    scores: &Scores,
+    salt: &str,
+) -> Predictions {
     let (c, task) = (scores.columns, data.task);
     let sigmoid = |z: &f64| 1.0 / (1.0 + (-z).exp());
     let rows = scores.logits.chunks_exact(c.max(1));
@@ -259,7 +263,8 @@ fn softmax(z: &[f64]) -> Vec<f64> {
     e.iter().map(|x| x / total).collect()
 }
 
-fn measure(task: Task, p: &Predictions, bootstrap: &Bootstrap) -> Result<clinpeft_metrics::Evaluation> {
+/// The metrics of a task.
+pub(crate) fn measure(task: Task, p: &Predictions, bootstrap: &Bootstrap) -> Result<clinpeft_metrics::Evaluation> {
     use clinpeft_metrics::Labels as Known;
     let binary: Vec<u8>;
     let labels = match (&p.labels, task.kind()) {

@@ -8,6 +8,7 @@ use clinpeft_clinical::prepare::{CorpusSource, Fidelity, PrepareOptions, prepare
 use clinpeft_clinical::synth::{CohortSpec, synth};
 use clinpeft_experiment::parity;
 use clinpeft_experiment::plan::Only;
+use clinpeft_experiment::predict;
 use clinpeft_experiment::{Control, Error, Result, RunFolder, Store, execute, reproduce};
 use clinpeft_rng::Seed;
 use std::io::Read;
@@ -35,6 +36,10 @@ enum Command {
     Prepare(Prepare),
     /// Run, or continue, what `run.toml` in a run folder says
     Run(Run),
+    /// Score the notes of a CSV file (id,text) with what a run of a task has learned
+    Predict(Predict),
+    /// The metrics of a run of a task on the notes of a CSV file (id,text,label), as JSON
+    Evaluate(Evaluate),
     /// Compare with what transformers and peft computed: every case of a folder, error beside tolerance
     Parity(Parity),
 }
@@ -127,6 +132,29 @@ struct Run {
 }
 
 #[derive(Debug, Args)]
+struct Predict {
+    /// The run folder
+    #[arg(long)]
+    run: PathBuf,
+    /// The notes
+    #[arg(long)]
+    input: PathBuf,
+    /// CSV file to write: id, then the probability of each class
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Evaluate {
+    /// The run folder
+    #[arg(long)]
+    run: PathBuf,
+    /// The notes with their labels
+    #[arg(long)]
+    input: PathBuf,
+}
+
+#[derive(Debug, Args)]
 struct Parity {
     /// The folder of cases
     folder: PathBuf,
@@ -160,6 +188,8 @@ fn main() -> ExitCode {
         Command::Synth(o) => run_synth(o, &terminal),
         Command::Prepare(o) => run_prepare(o, &terminal),
         Command::Run(o) => run_one(o, &terminal),
+        Command::Predict(o) => run_predict(&o, &terminal),
+        Command::Evaluate(o) => run_evaluate(&o, &terminal),
         Command::Parity(o) => return run_parity(o, &terminal),
     };
     match ended {
@@ -268,6 +298,19 @@ fn run_one(o: Run, terminal: &Terminal) -> Result<()> {
     execute(&folder, Control { stop: &STOP, observe: &mut observe, checkpoint_every })?;
     drop(steps);
     terminal.say(&format!("done: {}", folder.path().display()));
+    Ok(())
+}
+
+fn run_predict(o: &Predict, terminal: &Terminal) -> Result<()> {
+    let notes = predict::predict(&RunFolder::at(&o.run), &o.input, &o.out)?;
+    terminal.say(&format!("{notes} notes scored in {}", o.out.display()));
+    Ok(())
+}
+
+fn run_evaluate(o: &Evaluate, terminal: &Terminal) -> Result<()> {
+    let metrics = predict::evaluate(&RunFolder::at(&o.run), &o.input)?;
+    let text = serde_json::to_string_pretty(&metrics);
+    terminal.print(&(text.map_err(|e| Error::Options(e.to_string()))? + "\n"));
     Ok(())
 }
 

@@ -85,10 +85,13 @@ pub(crate) struct RunResult {
 }
 
 /// A figure with its interval.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Number {
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Number {
+    /// The figure.
     pub value: f64,
+    /// Where the interval begins, if there is one.
     pub lo: Option<f64>,
+    /// Where it ends.
     pub hi: Option<f64>,
 }
 
