@@ -40,8 +40,7 @@ pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
 
 fn new_llama(context: &mut Context<'_>, new: &NewBase, writer: &Writer, text: &[String]) -> Result<Report> {
     let tokenizer = writer.vocabulary(new)?;
-    let config =
-        clinpeft_llama::Config::tiny(tokenizer.vocab_size(), new.width, new.layers, new.heads, new.positions);
+    let config = clinpeft_llama::Config::tiny(tokenizer.vocab_size(), new.width, new.layers, new.heads, new.positions);
     let model = Llama::random(config, Seed(context.spec.seed).part("init"), Learning::Trainable)?;
     causal(context, Box::new(model), &tokenizer, text)
 }
@@ -105,8 +104,7 @@ fn masked(
         packed.sequences.push(&[&[class], piece, &[separator]].concat(), 0);
     }
     let masking = Masking { mask, specials: vec![class, separator], vocabulary: tokenizer.vocab_size() as u32 };
-    let mut objective =
-        MaskedModelling { model, head, stack: Stack::new(), data: packed.sequences.clone(), masking };
+    let mut objective = MaskedModelling { model, head, stack: Stack::new(), data: packed.sequences.clone(), masking };
     let report = learn(context, &mut objective, &packed)?;
     let named = |p: &clinpeft_nn::Parameter| (p.name().to_string(), p.value().clone());
     let tensors = objective.head.parameters().into_iter().map(named).collect();

@@ -22,12 +22,7 @@ pub struct Ready {
 }
 
 /// Makes the profile's synthetic cohort and prepares it, unless that was done before.
-pub fn ready(
-    store: &Store,
-    profile: &Profile,
-    fidelity: Fidelity,
-    progress: &dyn Fn(Progress),
-) -> Result<Ready> {
+pub fn ready(store: &Store, profile: &Profile, fidelity: Fidelity, progress: &dyn Fn(Progress)) -> Result<Ready> {
     let spec = profile.cohort_spec()?;
     let text = format!("{spec:?} {} {} {}", profile.cohort_seed, fidelity.name(), env!("CARGO_PKG_VERSION"));
     let folder = format!("{}-{}", profile.cohort, &clinpeft_files::hash_bytes(text)[..12]);

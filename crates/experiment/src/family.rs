@@ -38,7 +38,8 @@ impl Family {
             "llama" => Ok(Family::Llama),
             "bert" => Ok(Family::Bert),
             other => {
-                let what = format!("`model_type` is `{other}`\nhint: models of the types `llama` and `bert` can be run");
+                let what =
+                    format!("`model_type` is `{other}`\nhint: models of the types `llama` and `bert` can be run");
                 Err(Error::Config { path, what })
             }
         }

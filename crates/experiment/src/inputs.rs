@@ -101,12 +101,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Tokens of notes, cut to the run's length.
-    pub fn notes<'n>(
-        self,
-        notes: impl Iterator<Item = &'n str>,
-        spec: &RunSpec,
-        kept: &Kept<'_>,
-    ) -> Result<Sequences> {
+    pub fn notes<'n>(self, notes: impl Iterator<Item = &'n str>, spec: &RunSpec, kept: &Kept<'_>) -> Result<Sequences> {
         self.cached(notes, Truncation::First { length: spec.tokens.max_length }, spec, kept)
     }
 

@@ -19,8 +19,7 @@ const EVALUATION_TOKENS: usize = 4096;
 /// Step 1: an adapter that learns clinical notes.
 pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let data = context.data()?;
-    let Model { family, backbone, tokenizer, hash } =
-        inputs::model(&context.store, &context.spec, Learning::Frozen)?;
+    let Model { family, backbone, tokenizer, hash } = inputs::model(&context.store, &context.spec, Learning::Frozen)?;
     let tokens = |split: CorpusSplit| -> Result<Packed> {
         let notes = load_corpus(&data, split)?;
         let name = if split == CorpusSplit::Train { "train" } else { "test" };

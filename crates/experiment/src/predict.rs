@@ -75,7 +75,8 @@ impl Notes {
             let label = match label {
                 None => Label::Set(Vec::new()),
                 Some((column, trained)) => trained.label(&row[column]).ok_or_else(|| {
-                    let what = "is not of this run's labels\nhint: `stack.json` in the run's `adapter` folder lists them";
+                    let what =
+                        "is not of this run's labels\nhint: `stack.json` in the run's `adapter` folder lists them";
                     wrong(format!("row {}, column `label`: {what}", i + 1))
                 })?,
             };

@@ -156,8 +156,10 @@ const COHORTS: [(&str, &str); 2] = [
 ];
 
 fn built_in<T: serde::de::DeserializeOwned>(what: &str, name: &str, all: &[(&str, &str)]) -> Result<T> {
-    let wrong =
-        |e: toml::de::Error| Error::Config { path: format!("datasets/{what}s/{name}.toml").into(), what: e.to_string() };
+    let wrong = |e: toml::de::Error| Error::Config {
+        path: format!("datasets/{what}s/{name}.toml").into(),
+        what: e.to_string(),
+    };
     resolved(what, name, all, &wrong)?.try_into().map_err(wrong)
 }
 
