@@ -76,7 +76,7 @@ fn killed_and_resumed_equals_undisturbed_at_any_number_of_threads() {
     assert!(reproduce(calm.path(), &[]).status.success());
     assert_eq!(before, times(calm.path()));
 
-    worker_killed(calm.path(), "downstream-lora-mortality", &expected);
+    worker_killed(calm.path(), "downstream-llama-lora-mortality", &expected);
     nothing_shows_a_note(calm.path(), &first);
     files_are_complete(calm.path());
 }
