@@ -11,7 +11,7 @@ mod tidy;
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   reproduce [OPTIONS]   build the program, run the experiment matrix, print the tables
-  search, run, synth, prepare
+  search, run, synth, prepare, predict, evaluate
                         the program's other commands; `cargo xtask COMMAND --help` shows their options
   parity DIR            compare with what transformers and peft computed
   test                  every test: layers, crates, the whole program, Vulkan where a driver is
@@ -22,7 +22,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["reproduce" | "search" | "run" | "synth" | "prepare" | "parity", ..] => program::run(&arguments),
+        ["reproduce" | "search" | "run" | "synth" | "prepare" | "predict" | "evaluate" | "parity", ..] => {
+            program::run(&arguments)
+        }
         ["test"] => test::test(),
         ["lint"] => test::lint(),
         ["tidy"] => tidy::run(),

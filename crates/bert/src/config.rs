@@ -111,6 +111,16 @@ impl Config {
         self.hidden_size / self.num_attention_heads.max(1)
     }
 
+    /// Weights of the encoder with its pooler, without making any.
+    pub fn parameter_count(&self) -> usize {
+        let (d, wide) = (self.hidden_size, self.intermediate_size);
+        let dense = |out: usize, input: usize| out * (input + 1);
+        let norm = 2 * d;
+        let tables = (self.vocab_size + self.max_position_embeddings + self.type_vocab_size) * d + norm;
+        let layer = 4 * dense(d, d) + dense(wide, d) + dense(d, wide) + 2 * norm;
+        tables + self.num_hidden_layers * layer + dense(d, d)
+    }
+
     /// Share dropped in front of the classifier in training.
     pub fn pooled_dropout(&self) -> f64 {
         self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
@@ -190,6 +200,16 @@ mod tests {
         assert!(said(|c| c.hidden_dropout_prob = 1.0).contains("hidden_dropout_prob"));
         assert!(said(|c| c.num_attention_heads = 3).contains("cannot be shared"));
         assert!(said(|c| c.type_vocab_size = 0).contains("`type_vocab_size` is zero"));
+    }
+
+    #[test]
+    fn weights_are_counted_without_making_any() {
+        let tiny = Config::tiny(32, 16, 2, 4, 24);
+        let model = crate::Bert::random(tiny.clone(), clinpeft_rng::Seed(1), clinpeft_nn::Learning::Frozen).unwrap();
+        assert_eq!(tiny.parameter_count(), clinpeft_nn::Backbone::parameter_count(&model));
+        // BERT-base with the vocabularies of the uncased and the cased checkpoints.
+        let base = |v| Config { intermediate_size: 3072, ..Config::tiny(v, 768, 12, 12, 512) }.parameter_count();
+        assert_eq!([base(30_522), base(28_996)], [109_482_240, 108_310_272]);
     }
 
     #[test]

@@ -12,8 +12,8 @@ use clinpeft_nn::{
 use clinpeft_rng::Seed;
 use clinpeft_tensor::ops::{AttentionShape, Mask};
 use clinpeft_tensor::{DType, Device, Tensor};
-use clinpeft_weights::{Keep, TensorMap, save};
-use std::collections::BTreeMap;
+use clinpeft_weights::Keep;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -54,6 +54,11 @@ impl Bert {
     pub fn random(config: Config, seed: Seed, learning: Learning) -> Result<Bert> {
         let model = Bert::build(config, &mut |name, dims| untrained(name, dims, seed, learning))?;
         model.with_new_pooler(seed, learning)
+    }
+
+    /// Whether its folder had a pooler, or it was given one.
+    pub fn has_pooler(&self) -> bool {
+        self.pooler.is_some()
     }
 
     /// The same model with an untrained pooler, for folders that have none.
@@ -97,15 +102,6 @@ impl Bert {
     /// The word table.
     pub(crate) fn words(&self) -> &Parameter {
         &self.words
-    }
-
-    /// Writes `config.json` and `model.safetensors` into `dir`.
-    pub fn save(&self, dir: &Path) -> Result<()> {
-        let named = |p: &Parameter| (p.name().to_string(), p.value().clone());
-        let tensors: TensorMap = self.parameters().into_iter().map(named).collect();
-        let meta = BTreeMap::from([("format".to_string(), "pt".to_string())]);
-        save(&dir.join("model.safetensors"), &tensors, &meta)?;
-        clinpeft_files::write_json(&dir.join("config.json"), &*self.config).map_err(|e| Error::Weights(e.into()))
     }
 
     /// Word, token-type (always 0) and position rows, normalised.
@@ -233,6 +229,10 @@ impl Backbone for Bert {
         Ok(clinpeft_tensor::ops::embedding(self.words.value(), &ids)?.to_cpu()?.cast(DType::F32)?)
     }
 
+    fn vocabulary(&self) -> usize {
+        self.config.vocab_size
+    }
+
     fn max_length(&self) -> usize {
         self.config.max_position_embeddings
     }
@@ -240,6 +240,10 @@ impl Backbone for Bert {
     fn linear_sites(&self) -> Vec<LinearSite> {
         let layers = self.layers.iter().flat_map(Layer::linears);
         layers.chain(&self.pooler).map(Linear::describe).collect()
+    }
+
+    fn config_json(&self) -> Value {
+        json!(*self.config)
     }
 
     fn parameters(&self) -> Vec<&Parameter> {

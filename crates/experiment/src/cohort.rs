@@ -22,16 +22,10 @@ pub struct Ready {
 }
 
 /// Makes the profile's synthetic cohort and prepares it, unless that was done before.
-pub fn ready(
-    store: &Store,
-    name: &str,
-    profile: &Profile,
-    fidelity: Fidelity,
-    progress: &dyn Fn(Progress),
-) -> Result<Ready> {
+pub fn ready(store: &Store, profile: &Profile, fidelity: Fidelity, progress: &dyn Fn(Progress)) -> Result<Ready> {
     let spec = profile.cohort_spec()?;
     let text = format!("{spec:?} {} {} {}", profile.cohort_seed, fidelity.name(), env!("CARGO_PKG_VERSION"));
-    let folder = format!("{name}-{}", &clinpeft_files::hash_bytes(text)[..12]);
+    let folder = format!("{}-{}", profile.cohort, &clinpeft_files::hash_bytes(text)[..12]);
     let (raw, data) = (store.raw(&folder), store.data(&folder));
     let _lock = clinpeft_files::lock(&store.root().join("data"))?;
     if !data.join("ceilings.json").exists() {

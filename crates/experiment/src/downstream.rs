@@ -1,36 +1,41 @@
 //! Step 2: a task.
 
-use crate::inputs::{self, Kept, Model};
+use crate::inputs::{self, Kept, Model, Reader};
 use crate::language::provenance;
 use crate::predictions::{self, Labels, Predictions, salted};
 use crate::run::{Context, Number, Report, RunResult};
-use crate::switches::{EpochRule, MultilabelScore, PoolingRule};
-use crate::{Error, Kind, Result, cohort};
+use crate::switches::{EpochRule, MultilabelScore};
+use crate::{Error, Family, Kind, Result, cohort};
 use clinpeft_clinical::{Dataset, Example, Label, Task, TaskKind};
 use clinpeft_metrics::{Bootstrap, evaluate};
-use clinpeft_nn::{Backbone, Classifier, Pooling};
+use clinpeft_nn::{Backbone, Beside, Learning};
 use clinpeft_peft::{Head, Unit};
 use clinpeft_rng::Seed;
-use clinpeft_text::{Special, TokenCount, Tokenizer};
-use clinpeft_train::{Classification, Examples, Fit, Objective, Outcome, Padding, Scores, Targets, Validation, fit};
+use clinpeft_text::{TokenCount, Tokenizer};
+use clinpeft_train::{Classification, Examples, Fit, Objective, Outcome, Scores, Targets, Validation, fit};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Tokens run at once where nothing is kept.
-const EVALUATION_TOKENS: usize = 4096;
+pub(crate) const EVALUATION_TOKENS: usize = 4096;
 
 /// Trains the stack and its head, chooses the epoch on the validation split and scores the test split once.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     let folder = context.data()?;
     let task = context.spec.task.ok_or_else(|| Error::Options("a downstream run names a task".into()))?;
     let data = Dataset::load(&folder, task)?;
-    let Model { backbone, tokenizer, hash } = inputs::model(&context.store, &context.spec)?;
+    if context.spec.full && !context.spec.stack.is_empty() {
+        return Err(Error::Options("full fine-tuning takes no adapters\nhint: leave out `full`, or the stack".into()));
+    }
+    let learning = if context.spec.full { Learning::Trainable } else { Learning::Frozen };
+    let Model { family, backbone, tokenizer, hash } = inputs::model(&context.store, &context.spec, learning)?;
+    let reader = Reader::new(family, &tokenizer);
     let mut kept = TokenCount::default();
-    let mut examples = |name, split: &[Example]| examples(context, &tokenizer, (name, split), &data, &mut kept);
+    let mut examples = |name, split: &[Example]| examples(context, reader, (name, split), &data, &mut kept);
     let (train, mut validation) = (examples("train", &data.train)?, examples("validation", &data.validation)?);
-    let end = tokenizer.special(Special::End)?;
     // Encoded here for the cache; nothing of it is looked at before the epoch is chosen.
     let test = if context.spec.kind == Kind::Trial { None } else { Some(examples("test", &data.test)?) };
-    let mut objective = objective(context, backbone, train, &data, end)?;
+    let mut objective = objective(context, (family, backbone), train, &data, &tokenizer)?;
     if objective.only_the_head_learns() {
         objective.keep_training_features(EVALUATION_TOKENS)?;
         objective.keep_features(&mut validation, EVALUATION_TOKENS)?;
@@ -38,37 +43,59 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     let outcome = train_with_validation(context, &mut objective, &validation, &data)?;
     let mut result = RunResult::new(&context.spec, &outcome);
     result.trainable_parameters = objective.parameters().iter().map(|(_, p)| p.value().count()).sum();
-    let head = objective.head.classifier.weight().value().count();
+    let head = objective.head.classifier.parameters().map(|p| p.value().count()).sum();
     result.total_parameters = inputs::total_parameters(&*objective.backbone, &objective.stack, head);
     let Some(test) = test else {
         (result.split, result.n) = ("validation", data.validation.len());
         return Ok(Report { result, base_hash: Some(hash), kept: kept.kept, dropped: kept.dropped });
     };
-    let scores = objective.evaluate(&test, EVALUATION_TOKENS)?;
     let salt = context.spec.data_hash.clone().unwrap_or_default();
     let rule = context.spec.switches.multilabel_score;
-    let found = predictions(rule, &data, &data.test, &scores, &salt);
+    let scored = |examples: &Examples, split: &[Example]| -> Result<Predictions> {
+        let scores = objective.evaluate(examples, EVALUATION_TOKENS)?;
+        Ok(predictions(rule, &data, split, &scores, &salt))
+    };
+    let chosen_by = scored(&validation, &data.validation)?;
+    predictions::write(&context.folder.file("validation.safetensors"), &context.spec, "validation", &chosen_by)?;
+    let found = scored(&test, &data.test)?;
     let evaluation = measure(task, &found, &context.bootstrap())?;
     predictions::write(&context.folder.file("predictions.safetensors"), &context.spec, "test", &found)?;
     result.n = data.test.len();
     result.metrics = evaluation.metrics.iter().map(|(name, e)| (name.to_string(), Number::from(e))).collect();
     result.undefined = evaluation.undefined.iter().map(|(name, why)| (name.to_string(), format!("{why:?}"))).collect();
     result.ceiling = cohort::ceiling(&folder, task)?;
+    if context.spec.full {
+        save_model(context, family, &objective, &tokenizer)?;
+    }
     let unit = Unit { stack: objective.stack, head: Some(objective.head), provenance: provenance(context, &hash)? };
     unit.save(&context.folder.file("adapter"))?;
     Ok(Report { result, base_hash: Some(hash), kept: kept.kept, dropped: kept.dropped })
 }
 
+/// A model that has learned as a whole, with its head, as Hugging Face has it.
+fn save_model(context: &Context<'_>, family: Family, o: &Classification, tokenizer: &Tokenizer) -> Result<()> {
+    let (class, tensors) = family.classifier_files(&o.head.classifier);
+    let labels = &o.head.labels;
+    let names: BTreeMap<usize, &String> = labels.iter().enumerate().collect();
+    let places: BTreeMap<&String, usize> = labels.iter().zip(0..).collect();
+    let config = [("architectures", json!([class])), ("id2label", json!(names)), ("label2id", json!(places))];
+    let config = config.map(|(key, value)| (key.to_string(), value)).into();
+    let pending = clinpeft_files::commit_dir(&context.folder.file("model"))?;
+    o.backbone.save_with(pending.path(), Beside { tensors, config })?;
+    tokenizer.save(&pending.path().join("tokenizer.json"))?;
+    Ok(pending.commit()?)
+}
+
 fn examples(
     context: &Context<'_>,
-    tokenizer: &Tokenizer,
+    reader: Reader<'_>,
     (name, split): (&str, &[Example]),
     data: &Dataset,
     kept: &mut TokenCount,
 ) -> Result<Examples> {
     let notes = split.iter().map(|e| e.text.expose());
     let place = Kept { store: &context.store, part: format!("{}/{name}", data.task) };
-    let sequences = inputs::note_tokens(notes, tokenizer, &context.spec, &place)?;
+    let sequences = reader.notes(notes, &context.spec, &place)?;
     *kept += sequences.count();
     let count = data.labels.len();
     let targets = match data.task.kind() {
@@ -96,27 +123,22 @@ fn set(e: &Example) -> Vec<u32> {
 
 fn objective(
     context: &Context<'_>,
-    backbone: clinpeft_llama::Llama,
+    (family, backbone): (Family, Box<dyn Backbone>),
     train: Examples,
     data: &Dataset,
-    pad: u32,
+    tokenizer: &Tokenizer,
 ) -> Result<Classification> {
-    let init = Seed(context.spec.seed).part("init");
-    let stack = inputs::stack(&context.store, &context.spec.stack, &backbone, init)?;
-    let classifier = Classifier::new(data.labels.len(), backbone.width(), &mut init.stream("head"))?;
+    let (spec, init) = (&context.spec, Seed(context.spec.seed).part("init"));
+    let stack = inputs::stack(&context.store, &spec.stack, (&*backbone, tokenizer), init)?;
+    let classifier = family.classifier(data.labels.len(), backbone.width(), &mut init.stream("head"))?;
     let class_weights = Classification::balanced_weights(&train.targets);
+    let rule = spec.switches.pooling;
     Ok(Classification {
-        backbone: Box::new(backbone),
+        backbone,
         stack,
         head: Head { classifier, labels: data.labels.clone() },
-        pooling: match context.spec.switches.pooling {
-            PoolingRule::LastToken => Pooling::LastToken,
-            PoolingRule::LastPosition => Pooling::LastPosition,
-        },
-        padding: match context.spec.switches.pooling {
-            PoolingRule::LastToken => None,
-            PoolingRule::LastPosition => Some(Padding { id: pad, length: context.spec.tokens.max_length }),
-        },
+        pooling: family.pooling(rule),
+        padding: family.padding(rule, tokenizer, spec.tokens.max_length)?,
         data: train,
         class_weights,
     })
@@ -184,7 +206,13 @@ fn validation_loss(data: &Dataset, scores: &Scores) -> f64 {
 }
 
 /// Scores as the metrics use them: probability of class 1, softmax over classes, sigmoid for each label.
-fn predictions(rule: MultilabelScore, data: &Dataset, split: &[Example], scores: &Scores, salt: &str) -> Predictions {
+pub(crate) fn predictions(
+    rule: MultilabelScore,
+    data: &Dataset,
+    split: &[Example],
+    scores: &Scores,
+    salt: &str,
+) -> Predictions {
     let (c, task) = (scores.columns, data.task);
     let sigmoid = |z: &f64| 1.0 / (1.0 + (-z).exp());
     let rows = scores.logits.chunks_exact(c.max(1));
@@ -239,7 +267,8 @@ fn softmax(z: &[f64]) -> Vec<f64> {
     e.iter().map(|x| x / total).collect()
 }
 
-fn measure(task: Task, p: &Predictions, bootstrap: &Bootstrap) -> Result<clinpeft_metrics::Evaluation> {
+/// The metrics of a task.
+pub(crate) fn measure(task: Task, p: &Predictions, bootstrap: &Bootstrap) -> Result<clinpeft_metrics::Evaluation> {
     use clinpeft_metrics::Labels as Known;
     let binary: Vec<u8>;
     let labels = match (&p.labels, task.kind()) {

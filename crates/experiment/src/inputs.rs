@@ -1,20 +1,19 @@
 //! What a run reads: base model, tokenizer, tokens, adapters.
 
 use crate::switches::ClassWeights;
-use crate::{Base, Error, Result, RunSpec, RunState, StackEntry, Store};
-use clinpeft_llama::Llama;
+use crate::{Base, Error, Family, Result, RunSpec, RunState, StackEntry, Store};
 use clinpeft_nn::{Backbone, Learning};
 use clinpeft_peft::{Activity, Adapter, ModelShape, Stack, load_adapter};
 use clinpeft_rng::Seed;
-use clinpeft_tensor::Device;
 use clinpeft_text::{Cache, CacheKey, Encoder, Packed, Sequences, Specials, Tokenizer, Truncation};
-use clinpeft_weights::Keep;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A base model with its tokenizer.
 pub(crate) struct Model {
-    /// The model, frozen.
-    pub backbone: Llama,
+    /// Its family.
+    pub family: Family,
+    /// The model.
+    pub backbone: Box<dyn Backbone>,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
     /// BLAKE3 of its configuration and weights.
@@ -22,7 +21,7 @@ pub(crate) struct Model {
 }
 
 /// The folder of the base model.
-fn base_folder(store: &Store, base: &Base) -> Result<PathBuf> {
+pub(crate) fn base_folder(store: &Store, base: &Base) -> Result<PathBuf> {
     match base {
         Base::Folder { folder } => Ok(folder.clone()),
         Base::Run { run } => finished(store, run, "model"),
@@ -40,25 +39,40 @@ fn finished(store: &Store, run: &str, part: &str) -> Result<PathBuf> {
     Ok(folder.file(part))
 }
 
-/// Loads the base model of a run.
-pub(crate) fn model(store: &Store, spec: &RunSpec) -> Result<Model> {
+/// Loads the base model of a run, all of it frozen or all of it to learn.
+pub(crate) fn model(store: &Store, spec: &RunSpec, learning: Learning) -> Result<Model> {
     let folder = base_folder(store, &spec.base)?;
-    let backbone = Llama::load(&folder, Keep::Stored, &Device::Cpu)?;
+    let family = Family::of(&folder)?;
+    let backbone = family.load(&folder, learning, Seed(spec.seed).part("init"))?;
     let tokenizer = Tokenizer::load(&folder.join("tokenizer.json"))?;
-    if tokenizer.vocab_size() > backbone.config().vocab_size {
+    let words = backbone.vocabulary();
+    if tokenizer.vocab_size() > words {
         return Err(Error::Options(format!(
-            "`{}`: the tokenizer has {} entries, the model only {}\nhint: tokenizer.json belongs to another model",
+            "`{}`: the tokenizer has {} entries, the model only {words}\nhint: tokenizer.json belongs to another model",
             folder.display(),
             tokenizer.vocab_size(),
-            backbone.config().vocab_size
         )));
     }
-    let hash = clinpeft_files::hash_file(&folder.join("config.json"))?;
-    Ok(Model { backbone, tokenizer, hash })
+    let hash = model_hash(&folder)?;
+    Ok(Model { family, backbone, tokenizer, hash })
+}
+
+/// BLAKE3 of the hashes of a model's configuration and weights, in the order of their names.
+fn model_hash(folder: &Path) -> Result<String> {
+    let mut files = clinpeft_files::walk(folder)?;
+    files.retain(|f| f.extension().is_some_and(|e| e == "safetensors") || f.ends_with("config.json"));
+    files.sort();
+    let hashes: clinpeft_files::Result<Vec<String>> = files.iter().map(|f| clinpeft_files::hash_file(f)).collect();
+    Ok(clinpeft_files::hash_bytes(hashes?.join("\n")))
 }
 
 /// The adapters of a run, for a model.
-pub(crate) fn stack(store: &Store, entries: &[StackEntry], backbone: &dyn Backbone, seed: Seed) -> Result<Stack> {
+pub(crate) fn stack(
+    store: &Store,
+    entries: &[StackEntry],
+    (backbone, tokenizer): (&dyn Backbone, &Tokenizer),
+    seed: Seed,
+) -> Result<Stack> {
     let mut stack = Stack::new();
     for e in entries {
         let learning = if e.trainable { Learning::Trainable } else { Learning::Frozen };
@@ -67,7 +81,10 @@ pub(crate) fn stack(store: &Store, entries: &[StackEntry], backbone: &dyn Backbo
                 let folder = finished(store, run, "adapter")?.join(&e.name);
                 load_adapter(&folder, &ModelShape::of(backbone), learning)?.adapter
             }
-            (None, Some(config)) => config.build(backbone, seed.part(&e.name), learning)?,
+            (None, Some(config)) => {
+                let config = config.clone().tokenized(|text| tokenizer.encode(text, Specials::None))?;
+                config.build(backbone, seed.part(&e.name), learning)?
+            }
             _ => {
                 let what = format!("adapter `{}` needs either `from` or its own settings", e.name);
                 return Err(Error::Options(what));
@@ -86,59 +103,68 @@ pub(crate) struct Kept<'a> {
     pub part: String,
 }
 
-/// Tokens of notes, each begun with the begin-of-sequence token and cut to the run's length.
-pub(crate) fn note_tokens<'a>(
-    notes: impl Iterator<Item = &'a str>,
-    tokenizer: &Tokenizer,
-    spec: &RunSpec,
-    kept: &Kept<'_>,
-) -> Result<Sequences> {
-    cached(notes, tokenizer, Truncation::First { length: spec.tokens.max_length }, spec, kept)
+/// A tokenizer and what it puts around a text.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    /// The tokenizer.
+    pub tokenizer: &'a Tokenizer,
+    /// Special tokens before and after.
+    pub specials: Specials,
 }
 
-/// Tokens of notes for language modelling: cut, or split into several sequences.
-pub(crate) fn text_tokens<'a>(
-    notes: impl Iterator<Item = &'a str>,
-    tokenizer: &Tokenizer,
-    spec: &RunSpec,
-    kept: Option<&Kept<'_>>,
-) -> Result<Packed> {
-    let whole = match kept {
-        Some(kept) => cached(notes, tokenizer, Truncation::None, spec, kept)?,
-        None => encode(notes, tokenizer, Truncation::None)?,
-    };
-    Ok(spec.tokens.packing.apply(&whole, spec.tokens.max_length)?)
-}
-
-fn cached<'a>(
-    notes: impl Iterator<Item = &'a str>,
-    tokenizer: &Tokenizer,
-    truncation: Truncation,
-    spec: &RunSpec,
-    kept: &Kept<'_>,
-) -> Result<Sequences> {
-    let data = format!("{}/{}", spec.data_hash.as_deref().unwrap_or_default(), kept.part);
-    let key = CacheKey::new(tokenizer, Specials::Bos, truncation, &data);
-    let (sequences, _) = Cache::new(kept.store.tokens()).load_or(&key, || encode(notes, tokenizer, truncation))?;
-    Ok(sequences)
-}
-
-fn encode<'a>(
-    notes: impl Iterator<Item = &'a str>,
-    tokenizer: &Tokenizer,
-    truncation: Truncation,
-) -> Result<Sequences> {
-    let mut encoder = Encoder::new(tokenizer, Specials::Bos, truncation)?;
-    let mut block = Vec::with_capacity(1024);
-    for note in notes {
-        block.push(note);
-        if block.len() == 1024 {
-            encoder.push(&block)?;
-            block.clear();
-        }
+impl<'a> Reader<'a> {
+    /// The reader of a family's models.
+    pub fn new(family: Family, tokenizer: &'a Tokenizer) -> Reader<'a> {
+        Reader { tokenizer, specials: family.specials() }
     }
-    encoder.push(&block)?;
-    Ok(encoder.finish())
+
+    /// Tokens of notes, cut to the run's length.
+    pub fn notes<'n>(self, notes: impl Iterator<Item = &'n str>, spec: &RunSpec, kept: &Kept<'_>) -> Result<Sequences> {
+        self.cached(notes, Truncation::First { length: spec.tokens.max_length }, spec, kept)
+    }
+
+    /// Tokens of notes for language modelling: cut, or split into several sequences.
+    pub fn text<'n>(
+        self,
+        notes: impl Iterator<Item = &'n str>,
+        spec: &RunSpec,
+        kept: Option<&Kept<'_>>,
+    ) -> Result<Packed> {
+        let whole = match kept {
+            Some(kept) => self.cached(notes, Truncation::None, spec, kept)?,
+            None => self.encode(notes, Truncation::None)?,
+        };
+        Ok(spec.tokens.packing.apply(&whole, spec.tokens.max_length)?)
+    }
+
+    fn cached<'n>(
+        self,
+        notes: impl Iterator<Item = &'n str>,
+        truncation: Truncation,
+        spec: &RunSpec,
+        kept: &Kept<'_>,
+    ) -> Result<Sequences> {
+        let data = format!("{}/{}", spec.data_hash.as_deref().unwrap_or_default(), kept.part);
+        let key = CacheKey::new(self.tokenizer, self.specials, truncation, &data);
+        let cache = Cache::new(kept.store.tokens());
+        let (sequences, _) = cache.load_or(&key, || self.encode(notes, truncation))?;
+        Ok(sequences)
+    }
+
+    /// Tokens of texts.
+    pub fn encode<'n>(self, notes: impl Iterator<Item = &'n str>, truncation: Truncation) -> Result<Sequences> {
+        let mut encoder = Encoder::new(self.tokenizer, self.specials, truncation)?;
+        let mut block = Vec::with_capacity(1024);
+        for note in notes {
+            block.push(note);
+            if block.len() == 1024 {
+                encoder.push(&block)?;
+                block.clear();
+            }
+        }
+        encoder.push(&block)?;
+        Ok(encoder.finish())
+    }
 }
 
 /// Batches of every epoch: steps of `batch_sequences` rows, each cut into micro-batches of at most `micro_tokens`.

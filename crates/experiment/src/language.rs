@@ -1,102 +1,53 @@
-//! Runs that learn to continue text: a tiny base model, and step 1.
+//! Runs that learn to continue notes: step 1.
 
-use crate::inputs::{self, Kept, Model};
+use crate::inputs::{self, Kept, Model, Reader};
 use crate::run::{Context, Number, Report, RunResult};
-use crate::spec::BaseText;
 use crate::switches::PerplexityRule;
-use crate::{Base, Error, Result, predictions};
+use crate::{Error, Result, predictions};
 use clinpeft_clinical::{CorpusSplit, NoteText, load_corpus};
-use clinpeft_llama::{Config, Llama};
 use clinpeft_metrics::{TextLoss, perplexity_with_interval};
-use clinpeft_nn::{Backbone, Learning};
+use clinpeft_nn::Learning;
 use clinpeft_peft::{Stack, Unit};
 use clinpeft_rng::Seed;
-use clinpeft_text::{Kind as TokenizerKind, Packed, Sequences, Tokenizer, biomedical, general};
-use clinpeft_train::{Fit, LanguageModelling, NoteLoss, Outcome, fit};
+use clinpeft_text::{Packed, Sequences};
+use clinpeft_train::{Fit, LanguageModelling, NoteLoss, Objective, Outcome, fit};
 use std::collections::BTreeMap;
 
 /// Tokens run at once where nothing is kept.
 const EVALUATION_TOKENS: usize = 4096;
 
-/// Enough text to choose a vocabulary from.
-const VOCABULARY_PARAGRAPHS: usize = 8000;
-
-/// Trains a base model: a new one with its tokenizer, or a finished one further.
-pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
-    let seed = Seed(context.spec.seed);
-    let text = |kinds: &[BaseText], count: u64| -> Vec<String> {
-        (0..count).map(|i| paragraph(kinds, seed.part("text"), i)).collect()
-    };
-    let (mut model, tokenizer, text) = match context.spec.base.clone() {
-        Base::New(new) => {
-            let text = text(&new.text, new.paragraphs);
-            let seen = text.len().min(VOCABULARY_PARAGRAPHS);
-            let tokenizer = Tokenizer::train(&text[..seen], new.vocabulary, TokenizerKind::ByteFallback)?;
-            let config = Config::tiny(tokenizer.vocab_size(), new.width, new.layers, new.heads, new.positions);
-            (Llama::random(config, seed.part("init"), Learning::Trainable)?, tokenizer, text)
-        }
-        Base::Further(further) => {
-            let Model { mut backbone, tokenizer, .. } = inputs::model(&context.store, &context.spec)?;
-            backbone.parameters_mut().into_iter().for_each(|p| p.set_learning(Learning::Trainable));
-            (backbone, tokenizer, text(&further.text, further.paragraphs))
-        }
-        Base::Run { .. } | Base::Folder { .. } => {
-            return Err(Error::Options("a base run begins with a new model, or trains one further".into()));
-        }
-    };
-    let packed = inputs::text_tokens(text.iter().map(String::as_str), &tokenizer, &context.spec, None)?;
-    let total = model.parameter_count();
-    let mut objective =
-        LanguageModelling { backbone: Box::new(model.clone()), stack: Stack::new(), data: packed.sequences };
-    let outcome = train(context, &mut objective)?;
-    for (to, from) in model.parameters_mut().into_iter().zip(objective.backbone.parameters()) {
-        to.set_value(from.value().clone());
-    }
-    let pending = clinpeft_files::commit_dir(&context.folder.file("model"))?;
-    model.save(pending.path())?;
-    tokenizer.save(&pending.path().join("tokenizer.json"))?;
-    pending.commit()?;
-    let mut result = RunResult::new(&context.spec, &outcome);
-    result.split = "train";
-    result.metrics.insert("train_perplexity".into(), number(outcome.last_loss.exp()));
-    (result.trainable_parameters, result.total_parameters) = (total, total);
-    Ok(Report { result, base_hash: None, kept: packed.count.kept, dropped: packed.count.dropped })
-}
-
-/// Paragraph `i` of a text that takes its kinds in turn.
-fn paragraph(kinds: &[BaseText], seed: Seed, i: u64) -> String {
-    match kinds.get(i as usize % kinds.len().max(1)) {
-        None | Some(BaseText::General) => general::paragraph(seed, i),
-        Some(BaseText::Biomedical) => biomedical::paragraph(seed, i),
-        Some(BaseText::Capitals) => biomedical::paragraph(seed, i).to_uppercase(),
-    }
-}
-
 /// Step 1: an adapter that learns clinical notes.
 pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let data = context.data()?;
-    let Model { backbone, tokenizer, hash } = inputs::model(&context.store, &context.spec)?;
+    let Model { family, backbone, tokenizer, hash } = inputs::model(&context.store, &context.spec, Learning::Frozen)?;
     let tokens = |split: CorpusSplit| -> Result<Packed> {
         let notes = load_corpus(&data, split)?;
         let name = if split == CorpusSplit::Train { "train" } else { "test" };
         let place = Kept { store: &context.store, part: format!("adaptation/{name}") };
-        inputs::text_tokens(notes.iter().map(NoteText::expose), &tokenizer, &context.spec, Some(&place))
+        let reader = Reader::new(family, &tokenizer);
+        reader.text(notes.iter().map(NoteText::expose), &context.spec, Some(&place))
     };
     let (train_data, test_data) = (tokens(CorpusSplit::Train)?, tokens(CorpusSplit::Test)?);
-    let stack = inputs::stack(&context.store, &context.spec.stack, &backbone, Seed(context.spec.seed).part("init"))?;
-    let total = inputs::total_parameters(&backbone, &stack, 0);
+    let stack = inputs::stack(
+        &context.store,
+        &context.spec.stack,
+        (&*backbone, &tokenizer),
+        Seed(context.spec.seed).part("init"),
+    )?;
+    let total = inputs::total_parameters(&*backbone, &stack, 0);
     let data = train_data.sequences.clone();
-    let mut objective = LanguageModelling { backbone: Box::new(backbone), stack, data };
+    let mut objective = LanguageModelling { backbone, stack, data };
     let trainable = objective.stack.trainable().iter().map(|(_, p)| p.value().count()).sum();
     let before = {
         let plain = LanguageModelling {
-            backbone: Box::new(inputs::model(&context.store, &context.spec)?.backbone),
+            backbone: inputs::model(&context.store, &context.spec, Learning::Frozen)?.backbone,
             stack: Stack::new(),
             data: Sequences::default(),
         };
         losses(&plain, &test_data)?
     };
-    let outcome = train(context, &mut objective)?;
+    let lengths = objective.data.lengths();
+    let outcome = train(context, &mut objective, &lengths)?;
     let after = losses(&objective, &test_data)?;
     let sample = first_documents(&train_data, test_data.sequences.len());
     let train_losses = losses(&objective, &sample)?;
@@ -133,8 +84,9 @@ pub(crate) fn provenance(context: &Context<'_>, base_hash: &str) -> Result<BTree
     Ok(all)
 }
 
-fn train(context: &mut Context<'_>, objective: &mut LanguageModelling) -> Result<Outcome> {
-    let plan = inputs::batches(&objective.data.lengths(), &context.spec)?;
+/// Trains on sequences of these lengths, without a validation.
+pub(crate) fn train<O: Objective>(context: &mut Context<'_>, objective: &mut O, lengths: &[usize]) -> Result<Outcome> {
+    let plan = inputs::batches(lengths, &context.spec)?;
     let (checkpoint, events) = (context.checkpoint(), context.folder.file("events.jsonl"));
     let run = Fit {
         plan: &plan,
@@ -182,6 +134,7 @@ fn sum(all: &[TextLoss]) -> TextLoss {
     TextLoss { nll: all.iter().map(|l| l.nll).sum(), tokens: all.iter().map(|l| l.tokens).sum() }
 }
 
-fn number(value: f64) -> Number {
+/// A figure without an interval.
+pub(crate) fn number(value: f64) -> Number {
     Number { value, lo: None, hi: None }
 }

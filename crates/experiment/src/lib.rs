@@ -6,14 +6,17 @@
 //!   ([`launch`]), so that one that fails takes nothing with it and its peak memory is its own.
 //! - Nothing below this crate reads a configuration.
 
+mod base;
 pub mod cohort;
 mod downstream;
 mod error;
+mod family;
 mod inputs;
 mod language;
 pub mod launch;
 pub mod parity;
 pub mod plan;
+pub mod predict;
 mod predictions;
 mod profile;
 pub mod reproduce;
@@ -24,7 +27,8 @@ mod store;
 pub mod switches;
 
 pub use error::{Error, Result};
+pub use family::Family;
 pub use profile::{Matrix, Profile, cohort_named};
-pub use run::{Control, execute};
+pub use run::{Control, Number, execute};
 pub use spec::{AdapterSpec, Base, FurtherBase, Kind, NewBase, RunSpec, StackEntry, Tokens, Training};
 pub use store::{RunFolder, RunState, Store};

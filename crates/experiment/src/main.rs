@@ -9,6 +9,7 @@ use clinpeft_clinical::synth::{CohortSpec, synth};
 use clinpeft_experiment::launch::Launcher;
 use clinpeft_experiment::parity;
 use clinpeft_experiment::plan::Only;
+use clinpeft_experiment::predict;
 use clinpeft_experiment::{Control, Error, Result, RunFolder, Store, execute, reproduce, search};
 use clinpeft_rng::Seed;
 use std::io::Read;
@@ -38,13 +39,17 @@ enum Command {
     Prepare(Prepare),
     /// Run, or continue, what `run.toml` in a run folder says
     Run(Run),
+    /// Score the notes of a CSV file (id,text) with what a run of a task has learned
+    Predict(Predict),
+    /// The metrics of a run of a task on the notes of a CSV file (id,text,label), as JSON
+    Evaluate(Evaluate),
     /// Compare with what transformers and peft computed: every case of a folder, error beside tolerance
     Parity(Parity),
 }
 
 #[derive(Debug, Args)]
 struct Reproduce {
-    /// Sizes of everything: smoke (a minute) or demo (minutes)
+    /// What is run at which size: smoke (a minute), demo (minutes), or full (the demo with every row)
     #[arg(long, default_value = "demo")]
     profile: String,
     /// Folder for data, runs and report
@@ -59,6 +64,9 @@ struct Reproduce {
     /// Parts of row names, or names of tasks, separated by commas
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Tables by number, with all their rows, separated by commas; those of the profile if absent
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(2..=4))]
+    table: Vec<u8>,
     /// Rules: paper (corrected), code (as published), or both side by side: paper,code
     #[arg(long, default_value = "paper", value_delimiter = ',')]
     fidelity: Vec<Fidelity>,
@@ -146,6 +154,29 @@ struct Run {
 }
 
 #[derive(Debug, Args)]
+struct Predict {
+    /// The run folder
+    #[arg(long)]
+    run: PathBuf,
+    /// The notes
+    #[arg(long)]
+    input: PathBuf,
+    /// CSV file to write: id, then the probability of each class
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Evaluate {
+    /// The run folder
+    #[arg(long)]
+    run: PathBuf,
+    /// The notes with their labels
+    #[arg(long)]
+    input: PathBuf,
+}
+
+#[derive(Debug, Args)]
 struct Parity {
     /// The folder of cases
     folder: PathBuf,
@@ -180,6 +211,8 @@ fn main() -> ExitCode {
         Command::Synth(o) => run_synth(o, &terminal),
         Command::Prepare(o) => run_prepare(o, &terminal),
         Command::Run(o) => run_one(o, &terminal),
+        Command::Predict(o) => run_predict(&o, &terminal),
+        Command::Evaluate(o) => run_evaluate(&o, &terminal),
         Command::Parity(o) => return run_parity(o, &terminal),
     };
     match ended {
@@ -200,7 +233,7 @@ fn run_reproduce(o: Reproduce, terminal: &Terminal) -> Result<()> {
     let options = reproduce::Options {
         profile: &o.profile,
         seeds,
-        only: Only { words: o.only },
+        only: Only { words: o.only, tables: o.table },
         fidelities: o.fidelity,
         threads: threads(o.threads),
     };
@@ -303,6 +336,19 @@ fn run_one(o: Run, terminal: &Terminal) -> Result<()> {
     execute(&folder, Control { stop: &STOP, observe: &mut observe, checkpoint_every })?;
     drop(steps);
     terminal.say(&format!("done: {}", folder.path().display()));
+    Ok(())
+}
+
+fn run_predict(o: &Predict, terminal: &Terminal) -> Result<()> {
+    let notes = predict::predict(&RunFolder::at(&o.run), &o.input, &o.out)?;
+    terminal.say(&format!("{notes} notes scored in {}", o.out.display()));
+    Ok(())
+}
+
+fn run_evaluate(o: &Evaluate, terminal: &Terminal) -> Result<()> {
+    let metrics = predict::evaluate(&RunFolder::at(&o.run), &o.input)?;
+    let text = serde_json::to_string_pretty(&metrics);
+    terminal.print(&(text.map_err(|e| Error::Options(e.to_string()))? + "\n"));
     Ok(())
 }
 

@@ -38,12 +38,19 @@ pub struct Common {
 pub struct Only {
     /// Parts of row names, or names of tasks.
     pub words: Vec<String>,
+    /// Tables by number; those of the profile if empty.
+    pub tables: Vec<u8>,
 }
 
 impl Only {
-    fn row(&self, name: &str) -> bool {
+    fn row(&self, profile: &Profile, row: &Row) -> bool {
+        let shown = match self.tables.is_empty() {
+            true => row.table == 2 || profile.task_bases.is_empty() || profile.task_bases.contains(&row.base),
+            false => self.tables.iter().any(|t| row.is_in(*t)),
+        };
         let rows: Vec<&String> = self.words.iter().filter(|w| w.parse::<Task>().is_err()).collect();
-        rows.is_empty() || rows.iter().any(|w| name.to_lowercase().contains(&w.to_lowercase()))
+        let name = row.name.to_lowercase();
+        shown && (rows.is_empty() || rows.iter().any(|w| name.contains(&w.to_lowercase())))
     }
 
     fn task(&self, task: Task) -> bool {
@@ -56,14 +63,15 @@ impl Only {
 pub fn plan(profile: &Profile, matrix: &Matrix, common: &Common, only: &Only) -> Result<Vec<Planned>> {
     let mut planner =
         Planner { profile, common, runs: Vec::new(), adaptations: BTreeMap::new(), bases: BTreeMap::new() };
-    let adaptations: Vec<&Row> = matrix.row.iter().filter(|r| r.table == 2).collect();
+    let wanted = |r: &&Row| only.row(profile, r);
+    let downstream: Vec<&Row> = matrix.row.iter().filter(|r| r.table > 2).filter(wanted).collect();
     for seed in &common.seeds {
-        for row in adaptations.iter().filter(|r| only.row(&r.name) || needed(matrix, only, r)) {
+        for row in matrix.row.iter().filter(|r| r.table == 2).filter(|r| wanted(r) || needed(&downstream, r)) {
             planner.adaptation(row, *seed)?;
         }
     }
     for seed in &common.seeds {
-        for row in matrix.row.iter().filter(|r| r.table == 3 && only.row(&r.name)) {
+        for row in &downstream {
             for task in profile.tasks.iter().filter(|t| only.task(**t)) {
                 planner.downstream(row, *task, *seed)?;
             }
@@ -76,11 +84,10 @@ fn adaptation_id(row: &Row) -> String {
     format!("adapt/{}/{}", row.base, row.adapter.as_deref().unwrap_or_default())
 }
 
-/// True if a wanted row uses this adaptation.
-fn needed(matrix: &Matrix, only: &Only, adaptation: &Row) -> bool {
+/// True if one of these rows uses this adaptation.
+fn needed(rows: &[&Row], adaptation: &Row) -> bool {
     let id = adaptation_id(adaptation);
-    let uses = |r: &Row| r.stack.iter().any(|e| e.from.as_ref() == Some(&id));
-    matrix.row.iter().any(|r| r.table == 3 && only.row(&r.name) && uses(r))
+    rows.iter().flat_map(|r| &r.stack).any(|e| e.from.as_ref() == Some(&id))
 }
 
 struct Planner<'a> {
@@ -105,8 +112,12 @@ impl Planner<'_> {
         if let Some(run) = self.bases.get(name) {
             return Ok(run.clone());
         }
-        let base = self.profile.bases.get(name);
-        let base = base.ok_or_else(|| Error::Options(format!("the profile has no base model `{name}`")))?;
+        let (base, step) = (self.profile.base(name)?, self.profile.base_step(name)?);
+        let text = match &base.start {
+            BaseStart::New(new) => &new.text,
+            BaseStart::Further(further) => &further.text,
+        };
+        let data = text.iter().any(|t| t.is_of_notes()).then_some(self.common);
         let (start, needs) = match &base.start {
             BaseStart::New(new) => (Base::New(new.clone()), vec![]),
             BaseStart::Further(further) => {
@@ -121,14 +132,16 @@ impl Planner<'_> {
             row: format!("base {name}"),
             task: None,
             seed: base.seed,
-            fidelity: Fidelity::Paper,
-            data: None,
-            data_hash: None,
+            // What no note enters is the same under every preset.
+            fidelity: data.map_or(Fidelity::Paper, |d| d.fidelity),
+            data: data.map(|d| d.data.clone()),
+            data_hash: data.map(|d| d.data_hash.clone()),
             switches: Switches::preset(Fidelity::Paper),
             bootstrap_resamples: 0,
             base: start,
-            tokens: base.tokens.clone(),
-            training: base.training.clone(),
+            full: false,
+            tokens: step.tokens,
+            training: step.training,
             stack: vec![],
         };
         let run = self.add(spec, needs)?;
@@ -156,6 +169,7 @@ impl Planner<'_> {
             switches: Switches::preset(self.common.fidelity),
             bootstrap_resamples: self.profile.bootstrap_resamples,
             base: Base::Run { run: base.clone() },
+            full: false,
             tokens: self.tokens(&step.tokens),
             training: step.training.clone(),
             stack: vec![entry],
@@ -181,14 +195,14 @@ impl Planner<'_> {
             }
         }
         let step = &self.profile.downstream;
-        let mut training = step.training.clone();
-        if stack.iter().all(|e| !e.trainable || !e.active) {
+        let mut training = if row.full { &step.full } else { &step.training }.clone();
+        if !row.full && stack.iter().all(|e| !e.trainable || !e.active) {
             training.learning_rate = step.head_only.learning_rate;
             training.epochs = step.head_only.epochs;
         }
         let spec = RunSpec {
             kind: Kind::Downstream,
-            table: Some(3),
+            table: Some(row.table),
             row: row.name.clone(),
             task: Some(task),
             seed,
@@ -198,6 +212,7 @@ impl Planner<'_> {
             switches: Switches::preset(self.common.fidelity),
             bootstrap_resamples: self.profile.bootstrap_resamples,
             base: Base::Run { run: base },
+            full: row.full,
             tokens: self.tokens(&step.tokens),
             training,
             stack,
@@ -252,6 +267,49 @@ mod tests {
     }
 
     #[test]
+    fn full_has_the_hundred_cells_of_the_paper() {
+        let (p, m) = (Profile::named("full").unwrap(), Matrix::paper().unwrap());
+        let runs = plan(&p, &m, &common(&[1]), &Only::default()).unwrap();
+        let cells = |wanted: &dyn Fn(&RunSpec) -> bool| {
+            runs.iter().filter(|r| r.spec.kind == Kind::Downstream && wanted(&r.spec)).count()
+        };
+        assert_eq!((cells(&|s| s.table == Some(3)), cells(&|s| s.table == Some(4))), (80, 20));
+        assert_eq!(cells(&|s| s.full), 20);
+        assert_eq!(runs.iter().filter(|r| r.spec.kind == Kind::Adaptation).count(), 10);
+        for r in &runs {
+            assert!(!r.spec.full || r.spec.stack.is_empty(), "{}", r.name);
+            assert!(r.needs.iter().all(|n| runs.iter().any(|b| b.name == *n)), "{}", r.name);
+        }
+    }
+
+    #[test]
+    fn tables_are_chosen_by_number_with_what_they_need() {
+        let (p, m) = (Profile::named("demo").unwrap(), Matrix::paper().unwrap());
+        let count = |tables: &[u8]| {
+            let only = Only { tables: tables.to_vec(), ..Only::default() };
+            let runs = plan(&p, &m, &common(&[1]), &only).unwrap();
+            let of = |k: Kind| runs.iter().filter(|r| r.spec.kind == k).count();
+            (of(Kind::Adaptation), of(Kind::Downstream))
+        };
+        // Table 4 repeats a row with the clinical adapter; Table 3 uses that adapter of both bases.
+        assert_eq!((count(&[2]), count(&[3]), count(&[4])), ((10, 0), (2, 80), (1, 25)));
+        assert_eq!(count(&[2, 3, 4]), (10, 100));
+    }
+
+    #[test]
+    fn only_bases_that_read_notes_depend_on_the_data() {
+        let (p, m) = (Profile::named("full").unwrap(), Matrix::paper().unwrap());
+        for run in plan(&p, &m, &common(&[1]), &Only::default()).unwrap() {
+            let reads = match &run.spec.base {
+                Base::New(new) => new.text.iter().any(|t| t.is_of_notes()),
+                Base::Further(further) => further.text.iter().any(|t| t.is_of_notes()),
+                _ => true,
+            };
+            assert_eq!(run.spec.data.is_some(), reads, "{}", run.name);
+        }
+    }
+
+    #[test]
     fn published_code_leaves_the_second_adapter_out() {
         let (p, m) = (Profile::named("demo").unwrap(), Matrix::paper().unwrap());
         let code = Common { fidelity: Fidelity::Code, ..common(&[1]) };
@@ -266,7 +324,7 @@ mod tests {
     #[test]
     fn only_narrows_rows_and_tasks() {
         let (p, m) = (Profile::named("demo").unwrap(), Matrix::paper().unwrap());
-        let only = Only { words: vec!["frozen".into(), "mortality".into()] };
+        let only = Only { words: vec!["frozen".into(), "mortality".into()], ..Only::default() };
         let runs = plan(&p, &m, &common(&[1]), &only).unwrap();
         let cells: Vec<_> = runs.iter().filter(|r| r.spec.kind == Kind::Downstream).collect();
         assert_eq!(cells.len(), 2);

@@ -20,6 +20,9 @@ pub struct Profile {
     pub seeds: Vec<u64>,
     /// Downstream tasks in the order of the tables.
     pub tasks: Vec<Task>,
+    /// Bases whose rows are run on tasks where no table is asked for by number; all if empty.
+    #[serde(default)]
+    pub task_bases: Vec<String>,
     /// Resamples of the confidence intervals.
     pub bootstrap_resamples: usize,
     /// Base models by name.
@@ -30,7 +33,9 @@ pub struct Profile {
     pub downstream: Downstream,
     /// Adapters by name.
     pub adapters: BTreeMap<String, AdapterSpec>,
-    /// What a search has chosen for rows of the matrix.
+    /// File below `datasets/searched` with what a search has chosen for rows of the matrix.
+    pub searched: Option<String>,
+    /// Its content.
     #[serde(skip)]
     pub choices: Choices,
 }
@@ -43,10 +48,10 @@ pub struct ProfileBase {
     pub seed: u64,
     /// A new model, or one of the others, trained further.
     pub start: BaseStart,
-    /// How its text becomes tokens.
-    pub tokens: Tokens,
-    /// How it is trained.
-    pub training: Training,
+    /// How its text becomes tokens; as for the base that it trains further, if absent.
+    pub tokens: Option<Tokens>,
+    /// How it is trained; the same.
+    pub training: Option<Training>,
 }
 
 /// What a base model begins as.
@@ -79,6 +84,8 @@ pub struct Downstream {
     pub training: Training,
     /// What differs where only the head learns.
     pub head_only: HeadOnly,
+    /// How to train where the base model learns too.
+    pub full: Training,
 }
 
 /// What differs where only the head learns.
@@ -103,8 +110,10 @@ pub struct Matrix {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
-    /// 2 (adaptation) or 3 (tasks).
+    /// 2 (adaptation), 3 or 4 (tasks).
     pub table: u8,
+    /// Another table that repeats it, at its end.
+    pub repeated_in: Option<u8>,
     /// As the paper calls it.
     pub name: String,
     /// Base model of the profile.
@@ -114,6 +123,9 @@ pub struct Row {
     /// Adapters of a task row.
     #[serde(default)]
     pub stack: Vec<RowEntry>,
+    /// Whether the base model learns too.
+    #[serde(default)]
+    pub full: bool,
 }
 
 /// One adapter of a row.
@@ -138,9 +150,10 @@ fn yes() -> bool {
     true
 }
 
-const PROFILES: [(&str, &str); 2] = [
+const PROFILES: [(&str, &str); 3] = [
     ("smoke", include_str!("../../../datasets/profiles/smoke.toml")),
     ("demo", include_str!("../../../datasets/profiles/demo.toml")),
+    ("full", include_str!("../../../datasets/profiles/full.toml")),
 ];
 
 const SEARCHES: [(&str, &str); 2] = [
@@ -148,7 +161,7 @@ const SEARCHES: [(&str, &str); 2] = [
     ("demo", include_str!("../../../datasets/searches/demo.toml")),
 ];
 
-/// What was chosen by the searches; a profile without an entry runs as it is.
+/// What was chosen by the searches.
 const SEARCHED: [(&str, &str); 1] = [("demo", include_str!("../../../datasets/searched/demo.toml"))];
 
 const COHORTS: [(&str, &str); 2] = [
@@ -157,6 +170,18 @@ const COHORTS: [(&str, &str); 2] = [
 ];
 
 fn built_in<T: serde::de::DeserializeOwned>(what: &str, name: &str, all: &[(&str, &str)]) -> Result<T> {
+    let wrong =
+        |e: toml::de::Error| Error::Config { path: format!("datasets/{what}/{name}.toml").into(), what: e.to_string() };
+    resolved(what, name, all, &wrong)?.try_into().map_err(wrong)
+}
+
+/// The keys of a file over those of the one that it `extends`.
+fn resolved(
+    what: &str,
+    name: &str,
+    all: &[(&str, &str)],
+    wrong: &dyn Fn(toml::de::Error) -> Error,
+) -> Result<toml::Table> {
     let Some((_, text)) = all.iter().find(|(n, _)| *n == name) else {
         let known: Vec<&str> = all.iter().map(|(n, _)| *n).collect();
         return Err(Error::Options(format!(
@@ -164,18 +189,53 @@ fn built_in<T: serde::de::DeserializeOwned>(what: &str, name: &str, all: &[(&str
             known.join(", ")
         )));
     };
-    toml::from_str(text)
-        .map_err(|e| Error::Config { path: format!("datasets/{what}/{name}.toml").into(), what: e.to_string() })
+    let mut own: toml::Table = text.parse().map_err(wrong)?;
+    match own.remove("extends") {
+        Some(toml::Value::String(base)) if base != name => {
+            let mut keys = resolved(what, &base, all, wrong)?;
+            overlay(&mut keys, own);
+            Ok(keys)
+        }
+        Some(other) => Err(Error::Options(format!("datasets/{what}/{name}.toml cannot extend {other}"))),
+        None => Ok(own),
+    }
+}
+
+fn overlay(keys: &mut toml::Table, own: toml::Table) {
+    for (key, value) in own {
+        match (keys.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => overlay(below, above),
+            (_, value) => {
+                keys.insert(key, value);
+            }
+        }
+    }
 }
 
 impl Profile {
     /// The profile of that name.
     pub fn named(name: &str) -> Result<Profile> {
         let mut profile: Profile = built_in("profiles", name, &PROFILES)?;
-        if SEARCHED.iter().any(|(n, _)| *n == name) {
-            profile.choices = built_in("searched", name, &SEARCHED)?;
+        if let Some(searched) = &profile.searched {
+            profile.choices = built_in("searched", searched, &SEARCHED)?;
         }
         Ok(profile)
+    }
+
+    /// A base by its name.
+    pub fn base(&self, name: &str) -> Result<&ProfileBase> {
+        let base = self.bases.get(name);
+        base.ok_or_else(|| Error::Options(format!("the profile has no base model `{name}`")))
+    }
+
+    /// How a base is trained: by its own settings, or those of the base that it trains further.
+    pub fn base_step(&self, name: &str) -> Result<Step> {
+        let base = self.base(name)?;
+        match (&base.tokens, &base.training, &base.start) {
+            (Some(tokens), Some(training), _) => Ok(Step { tokens: tokens.clone(), training: training.clone() }),
+            (None, None, BaseStart::Further(further)) if further.run != name => self.base_step(&further.run),
+            _ => Err(Error::Options(format!("base model `{name}` needs `tokens` and `training`, both or neither"))),
+        }
     }
 
     /// Its cohort.
@@ -194,7 +254,20 @@ pub fn cohort_named(name: &str) -> Result<CohortSpec> {
     built_in("cohorts", name, &COHORTS)
 }
 
+impl Row {
+    /// Whether the table shows it.
+    pub fn is_in(&self, table: u8) -> bool {
+        self.table == table || self.repeated_in == Some(table)
+    }
+}
+
 impl Matrix {
+    /// The rows of a table in its order: its own, then those that it repeats.
+    pub fn table(&self, table: u8) -> Vec<&Row> {
+        let own = self.row.iter().filter(|r| r.table == table);
+        own.chain(self.row.iter().filter(|r| r.repeated_in == Some(table))).collect()
+    }
+
     /// The matrix of the paper.
     pub fn paper() -> Result<Matrix> {
         built_in(".", "matrix", &[("matrix", include_str!("../../../datasets/matrix.toml"))])
@@ -218,5 +291,35 @@ mod tests {
             }
         }
         assert!(Profile::named("demos").unwrap_err().to_string().contains("smoke, demo"));
+    }
+
+    #[test]
+    fn full_is_the_demo_with_every_row() {
+        let (demo, full) = (Profile::named("demo").unwrap(), Profile::named("full").unwrap());
+        assert!(!demo.task_bases.is_empty() && full.task_bases.is_empty());
+        assert_eq!(format!("{:?}", Profile { task_bases: vec![], ..demo }), format!("{full:?}"));
+    }
+
+    #[test]
+    fn rows_are_those_of_the_published_tables_in_their_order() {
+        for (table, text) in [
+            (2, include_str!("../../../datasets/published/table2.csv")),
+            (3, include_str!("../../../datasets/published/table3.csv")),
+            (4, include_str!("../../../datasets/published/table4.csv")),
+        ] {
+            let mut published: Vec<&str> = text.lines().skip(1).filter_map(|l| l.split(',').next()).collect();
+            published.dedup();
+            let matrix = Matrix::paper().unwrap();
+            let rows: Vec<&str> = matrix.table(table).iter().map(|r| r.name.as_str()).collect();
+            assert_eq!(rows, published, "table {table}");
+        }
+    }
+
+    #[test]
+    fn what_is_above_wins_key_by_key() {
+        let all = [("a", "x = 1\n[t]\ny = 2\nz = 3"), ("b", "extends = \"a\"\n[t]\ny = 5"), ("c", "extends = \"c\"")];
+        let table = |name| built_in::<toml::Table>("thing", name, &all);
+        assert_eq!(table("b").unwrap(), "x = 1\n[t]\ny = 5\nz = 3".parse().unwrap());
+        assert!(table("c").unwrap_err().to_string().contains("cannot extend"));
     }
 }

@@ -3,6 +3,7 @@
 use crate::cohort::{self, Ready};
 use crate::launch::{Ended, Launcher, News, launch};
 use crate::plan::{Common, Only, Planned, plan};
+use crate::profile::Row;
 use crate::{Error, Kind, Matrix, Profile, Result, Store};
 use clinpeft_clinical::prepare::{Fidelity, Progress};
 use clinpeft_report::{Cohort, Plan, Summary};
@@ -78,7 +79,7 @@ fn prepare(
     let seeds = if options.seeds.is_empty() { profile.seeds.clone() } else { options.seeds.clone() };
     let (mut first, mut runs): (Option<Ready>, Vec<Planned>) = (None, Vec::new());
     for fidelity in &options.fidelities {
-        let ready = cohort::ready(store, options.profile, &profile, *fidelity, &progress)?;
+        let ready = cohort::ready(store, &profile, *fidelity, &progress)?;
         let (data, data_hash) = (ready.name.clone(), ready.hash.clone());
         let common = Common { data, data_hash, fidelity: *fidelity, seeds: seeds.clone() };
         for run in plan(&profile, &matrix, &common, &options.only)? {
@@ -90,22 +91,22 @@ fn prepare(
     }
     let ready = first.ok_or_else(|| Error::Options("no fidelity was chosen".into()))?;
     if !runs.iter().any(|r| r.spec.kind != Kind::Base) {
-        return Err(Error::Options("`--only` leaves nothing\nhint: give parts of row names, or names of tasks".into()));
+        return Err(Error::Options("`--only` and `--table` leave nothing\nhint: give parts of row names, or names of tasks, that these tables have".into()));
     }
     Ok((ready, runs, profile))
 }
 
 fn report(store: &Store, ready: &Ready, runs: &[Planned], profile: &Profile) -> Result<Summary> {
-    let mut wanted = Plan::default();
-    for run in runs {
-        let list = match run.spec.table {
-            Some(2) => &mut wanted.table2,
-            Some(3) => &mut wanted.table3,
-            _ => continue,
-        };
-        if !list.contains(&run.spec.row) {
-            list.push(run.spec.row.clone());
-        }
+    let matrix = Matrix::paper()?;
+    let run_of = |row: &Row| runs.iter().any(|r| r.spec.table == Some(row.table) && r.spec.row == row.name);
+    // A table that only repeats rows of others is left out.
+    let rows = |table: u8| -> Vec<String> {
+        let all: Vec<&Row> = matrix.table(table).into_iter().filter(|r| run_of(r)).collect();
+        let own = all.iter().any(|r| r.table == table);
+        all.into_iter().filter(|_| own).map(|r| r.name.clone()).collect()
+    };
+    let mut wanted = Plan { table2: rows(2), table3: rows(3), table4: rows(4), ..Plan::default() };
+    for run in runs.iter().filter(|r| r.spec.table.is_some()) {
         if !wanted.seeds.contains(&run.spec.seed) {
             wanted.seeds.push(run.spec.seed);
         }

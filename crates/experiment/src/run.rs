@@ -1,6 +1,6 @@
 //! One run in its folder.
 
-use crate::{Error, Kind, Result, RunFolder, RunSpec, RunState, Store, downstream, language};
+use crate::{Error, Kind, Result, RunFolder, RunSpec, RunState, Store, base, downstream, language};
 use clinpeft_metrics::{Bootstrap, Estimate};
 use clinpeft_rng::Seed;
 use clinpeft_train::{Event, Outcome};
@@ -85,10 +85,13 @@ pub(crate) struct RunResult {
 }
 
 /// A figure with its interval.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Number {
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Number {
+    /// The figure.
     pub value: f64,
+    /// Where the interval begins, if there is one.
     pub lo: Option<f64>,
+    /// Where it ends.
     pub hi: Option<f64>,
 }
 
@@ -164,7 +167,7 @@ pub fn execute(folder: &RunFolder, control: Control<'_>) -> Result<()> {
     let store = folder.store()?;
     let mut context = Context { spec, folder: folder.clone(), store, control };
     let ended = match context.spec.kind {
-        Kind::Base => language::base(&mut context),
+        Kind::Base => base::base(&mut context),
         Kind::Adaptation => language::adaptation(&mut context),
         Kind::Downstream | Kind::Trial => downstream::run(&mut context),
     };

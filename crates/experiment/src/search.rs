@@ -215,7 +215,7 @@ pub fn search(
     }
     let heard = std::cell::RefCell::new(hear);
     let progress = |p: Progress| (*heard.borrow_mut())(Heard::Cohort(p));
-    let ready = cohort::ready(store, name, &profile, Fidelity::Paper, &progress)?;
+    let ready = cohort::ready(store, &profile, Fidelity::Paper, &progress)?;
     let common =
         Common { data: ready.name, data_hash: ready.hash, fidelity: Fidelity::Paper, seeds: vec![search.seed] };
     let tried = trials(&profile, &Matrix::paper()?, &common, only, search)?;

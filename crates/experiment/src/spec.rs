@@ -1,7 +1,7 @@
 //! `run.toml`: every switch of one run.
 
 use crate::switches::{ClassWeights, EpochRule, ScheduleRule, Switches};
-use crate::{Error, Result};
+use crate::{Error, Family, Result};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::Fidelity;
 use clinpeft_nn::Memory;
@@ -55,6 +55,9 @@ pub struct RunSpec {
     pub bootstrap_resamples: usize,
     /// The base model.
     pub base: Base,
+    /// Whether the base model learns too (full fine-tuning).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub full: bool,
     /// How text becomes tokens.
     pub tokens: Tokens,
     /// How to train.
@@ -62,6 +65,11 @@ pub struct RunSpec {
     /// Adapters in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stack: Vec<StackEntry>,
+}
+
+/// What is as it would be without the key is not written, so that a new key does not rename the runs that lack it.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Where the base model comes from.
@@ -88,6 +96,9 @@ pub enum Base {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewBase {
+    /// Its family.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub model: Family,
     /// Which text; paragraphs are taken from these kinds in turn.
     pub text: Vec<BaseText>,
     /// How much of it.
@@ -102,6 +113,9 @@ pub struct NewBase {
     pub heads: usize,
     /// Longest sequence.
     pub positions: usize,
+    /// Share that a BERT drops in training.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub dropout: f64,
 }
 
 /// A base model to be trained further, with its tokenizer as it is.
@@ -126,6 +140,17 @@ pub enum BaseText {
     Biomedical,
     /// The same in capitals, as headings are written.
     Capitals,
+    /// Notes of the data's adaptation corpus, its training split.
+    Notes,
+    /// The same from their middle on: the course of the stay and how it ended.
+    Outcomes,
+}
+
+impl BaseText {
+    /// Whether it comes from the data, not from a grammar.
+    pub(crate) fn is_of_notes(self) -> bool {
+        matches!(self, BaseText::Notes | BaseText::Outcomes)
+    }
 }
 
 /// How text becomes tokens.

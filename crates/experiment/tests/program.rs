@@ -76,15 +76,20 @@ fn killed_and_resumed_equals_undisturbed_at_any_number_of_threads() {
     assert!(reproduce(calm.path(), &[]).status.success());
     assert_eq!(before, times(calm.path()));
 
-    worker_killed(calm.path(), &expected);
+    worker_killed(calm.path(), "downstream-llama-lora-mortality", &expected);
     nothing_shows_a_note(calm.path(), &first);
     files_are_complete(calm.path());
 }
 
+/// The run folder whose name has `part`.
+fn run_folder(out: &Path, part: &str) -> PathBuf {
+    let mut runs = std::fs::read_dir(out.join("runs")).unwrap().map(|d| d.unwrap().path());
+    runs.find(|p| p.file_name().unwrap().to_str().unwrap().contains(part)).unwrap()
+}
+
 /// The process that trains is killed itself, with a checkpoint after every step.
-fn worker_killed(out: &Path, expected: &BTreeMap<PathBuf, Vec<u8>>) {
-    let runs = std::fs::read_dir(out.join("runs")).unwrap().map(|d| d.unwrap().path());
-    let cell = runs.into_iter().find(|p| p.to_str().unwrap().contains("mortality")).unwrap();
+fn worker_killed(out: &Path, run: &str, expected: &BTreeMap<PathBuf, Vec<u8>>) {
+    let cell = run_folder(out, run);
     for file in clinpeft_files::walk(&cell).unwrap() {
         if file.file_name().is_some_and(|n| n != "run.toml") {
             std::fs::remove_file(file).unwrap();
@@ -104,6 +109,75 @@ fn worker_killed(out: &Path, expected: &BTreeMap<PathBuf, Vec<u8>>) {
         patience += 150;
     }
     assert!(results(out) == *expected);
+}
+
+#[test]
+fn bert_killed_and_resumed_equals_undisturbed() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path();
+    let only = ["--only", "BlueBERT,mortality", "--out", out.to_str().unwrap()];
+    let first = clinpeft(&[&["reproduce", "--profile", "smoke"], &only[..]].concat());
+    assert!(first.status.success(), "{}", text(&first));
+    let expected = results(out);
+    for run in ["base-bluebert", "bluebert-mortality", "bluebert-lora-mortality"] {
+        worker_killed(out, run, &expected);
+    }
+    nothing_shows_a_note(out, &first);
+    files_are_complete(out);
+    for run in ["bluebert-mortality", "bluebert-lora-mortality"] {
+        for file in ["predictions.safetensors", "validation.safetensors"] {
+            assert!(run_folder(out, run).join(file).exists(), "{run} lacks {file}");
+        }
+    }
+    whole_model_is_a_hugging_face_folder(&run_folder(out, "bluebert-mortality"));
+    for run in ["bluebert-mortality", "bluebert-lora-mortality"] {
+        own_notes_are_scored_as_in_the_run(out, &run_folder(out, run));
+    }
+}
+
+/// The test split as a file of one's own gives the run's own scores and metrics.
+fn own_notes_are_scored_as_in_the_run(out: &Path, run: &Path) {
+    let data = std::fs::read_dir(out.join("data")).unwrap().map(|d| d.unwrap().path());
+    let input = data.into_iter().find(|p| p.is_dir()).unwrap().join("mortality/test.csv");
+    let (input, run_name, csv) = (input.to_str().unwrap(), run.to_str().unwrap(), run.join("own.csv"));
+    let scored = clinpeft(&["predict", "--run", run_name, "--input", input, "--out", csv.to_str().unwrap()]);
+    assert!(scored.status.success(), "{}", text(&scored));
+    let written = std::fs::read_to_string(&csv).unwrap();
+    std::fs::remove_file(&csv).unwrap();
+    let scores = written.lines().skip(1).map(|l| l.split_once(',').unwrap().1.parse::<f32>().unwrap());
+    let file = std::fs::read(run.join("predictions.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&file).unwrap();
+    let own = file.tensor("scores").unwrap();
+    let own = own.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+    assert_eq!(scores.collect::<Vec<_>>(), own.collect::<Vec<_>>());
+    assert_eq!(written.lines().next().unwrap(), "id,DIE");
+    let measured = clinpeft(&["evaluate", "--run", run_name, "--input", input]);
+    let measured: serde_json::Value = serde_json::from_slice(&measured.stdout).unwrap();
+    let result: serde_json::Value = clinpeft_files::read_json(&run.join("result.json")).unwrap();
+    assert_eq!(measured["auroc"]["value"], result["metrics"]["auroc"]["value"]);
+    // A column that is missing and a label that does not exist are named, without their values.
+    let bad = tempfile::tempdir().unwrap();
+    for (content, place) in [("id,note\n1,x\n", "`text`"), ("id,text,label\n1,x,ZEBRA\n", "row 1, column `label`")] {
+        let path = bad.path().join("bad.csv");
+        std::fs::write(&path, content).unwrap();
+        let refused = clinpeft(&["evaluate", "--run", run_name, "--input", path.to_str().unwrap()]);
+        assert_eq!(refused.status.code(), Some(1));
+        let said = text(&refused);
+        assert!(said.contains(place) && said.contains("hint:") && !said.contains("ZEBRA"), "{said}");
+    }
+}
+
+/// Full fine-tuning leaves a model with its head and the names of its classes.
+fn whole_model_is_a_hugging_face_folder(run: &Path) {
+    let folder = run.join("model");
+    let device = clinpeft_tensor::Device::Cpu;
+    clinpeft_bert::Bert::load(&folder, clinpeft_weights::Keep::Stored, &device).unwrap();
+    let head = clinpeft_bert::classifier(&folder, clinpeft_nn::Learning::Frozen, &device).unwrap().unwrap();
+    assert_eq!((head.classes(), head.parameters().count()), (2, 2), "two classes, a weight and a bias");
+    let config: serde_json::Value = clinpeft_files::read_json(&folder.join("config.json")).unwrap();
+    assert_eq!(config["architectures"][0], "BertForSequenceClassification");
+    assert_eq!(config["id2label"].as_object().unwrap().len(), 2);
+    assert!(folder.join("tokenizer.json").exists());
 }
 
 /// The canary stands in the raw notes and the datasets, and nowhere else.
@@ -221,14 +295,9 @@ fn unparsable_date_is_refused() {
 #[test]
 fn configuration_of_another_model_is_refused() {
     let out = tempfile::tempdir().unwrap();
-    let model = out.path().join("bert");
+    let model = out.path().join("gpt2");
     std::fs::create_dir_all(&model).unwrap();
-    std::fs::write(
-        model.join("config.json"),
-        r#"{"model_type":"bert","vocab_size":8,"hidden_size":8,"intermediate_size":8,"num_hidden_layers":1,
-        "num_attention_heads":2,"max_position_embeddings":8,"rms_norm_eps":1e-6}"#,
-    )
-    .unwrap();
+    std::fs::write(model.join("config.json"), r#"{"model_type":"gpt2","vocab_size":8}"#).unwrap();
     let first = reproduce(out.path(), &["--dry-run"]);
     let name = String::from_utf8(first.stdout).unwrap();
     let name = name.lines().find(|l| l.contains("mortality")).unwrap().to_string();
@@ -242,7 +311,7 @@ fn configuration_of_another_model_is_refused() {
     let folder = store.create(&spec).unwrap();
     let ended = clinpeft(&["run", folder.path().to_str().unwrap()]);
     assert_eq!(ended.status.code(), Some(1));
-    assert!(text(&ended).contains("not `llama`") && text(&ended).contains("hint:"), "{}", text(&ended));
+    assert!(text(&ended).contains("`gpt2`") && text(&ended).contains("hint:"), "{}", text(&ended));
     assert!(!folder.file("result.json").exists() && !folder.file("adapter").exists());
 }
 
@@ -254,5 +323,5 @@ fn toml_of(path: &Path) -> clinpeft_experiment::RunSpec {
 fn unknown_profile_names_the_known_ones() {
     let out = clinpeft(&["reproduce", "--profile", "deme", "--out", "/nonexistent/x"]);
     assert_eq!(out.status.code(), Some(1));
-    assert!(text(&out).contains("smoke, demo"), "{}", text(&out));
+    assert!(text(&out).contains("smoke, demo, full"), "{}", text(&out));
 }

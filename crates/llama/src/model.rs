@@ -11,8 +11,8 @@ use clinpeft_nn::{
 use clinpeft_rng::{Seed, normal};
 use clinpeft_tensor::ops::{AttentionShape, Mask};
 use clinpeft_tensor::{DType, Device, Tensor};
-use clinpeft_weights::{Checkpoint, Keep, TensorMap, save};
-use std::collections::BTreeMap;
+use clinpeft_weights::{Checkpoint, Keep};
+use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -86,14 +86,6 @@ impl Llama {
     /// Its sizes.
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// Writes `config.json` and `model.safetensors` into `dir`.
-    pub fn save(&self, dir: &Path) -> Result<()> {
-        let tensors: TensorMap = self.parameters().iter().map(|p| (p.name().to_string(), p.value().clone())).collect();
-        let meta = BTreeMap::from([("format".to_string(), "pt".to_string())]);
-        save(&dir.join("model.safetensors"), &tensors, &meta)?;
-        clinpeft_files::write_json(&dir.join("config.json"), &*self.config).map_err(|e| Error::Weights(e.into()))
     }
 
     /// Embeds the batch, with the rows of site 3 in front of every sequence; `prefix` keys stand before those.
@@ -222,12 +214,20 @@ impl Backbone for Llama {
         Ok(clinpeft_tensor::ops::embedding(self.embedding.value(), &ids)?.to_cpu()?.cast(DType::F32)?)
     }
 
+    fn vocabulary(&self) -> usize {
+        self.config.vocab_size
+    }
+
     fn max_length(&self) -> usize {
         self.angles.positions()
     }
 
     fn linear_sites(&self) -> Vec<LinearSite> {
         self.layers.iter().flat_map(|l| l.linears().map(Linear::describe)).collect()
+    }
+
+    fn config_json(&self) -> Value {
+        json!(*self.config)
     }
 
     fn parameters(&self) -> Vec<&Parameter> {

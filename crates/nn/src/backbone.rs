@@ -1,9 +1,13 @@
 //! What training needs of a model family.
 
-use crate::{LinearSite, Observer, Parameter, Pass, Pooling, Ragged, Result, Sites};
+use crate::{Error, LinearSite, Observer, Parameter, Pass, Pooling, Ragged, Result, Sites};
 use clinpeft_autodiff::Var;
 use clinpeft_tensor::Tensor;
 use clinpeft_tensor::ops::AttentionShape;
+use clinpeft_weights::{TensorMap, save};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 /// What the layers make of a batch.
@@ -36,6 +40,15 @@ pub enum Rows {
     Pooled(Pooling),
 }
 
+/// What a model folder holds beside the model itself.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    /// Heads, under the names of their model class.
+    pub tensors: TensorMap,
+    /// Keys of `config.json` beside the model's own.
+    pub config: BTreeMap<String, Value>,
+}
+
 /// A model family: layers between token ids and hidden rows.
 pub trait Backbone: Send + Sync {
     /// Runs the layers. Errors if a token or position is outside of the model's range.
@@ -52,6 +65,8 @@ pub trait Backbone: Send + Sync {
     fn attention_shape(&self) -> AttentionShape;
     /// The rows of the embedding table at `ids`, `[n, d]` in f32.
     fn embed(&self, ids: &[u32]) -> Result<Tensor>;
+    /// Entries of the vocabulary.
+    fn vocabulary(&self) -> usize;
     /// Longest sequence, virtual rows included.
     fn max_length(&self) -> usize;
     /// Every linear layer that an adapter may target.
@@ -63,5 +78,24 @@ pub trait Backbone: Send + Sync {
     /// Number of weights.
     fn parameter_count(&self) -> usize {
         self.parameters().iter().map(|p| p.value().count()).sum()
+    }
+    /// The model's own part of `config.json`, an object.
+    fn config_json(&self) -> Value;
+    /// Writes `config.json` and `model.safetensors`, as Hugging Face has them, into `dir`.
+    fn save(&self, dir: &Path) -> Result<()> {
+        self.save_with(dir, Beside::default())
+    }
+    /// The same with heads.
+    fn save_with(&self, dir: &Path, beside: Beside) -> Result<()> {
+        let named = |p: &Parameter| (p.name().to_string(), p.value().clone());
+        let mut tensors = beside.tensors;
+        tensors.extend(self.parameters().into_iter().map(named));
+        let meta = BTreeMap::from([("format".to_string(), "pt".to_string())]);
+        save(&dir.join("model.safetensors"), &tensors, &meta)?;
+        let mut config = self.config_json();
+        for (key, value) in beside.config {
+            config[key] = value;
+        }
+        clinpeft_files::write_json(&dir.join("config.json"), &config).map_err(|e| Error::Weights(e.into()))
     }
 }

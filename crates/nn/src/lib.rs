@@ -16,7 +16,7 @@ mod parameter;
 mod pass;
 mod sites;
 
-pub use backbone::{Backbone, Hidden, Rows};
+pub use backbone::{Backbone, Beside, Hidden, Rows};
 pub use batch::{Observer, Ragged};
 pub use error::{Error, Result};
 pub use head::{Classifier, Pooling, binary_loss, class_loss, next_token_loss, sequence_losses};

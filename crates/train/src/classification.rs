@@ -10,6 +10,9 @@ use clinpeft_peft::{Activity, Head, Stack, Status};
 use clinpeft_tensor::Tensor;
 use std::sync::Arc;
 
+/// The model itself in tables of what learns.
+const BASE: &str = "(base)";
+
 /// A model with a head that scores classes or labels.
 pub struct Classification {
     /// The model.
@@ -80,8 +83,7 @@ impl Classification {
 
     /// True if everything below the head stays as it is, so that each note has to be run only once.
     pub fn only_the_head_learns(&self) -> bool {
-        let frozen = |p: &&Parameter| p.learning() == Learning::Frozen;
-        self.backbone.parameters().iter().all(frozen)
+        self.learning_base().is_empty()
             && self.stack.entries().iter().all(|e| e.activity == Activity::Inactive || e.learning() == Learning::Frozen)
     }
 
@@ -122,6 +124,11 @@ impl Classification {
             }
         }
         Ok(Scores { logits, columns })
+    }
+
+    /// What learns of the model itself: all of it in full fine-tuning, otherwise nothing.
+    fn learning_base(&self) -> Vec<&Parameter> {
+        self.backbone.parameters().into_iter().filter(|p| p.learning() == Learning::Trainable).collect()
     }
 
     fn pooled(&self, data: &Examples, rows: &[usize], pass: &Pass) -> Result<Var> {
@@ -172,8 +179,7 @@ impl Objective for Classification {
     }
 
     fn parameters(&self) -> Vec<(String, &Parameter)> {
-        let base = self.backbone.parameters().into_iter().filter(|p| p.learning() == Learning::Trainable);
-        let base = base.map(|p| (format!("base.{}", p.name()), p));
+        let base = self.learning_base().into_iter().map(|p| (format!("base.{}", p.name()), p));
         let head = self.head.classifier.parameters();
         base.chain(self.stack.trainable()).chain(head.map(|p| (format!("head.{}", p.name()), p))).collect()
     }
@@ -186,21 +192,19 @@ impl Objective for Classification {
     }
 
     fn status(&self, gradients: Option<&Gradients>) -> Vec<Status> {
-        let mut all = self.stack.status(gradients);
-        let head = &self.head.classifier;
-        let squares = |p: &Parameter| {
-            let g = gradients?.of(p.var())?.to_f64_vec().ok()?;
-            Some(g.iter().map(|x| x * x).sum::<f64>())
-        };
-        let norm = head.parameters().filter_map(squares).reduce(|a, b| a + b).map(f64::sqrt);
-        all.push(Status {
-            name: "(head)".into(),
-            method: "linear",
+        let row = |name: &str, method, all: &[&Parameter]| Status {
+            name: name.into(),
+            method,
             activity: Activity::Active,
-            learning: head.weight().learning(),
-            parameters: head.parameters().map(|p| p.value().count()).sum(),
-            gradient_norm: norm,
-        });
+            learning: Learning::Trainable,
+            parameters: all.iter().map(|p| p.value().count()).sum(),
+            gradient_norm: gradients.and_then(|g| norm(g, all)),
+        };
+        let base = self.learning_base();
+        let base = if base.is_empty() { None } else { Some(row(BASE, "full", &base)) };
+        let mut all: Vec<Status> = base.into_iter().chain(self.stack.status(gradients)).collect();
+        let head: Vec<&Parameter> = self.head.classifier.parameters().collect();
+        all.push(Status { learning: self.head.classifier.weight().learning(), ..row("(head)", "linear", &head) });
         all
     }
 
@@ -213,6 +217,19 @@ impl Objective for Classification {
     }
 
     fn check_gradients(&self, gradients: &Gradients) -> Result<()> {
+        let base = self.learning_base();
+        if !base.is_empty() && norm(gradients, &base).is_none_or(|n| n == 0.0) {
+            return Err(Error::Settings(format!("{BASE} should learn, but gets no gradient")));
+        }
         Ok(self.stack.check_gradients(gradients)?)
     }
+}
+
+/// Euclidean norm of the gradients of some parameters; `None` if none has one.
+fn norm(gradients: &Gradients, all: &[&Parameter]) -> Option<f64> {
+    let squares = |p: &&Parameter| {
+        let g = gradients.of(p.var())?.to_f64_vec().ok()?;
+        Some(g.iter().map(|x| x * x).sum::<f64>())
+    };
+    all.iter().filter_map(squares).reduce(|a, b| a + b).map(f64::sqrt)
 }

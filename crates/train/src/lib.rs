@@ -1,6 +1,7 @@
 //! Optimiser step, schedule, accumulation, evaluation, checkpoint and resume.
 //!
-//! - [`fit`] trains an [`Objective`]: what it computes is [`LanguageModelling`] or [`Classification`], of any model family.
+//! - [`fit`] trains an [`Objective`]: what it computes is [`LanguageModelling`] or [`Classification`], of any model
+//!   family, or [`MaskedModelling`].
 //! - The loss of a step is divided once, by what the whole step holds, so accumulation equals one large batch.
 //! - The schedule counts optimiser steps; warm-up is a number of steps or a share of them, never confused.
 //! - A killed run continues from its last checkpoint and ends with the same bits: everything random is a function of the
@@ -12,6 +13,7 @@ mod error;
 mod events;
 mod fit;
 mod language;
+mod masked;
 mod objective;
 mod optimiser;
 mod schedule;
@@ -23,6 +25,7 @@ pub use error::{Error, Result};
 pub use events::{Event, EventLog};
 pub use fit::{Division, Fit, Outcome, Plan, Selection, Settings, Validation, fit};
 pub use language::{LanguageModelling, NoteLoss};
+pub use masked::{MaskedModelling, Masking};
 pub use objective::{Objective, Part};
 pub use optimiser::{Optimiser, OptimiserSettings};
 pub use schedule::{OptimiserStep, Rate, Schedule, Warmup};

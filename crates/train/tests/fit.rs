@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use clinpeft_bert::{Bert, MaskedHead};
 use clinpeft_llama::{Config, Llama};
 use clinpeft_nn::{Backbone, Classifier, Learning, Memory, Pooling};
 use clinpeft_peft::{Activity, AdaLora, AdaLoraConfig, Head, Lora, LoraConfig, Scaling, Stack};
@@ -318,4 +319,101 @@ fn damaged_checkpoint_is_reported() {
         stop: &stop,
     };
     assert!(fit(&mut language(), run).is_err());
+}
+
+fn bert(learning: Learning) -> Bert {
+    let mut config = clinpeft_bert::Config::tiny(16, 16, 2, 2, 32);
+    (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (0.1, 0.1);
+    Bert::random(config, SEED.part("base"), learning).unwrap()
+}
+
+fn masked() -> MaskedModelling {
+    let model = bert(Learning::Trainable);
+    let head = MaskedHead::random(model.config(), SEED.part("head"), Learning::Trainable).unwrap();
+    let masking = Masking { mask: 1, specials: vec![0, 1, 2], vocabulary: 16 };
+    MaskedModelling { model, head, stack: Stack::new(), data: sequences(24), masking }
+}
+
+/// A BERT on a task: with LoRA, or learning as a whole.
+fn bert_classification(learning: Learning) -> Classification {
+    let base = bert(learning);
+    let mut o = classification();
+    o.stack = Stack::new();
+    if learning == Learning::Frozen {
+        let targets = vec!["query".into(), "value".into()];
+        let config = LoraConfig { r: 2, alpha: 4.0, dropout: 0.1, targets, scaling: Scaling::Standard };
+        let lora = Lora::new(config, &base.linear_sites(), SEED.part("lora"), Learning::Trainable).unwrap();
+        o.stack.push("downstream", Box::new(lora), Activity::Active).unwrap();
+    }
+    o.backbone = Box::new(base);
+    o.head.classifier = o.head.classifier.with_zero_bias().unwrap();
+    o.pooling = Pooling::FirstToken;
+    o
+}
+
+#[test]
+fn loss_of_masked_tokens_falls() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut o = masked();
+    let rows: Vec<usize> = (0..24).collect();
+    let mean = |o: &MaskedModelling| {
+        let part = o.loss(&rows, &clinpeft_nn::Pass::evaluate()).unwrap();
+        part.loss.value().item().unwrap() / o.denominator(&rows)
+    };
+    let before = mean(&o);
+    train(&mut o, &plan(60, 1), settings(), dir.path(), None);
+    assert!(mean(&o) < before - 0.3, "{} -> {}", before, mean(&o));
+}
+
+#[test]
+fn bert_stopped_and_resumed_equals_uninterrupted_to_the_bit() {
+    fn check<O: Objective>(new: impl Fn() -> O) {
+        let (calm, rough) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (mut whole, mut parts) = (new(), new());
+        train(&mut whole, &plan(2, 2), settings(), calm.path(), None);
+        assert!(!train(&mut parts, &plan(2, 2), settings(), rough.path(), Some(2)).finished);
+        let mut again = new();
+        assert!(train(&mut again, &plan(2, 2), settings(), rough.path(), None).finished);
+        assert_eq!(values(&whole), values(&again));
+    }
+    check(masked);
+    check(|| bert_classification(Learning::Trainable));
+    check(|| bert_classification(Learning::Frozen));
+}
+
+#[test]
+fn full_fine_tuning_moves_the_base_and_lora_leaves_it() {
+    for learning in [Learning::Trainable, Learning::Frozen] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut o = bert_classification(learning);
+        let base = |o: &Classification| -> Vec<Vec<f64>> {
+            o.backbone.parameters().iter().map(|p| p.value().to_f64_vec().unwrap()).collect()
+        };
+        let (before, counted) = (base(&o), o.parameters().iter().map(|(_, p)| p.value().count()).sum::<usize>());
+        train(&mut o, &plan(1, 1), settings(), dir.path(), None);
+        let moved = base(&o).iter().zip(&before).filter(|(a, b)| a != b).count();
+        let status = o.status(None);
+        assert_eq!(status.iter().map(|s| s.parameters).sum::<usize>(), counted);
+        // Two classes with their biases; query and value of two layers, r = 2.
+        let head = 2 * 17;
+        match learning {
+            Learning::Trainable => {
+                assert_eq!(moved, before.len(), "every tensor has moved");
+                assert_eq!((status[0].name.as_str(), counted - head), ("(base)", o.backbone.parameter_count()));
+            }
+            Learning::Frozen => {
+                assert_eq!(moved, 0);
+                assert_eq!(counted - head, 2 * 2 * 2 * (16 + 16), "the pooler stays as it is");
+            }
+        }
+    }
+}
+
+#[test]
+fn neighbours_in_a_batch_do_not_change_the_scores_of_a_bert() {
+    let o = bert_classification(Learning::Frozen);
+    let (together, alone) = (o.evaluate(&o.data, 1000).unwrap(), o.evaluate(&o.data, 1).unwrap());
+    for (a, b) in together.logits.iter().zip(&alone.logits) {
+        assert!((a - b).abs() < 1e-6, "{a} {b}");
+    }
 }
