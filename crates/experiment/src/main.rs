@@ -260,7 +260,7 @@ fn run_search(o: Search, terminal: &Terminal) -> Result<()> {
     let search = search::Search::named(&o.profile)?;
     let mut watch = terminal.watch();
     let mut hear = |h: reproduce::Heard<'_>| watch.hear(&h);
-    let only = Only { words: o.only };
+    let only = Only { words: o.only, ..Only::default() };
     let choices = search::search(&Store::new(&o.out), (&o.profile, &search), &only, &launcher, &mut hear);
     drop(watch);
     let text = choices?.text(&format!("cargo xtask search --profile {}", o.profile))?;

@@ -274,7 +274,7 @@ mod tests {
     }
 
     fn tried(search: &Search) -> Result<Vec<Tried>> {
-        let only = Only { words: vec!["mortality".into()] };
+        let only = Only { words: vec!["mortality".into()], ..Only::default() };
         trials(&Profile::named("demo").unwrap(), &Matrix::paper().unwrap(), &common(), &only, search)
     }
 
