@@ -139,9 +139,10 @@ const PROFILES: [(&str, &str); 2] = [
     ("demo", include_str!("../../../datasets/profiles/demo.toml")),
 ];
 
-const COHORTS: [(&str, &str); 2] = [
+const COHORTS: [(&str, &str); 3] = [
     ("smoke", include_str!("../../../datasets/cohorts/smoke.toml")),
     ("demo", include_str!("../../../datasets/cohorts/demo.toml")),
+    ("mimic", include_str!("../../../datasets/cohorts/mimic.toml")),
 ];
 
 fn built_in<T: serde::de::DeserializeOwned>(what: &str, name: &str, all: &[(&str, &str)]) -> Result<T> {
