@@ -221,7 +221,7 @@ fn run_reproduce(o: Reproduce, terminal: &Terminal) -> Result<()> {
 }
 
 fn run_synth(o: Synth, terminal: &Terminal) -> Result<()> {
-    let cohort = if o.like_mimic { "mimic" } else { &o.cohort };
+    let cohort: &str = if o.like_mimic { "mimic" } else { &o.cohort };
     let mut spec: CohortSpec = if Path::new(cohort).extension().is_some() {
         let path = PathBuf::from(cohort);
         let text = clinpeft_files::read_text(&path)?;
