@@ -33,6 +33,7 @@
 //!     newborns: 0.02,
 //!     note_length: NoteLength::Short,
 //!     chart_events: ChartEvents::HeaderOnly,
+//!     beside: None,
 //! };
 //! synth(&spec, Seed(1), dir.path(), &|_| {})?;
 //! let options = PrepareOptions {
@@ -56,6 +57,7 @@ mod error;
 mod ids;
 mod output;
 pub mod prepare;
+mod progress;
 pub mod sections;
 pub mod synth;
 mod table;
@@ -65,5 +67,6 @@ pub mod truth;
 pub use dataset::{CorpusSplit, Dataset, Example, Label, load_corpus};
 pub use error::{Error, Result};
 pub use ids::{DAY, HOUR, HadmId, IcuStayId, Moment, NoteText, SubjectId};
+pub use progress::Progress;
 pub use table::InputFile;
 pub use task::{Split, Task, TaskKind};

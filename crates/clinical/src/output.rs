@@ -8,39 +8,46 @@ use std::path::{Path, PathBuf};
 const BUFFER: usize = 1 << 18;
 
 /// Bytes on their way to a file, compressed where its name says so.
-pub(crate) enum Sink {
+pub(crate) enum Sink<W: Write> {
     /// As they are.
-    Plain(BufWriter<File>),
+    Plain(W),
     /// Through gzip.
-    Gzip(Box<flate2::write::GzEncoder<BufWriter<File>>>),
+    Gzip(Box<flate2::write::GzEncoder<W>>),
 }
 
-impl Sink {
+impl Sink<BufWriter<File>> {
     /// Creates the file and the folders above it.
-    pub fn create(path: &Path) -> Result<Sink> {
+    pub fn create(path: &Path) -> Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(Error::at("create folder", folder))?;
         }
         let file = File::create(path).map_err(Error::at("write", path))?;
-        let file = BufWriter::with_capacity(BUFFER, file);
-        Ok(if path.extension().is_some_and(|e| e == "gz") {
-            let level = flate2::Compression::fast();
-            Sink::Gzip(Box::new(flate2::GzBuilder::new().write(file, level)))
-        } else {
-            Sink::Plain(file)
-        })
-    }
-
-    /// Writes the end of the compressed stream and everything that is buffered.
-    pub fn finish(self) -> std::io::Result<()> {
-        match self {
-            Sink::Plain(mut file) => file.flush(),
-            Sink::Gzip(encoder) => encoder.finish()?.flush(),
-        }
+        Ok(Sink::new(path, BufWriter::with_capacity(BUFFER, file)))
     }
 }
 
-impl Write for Sink {
+impl<W: Write> Sink<W> {
+    /// Bytes of a file of this name.
+    pub fn new(name: &Path, writer: W) -> Sink<W> {
+        if name.extension().is_some_and(|e| e == "gz") {
+            Sink::Gzip(Box::new(flate2::GzBuilder::new().write(writer, flate2::Compression::fast())))
+        } else {
+            Sink::Plain(writer)
+        }
+    }
+
+    /// Writes the end of the compressed stream and everything that is buffered.
+    pub fn finish(self) -> std::io::Result<W> {
+        let mut writer = match self {
+            Sink::Plain(writer) => writer,
+            Sink::Gzip(encoder) => encoder.finish()?,
+        };
+        writer.flush()?;
+        Ok(writer)
+    }
+}
+
+impl<W: Write> Write for Sink<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self {
             Sink::Plain(file) => file.write(bytes),
@@ -59,7 +66,7 @@ impl Write for Sink {
 /// A CSV file that is being written into a folder which is not yet visible under its name.
 pub(crate) struct Output {
     path: PathBuf,
-    writer: csv::Writer<Sink>,
+    writer: csv::Writer<Sink<BufWriter<File>>>,
     rows: u64,
 }
 
@@ -87,6 +94,7 @@ impl Output {
         let path = self.path;
         let sink =
             self.writer.into_inner().map_err(|e| Error::at("write", &path)(std::io::Error::other(e.to_string())))?;
-        sink.finish().map_err(Error::at("write", &path))
+        sink.finish().map_err(Error::at("write", &path))?;
+        Ok(())
     }
 }

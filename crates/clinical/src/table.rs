@@ -4,11 +4,13 @@
 
 use crate::error::{Error, Result};
 use crate::ids::{HadmId, IcuStayId, Moment, SubjectId};
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
 const BUFFER: usize = 1 << 18;
 
@@ -37,24 +39,88 @@ pub fn find_table(folder: &Path, name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-#[derive(Default)]
-struct Seen {
+/// What went through a [`Hashing`].
+struct Hashed {
     hasher: blake3::Hasher,
-    bytes: u64,
+    bytes: Arc<AtomicU64>,
 }
 
 /// Hashes what passes through.
-struct Hashing {
+struct Hashing<'a> {
     file: File,
-    seen: Rc<RefCell<Seen>>,
+    seen: &'a mut Hashed,
 }
 
-impl Read for Hashing {
+impl Read for Hashing<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let n = self.file.read(buffer)?;
-        let mut seen = self.seen.borrow_mut();
-        seen.hasher.update(&buffer[..n]);
-        seen.bytes += n as u64;
+        self.seen.hasher.update(&buffer[..n]);
+        self.seen.bytes.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
+/// Bytes of a file, unpacked and hashed by a thread of its own that is a few blocks ahead.
+struct Unpacked {
+    blocks: Receiver<std::io::Result<Vec<u8>>>,
+    thread: JoinHandle<blake3::Hash>,
+    block: Vec<u8>,
+    place: usize,
+    /// Bytes of the file that were read so far.
+    bytes: Arc<AtomicU64>,
+}
+
+const BLOCKS_AHEAD: usize = 4;
+
+impl Unpacked {
+    fn open(path: &Path) -> std::io::Result<Unpacked> {
+        let file = File::open(path)?;
+        let packed = path.extension().is_some_and(|e| e == "gz");
+        let (send, blocks) = sync_channel(BLOCKS_AHEAD);
+        let bytes = Arc::new(AtomicU64::new(0));
+        let mut seen = Hashed { hasher: blake3::Hasher::new(), bytes: Arc::clone(&bytes) };
+        let thread = std::thread::Builder::new().spawn(move || {
+            let hashing = BufReader::with_capacity(BUFFER, Hashing { file, seen: &mut seen });
+            match packed {
+                true => forward(flate2::bufread::MultiGzDecoder::new(hashing), &send),
+                false => forward(hashing, &send),
+            }
+            seen.hasher.finalize()
+        })?;
+        Ok(Unpacked { blocks, thread, block: Vec::new(), place: 0, bytes })
+    }
+}
+
+/// Sends all blocks, or the error that ends them; stops when nobody receives any more.
+fn forward(mut source: impl Read, send: &SyncSender<std::io::Result<Vec<u8>>>) {
+    loop {
+        let mut block = Vec::with_capacity(BUFFER);
+        let read = source.by_ref().take(BUFFER as u64).read_to_end(&mut block);
+        let last = block.is_empty() || read.is_err();
+        if !block.is_empty() && send.send(Ok(block)).is_err() {
+            return;
+        }
+        if let Err(e) = read {
+            // The receiver may be gone, and then nobody wants to know.
+            let _ = send.send(Err(e));
+        }
+        if last {
+            return;
+        }
+    }
+}
+
+impl Read for Unpacked {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.place == self.block.len() {
+            match self.blocks.recv() {
+                Ok(block) => (self.block, self.place) = (block?, 0),
+                Err(_) => return Ok(0),
+            }
+        }
+        let n = buffer.len().min(self.block.len() - self.place);
+        buffer[..n].copy_from_slice(&self.block[self.place..self.place + n]);
+        self.place += n;
         Ok(n)
     }
 }
@@ -62,8 +128,7 @@ impl Read for Hashing {
 /// A table that is being read, row by row.
 pub struct Table {
     path: PathBuf,
-    reader: csv::Reader<Box<dyn Read>>,
-    seen: Rc<RefCell<Seen>>,
+    reader: csv::Reader<Unpacked>,
     names: Vec<String>,
     places: Vec<Option<usize>>,
     record: csv::ByteRecord,
@@ -89,18 +154,10 @@ impl Table {
 
     /// Opens the table at `path`; see [`Table::open_in`].
     pub fn open(path: &Path, required: &[&str], optional: &[&str]) -> Result<Table> {
-        let seen = Rc::new(RefCell::new(Seen::default()));
-        let file = File::open(path).map_err(Error::at("read", path))?;
-        let hashing = BufReader::with_capacity(BUFFER, Hashing { file, seen: Rc::clone(&seen) });
-        let source: Box<dyn Read> = if path.extension().is_some_and(|e| e == "gz") {
-            Box::new(flate2::bufread::MultiGzDecoder::new(hashing))
-        } else {
-            Box::new(hashing)
-        };
+        let unpacked = Unpacked::open(path).map_err(Error::at("read", path))?;
         let mut table = Table {
             path: path.into(),
-            reader: csv::ReaderBuilder::new().buffer_capacity(BUFFER).from_reader(source),
-            seen,
+            reader: csv::ReaderBuilder::new().buffer_capacity(BUFFER).from_reader(unpacked),
             names: required.iter().chain(optional).map(|s| (*s).to_string()).collect(),
             places: Vec::new(),
             record: csv::ByteRecord::new(),
@@ -172,12 +229,14 @@ impl Table {
     /// Reads what is left and tells what was read.
     pub fn finish(mut self) -> Result<InputFile> {
         while self.next_row()?.is_some() {}
-        let seen = self.seen.borrow();
+        let unpacked = self.reader.into_inner();
+        let bytes = unpacked.bytes.load(Ordering::Relaxed);
+        let hash = unpacked.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok(InputFile {
             name: self.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
-            bytes: seen.bytes,
+            bytes,
             rows: self.row,
-            blake3: seen.hasher.finalize().to_hex().to_string(),
+            blake3: hash.to_hex().to_string(),
         })
     }
 }
@@ -259,6 +318,11 @@ impl Row<'_> {
             what,
             hint,
         }
+    }
+
+    /// Bytes of the file that were read so far, some of them ahead of this row.
+    pub fn bytes_read(&self) -> u64 {
+        self.table.reader.get_ref().bytes.load(Ordering::Relaxed)
     }
 
     /// The number of this row, from 1.

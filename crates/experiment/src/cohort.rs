@@ -2,9 +2,9 @@
 
 use crate::downstream::auroc_of;
 use crate::{Error, Profile, Result, Store};
-use clinpeft_clinical::prepare::{CorpusSource, Fidelity, Manifest, PrepareOptions, Progress, prepare};
+use clinpeft_clinical::prepare::{CorpusSource, Fidelity, Manifest, PrepareOptions, prepare};
 use clinpeft_clinical::synth::{CohortSpec, synth};
-use clinpeft_clinical::{Dataset, Example, HadmId, Task, TaskKind, truth};
+use clinpeft_clinical::{Dataset, Example, HadmId, Progress, Task, TaskKind, truth};
 use clinpeft_report::{CohortCounts, Splits, TaskCounts};
 use clinpeft_rng::Seed;
 use std::collections::BTreeMap;

@@ -102,9 +102,18 @@ struct Search {
 
 #[derive(Debug, Args)]
 struct Synth {
-    /// Description of the cohort: smoke, demo, or a TOML file
+    /// Description of the cohort: smoke, demo, mimic, or a TOML file
     #[arg(long, default_value = "demo")]
     cohort: String,
+    /// A cohort as large as MIMIC-III and MIMIC-IV-Note: the same as `--cohort mimic`
+    #[arg(long, conflicts_with = "cohort")]
+    like_mimic: bool,
+    /// Size of everything, as a share of the description's
+    #[arg(long, default_value_t = 1.0, value_parser = share)]
+    scale: f64,
+    /// Chart events, as a share of what there would be: MIMIC-III has 331 million of them
+    #[arg(long, default_value_t = 1.0, value_parser = share)]
+    chartevents_share: f64,
     /// Number of patients, in place of the description's
     #[arg(long)]
     patients: Option<u64>,
@@ -133,6 +142,12 @@ struct Prepare {
     /// Folder with mimic_train.csv, mimic_val.csv, mimic_test.csv
     #[arg(long)]
     splits: Option<PathBuf>,
+    /// The tasks, separated by commas: all of them where a MIMIC-III folder is given
+    #[arg(long, value_delimiter = ',')]
+    tasks: Option<Vec<Task>>,
+    /// The adaptation corpus: none, mimic3, mimic4 or combined; what the folders allow, MIMIC-IV first, where none is named
+    #[arg(long)]
+    corpus: Option<CorpusSource>,
     /// Seed of splits that no list gives
     #[arg(long, default_value_t = 2023)]
     seed: u64,
@@ -189,6 +204,13 @@ struct Parity {
     /// One JSON object a line
     #[arg(long)]
     json: bool,
+}
+
+fn share(text: &str) -> std::result::Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share| *share > 0.0 && *share <= 1.0)
+        .ok_or_else(|| "a share is above 0 and at most 1".into())
 }
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -270,21 +292,28 @@ fn run_search(o: Search, terminal: &Terminal) -> Result<()> {
 }
 
 fn run_synth(o: Synth, terminal: &Terminal) -> Result<()> {
-    let mut spec: CohortSpec = if Path::new(&o.cohort).extension().is_some() {
-        let path = PathBuf::from(&o.cohort);
+    let cohort: &str = if o.like_mimic { "mimic" } else { &o.cohort };
+    let mut spec: CohortSpec = if Path::new(cohort).extension().is_some() {
+        let path = PathBuf::from(cohort);
         let text = clinpeft_files::read_text(&path)?;
         toml::from_str(&text).map_err(|e| Error::Config { path, what: e.to_string() })?
     } else {
-        clinpeft_experiment::cohort_named(&o.cohort)?
+        clinpeft_experiment::cohort_named(cohort)?
     };
     spec.patients = o.patients.unwrap_or(spec.patients);
+    spec = spec.scaled(o.scale);
+    if let Some(beside) = &mut spec.beside {
+        beside.chart_events = (beside.chart_events as f64 * o.chartevents_share) as u64;
+    }
     let watch = terminal.rows();
-    let summary = synth(&spec, Seed(o.seed).part("cohort"), &o.out, &|p| watch.tick(p.table, p.rows))?;
+    let summary = synth(&spec, Seed(o.seed).part("cohort"), &o.out, &|p| watch.tick(p))?;
     drop(watch);
     terminal.say(&format!(
-        "{} patients, {} admissions, {} + {} MIMIC-IV notes in {}",
+        "{} patients, {} admissions, {} notes, {} chart events, {} + {} MIMIC-IV notes in {}",
         summary.patients,
         summary.admissions,
+        summary.notes,
+        summary.chart_events,
         summary.mimic4_notes,
         summary.mimic4_radiology,
         o.out.display()
@@ -294,12 +323,12 @@ fn run_synth(o: Synth, terminal: &Terminal) -> Result<()> {
 
 fn run_prepare(o: Prepare, terminal: &Terminal) -> Result<()> {
     let options = PrepareOptions {
-        tasks: if o.mimic3.is_some() { Task::ALL.to_vec() } else { vec![] },
-        corpus: match (&o.mimic3, &o.mimic4_note) {
+        tasks: o.tasks.unwrap_or_else(|| if o.mimic3.is_some() { Task::ALL.to_vec() } else { vec![] }),
+        corpus: o.corpus.unwrap_or(match (&o.mimic3, &o.mimic4_note) {
             (_, Some(_)) => CorpusSource::Mimic4,
             (Some(_), None) => CorpusSource::Mimic3,
             (None, None) => CorpusSource::None,
-        },
+        }),
         mimic3: o.mimic3,
         mimic4_note: o.mimic4_note,
         out: o.out.clone(),
@@ -308,7 +337,7 @@ fn run_prepare(o: Prepare, terminal: &Terminal) -> Result<()> {
         seed: Seed(o.seed),
     };
     let watch = terminal.rows();
-    let manifest = prepare(&options, &|p| watch.tick(p.table, p.rows))?;
+    let manifest = prepare(&options, &|p| watch.tick(p))?;
     drop(watch);
     for c in &manifest.counts {
         terminal.say(&format!("{:<16} {:<12} {:>9}", c.task, c.split, c.samples));

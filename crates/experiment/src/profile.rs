@@ -164,9 +164,10 @@ const SEARCHES: [(&str, &str); 2] = [
 /// What was chosen by the searches.
 const SEARCHED: [(&str, &str); 1] = [("demo", include_str!("../../../datasets/searched/demo.toml"))];
 
-const COHORTS: [(&str, &str); 2] = [
+const COHORTS: [(&str, &str); 3] = [
     ("smoke", include_str!("../../../datasets/cohorts/smoke.toml")),
     ("demo", include_str!("../../../datasets/cohorts/demo.toml")),
+    ("mimic", include_str!("../../../datasets/cohorts/mimic.toml")),
 ];
 
 fn built_in<T: serde::de::DeserializeOwned>(what: &str, name: &str, all: &[(&str, &str)]) -> Result<T> {

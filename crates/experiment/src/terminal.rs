@@ -2,11 +2,12 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place that talks")]
 
+use clinpeft_clinical::Progress;
 use clinpeft_experiment::launch::{Ended, News};
 use clinpeft_experiment::reproduce::Heard;
 use clinpeft_train::Event;
-use indicatif::{ProgressBar, ProgressStyle};
-use std::cell::RefCell;
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use std::cell::Cell;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -48,9 +49,15 @@ impl Terminal {
     }
 
     /// For tables that stream by.
-    pub fn rows(&self) -> Rows {
-        let bar = self.bar(None, "{spinner} {msg} {human_pos} rows, {per_sec}, {elapsed}");
-        Rows { bar, table: RefCell::new("") }
+    pub fn rows(&self) -> Rows<'_> {
+        let bar = self.bar(Some(0), "{bar:30} {percent}%, {elapsed}, about {eta} left  {msg}");
+        Rows {
+            terminal: self,
+            bar,
+            since: Instant::now(),
+            table: Cell::new(("", 0, Instant::now())),
+            said: Cell::new(Instant::now()),
+        }
     }
 
     /// For one run.
@@ -59,23 +66,44 @@ impl Terminal {
     }
 }
 
-pub struct Rows {
+pub struct Rows<'a> {
+    terminal: &'a Terminal,
     bar: ProgressBar,
-    table: RefCell<&'static str>,
+    since: Instant,
+    /// The table at work, its rows when it was first heard of, and when that was.
+    table: Cell<(&'static str, u64, Instant)>,
+    said: Cell<Instant>,
 }
 
-impl Rows {
-    pub fn tick(&self, table: &'static str, rows: u64) {
-        if *self.table.borrow() != table {
-            *self.table.borrow_mut() = table;
-            self.bar.set_message(table);
-            self.bar.reset();
+/// Between two plain lines where there is no terminal.
+const QUIET: Duration = Duration::from_secs(30);
+
+impl Rows<'_> {
+    pub fn tick(&self, p: Progress) {
+        if self.table.get().0 != p.table {
+            self.table.set((p.table, p.rows, Instant::now()));
         }
-        self.bar.set_position(rows);
+        let (_, first, since) = self.table.get();
+        let rate = p.rows.saturating_sub(first) as f64 / since.elapsed().as_secs_f64().max(0.001);
+        let table = format!("{}: {} rows, {} a second", p.table, HumanCount(p.rows), HumanCount(rate as u64));
+        self.bar.set_length(p.total);
+        self.bar.set_position(p.done);
+        if !self.terminal.bars && self.said.get().elapsed() >= QUIET {
+            self.said.set(Instant::now());
+            let left = remaining(self.since.elapsed(), p.done, p.total);
+            let percent = p.done * 100 / p.total.max(1);
+            self.terminal.say(&format!("{percent} %, about {} left  {table}", HumanDuration(left)));
+        }
+        self.bar.set_message(table);
     }
 }
 
-impl Drop for Rows {
+/// Time that is left if the rest goes as fast as what is done.
+fn remaining(spent: Duration, done: u64, total: u64) -> Duration {
+    spent.mul_f64(total.saturating_sub(done) as f64 / done.max(1) as f64)
+}
+
+impl Drop for Rows<'_> {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
@@ -83,7 +111,7 @@ impl Drop for Rows {
 
 pub struct Watch<'a> {
     terminal: &'a Terminal,
-    rows: Option<Rows>,
+    rows: Option<Rows<'a>>,
     bar: Option<ProgressBar>,
     running: Vec<String>,
     total: usize,
@@ -96,7 +124,7 @@ impl Watch<'_> {
         match heard {
             Heard::Cohort(p) => {
                 let terminal = self.terminal;
-                self.rows.get_or_insert_with(|| terminal.rows()).tick(p.table, p.rows);
+                self.rows.get_or_insert_with(|| terminal.rows()).tick(*p);
             }
             Heard::Plan(runs) => {
                 self.rows = None;
@@ -186,5 +214,18 @@ impl Drop for Steps<'_> {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remaining_time_goes_by_the_work_done() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(remaining(minute, 1, 4), 3 * minute);
+        assert_eq!(remaining(minute, 4, 4), Duration::ZERO);
+        assert_eq!(remaining(Duration::ZERO, 0, 4), Duration::ZERO);
     }
 }

@@ -3,10 +3,11 @@
 use super::leaks::{LeakReport, Matching, Sketches};
 use super::manifest::{Count, Funnel};
 use super::split::{Splitter, nine_of_ten, require_samples};
-use super::{CorpusSource, Fidelity, Ledger, PrepareOptions, Progress};
+use super::{CorpusSource, Fidelity, Ledger, PrepareOptions};
 use crate::error::{Error, Result};
 use crate::ids::SubjectId;
 use crate::output::Output;
+use crate::progress::Meter;
 use crate::table::{InputFile, Row, Table};
 use crate::task::Split;
 use clinpeft_rng::Key;
@@ -133,7 +134,7 @@ pub(super) fn write(
     out: &Path,
     splitter: &Splitter,
     ledger: &mut Ledger,
-    progress: &dyn Fn(Progress),
+    meter: &Meter<'_>,
 ) -> Result<LeakReport> {
     let create = |split: Split| {
         let path = out.join("adaptation").join(format!("{split}.csv"));
@@ -152,7 +153,7 @@ pub(super) fn write(
         patient: None,
     };
     for source in sources(options)? {
-        let input = corpus.take_all(&source, progress)?;
+        let input = corpus.take_all(&source, meter)?;
         if !ledger.inputs.contains(&input) {
             ledger.inputs.push(input);
         }
@@ -184,16 +185,16 @@ pub(super) fn write(
 }
 
 impl Corpus<'_> {
-    fn take_all(&mut self, source: &Source<'_>, progress: &dyn Fn(Progress)) -> Result<InputFile> {
+    fn take_all(&mut self, source: &Source<'_>, meter: &Meter<'_>) -> Result<InputFile> {
         let columns = [source.id, source.subject, source.text];
         let mut table = Table::open_in(source.folder, source.table, &columns, &["ISERROR"], source.hint)?;
         while let Some(row) = table.next_row()? {
-            if row.index() % 10_000 == 0 {
-                progress(Progress { table: source.table, rows: row.index() });
-            }
+            meter.row(source.table, &row);
             self.take(&row, source.patients)?;
         }
-        table.finish()
+        let input = table.finish()?;
+        meter.end(&input);
+        Ok(input)
     }
 
     fn take(&mut self, row: &Row<'_>, patients: Patients) -> Result<()> {

@@ -112,8 +112,8 @@ const OXYGEN_METAVISION: [&str; 12] = [
     "Vapomist",
 ];
 
-/// The episodes of one ICU stay; rows of the same moment are taken together.
-pub fn episodes(mut rows: Vec<(Moment, Signs)>) -> Vec<Episode> {
+/// Puts rows in order of time and takes those of the same moment together.
+fn merge(rows: &mut Vec<(Moment, Signs)>) {
     rows.sort_unstable();
     rows.dedup_by(|later, kept| {
         let same = later.0 == kept.0;
@@ -122,6 +122,19 @@ pub fn episodes(mut rows: Vec<(Moment, Signs)>) -> Vec<Episode> {
         }
         same
     });
+}
+
+/// Adds a row. Many settings are charted at one moment: they are merged before more memory is taken.
+pub(super) fn add(rows: &mut Vec<(Moment, Signs)>, row: (Moment, Signs)) {
+    if rows.len() == rows.capacity() {
+        merge(rows);
+    }
+    rows.push(row);
+}
+
+/// The episodes of one ICU stay; rows of the same moment are taken together.
+pub fn episodes(mut rows: Vec<(Moment, Signs)>) -> Vec<Episode> {
+    merge(&mut rows);
     let mut found: Vec<(Episode, Signs)> = Vec::new();
     let mut last_setting: Option<Moment> = None;
     let mut after_extubation = false;
@@ -184,6 +197,15 @@ mod tests {
         assert_eq!(hours(&[(0, V)]), []);
         assert_eq!(hours(&[(0, O), (1, O), (2, X), (3, X)]), []);
         assert_eq!(hours(&[]), []);
+    }
+
+    #[test]
+    fn memory_goes_by_moments_not_by_rows() {
+        let mut rows = Vec::new();
+        let moment = |number: i64| Moment(number % 10 * HOUR);
+        (0..10_000).for_each(|number| add(&mut rows, (moment(number), V)));
+        assert!(rows.capacity() <= 32, "{}", rows.capacity());
+        assert_eq!(episodes(rows), [Episode { start: moment(0), end: moment(9) }]);
     }
 
     #[test]

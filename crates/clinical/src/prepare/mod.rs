@@ -38,6 +38,7 @@ pub use leaks::LeakReport;
 pub use manifest::{Attrition, Count, Irregularity, Manifest, OutputFile};
 
 use crate::error::{Error, Result};
+use crate::progress::{Meter, Progress};
 use crate::table::InputFile;
 use crate::task::Task;
 use clinpeft_rng::Seed;
@@ -93,6 +94,33 @@ pub enum CorpusSource {
     Combined,
 }
 
+impl CorpusSource {
+    /// `none`, `mimic4`, `mimic3` or `combined`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CorpusSource::None => "none",
+            CorpusSource::Mimic4 => "mimic4",
+            CorpusSource::Mimic3 => "mimic3",
+            CorpusSource::Combined => "combined",
+        }
+    }
+}
+
+impl FromStr for CorpusSource {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<CorpusSource, Error> {
+        [CorpusSource::None, CorpusSource::Mimic4, CorpusSource::Mimic3, CorpusSource::Combined]
+            .into_iter()
+            .find(|source| source.name() == name)
+            .ok_or_else(|| Error::UnknownName {
+                kind: "corpus",
+                name: name.into(),
+                known: "none, mimic4, mimic3, combined",
+            })
+    }
+}
+
 /// What to prepare, from where, by which rules.
 #[derive(Debug, Clone)]
 pub struct PrepareOptions {
@@ -112,15 +140,6 @@ pub struct PrepareOptions {
     pub tasks: Vec<Task>,
     /// The adaptation corpus to prepare.
     pub corpus: CorpusSource,
-}
-
-/// How far the reading has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// The table that is being read or the task step that is running.
-    pub table: &'static str,
-    /// Rows so far.
-    pub rows: u64,
 }
 
 /// What the steps of a preparation collect for the manifest.
@@ -144,6 +163,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
     let pending = clinpeft_files::commit_dir(&options.out)?;
     let out = pending.path();
     let mut ledger = Ledger::default();
+    let meter = expected(options, progress);
     let (splitter, lists) = Splitter::new(options.splits.as_deref(), options.seed)?;
     ledger.inputs.extend(lists);
     if !options.tasks.is_empty() {
@@ -151,11 +171,11 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
             what: "the tasks are made from MIMIC-III, but no MIMIC-III folder is given",
             hint: "give the folder that holds NOTEEVENTS and ADMISSIONS",
         })?;
-        samples::write(options, folder, out, &splitter, &mut ledger, progress)?;
+        samples::write(options, folder, out, &splitter, &mut ledger, &meter)?;
     }
     let mut leaks = None;
     if options.corpus != CorpusSource::None {
-        leaks = Some(corpus::write(options, out, &splitter, &mut ledger, progress)?);
+        leaks = Some(corpus::write(options, out, &splitter, &mut ledger, &meter)?);
     }
     let manifest = Manifest {
         program_version: env!("CARGO_PKG_VERSION").into(),
@@ -174,6 +194,26 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
     Ok(manifest)
 }
 
+/// The large tables, as often as they will be read.
+fn expected<'a>(options: &PrepareOptions, progress: &'a dyn Fn(Progress)) -> Meter<'a> {
+    let meter = Meter::new(progress);
+    let with_mimic3 = matches!(options.corpus, CorpusSource::Mimic3 | CorpusSource::Combined);
+    let with_mimic4 = matches!(options.corpus, CorpusSource::Mimic4 | CorpusSource::Combined);
+    let tables = [
+        (&options.mimic3, "CHARTEVENTS", options.tasks.contains(&Task::Ventilation)),
+        (&options.mimic3, "NOTEEVENTS", !options.tasks.is_empty()),
+        (&options.mimic3, "NOTEEVENTS", with_mimic3),
+        (&options.mimic4_note, "discharge", with_mimic4),
+        (&options.mimic4_note, "radiology", with_mimic4),
+    ];
+    for (folder, table, read) in tables {
+        if let (Some(folder), true) = (folder, read) {
+            meter.expect(folder, table);
+        }
+    }
+    meter
+}
+
 fn switches(options: &PrepareOptions) -> BTreeMap<String, String> {
     let by_preset: [(&str, &str, &str); 10] = [
         ("sections", "published_expression", "variants_and_last_section"),
@@ -187,12 +227,6 @@ fn switches(options: &PrepareOptions) -> BTreeMap<String, String> {
         ("corpus_leaks", "counted", "dropped"),
         ("corpus_split", "by_note", "by_patient"),
     ];
-    let corpus = match options.corpus {
-        CorpusSource::None => "none",
-        CorpusSource::Mimic4 => "mimic4",
-        CorpusSource::Mimic3 => "mimic3",
-        CorpusSource::Combined => "combined",
-    };
     let splits = match options.splits {
         Some(_) => "listed",
         None => "hashed_by_patient_70_10_20",
@@ -203,7 +237,7 @@ fn switches(options: &PrepareOptions) -> BTreeMap<String, String> {
             Fidelity::Code => (name, code),
             Fidelity::Paper => (name, paper),
         })
-        .chain([("corpus", corpus), ("splits", splits)])
+        .chain([("corpus", options.corpus.name()), ("splits", splits)])
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect()
 }

@@ -10,6 +10,7 @@ use super::order::published_order;
 use super::ventilation::Candidates;
 use crate::error::{Error, Result};
 use crate::ids::{HadmId, Moment, SubjectId};
+use crate::progress::Meter;
 use crate::sections::{self, AdmissionNote};
 use crate::table::{InputFile, Row, Table};
 use std::collections::{BTreeMap, HashSet};
@@ -79,7 +80,7 @@ impl Notes {
         admissions: &Admissions,
         candidates: &mut Candidates,
         oddities: &mut Oddities,
-        progress: &dyn Fn(u64),
+        meter: &Meter<'_>,
     ) -> Result<(Notes, InputFile)> {
         let required = ["HADM_ID", "SUBJECT_ID", "CHARTDATE", "CATEGORY", "DESCRIPTION", "TEXT"];
         let optional = ["ISERROR", "CHARTTIME"];
@@ -88,9 +89,7 @@ impl Notes {
         let mut rows = Funnel::new("notes", FILTERS);
         let mut pieces = Vec::new();
         while let Some(row) = table.next_row()? {
-            if row.index() % 10_000 == 0 {
-                progress(row.index());
-            }
+            meter.row("NOTEEVENTS", &row);
             candidates.see_note(&row, [HADM, CATEGORY, CHARTTIME])?;
             match refused(&row, fidelity, admissions, oddities)? {
                 Some(filter) => rows.drop_at(filter),
@@ -98,6 +97,7 @@ impl Notes {
             }
         }
         let input = table.finish()?;
+        meter.end(&input);
         let (spool, spool_path) = spool.close()?;
         let by_admission = join_order(&pieces, fidelity, &mut rows);
         let admissions = Funnel::new("notes", ADMISSION_FILTERS);

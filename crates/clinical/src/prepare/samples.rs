@@ -6,10 +6,11 @@ use super::manifest::{Count, Funnel, Tally};
 use super::notes::Notes;
 use super::split::{self, Splitter};
 use super::ventilation::{Candidates, Sources, Unfit};
-use super::{CorpusSource, Fidelity, Ledger, PrepareOptions, Progress, death};
+use super::{CorpusSource, Fidelity, Ledger, PrepareOptions, death};
 use crate::error::{Error, Result};
 use crate::ids::{HadmId, SubjectId};
 use crate::output::Output;
+use crate::progress::Meter;
 use crate::sections::AdmissionNote;
 use crate::task::{Split, Task};
 use std::collections::BTreeSet;
@@ -64,9 +65,9 @@ pub(super) fn write(
     out: &Path,
     splitter: &Splitter,
     ledger: &mut Ledger,
-    progress: &dyn Fn(Progress),
+    meter: &Meter<'_>,
 ) -> Result<()> {
-    let mut facts = read_facts(options, folder, ledger, progress)?;
+    let mut facts = read_facts(options, folder, ledger, meter)?;
     let (mut notes, input) = Notes::read(
         folder,
         out,
@@ -74,7 +75,7 @@ pub(super) fn write(
         &facts.admissions,
         &mut facts.candidates,
         &mut ledger.oddities,
-        &|rows| progress(Progress { table: "NOTEEVENTS", rows }),
+        meter,
     )?;
     ledger.inputs.push(input);
     let mut writers = Vec::new();
@@ -83,9 +84,7 @@ pub(super) fn write(
     }
     let mut subjects = Output::create(&out.join("subjects.csv"), &["id", "subject"])?;
     for (place, id) in notes.ids().into_iter().enumerate() {
-        if place % 1000 == 0 {
-            progress(Progress { table: "admission notes", rows: place as u64 });
-        }
+        meter.step("admission notes", place as u64);
         let Some((subject, note)) = notes.admission_note(id)? else {
             continue;
         };
@@ -113,12 +112,7 @@ pub(super) fn write(
     Ok(())
 }
 
-fn read_facts(
-    options: &PrepareOptions,
-    folder: &Path,
-    ledger: &mut Ledger,
-    progress: &dyn Fn(Progress),
-) -> Result<Facts> {
+fn read_facts(options: &PrepareOptions, folder: &Path, ledger: &mut Ledger, meter: &Meter<'_>) -> Result<Facts> {
     let wants = |task: Task| options.tasks.contains(&task);
     let (admissions, input) = admissions::read(folder, &mut ledger.oddities)?;
     ledger.inputs.push(input);
@@ -144,9 +138,7 @@ fn read_facts(
         let (birthdays, input) = admissions::birthdays(folder)?;
         ledger.inputs.push(input);
         let sources = Sources { folder, admissions: &admissions, birthdays: &birthdays, excluded: &diagnoses.excluded };
-        candidates = Candidates::read(&sources, &mut ledger.inputs, &|rows| {
-            progress(Progress { table: "CHARTEVENTS", rows });
-        })?;
+        candidates = Candidates::read(&sources, &mut ledger.inputs, meter)?;
     }
     Ok(Facts { admissions, diagnoses, procedures, candidates })
 }

@@ -7,10 +7,11 @@
 //! admission's stays reaches seven. A nursing or respiratory note must be charted in the first 48 hours of ventilation.
 
 use super::admissions::{Admissions, HINT};
-use super::durations::{Signs, chart_event_signs, episodes, is_chart_item, is_extubation};
+use super::durations::{Signs, add, chart_event_signs, episodes, is_chart_item, is_extubation};
 use super::manifest::{Attrition, Funnel};
 use crate::error::Result;
 use crate::ids::{DAY, HOUR, HadmId, IcuStayId, Moment, SubjectId};
+use crate::progress::Meter;
 use crate::table::{InputFile, Row, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -69,11 +70,11 @@ struct Stay {
 
 impl Candidates {
     /// Reads ICUSTAYS, CHARTEVENTS and PROCEDUREEVENTS_MV.
-    pub fn read(sources: &Sources<'_>, inputs: &mut Vec<InputFile>, progress: &dyn Fn(u64)) -> Result<Candidates> {
+    pub fn read(sources: &Sources<'_>, inputs: &mut Vec<InputFile>, meter: &Meter<'_>) -> Result<Candidates> {
         let mut funnel = Funnel::new("ventilation", STAY_FILTERS);
         let stays = adult_stays(sources, &mut funnel, inputs)?;
         let mut signs: BTreeMap<IcuStayId, Vec<(Moment, Signs)>> = stays.iter().map(|s| (s.id, Vec::new())).collect();
-        chart_events(sources.folder, &mut signs, inputs, progress)?;
+        chart_events(sources.folder, &mut signs, inputs, meter)?;
         extubations(sources.folder, &mut signs, inputs)?;
         let mut candidates = Candidates::default();
         for stay in stays {
@@ -178,14 +179,12 @@ fn chart_events(
     folder: &Path,
     signs: &mut BTreeMap<IcuStayId, Vec<(Moment, Signs)>>,
     inputs: &mut Vec<InputFile>,
-    progress: &dyn Fn(u64),
+    meter: &Meter<'_>,
 ) -> Result<()> {
     let columns = ["ITEMID", "ICUSTAY_ID", "CHARTTIME", "VALUE"];
     let mut table = Table::open_in(folder, "CHARTEVENTS", &columns, &["ERROR"], HINT)?;
     while let Some(row) = table.next_row()? {
-        if row.index() % 1_000_000 == 0 {
-            progress(row.index());
-        }
+        meter.row("CHARTEVENTS", &row);
         let item = row.required_number(0)?;
         if !is_chart_item(item) || row.bytes(4) == b"1" {
             continue;
@@ -196,13 +195,12 @@ fn chart_events(
         if let Some(stay) = row.icu_stay(1)?
             && let Some(rows) = signs.get_mut(&stay)
         {
-            let at = (row.required_moment(2)?, sign);
-            if rows.last() != Some(&at) {
-                rows.push(at);
-            }
+            add(rows, (row.required_moment(2)?, sign));
         }
     }
-    inputs.push(table.finish()?);
+    let input = table.finish()?;
+    meter.end(&input);
+    inputs.push(input);
     Ok(())
 }
 

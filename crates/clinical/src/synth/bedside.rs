@@ -3,16 +3,17 @@
 use super::columns;
 use super::patient::Admission;
 use super::raw::Cell::{self, Empty, Measure, Number, Time, Words};
-use super::raw::RawTable;
+use super::raw::{Part, RawTable};
 use crate::error::Result;
 use crate::ids::{HOUR, IcuStayId, Moment};
 use clinpeft_rng::RngExt;
-use std::path::Path;
 
 /// CHARTEVENTS and PROCEDUREEVENTS_MV.
 pub struct Bedside {
     chart: RawTable,
     procedures: RawTable,
+    /// Rows of CHARTEVENTS so far.
+    pub rows: u64,
 }
 
 const HEART_RATE: u64 = 220_045;
@@ -22,6 +23,11 @@ const END_PRESSURE: u64 = 220_339;
 const OXYGEN_DEVICE: u64 = 226_732;
 const CAREVUE_MODE: u64 = 720;
 const EXTUBATION: u64 = 227_194;
+
+/// Vital signs of both charting systems.
+const SIGNS: [u64; 8] = [HEART_RATE, 220_210, 220_277, 220_179, 220_180, 211, 618, 646];
+/// Tidal volume, pressures and PEEP.
+const SETTINGS: [u64; 4] = [END_PRESSURE, 224_684, 224_695, 535];
 
 const ITEMS: [(u64, &str, &str, &str); 7] = [
     (HEART_RATE, "Heart Rate", "metavision", "chartevents"),
@@ -34,26 +40,12 @@ const ITEMS: [(u64, &str, &str, &str); 7] = [
 ];
 
 impl Bedside {
-    /// Creates both files and the dictionary of items.
-    pub fn create(folder: &Path) -> Result<Bedside> {
-        let mut items = RawTable::create(folder, "D_ITEMS.csv.gz", &columns::ITEMS)?;
-        for (id, label, source, table) in ITEMS {
-            items.row(&[
-                Number(id),
-                Words(label),
-                Words(label),
-                Words(source),
-                Words(table),
-                Empty,
-                Empty,
-                Empty,
-                Empty,
-            ])?;
-        }
-        items.finish()?;
+    /// Begins a block of patients.
+    pub fn create(block: u64) -> Result<Bedside> {
         Ok(Bedside {
-            chart: RawTable::create(folder, "CHARTEVENTS.csv.gz", &columns::CHART)?,
-            procedures: RawTable::create(folder, "PROCEDUREEVENTS_MV.csv.gz", &columns::PROCEDURE_EVENTS)?,
+            chart: RawTable::create(block, "CHARTEVENTS.csv.gz", &columns::CHART)?,
+            procedures: RawTable::create(block, "PROCEDUREEVENTS_MV.csv.gz", &columns::PROCEDURE_EVENTS)?,
+            rows: 0,
         })
     }
 
@@ -85,6 +77,29 @@ impl Bedside {
         self.event(ids, OXYGEN_DEVICE, ended.plus(HOUR), "Nasal cannula", Empty)
     }
 
+    /// Writes events that change no label: one in ten is a setting while ventilation lasts, the others are vital signs.
+    pub fn fill(&mut self, subject: u64, admission: &mut Admission, events: u64) -> Result<()> {
+        let stay = admission.icu.map_or(Empty, |stay| Number(stay.0));
+        let ids = [Number(subject), Number(admission.id.0), stay];
+        let length = admission.discharged.since(admission.admitted);
+        for number in 0..events {
+            let draw: u32 = admission.rng.random();
+            let measured = (40 + draw % 100).to_string();
+            let place = number as f64 / events as f64;
+            match admission.ventilation {
+                Some((began, hours)) if draw.is_multiple_of(10) => {
+                    let at = began.plus((place * (hours - 1) as f64) as i64 * HOUR);
+                    self.event(ids, SETTINGS[(draw / 10 % 4) as usize], at, &measured, Empty)?;
+                }
+                _ => {
+                    let at = admission.admitted.plus((place * length as f64) as i64 / 60 * 60);
+                    self.event(ids, SIGNS[(draw / 100 % 8) as usize], at, &measured, Empty)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn event(
         &mut self,
         [subject, admission, stay]: [Cell<'_>; 3],
@@ -93,6 +108,7 @@ impl Bedside {
         value: &str,
         error: Cell<'_>,
     ) -> Result<()> {
+        self.rows += 1;
         self.chart.row(&[
             subject,
             admission,
@@ -119,9 +135,18 @@ impl Bedside {
         self.procedures.row(&cells)
     }
 
-    /// Closes both files.
-    pub fn finish(self) -> Result<()> {
-        self.chart.finish()?;
-        self.procedures.finish()
+    /// Ends the block.
+    pub fn finish(self) -> Result<[Part; 2]> {
+        Ok([self.chart.finish()?, self.procedures.finish()?])
     }
+}
+
+/// The dictionary of items.
+pub fn items() -> Result<Part> {
+    let mut table = RawTable::create(0, "D_ITEMS.csv.gz", &columns::ITEMS)?;
+    for (id, label, source, of) in ITEMS {
+        let label = Words(label);
+        table.row(&[Number(id), label, label, Words(source), Words(of), Empty, Empty, Empty, Empty])?;
+    }
+    table.finish()
 }

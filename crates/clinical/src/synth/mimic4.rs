@@ -1,30 +1,33 @@
 //! Writes the notes for adaptation in the form of MIMIC-IV-Note.
 
 use super::conditions::CONDITIONS;
-use super::patient::{self, Admission, Collection, VISIBLE};
+use super::patient::{Admission, Collection, VISIBLE};
 use super::raw::Cell::{Bare, Number, Time, Words};
-use super::raw::RawTable;
-use super::spec::CohortSpec;
+use super::raw::{Part, RawTable};
+use super::spec::{CohortSpec, NoteLength, share};
 use super::style::Author;
+use super::{Cohort, words};
 use crate::error::Result;
 use crate::ids::{HOUR, SubjectId};
-use clinpeft_rng::{RngExt, Seed};
-use std::path::Path;
+use clinpeft_rng::RngExt;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const COLUMNS: [&str; 8] =
     ["note_id", "subject_id", "hadm_id", "note_type", "note_seq", "charttime", "storetime", "text"];
 
-/// Writes `discharge.csv.gz` and `radiology.csv.gz`; tells how many notes of each.
-pub fn write(folder: &Path, seed: Seed, spec: &CohortSpec, authors: &[Author], progress: &dyn Fn(u64)) -> Result<()> {
-    let mut discharge = RawTable::create_bare(folder, "discharge.csv.gz", &COLUMNS)?;
-    let mut radiology = RawTable::create_bare(folder, "radiology.csv.gz", &COLUMNS)?;
-    for number in 0..spec.mimic4_notes {
-        let mut patient = patient::draw(seed, spec, authors, Collection::Mimic4, number);
+/// One block of `discharge.csv.gz` and `radiology.csv.gz`.
+pub fn draw(cohort: &Cohort<'_>, block: u64, numbers: Range<u64>, drawn: &AtomicU64) -> Result<Vec<Part>> {
+    let Cohort { spec, authors, .. } = cohort;
+    let mut discharge = RawTable::create_bare(block, "discharge.csv.gz", &COLUMNS)?;
+    let mut radiology = RawTable::create_bare(block, "radiology.csv.gz", &COLUMNS)?;
+    for number in numbers {
+        let mut patient = cohort.patient(Collection::Mimic4, number);
         let subject = patient.subject;
         if let Some(admission) = patient.admissions.first_mut() {
             if admission.rng.random_bool(spec.mimic4_overlap) {
                 // The same stay under another number: only the text tells.
-                let twin = patient::draw(seed, spec, authors, Collection::Mimic3, number % spec.patients);
+                let twin = cohort.patient(Collection::Mimic3, number % spec.patients);
                 if let Some(same) = twin.admissions.into_iter().next() {
                     admission.summary = same.summary;
                     admission.facts = same.facts;
@@ -32,24 +35,22 @@ pub fn write(folder: &Path, seed: Seed, spec: &CohortSpec, authors: &[Author], p
             }
             let text = unmask(&admission.summary);
             note(&mut discharge, subject, admission, "DS", 1, &text)?;
-            let reports = share(spec, number + 1) - share(spec, number);
-            for sequence in 1..=reports {
-                let text = report(admission, &authors[number as usize % authors.len()]);
+            for sequence in 1..=reports_of(spec, number + 1) - reports_of(spec, number) {
+                let mut text = report(admission, &authors[number as usize % authors.len()]);
+                if spec.note_length == NoteLength::Real {
+                    words::put(&mut text, words::length(1000.0, 0.5, &mut admission.rng), &mut admission.rng);
+                }
                 note(&mut radiology, subject, admission, "RR", sequence, &text)?;
             }
         }
-        if number % 1000 == 0 {
-            progress(number);
-        }
+        drawn.fetch_add(1, Ordering::Relaxed);
     }
-    discharge.finish()?;
-    radiology.finish()
+    Ok(vec![discharge.finish()?, radiology.finish()?])
 }
 
 /// How many radiology reports the first `patients` patients have together.
-fn share(spec: &CohortSpec, patients: u64) -> u64 {
-    let total = u128::from(spec.mimic4_radiology) * u128::from(patients);
-    (total / u128::from(spec.mimic4_notes.max(1))) as u64
+pub fn reports_of(spec: &CohortSpec, patients: u64) -> u64 {
+    share(spec.mimic4_radiology, patients, spec.mimic4_notes)
 }
 
 fn note(

@@ -17,13 +17,14 @@
 //! `truth/`. No model that reads admission notes can rank better than these probabilities do.
 //!
 //! # Properties
-//! - Written patient by patient: memory does not grow with the size.
+//! - Written in blocks of patients: memory does not grow with the size. Bytes do not depend on the number of threads.
 //! - Patient i is the same whatever the size of the cohort, and the same seed gives the same bytes.
 //! - The traps of the real tables are there: addenda, exact duplicates, newborns, notes without admission or text, notes
 //!   marked as errors, header variants, last sections without an end, numbered lists, mentions of death, masks, quotes,
 //!   V and E codes, leading zeros, and stays on the edge of a class.
 
 mod bedside;
+mod blocks;
 mod columns;
 pub mod conditions;
 pub mod facts;
@@ -38,28 +39,44 @@ mod spec;
 mod style;
 mod tables;
 mod truth;
+mod words;
 
 pub use note::CANARY;
-pub use spec::{ChartEvents, CohortSpec, NoteLength};
+pub use spec::{Beside, ChartEvents, CohortSpec, NoteLength};
 
 use crate::error::Result;
-use crate::prepare::Progress;
+use crate::progress::Progress;
 use clinpeft_rng::Seed;
-use patient::{Arrival, Collection};
+use patient::{Arrival, Collection, Patient};
+use raw::Part;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use style::Author;
 
 /// What was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Summary {
     /// Patients of the MIMIC-III-like tables.
     pub patients: u64,
     /// Their admissions.
     pub admissions: u64,
+    /// Rows of NOTEEVENTS.
+    pub notes: u64,
+    /// Rows of CHARTEVENTS.
+    pub chart_events: u64,
     /// Discharge summaries of the MIMIC-IV-like notes.
     pub mimic4_notes: u64,
     /// Radiology reports of the MIMIC-IV-like notes.
     pub mimic4_radiology: u64,
+}
+
+/// What `truth/cohort.json` says.
+#[derive(serde::Serialize)]
+struct Description<'a> {
+    spec: &'a CohortSpec,
+    seed: u64,
+    written: Summary,
 }
 
 /// Writes `<out>/mimic3`, `<out>/mimic4-note` and `<out>/truth`, each whole or not at all.
@@ -69,36 +86,87 @@ pub fn synth(spec: &CohortSpec, seed: Seed, out: &Path, progress: &dyn Fn(Progre
     let mimic3 = clinpeft_files::commit_dir(&out.join("mimic3"))?;
     let mimic4 = clinpeft_files::commit_dir(&out.join("mimic4-note"))?;
     let truth = clinpeft_files::commit_dir(&out.join("truth"))?;
-    let mut tables = tables::Tables::create(mimic3.path())?;
-    let mut probabilities = truth::TruthTables::create(truth.path())?;
-    let mut admissions = 0;
-    for number in 0..spec.patients {
-        let mut patient = patient::draw(seed, spec, &authors, Collection::Mimic3, number);
-        admissions += patient.admissions.len() as u64;
-        tables.write(&mut patient, spec)?;
-        if patient.arrival == Arrival::Grown {
-            for admission in &patient.admissions {
-                probabilities.write(admission)?;
-            }
-        }
-        if number % 1000 == 0 {
-            progress(Progress { table: "patients", rows: number });
-        }
-    }
-    tables.finish()?;
-    probabilities.finish()?;
-    mimic4::write(mimic4.path(), seed, spec, &authors, &|rows| {
-        progress(Progress { table: "discharge", rows });
-    })?;
+    let cohort = Cohort { spec, seed, authors: &authors };
+    let mut written = Summary { patients: spec.patients, ..Summary::default() };
+    let first = spec.notes_of_patients(spec.patients);
+    let total = first + spec.mimic4_notes + spec.mimic4_radiology;
+    blocks::append(mimic3.path(), tables::dictionaries()?)?;
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    blocks::in_order(
+        threads,
+        spec.patients,
+        |block, numbers, drawn| cohort.tables(block, numbers, drawn),
+        |block| {
+            written.admissions += block.admissions;
+            written.notes += block.notes;
+            written.chart_events += block.chart_events;
+            blocks::append(mimic3.path(), block.tables)?;
+            blocks::append(truth.path(), block.truth)
+        },
+        &|drawn| {
+            let done = spec.notes_of_patients(drawn);
+            progress(Progress { table: "MIMIC-III", rows: done, done, total });
+        },
+    )?;
+    blocks::in_order(
+        threads,
+        spec.mimic4_notes,
+        |block, numbers, drawn| mimic4::draw(&cohort, block, numbers, drawn),
+        |parts| blocks::append(mimic4.path(), parts),
+        &|drawn| {
+            let rows = drawn + mimic4::reports_of(spec, drawn);
+            progress(Progress { table: "MIMIC-IV-Note", rows, done: first + rows, total });
+        },
+    )?;
+    written.mimic4_notes = spec.mimic4_notes;
+    written.mimic4_radiology = spec.mimic4_radiology;
+    let description = Description { spec, seed: seed.0, written };
+    clinpeft_files::write_json(&truth.path().join("cohort.json"), &description)?;
     for folder in [mimic3, mimic4, truth] {
         folder.commit()?;
     }
-    Ok(Summary {
-        patients: spec.patients,
-        admissions,
-        mimic4_notes: spec.mimic4_notes,
-        mimic4_radiology: spec.mimic4_radiology,
-    })
+    Ok(written)
+}
+
+/// What every patient is drawn from.
+struct Cohort<'a> {
+    spec: &'a CohortSpec,
+    seed: Seed,
+    authors: &'a [Author],
+}
+
+/// One block of patients.
+struct Block {
+    tables: Vec<Part>,
+    truth: Vec<Part>,
+    admissions: u64,
+    notes: u64,
+    chart_events: u64,
+}
+
+impl Cohort<'_> {
+    fn patient(&self, collection: Collection, number: u64) -> Patient {
+        patient::draw(self.seed, self.spec, self.authors, collection, number)
+    }
+
+    fn tables(&self, block: u64, numbers: Range<u64>, drawn: &AtomicU64) -> Result<Block> {
+        let mut tables = tables::Tables::create(block)?;
+        let mut probabilities = truth::TruthTables::create(block)?;
+        let mut admissions = 0;
+        for number in numbers {
+            let mut patient = self.patient(Collection::Mimic3, number);
+            admissions += patient.admissions.len() as u64;
+            tables.write(&mut patient, number, self.spec)?;
+            if patient.arrival == Arrival::Grown {
+                for admission in &patient.admissions {
+                    probabilities.write(admission)?;
+                }
+            }
+            drawn.fetch_add(1, Ordering::Relaxed);
+        }
+        let [notes, chart_events] = tables.rows();
+        Ok(Block { tables: tables.finish()?, truth: probabilities.finish()?, admissions, notes, chart_events })
+    }
 }
 
 #[cfg(test)]
@@ -117,6 +185,7 @@ mod tests {
             newborns: 0.0,
             note_length,
             chart_events: ChartEvents::HeaderOnly,
+            beside: None,
         }
     }
 

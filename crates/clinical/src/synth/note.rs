@@ -10,6 +10,7 @@ use super::facts::{Facts, Outcome, Sex, Survival};
 use super::filler;
 use super::spec::NoteLength;
 use super::style::{Author, Case, Listing, Thoroughness};
+use super::words;
 use clinpeft_rng::{RngExt, Stream, normal, shuffle};
 use std::fmt::Write;
 
@@ -248,10 +249,13 @@ fn lengthen(sections: &mut Sections, rng: &mut Stream) {
             6 => (&mut sections.social, &filler::LONG_SOCIAL),
             _ => (&mut sections.exam, &filler::LONG_EXAM),
         };
-        let sentence = pick(sentences, rng);
+        let before = section.len();
         section.push(if rng.random_bool(0.3) { '\n' } else { ' ' });
-        section.push_str(sentence);
-        words += sentence.split_whitespace().count();
+        match rng.random_bool(0.2) {
+            true => section.push_str(pick(sentences, rng)),
+            false => words::put(section, before + 80, rng),
+        }
+        words += section[before..].split_whitespace().count();
     }
 }
 
@@ -318,12 +322,15 @@ fn after_admission(occasion: &Occasion<'_>, rng: &mut Stream, put: &mut dyn FnMu
         Survival::Survived => ("Discharged in stable condition.", pick(&filler::DISPOSITIONS, rng)),
     };
     let tube = if occasion.outcome.ventilated.two_days_or_more() { "Remained intubated for days. " } else { "" };
-    let course = format!(
+    let mut course = format!(
         "Treated for {}. {tube}Stayed {} days. {} {end}",
         names.join(", "),
         occasion.days,
         pick(&filler::COURSE, rng)
     );
+    if occasion.length == NoteLength::Real {
+        words::put(&mut course, words::length(4500.0, 0.5, rng), rng);
+    }
     put("Brief Hospital Course:", &course);
     let medicines: Vec<&str> = (0..COUNT).filter(|i| facts.has[*i]).filter_map(|i| CONDITIONS[i].medicine).collect();
     put("Discharge Medications:", &medicines.join("\n"));

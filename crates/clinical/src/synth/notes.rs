@@ -5,15 +5,50 @@ use super::conditions::CONDITIONS;
 use super::note::CANARY;
 use super::patient::{Admission, Arrival};
 use super::raw::Cell::{Date, Empty, Number, Time, Words};
-use super::raw::RawTable;
+use super::raw::{Part, RawTable};
+use super::words;
 use crate::error::Result;
 use crate::ids::{DAY, HOUR, Moment};
 use clinpeft_rng::{RngExt, Stream};
 use std::borrow::Cow;
-use std::path::Path;
 
 /// NOTEEVENTS.
-pub struct NoteTable(RawTable);
+pub struct NoteTable {
+    table: RawTable,
+    /// Rows so far.
+    pub rows: u64,
+}
+
+/// A category of notes other than discharge summaries.
+struct Kind {
+    category: &'static str,
+    description: &'static str,
+    /// Thousands of rows in NOTEEVENTS of MIMIC-III v1.4.
+    thousands: u32,
+    /// Characters; lengths are log-normal.
+    median: f64,
+    timed: bool,
+}
+
+const fn kind(category: &'static str, description: &'static str, thousands: u32, median: f64, timed: bool) -> Kind {
+    Kind { category, description, thousands, median, timed }
+}
+
+#[rustfmt::skip]
+const KINDS: [Kind; 12] = [
+    kind("Nursing/other", "Report", 822, 900.0, true),
+    kind("Radiology", "CHEST (PORTABLE AP)", 522, 1300.0, true),
+    kind("Nursing", "Nursing Progress Note", 224, 1500.0, true),
+    kind("ECG", "Report", 209, 190.0, false),
+    kind("Physician ", "Physician Resident Progress Note", 142, 6500.0, true),
+    kind("Echo", "Report", 46, 2200.0, false),
+    kind("Respiratory ", "Respiratory Care Shift Note", 32, 900.0, true),
+    kind("Nutrition", "Clinical Nutrition Note", 9, 2000.0, true),
+    kind("General", "Generic Note", 8, 1200.0, true),
+    kind("Rehab Services", "Physical Therapy Evaluation Note", 5, 2000.0, true),
+    kind("Social Work", "Social Work Progress Note", 3, 1500.0, true),
+    kind("Case Management ", "Case Management Initial Note", 1, 1200.0, true),
+];
 
 /// Whether somebody withdrew a note.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,9 +121,9 @@ impl<'a> Note<'a> {
 }
 
 impl NoteTable {
-    /// Creates the file.
-    pub fn create(folder: &Path) -> Result<NoteTable> {
-        RawTable::create(folder, "NOTEEVENTS.csv.gz", &columns::NOTES).map(NoteTable)
+    /// Begins a block of patients.
+    pub fn create(block: u64) -> Result<NoteTable> {
+        RawTable::create(block, "NOTEEVENTS.csv.gz", &columns::NOTES).map(|table| NoteTable { table, rows: 0 })
     }
 
     /// Writes the notes of one admission.
@@ -137,8 +172,42 @@ impl NoteTable {
         self.put(subject, &note)
     }
 
+    /// Writes notes of other kinds, spread over the stay.
+    pub fn fill(&mut self, subject: u64, admission: &mut Admission, notes: u64) -> Result<()> {
+        let most: u32 = KINDS.iter().map(|kind| kind.thousands).sum();
+        let step = admission.discharged.since(admission.admitted) / (notes as i64 + 1);
+        for number in 1..=notes {
+            let rng = &mut admission.rng;
+            let mut place = rng.random_range(0..most);
+            let kind = KINDS.iter().find(|kind| {
+                let found = place < kind.thousands;
+                place = place.saturating_sub(kind.thousands);
+                found
+            });
+            let kind = kind.unwrap_or(&KINDS[0]);
+            let mut text = format!("{}\n\n", kind.description);
+            words::put(&mut text, words::length(kind.median, 0.6, rng), rng);
+            let outside = rng.random_bool(0.11);
+            let time = admission.admitted.plus(step * number as i64);
+            let report = Note::report(admission, &text);
+            self.put(
+                subject,
+                &Note {
+                    admission: report.admission.filter(|_| !outside),
+                    day: time,
+                    time: kind.timed.then_some(time),
+                    category: kind.category,
+                    description: kind.description,
+                    ..report
+                },
+            )?;
+        }
+        Ok(())
+    }
+
     fn put(&mut self, subject: u64, note: &Note<'_>) -> Result<()> {
-        self.0.row(&[
+        self.rows += 1;
+        self.table.row(&[
             Number(subject),
             note.admission.map_or(Empty, Number),
             Date(note.day),
@@ -158,9 +227,9 @@ impl NoteTable {
         ])
     }
 
-    /// Closes the file.
-    pub fn finish(self) -> Result<()> {
-        self.0.finish()
+    /// Ends the block.
+    pub fn finish(self) -> Result<Part> {
+        self.table.finish()
     }
 }
 

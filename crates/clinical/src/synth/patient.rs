@@ -81,9 +81,11 @@ pub fn draw(seed: Seed, spec: &CohortSpec, authors: &[Author], collection: Colle
         Arrival::Grown
     };
     let person = facts::person(&mut rng);
+    let [once, twice] = spec.beside.as_ref().map_or([75, 17], |b| b.stays);
     let stays = match (collection, arrival, rng.random_range(0..100)) {
-        (Collection::Mimic4, ..) | (_, Arrival::Newborn, _) | (.., 0..75) => 1,
-        (.., 75..92) => 2,
+        (Collection::Mimic4, ..) | (_, Arrival::Newborn, _) => 1,
+        (.., place) if place < once => 1,
+        (.., place) if place < once + twice => 2,
         _ => MOST,
     };
     let mut day = first_day(&mut rng);

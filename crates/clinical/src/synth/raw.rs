@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::ids::Moment;
 use crate::output::Sink;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// One cell.
 #[derive(Debug, Clone, Copy)]
@@ -25,36 +25,52 @@ pub enum Cell<'a> {
     Bare(&'a str),
 }
 
-/// A table that is being written.
+/// The rows that one block of patients adds to a table, in memory and compressed where the table's name says so.
+///
+/// Compressed blocks are gzip members; a file of several is one gzip file.
 pub struct RawTable {
-    path: PathBuf,
-    sink: Sink,
+    name: String,
+    sink: Sink<Vec<u8>>,
     line: Vec<u8>,
     /// The number of the last row; none where the table has no such column.
     row_id: Option<u64>,
 }
 
+/// Finished rows of one table.
+pub struct Part {
+    /// The file's name.
+    pub name: String,
+    /// What is appended to it.
+    pub bytes: Vec<u8>,
+}
+
+/// Rows of a block are numbered from here, times the number of the block.
+const ROWS_OF_A_BLOCK: u64 = 1_000_000_000;
+
 impl RawTable {
     /// A table of MIMIC-III: the header in quotes, `ROW_ID` first and counted here.
-    pub fn create(folder: &Path, name: &str, columns: &[&str]) -> Result<RawTable> {
-        let mut table = RawTable::open(folder, name)?;
-        let header: Vec<Cell<'_>> = columns.iter().map(|c| Cell::Words(c)).collect();
-        table.write(Some(Cell::Words("ROW_ID")), &header)?;
-        table.row_id = Some(0);
+    pub fn create(block: u64, name: &str, columns: &[&str]) -> Result<RawTable> {
+        let mut table = RawTable::new(name);
+        if block == 0 {
+            let header: Vec<Cell<'_>> = columns.iter().map(|c| Cell::Words(c)).collect();
+            table.write(Some(Cell::Words("ROW_ID")), &header)?;
+        }
+        table.row_id = Some(block * ROWS_OF_A_BLOCK);
         Ok(table)
     }
 
     /// A table of MIMIC-IV-Note or of the truth: a bare header and no `ROW_ID`.
-    pub fn create_bare(folder: &Path, name: &str, columns: &[&str]) -> Result<RawTable> {
-        let mut table = RawTable::open(folder, name)?;
-        let header: Vec<Cell<'_>> = columns.iter().map(|c| Cell::Bare(c)).collect();
-        table.write(None, &header)?;
+    pub fn create_bare(block: u64, name: &str, columns: &[&str]) -> Result<RawTable> {
+        let mut table = RawTable::new(name);
+        if block == 0 {
+            let header: Vec<Cell<'_>> = columns.iter().map(|c| Cell::Bare(c)).collect();
+            table.write(None, &header)?;
+        }
         Ok(table)
     }
 
-    fn open(folder: &Path, name: &str) -> Result<RawTable> {
-        let path = folder.join(name);
-        Ok(RawTable { sink: Sink::create(&path)?, path, line: Vec::new(), row_id: None })
+    fn new(name: &str) -> RawTable {
+        RawTable { name: name.into(), sink: Sink::new(Path::new(name), Vec::new()), line: Vec::new(), row_id: None }
     }
 
     /// Writes a row.
@@ -72,12 +88,13 @@ impl RawTable {
             put(&mut self.line, cell);
         }
         self.line.push(b'\n');
-        self.sink.write_all(&self.line).map_err(Error::at("write", &self.path))
+        self.sink.write_all(&self.line).map_err(Error::at("compress", Path::new(&self.name)))
     }
 
-    /// Closes the file.
-    pub fn finish(self) -> Result<()> {
-        self.sink.finish().map_err(Error::at("write", &self.path))
+    /// Ends the block.
+    pub fn finish(self) -> Result<Part> {
+        let bytes = self.sink.finish().map_err(Error::at("compress", Path::new(&self.name)))?;
+        Ok(Part { name: self.name, bytes })
     }
 }
 

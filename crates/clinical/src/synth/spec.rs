@@ -22,6 +22,18 @@ pub enum ChartEvents {
     HeaderOnly,
 }
 
+/// What fills the tables beside what the tasks are made from, as in the real ones.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beside {
+    /// Notes of NOTEEVENTS that are no discharge summaries, in the real categories and lengths.
+    pub notes: u64,
+    /// Rows of CHARTEVENTS beyond those that ventilation needs.
+    pub chart_events: u64,
+    /// Of a hundred patients, how many come once and how many twice; the others come three times unless they die.
+    pub stays: [u32; 2],
+}
+
 /// What to generate. Every value must be given.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +54,9 @@ pub struct CohortSpec {
     pub note_length: NoteLength,
     /// Whether bedside events are written.
     pub chart_events: ChartEvents,
+    /// What else there is; small cohorts have nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Beside>,
 }
 
 impl CohortSpec {
@@ -66,6 +81,40 @@ impl CohortSpec {
         if !(0.0..=0.5).contains(&self.newborns) {
             return wrong("newborns", "not between 0 and 0.5");
         }
+        if self.beside.as_ref().is_some_and(|b| b.notes > MOST_ROWS || b.chart_events > MOST_ROWS) {
+            return wrong("beside", "more than 1,000,000,000 notes or chart events");
+        }
+        if self.beside.as_ref().is_some_and(|b| u64::from(b.stays[0]) + u64::from(b.stays[1]) > 100) {
+            return wrong("beside.stays", "more than 100 of a hundred");
+        }
         Ok(())
     }
+
+    /// The same with `share` of the patients, notes and events.
+    pub fn scaled(mut self, share: f64) -> CohortSpec {
+        let scale = |count: &mut u64| *count = (*count as f64 * share) as u64;
+        [&mut self.patients, &mut self.mimic4_notes, &mut self.mimic4_radiology].into_iter().for_each(scale);
+        if let Some(beside) = &mut self.beside {
+            [&mut beside.notes, &mut beside.chart_events].into_iter().for_each(scale);
+        }
+        self
+    }
+
+    /// Notes of the first patients of the MIMIC-III-like tables, with one discharge summary each: the measure of progress.
+    pub fn notes_of_patients(&self, patients: u64) -> u64 {
+        patients + self.beside.as_ref().map_or(0, |b| skewed_share(b.notes, patients, self.patients))
+    }
+}
+
+const MOST_ROWS: u64 = 1_000_000_000;
+
+/// How much of `total` the first `patients` of `all` have together, evenly.
+pub(super) fn share(total: u64, patients: u64, all: u64) -> u64 {
+    (u128::from(total) * u128::from(patients) / u128::from(all.max(1))) as u64
+}
+
+/// The same where one patient in fifty has sixteen times as much as another.
+pub(super) fn skewed_share(total: u64, patients: u64, all: u64) -> u64 {
+    let weight = |n: u64| n + 15 * n.div_ceil(50);
+    share(total, weight(patients), weight(all))
 }

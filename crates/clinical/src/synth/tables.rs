@@ -1,20 +1,19 @@
 //! Writes the tables of MIMIC-III, patient by patient.
 
-use super::bedside::Bedside;
+use super::bedside::{self, Bedside};
 use super::columns;
 use super::facts::Survival;
 use super::groups::{DIAGNOSES, Group, PROCEDURES, Ventilation};
 use super::notes::NoteTable;
 use super::patient::{Admission, Arrival, Patient};
 use super::raw::Cell::{Empty, Measure, Number, Time, Words};
-use super::raw::RawTable;
-use super::spec::{ChartEvents, CohortSpec};
+use super::raw::{Part, RawTable};
+use super::spec::{Beside, ChartEvents, CohortSpec, share, skewed_share};
 use crate::error::Result;
 use crate::ids::{DAY, HOUR};
 use clinpeft_rng::{RngExt, shuffle};
-use std::path::Path;
 
-/// The files of the folder, open.
+/// What one block of patients adds to the tables.
 pub struct Tables {
     patients: RawTable,
     admissions: RawTable,
@@ -26,23 +25,21 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Creates all files; the dictionaries are complete at once.
-    pub fn create(folder: &Path) -> Result<Tables> {
-        dictionary(folder, "D_ICD_DIAGNOSES.csv.gz", &DIAGNOSES)?;
-        dictionary(folder, "D_ICD_PROCEDURES.csv.gz", &PROCEDURES)?;
+    /// Begins a block of patients.
+    pub fn create(block: u64) -> Result<Tables> {
         Ok(Tables {
-            patients: RawTable::create(folder, "PATIENTS.csv.gz", &columns::PATIENTS)?,
-            admissions: RawTable::create(folder, "ADMISSIONS.csv.gz", &columns::ADMISSIONS)?,
-            stays: RawTable::create(folder, "ICUSTAYS.csv.gz", &columns::STAYS)?,
-            diagnoses: RawTable::create(folder, "DIAGNOSES_ICD.csv.gz", &columns::CODES)?,
-            procedures: RawTable::create(folder, "PROCEDURES_ICD.csv.gz", &columns::CODES)?,
-            notes: NoteTable::create(folder)?,
-            bedside: Bedside::create(folder)?,
+            patients: RawTable::create(block, "PATIENTS.csv.gz", &columns::PATIENTS)?,
+            admissions: RawTable::create(block, "ADMISSIONS.csv.gz", &columns::ADMISSIONS)?,
+            stays: RawTable::create(block, "ICUSTAYS.csv.gz", &columns::STAYS)?,
+            diagnoses: RawTable::create(block, "DIAGNOSES_ICD.csv.gz", &columns::CODES)?,
+            procedures: RawTable::create(block, "PROCEDURES_ICD.csv.gz", &columns::CODES)?,
+            notes: NoteTable::create(block)?,
+            bedside: Bedside::create(block)?,
         })
     }
 
     /// Writes everything about one patient.
-    pub fn write(&mut self, patient: &mut Patient, spec: &CohortSpec) -> Result<()> {
+    pub fn write(&mut self, patient: &mut Patient, number: u64, spec: &CohortSpec) -> Result<()> {
         let subject = patient.subject;
         let died = patient
             .admissions
@@ -56,7 +53,29 @@ impl Tables {
         for admission in &mut patient.admissions {
             self.admission(subject.0, patient.arrival, admission, spec)?;
         }
+        match &spec.beside {
+            Some(beside) => self.beside(patient, number, spec.patients, beside),
+            None => Ok(()),
+        }
+    }
+
+    /// Spreads a patient's share of all other notes and chart events over the stays.
+    fn beside(&mut self, patient: &mut Patient, number: u64, patients: u64, beside: &Beside) -> Result<()> {
+        let subject = patient.subject.0;
+        let stays = patient.admissions.len() as u64;
+        let of = |total| skewed_share(total, number + 1, patients) - skewed_share(total, number, patients);
+        let (notes, events) = (of(beside.notes), of(beside.chart_events));
+        for (stay, admission) in (0..).zip(&mut patient.admissions) {
+            let part = |count| share(count, stay + 1, stays) - share(count, stay, stays);
+            self.notes.fill(subject, admission, part(notes))?;
+            self.bedside.fill(subject, admission, part(events))?;
+        }
         Ok(())
+    }
+
+    /// Rows of NOTEEVENTS and of CHARTEVENTS.
+    pub fn rows(&self) -> [u64; 2] {
+        [self.notes.rows, self.bedside.rows]
     }
 
     fn admission(
@@ -138,14 +157,13 @@ impl Tables {
         ])
     }
 
-    /// Closes all files.
-    pub fn finish(self) -> Result<()> {
+    /// Ends the block.
+    pub fn finish(self) -> Result<Vec<Part>> {
         let tables = [self.patients, self.admissions, self.stays, self.diagnoses, self.procedures];
-        for table in tables {
-            table.finish()?;
-        }
-        self.notes.finish()?;
-        self.bedside.finish()
+        let mut parts = tables.into_iter().map(RawTable::finish).collect::<Result<Vec<Part>>>()?;
+        parts.push(self.notes.finish()?);
+        parts.extend(self.bedside.finish()?);
+        Ok(parts)
     }
 }
 
@@ -178,9 +196,18 @@ fn codes(
     Ok(())
 }
 
-fn dictionary(folder: &Path, name: &str, groups: &[Group]) -> Result<()> {
+/// The dictionaries of codes and items.
+pub fn dictionaries() -> Result<Vec<Part>> {
+    Ok(vec![
+        dictionary("D_ICD_DIAGNOSES.csv.gz", &DIAGNOSES)?,
+        dictionary("D_ICD_PROCEDURES.csv.gz", &PROCEDURES)?,
+        bedside::items()?,
+    ])
+}
+
+fn dictionary(name: &str, groups: &[Group]) -> Result<Part> {
     let columns = ["ICD9_CODE", "SHORT_TITLE", "LONG_TITLE"];
-    let mut table = RawTable::create(folder, name, &columns)?;
+    let mut table = RawTable::create(0, name, &columns)?;
     for group in groups {
         let short: String = group.title.chars().take(24).collect();
         table.row(&[Words(group.code), Words(&short), Words(group.title)])?;

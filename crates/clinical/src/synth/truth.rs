@@ -3,10 +3,9 @@
 use super::groups::{DIAGNOSES, Group, PROCEDURES, Ventilation};
 use super::patient::Admission;
 use super::raw::Cell::{Measure, Number};
-use super::raw::RawTable;
+use super::raw::{Part, RawTable};
 use crate::error::Result;
 use crate::task::Task;
-use std::path::Path;
 
 /// One file per task.
 pub struct TruthTables {
@@ -14,8 +13,8 @@ pub struct TruthTables {
 }
 
 impl TruthTables {
-    /// Creates the files.
-    pub fn create(folder: &Path) -> Result<TruthTables> {
+    /// Begins a block of patients.
+    pub fn create(block: u64) -> Result<TruthTables> {
         let mut tables = Vec::new();
         for task in Task::ALL {
             let labels: Vec<&str> = match task {
@@ -24,8 +23,7 @@ impl TruthTables {
                 _ => task.classes().unwrap_or_default().to_vec(),
             };
             let columns: Vec<&str> = std::iter::once("id").chain(labels).collect();
-            let name = format!("{task}.csv");
-            tables.push((task, RawTable::create_bare(folder, &name, &columns)?));
+            tables.push((task, RawTable::create_bare(block, &format!("{task}.csv"), &columns)?));
         }
         Ok(TruthTables { tables })
     }
@@ -40,9 +38,9 @@ impl TruthTables {
         Ok(())
     }
 
-    /// Closes the files.
-    pub fn finish(self) -> Result<()> {
-        self.tables.into_iter().try_for_each(|(_, table)| table.finish())
+    /// Ends the block.
+    pub fn finish(self) -> Result<Vec<Part>> {
+        self.tables.into_iter().map(|(_, table)| table.finish()).collect()
     }
 }
 

@@ -30,6 +30,7 @@ pub fn spec(patients: u64) -> CohortSpec {
         newborns: 0.05,
         note_length: NoteLength::Short,
         chart_events: ChartEvents::Written,
+        beside: None,
     }
 }
 

@@ -1,0 +1,64 @@
+//! How far reading or writing has come.
+
+use crate::table::{InputFile, Row, find_table};
+use std::cell::Cell;
+use std::path::Path;
+
+/// A report on the way; `done` of `total` is in one unit throughout (bytes of the files for reading, notes for writing).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The table, or the step, at work.
+    pub table: &'static str,
+    /// Its rows so far.
+    pub rows: u64,
+    /// Work done.
+    pub done: u64,
+    /// Work in all.
+    pub total: u64,
+}
+
+/// Reports on the reading of tables whose sizes are known beforehand.
+pub(crate) struct Meter<'a> {
+    report: &'a dyn Fn(Progress),
+    total: Cell<u64>,
+    done: Cell<u64>,
+}
+
+/// Rows between two reports.
+const EVERY: u64 = 8192;
+
+impl<'a> Meter<'a> {
+    /// Nothing is expected yet.
+    pub fn new(report: &'a dyn Fn(Progress)) -> Meter<'a> {
+        Meter { report, total: Cell::new(0), done: Cell::new(0) }
+    }
+
+    /// One more reading of a table is to come; opening it tells what is wrong if it is missing.
+    pub fn expect(&self, folder: &Path, table: &str) {
+        let size = find_table(folder, table).and_then(|path| path.metadata().ok()).map_or(0, |m| m.len());
+        self.total.set(self.total.get() + size);
+    }
+
+    /// A row of an expected table.
+    pub fn row(&self, table: &'static str, row: &Row<'_>) {
+        if row.index().is_multiple_of(EVERY) {
+            self.report(table, row.index(), row.bytes_read());
+        }
+    }
+
+    /// The end of an expected table.
+    pub fn end(&self, read: &InputFile) {
+        self.done.set(self.done.get() + read.bytes);
+    }
+
+    /// A step that reads no table.
+    pub fn step(&self, table: &'static str, rows: u64) {
+        if rows.is_multiple_of(EVERY) {
+            self.report(table, rows, 0);
+        }
+    }
+
+    fn report(&self, table: &'static str, rows: u64, bytes: u64) {
+        (self.report)(Progress { table, rows, done: self.done.get() + bytes, total: self.total.get() });
+    }
+}
