@@ -11,7 +11,8 @@ mod tidy;
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   reproduce [OPTIONS]   build the program, run the experiment matrix, print the tables
-  run, synth, prepare   the program's other commands; `cargo xtask COMMAND --help` shows their options
+  run, synth, prepare, convert
+                        the program's other commands; `cargo xtask COMMAND --help` shows their options
   parity DIR            compare with what transformers and peft computed
   test                  every test: layers, crates, the whole program, Vulkan where a driver is
   lint                  rustfmt, clippy and documentation without a warning
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["reproduce" | "run" | "synth" | "prepare" | "parity", ..] => program::run(&arguments),
+        ["reproduce" | "run" | "synth" | "prepare" | "parity" | "convert", ..] => program::run(&arguments),
         ["test"] => test::test(),
         ["lint"] => test::lint(),
         ["tidy"] => tidy::run(),

@@ -7,6 +7,7 @@
 //! - Nothing below this crate reads a configuration.
 
 pub mod cohort;
+pub mod convert;
 mod downstream;
 mod error;
 mod inputs;

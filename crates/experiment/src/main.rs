@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::{CorpusSource, Fidelity, PrepareOptions, prepare};
 use clinpeft_clinical::synth::{CohortSpec, synth};
+use clinpeft_experiment::convert::convert;
 use clinpeft_experiment::parity;
 use clinpeft_experiment::plan::Only;
 use clinpeft_experiment::{Control, Error, Result, RunFolder, Store, execute, reproduce};
@@ -37,6 +38,8 @@ enum Command {
     Run(Run),
     /// Compare with what transformers and peft computed: every case of a folder, error beside tolerance
     Parity(Parity),
+    /// Write a downloaded model folder (pytorch_model.bin, vocab.txt, tokenizer.model) as safetensors and tokenizer.json
+    Convert(Convert),
 }
 
 #[derive(Debug, Args)]
@@ -138,6 +141,18 @@ struct Parity {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct Convert {
+    /// The model folder: config.json, weights, tokenizer
+    folder: PathBuf,
+    /// Folder to make
+    #[arg(long)]
+    out: PathBuf,
+    /// Largest file of weights, in MiB
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..1 << 40))]
+    shard_mib: u64,
+}
+
 static STOP: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
@@ -158,6 +173,7 @@ fn main() -> ExitCode {
         Command::Prepare(o) => run_prepare(o, &terminal),
         Command::Run(o) => run_one(o, &terminal),
         Command::Parity(o) => return run_parity(o, &terminal),
+        Command::Convert(o) => run_convert(o, &terminal),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -265,6 +281,12 @@ fn run_one(o: Run, terminal: &Terminal) -> Result<()> {
     execute(&folder, Control { stop: &STOP, observe: &mut observe, checkpoint_every })?;
     drop(steps);
     terminal.say(&format!("done: {}", folder.path().display()));
+    Ok(())
+}
+
+fn run_convert(o: Convert, terminal: &Terminal) -> Result<()> {
+    terminal.say(&convert(&o.folder, &o.out, o.shard_mib << 20)?.to_string());
+    terminal.say(&format!("written to {}", o.out.display()));
     Ok(())
 }
 
