@@ -8,10 +8,14 @@ mod program;
 mod test;
 mod tidy;
 
+/// Commands of the program itself.
+const PROGRAM: [&str; 10] =
+    ["reproduce", "search", "run", "synth", "prepare", "compare", "predict", "evaluate", "parity", "convert"];
+
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   reproduce [OPTIONS]   build the program, run the experiment matrix, print the tables
-  search, run, synth, prepare, predict, evaluate
+  search, run, synth, prepare, compare, predict, evaluate, convert
                         the program's other commands; `cargo xtask COMMAND --help` shows their options
   parity DIR            compare with what transformers and peft computed
   test                  every test: layers, crates, the whole program, Vulkan where a driver is
@@ -22,9 +26,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["reproduce" | "search" | "run" | "synth" | "prepare" | "predict" | "evaluate" | "parity", ..] => {
-            program::run(&arguments)
-        }
+        [command, ..] if PROGRAM.contains(command) => program::run(&arguments),
         ["test"] => test::test(),
         ["lint"] => test::lint(),
         ["tidy"] => tidy::run(),

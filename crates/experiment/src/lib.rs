@@ -8,6 +8,7 @@
 
 mod base;
 pub mod cohort;
+pub mod convert;
 mod downstream;
 mod error;
 mod family;

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::{CorpusSource, Fidelity, PrepareOptions, prepare};
 use clinpeft_clinical::synth::{CohortSpec, synth};
+use clinpeft_experiment::convert::convert;
 use clinpeft_experiment::launch::Launcher;
 use clinpeft_experiment::parity;
 use clinpeft_experiment::plan::Only;
@@ -45,6 +46,8 @@ enum Command {
     Evaluate(Evaluate),
     /// Compare with what transformers and peft computed: every case of a folder, error beside tolerance
     Parity(Parity),
+    /// Write a downloaded model folder (pytorch_model.bin, vocab.txt, tokenizer.model) as safetensors and tokenizer.json
+    Convert(Convert),
 }
 
 #[derive(Debug, Args)]
@@ -213,6 +216,18 @@ fn share(text: &str) -> std::result::Result<f64, String> {
         .ok_or_else(|| "a share is above 0 and at most 1".into())
 }
 
+#[derive(Debug, Args)]
+struct Convert {
+    /// The model folder: config.json, weights, tokenizer
+    folder: PathBuf,
+    /// Folder to make
+    #[arg(long)]
+    out: PathBuf,
+    /// Largest file of weights, in MiB
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..1 << 40))]
+    shard_mib: u64,
+}
+
 static STOP: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
@@ -236,6 +251,7 @@ fn main() -> ExitCode {
         Command::Predict(o) => run_predict(&o, &terminal),
         Command::Evaluate(o) => run_evaluate(&o, &terminal),
         Command::Parity(o) => return run_parity(o, &terminal),
+        Command::Convert(o) => run_convert(o, &terminal),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -378,6 +394,11 @@ fn run_evaluate(o: &Evaluate, terminal: &Terminal) -> Result<()> {
     let metrics = predict::evaluate(&RunFolder::at(&o.run), &o.input)?;
     let text = serde_json::to_string_pretty(&metrics);
     terminal.print(&(text.map_err(|e| Error::Options(e.to_string()))? + "\n"));
+}
+
+fn run_convert(o: Convert, terminal: &Terminal) -> Result<()> {
+    terminal.say(&convert(&o.folder, &o.out, o.shard_mib << 20)?.to_string());
+    terminal.say(&format!("written to {}", o.out.display()));
     Ok(())
 }
 

@@ -80,6 +80,15 @@ pub fn read_text(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(at("read", path))
 }
 
+/// Errors if a file's beginning says that it only stands for a large one (<https://git-lfs.com>).
+pub fn refuse_pointer(path: &Path, bytes: &[u8]) -> Result<()> {
+    if bytes.starts_with(b"version https://git-lfs.github.com/spec/") {
+        let what = "a Git LFS pointer, not the file itself\nhint: run `git lfs pull` in its folder".into();
+        return Err(Error::Content { path: path.into(), what });
+    }
+    Ok(())
+}
+
 /// Reads a JSON file.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_str(&read_text(path)?)

@@ -6,13 +6,19 @@ pub enum Error {
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] clinpeft_files::Error),
-    /// A file is not a usable `tokenizer.json`.
-    #[error("`{}` is not a tokenizer: {why}\nhint: give a Hugging Face `tokenizer.json`; a SentencePiece `tokenizer.model` must be converted first", path.display())]
+    /// A file is not a usable tokenizer.
+    #[error("`{}` is not a tokenizer that can be read: {why}\nhint: take the `tokenizer.json` that Hugging Face's `save_pretrained` writes", path.display())]
     NotATokenizer {
         /// Which file.
         path: PathBuf,
         /// What the reader of the format says.
         why: String,
+    },
+    /// A folder without a tokenizer.
+    #[error("`{}` holds no tokenizer; looked for tokenizer.json, tokenizer.model and vocab.txt\nhint: copy the one that was published with the model into this folder", path.display())]
+    NoTokenizer {
+        /// Which folder.
+        path: PathBuf,
     },
     /// A tokenizer lacks a special token that was asked for.
     #[error(

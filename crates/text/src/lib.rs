@@ -1,6 +1,7 @@
 //! From text to batches of token ids, and back.
 //!
-//! - A [`Tokenizer`] is a Hugging Face `tokenizer.json`, or one trained here; the same input trains the same vocabulary.
+//! - A [`Tokenizer`] is what a Hugging Face folder holds ([`Tokenizer::open`]: `tokenizer.json`, LLaMA's `tokenizer.model`
+//!   or BERT's `vocab.txt`), or one trained here; the same input trains the same vocabulary.
 //! - Nothing is dropped silently: [`Truncation`] and [`Packing`] are named policies, and report a [`TokenCount`].
 //! - [`Batch`]es are ragged: sequences lie end to end, so no pad token exists above this crate.
 //! - The batches of an epoch ([`plan`]) follow from seed and epoch alone: to resume takes `(epoch, position)`.

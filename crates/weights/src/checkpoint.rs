@@ -1,14 +1,16 @@
-//! Reading safetensors, one file or many shards.
+//! Reading weights, one file or many shards.
 
-use crate::{Error, Result, nearest};
+use crate::pickled::{self, width};
+use crate::{Error, Result, folder, nearest};
 use clinpeft_tensor::{DType, Tensor};
 use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// In which dtype a tensor is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +25,25 @@ pub enum Keep {
 #[derive(Debug, Clone)]
 pub struct Stored {
     shard: usize,
-    dtype: Dtype,
+    /// Type of its values.
+    pub dtype: Dtype,
     /// Lengths of its axes.
     pub dims: Vec<usize>,
+    /// Distances of neighbours in values, where they do not follow each other.
+    strides: Option<Vec<usize>>,
+    /// From the first value to the last.
     bytes: Range<usize>,
+}
+
+impl Stored {
+    /// Length of its values without gaps, in bytes.
+    pub fn byte_length(&self) -> usize {
+        match self.strides {
+            // The reader has proved that this is not more than the file has.
+            Some(_) => self.dims.iter().product::<usize>() * width(self.dtype),
+            None => self.bytes.len(),
+        }
+    }
 }
 
 /// An open model folder or a single file.
@@ -36,70 +53,85 @@ pub struct Checkpoint {
     shards: Vec<Mmap>,
     tensors: BTreeMap<String, Stored>,
     metadata: BTreeMap<String, String>,
+    others: Vec<String>,
 }
 
 impl Checkpoint {
-    /// Opens a Hugging Face folder: its index with all shards, or its single `model.safetensors`.
+    /// Opens a Hugging Face folder: `model.safetensors` or its shards, else `pytorch_model.bin` or its shards.
     pub fn open(dir: &Path) -> Result<Checkpoint> {
-        let index = dir.join("model.safetensors.index.json");
-        if !index.is_file() {
-            let single = dir.join("model.safetensors");
-            return if single.is_file() {
-                Checkpoint::open_file(&single)
-            } else {
-                Err(Error::NoWeights { path: dir.into() })
-            };
+        let files = folder::find(dir)?;
+        let mut all = Checkpoint::new(dir);
+        for path in &files.paths {
+            all.add(path)?;
         }
-        let json: serde_json::Value = clinpeft_files::read_json(&index)?;
-        let wrong = |what: &str| Error::Format { path: index.clone(), what: what.into() };
-        let map = json["weight_map"].as_object().ok_or_else(|| wrong("has no `weight_map` object"))?;
-        let mut files: Vec<&str> = map.values().filter_map(|v| v.as_str()).collect();
-        files.sort_unstable();
-        files.dedup();
-        let mut all =
-            Checkpoint { path: dir.into(), shards: vec![], tensors: BTreeMap::new(), metadata: BTreeMap::new() };
-        for file in files {
-            let mut parts = Path::new(file).components();
-            let inside = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
-            if !inside {
-                return Err(wrong("names a shard outside of its folder"));
-            }
-            all.add(&dir.join(file))?;
-        }
-        for name in map.keys() {
-            if !all.tensors.contains_key(name) {
-                return Err(wrong(&format!("names tensor `{name}`, which no shard holds")));
-            }
+        if let Some(name) = files.promised.iter().find(|name| !all.tensors.contains_key(*name)) {
+            let what = format!("names tensor `{name}`, which no shard holds");
+            return Err(Error::Format { path: files.named_by, what });
         }
         Ok(all)
     }
 
-    /// Opens one file.
+    /// Opens one file: what `torch.save` wrote if its name ends so (`.bin`, `.pt`, `.pth`), else safetensors.
     pub fn open_file(path: &Path) -> Result<Checkpoint> {
-        let mut one =
-            Checkpoint { path: path.into(), shards: vec![], tensors: BTreeMap::new(), metadata: BTreeMap::new() };
+        let mut one = Checkpoint::new(path);
         one.add(path)?;
         Ok(one)
     }
 
+    fn new(path: &Path) -> Checkpoint {
+        Checkpoint {
+            path: path.into(),
+            shards: vec![],
+            tensors: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+            others: vec![],
+        }
+    }
+
     fn add(&mut self, path: &Path) -> Result<()> {
         let map = map_file(path)?;
-        let wrong = |what: String| Error::Format { path: path.into(), what };
-        let damaged = |e: safetensors::SafeTensorError| {
-            wrong(format!("not a whole safetensors file: {e}\nhint: the download or copy may be incomplete"))
-        };
-        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(damaged)?;
-        self.metadata.extend(metadata.metadata().clone().unwrap_or_default());
-        let shard = self.shards.len();
-        for (name, info) in metadata.tensors().into_iter().collect::<BTreeMap<_, _>>() {
-            let (start, end) = info.data_offsets;
-            let bytes = header + 8 + start..header + 8 + end;
-            let stored = Stored { shard, dtype: info.dtype, dims: info.shape.clone(), bytes };
-            if self.tensors.insert(name.clone(), stored).is_some() {
-                return Err(wrong(format!("holds tensor `{name}`, which another shard holds too")));
-            }
+        clinpeft_files::refuse_pointer(path, &map)?;
+        let pickled = path.extension().is_some_and(|end| ["bin", "pt", "pth"].iter().any(|known| end == *known));
+        if pickled {
+            self.add_pickled(path, &map)?
+        } else {
+            self.add_safetensors(path, &map)?
         }
         self.shards.push(map);
+        Ok(())
+    }
+
+    fn add_safetensors(&mut self, path: &Path, map: &[u8]) -> Result<()> {
+        let damaged = |e: safetensors::SafeTensorError| {
+            let what = format!("not a whole safetensors file: {e}\nhint: the download or copy may be incomplete");
+            Error::Format { path: path.into(), what }
+        };
+        let (header, metadata) = SafeTensors::read_metadata(map).map_err(damaged)?;
+        self.metadata.extend(metadata.metadata().clone().unwrap_or_default());
+        for (name, info) in metadata.tensors().into_iter().collect::<BTreeMap<_, _>>() {
+            let (start, end) = info.data_offsets;
+            let (dims, bytes) = (info.shape.clone(), header + 8 + start..header + 8 + end);
+            let stored = Stored { shard: self.shards.len(), dtype: info.dtype, dims, strides: None, bytes };
+            self.insert(path, name, stored)?;
+        }
+        Ok(())
+    }
+
+    fn add_pickled(&mut self, path: &Path, map: &[u8]) -> Result<()> {
+        let found = pickled::read(path, map)?;
+        self.others.extend(found.others);
+        for pickled::Found { name, dtype, dims, strides, bytes } in found.tensors {
+            self.insert(path, name, Stored { shard: self.shards.len(), dtype, dims, strides, bytes })?;
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, path: &Path, name: String, stored: Stored) -> Result<()> {
+        if self.tensors.contains_key(&name) {
+            let what = format!("holds tensor `{name}`, which another shard holds too");
+            return Err(Error::Format { path: path.into(), what });
+        }
+        self.tensors.insert(name, stored);
         Ok(())
     }
 
@@ -111,6 +143,11 @@ impl Checkpoint {
     /// All names with what is known of them, in order.
     pub fn tensors(&self) -> &BTreeMap<String, Stored> {
         &self.tensors
+    }
+
+    /// Names of entries of a pickled file that are no tensors.
+    pub fn others(&self) -> &[String] {
+        &self.others
     }
 
     /// The text entries of the headers.
@@ -140,7 +177,7 @@ impl Checkpoint {
     /// A tensor of whatever shape it has.
     pub fn any(&self, name: &str, keep: Keep) -> Result<Tensor> {
         let stored = self.stored(name)?;
-        let raw = &self.shards[stored.shard][stored.bytes.clone()];
+        let raw = &self.bytes(stored)[..];
         let d = &stored.dims;
         let t = match stored.dtype {
             Dtype::F32 => Tensor::from_vec(values(raw, f32::from_le_bytes), d)?,
@@ -172,7 +209,7 @@ impl Checkpoint {
     /// Signed integers, for example labels of which some mean "none". Errors if they are stored as anything else.
     pub fn integers(&self, name: &str) -> Result<Vec<i64>> {
         let stored = self.stored(name)?;
-        let raw = &self.shards[stored.shard][stored.bytes.clone()];
+        let raw = &self.bytes(stored)[..];
         match stored.dtype {
             Dtype::I64 => Ok(values(raw, i64::from_le_bytes)),
             Dtype::I32 => Ok(values(raw, i32::from_le_bytes).into_iter().map(i64::from).collect()),
@@ -183,7 +220,17 @@ impl Checkpoint {
         }
     }
 
-    fn stored(&self, name: &str) -> Result<&Stored> {
+    /// The values of a tensor of this checkpoint in row-major order, little-endian: as they lie in the file where they
+    /// follow each other there, else a copy in order.
+    pub(crate) fn bytes(&self, stored: &Stored) -> Cow<'_, [u8]> {
+        let raw = &self.shards[stored.shard][stored.bytes.clone()];
+        match &stored.strides {
+            None => raw.into(),
+            Some(strides) => gather(raw, &stored.dims, strides, width(stored.dtype)).into(),
+        }
+    }
+
+    pub(crate) fn stored(&self, name: &str) -> Result<&Stored> {
         self.tensors.get(name).ok_or_else(|| Error::Missing {
             path: self.path.clone(),
             name: name.into(),
@@ -193,6 +240,26 @@ impl Checkpoint {
 
     fn negative(&self, name: &str) -> Error {
         Error::Format { path: self.path.clone(), what: format!("tensor `{name}` holds an integer outside of 32 bits") }
+    }
+}
+
+/// The values at `strides` from each other, each of `width` bytes, in row-major order. No axis is empty.
+pub(crate) fn gather(raw: &[u8], dims: &[usize], strides: &[usize], width: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(dims.iter().product::<usize>() * width);
+    let mut index = vec![0; dims.len()];
+    let mut at = 0;
+    loop {
+        out.extend_from_slice(&raw[at * width..(at + 1) * width]);
+        // The last axis that is not at its end moves on, those behind it begin again.
+        let Some(axis) = (0..dims.len()).rev().find(|axis| index[*axis] + 1 < dims[*axis]) else {
+            return out;
+        };
+        index[axis] += 1;
+        at += strides[axis];
+        for behind in axis + 1..dims.len() {
+            at -= index[behind] * strides[behind];
+            index[behind] = 0;
+        }
     }
 }
 

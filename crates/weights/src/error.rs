@@ -13,10 +13,30 @@ pub enum Error {
     #[error(transparent)]
     Tensor(#[from] clinpeft_tensor::Error),
     /// A folder without weights.
-    #[error("`{}` holds no model.safetensors and no model.safetensors.index.json\nhint: give the folder that Hugging Face `save_pretrained` wrote; pickle files (.bin) are not read", path.display())]
+    #[error("`{}` {what}; looked for model.safetensors, pytorch_model.bin and their .index.json\nhint: {hint}", path.display())]
     NoWeights {
         /// The folder.
         path: PathBuf,
+        /// What is there.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+    /// An index that names files which are not there.
+    #[error("`{}` names {} files that are not beside it, the first `{}`\nhint: the download or copy is incomplete", path.display(), missing.len(), missing[0])]
+    NoShards {
+        /// The index.
+        path: PathBuf,
+        /// The files, at least one.
+        missing: Vec<String>,
+    },
+    /// A pickle that asks for more than tensors.
+    #[error("`{}`: its pickle asks for `{what}`, which no weights need; nothing was run\nhint: do not trust this file; take the model's safetensors, or a pickle of its `state_dict()` alone", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// The name or instruction.
+        what: String,
     },
     /// A file that is not what it should be.
     #[error("`{}`: {what}", path.display())]

@@ -1,13 +1,18 @@
-//! Safetensors files and Hugging Face model folders.
+//! Weights in Hugging Face model folders, and safetensors files.
 //!
-//! - [`Checkpoint`] opens `model.safetensors`, or its shards through `model.safetensors.index.json`, as memory maps; a
+//! - [`Checkpoint`] opens `model.safetensors` or `pytorch_model.bin`, or their shards through the index, as memory maps; a
 //!   tensor is copied out when it is asked for, in the dtype that the caller wants.
+//! - A `.bin` file is a pickle, that is, a program. It is read by a machine that can build tensors and nothing else
+//!   ([`Error::Refused`]); [`Checkpoint::copy_to`] turns it into safetensors, one tensor at a time.
 //! - [`save`] writes tensors whole or not at all, with the same bytes for the same content.
-//! - Every header is checked before anything is believed: lengths, holes, overlaps (by the upstream reader), shard names
-//!   that leave the folder, tensors that are missing or have another shape.
+//! - Every header is checked before anything is believed: lengths, holes, overlaps, strides, shard names that leave the
+//!   folder, tensors that are missing or have another shape.
 
 mod checkpoint;
+mod copy;
 mod error;
+mod folder;
+mod pickled;
 mod save;
 
 pub use checkpoint::{Checkpoint, Keep, Stored};

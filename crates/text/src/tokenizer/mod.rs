@@ -1,7 +1,9 @@
 //! The tokenizer: Hugging Face's format and merges, special tokens by policy.
 
 mod bpe;
+mod folder;
 mod recipe;
+mod sentence_piece;
 mod special;
 mod train;
 
@@ -11,11 +13,11 @@ pub use train::Kind;
 use std::path::Path;
 use std::str::FromStr;
 
-use clinpeft_files::{hash_bytes, read_text, write_atomic};
+use clinpeft_files::{hash_bytes, read_text, refuse_pointer, write_atomic};
 
 use crate::{Error, Result};
 
-/// A `tokenizer.json`, read or trained.
+/// A `tokenizer.json`, read, converted or trained.
 ///
 /// Truncation, padding and automatic special tokens that the file may ask for are switched off: this crate's policies
 /// decide. Text that spells a special token (`</s>`, `[MASK]`) is encoded as ordinary text.
@@ -36,6 +38,7 @@ impl Tokenizer {
     /// Reads a `tokenizer.json`.
     pub fn load(path: &Path) -> Result<Self> {
         let json = read_text(path)?;
+        refuse_pointer(path, json.as_bytes())?;
         Self::from_json(json).map_err(|why| Error::NotATokenizer { path: path.into(), why })
     }
 

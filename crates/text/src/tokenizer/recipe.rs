@@ -1,10 +1,10 @@
-//! `tokenizer.json` around a trained vocabulary: how text is cut into words before, and joined after.
+//! `tokenizer.json` around a vocabulary: how text is cut into words before, and joined after.
 
 use serde_json::{Map, Value, json};
 
 use super::train::Kind;
 
-/// What training found: tokens by id, and the merges in order (none for WordPiece, which matches greedily).
+/// What training found, or a file held: tokens by id, and the merges in order (none for WordPiece, which matches greedily).
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Vocabulary {
     pub tokens: Vec<String>,
@@ -19,17 +19,43 @@ pub(super) fn specials(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// The whole `tokenizer.json`.
+/// Normaliser, pre-tokeniser, decoder.
+type Cutting = (Value, Value, Value);
+
+/// How BERT cuts a text.
+pub(super) struct Words {
+    pub lower: bool,
+    /// As `lower` if `None`.
+    pub strip_accents: Option<bool>,
+    pub chinese: bool,
+}
+
+/// The `tokenizer.json` of a trained vocabulary.
 pub(super) fn json(kind: Kind, vocabulary: &Vocabulary) -> Value {
-    let (normalizer, pre_tokenizer, decoder) = match kind {
+    let cutting = match kind {
         Kind::ByteLevel => byte_level(),
         Kind::ByteFallback => byte_fallback(),
-        Kind::WordPiece => word_piece(),
+        Kind::WordPiece => words(&Words { lower: true, strip_accents: None, chinese: true }),
     };
-    let added: Vec<Value> = specials(kind)
+    let special: Vec<(&str, usize)> = specials(kind).iter().enumerate().map(|(id, token)| (*token, id)).collect();
+    whole(cutting, &special, model(kind, vocabulary))
+}
+
+/// The `tokenizer.json` of a `vocab.txt` with these special tokens.
+pub(super) fn word_piece(special: &[(&str, usize)], vocabulary: &Vocabulary, cutting: &Words) -> Value {
+    whole(words(cutting), special, model(Kind::WordPiece, vocabulary))
+}
+
+/// The `tokenizer.json` of a `tokenizer.model` with these special tokens: merges may cross words.
+pub(super) fn sentence_piece(special: &[(&str, usize)], vocabulary: &Vocabulary) -> Value {
+    let (normalizer, _, decoder) = byte_fallback();
+    whole((normalizer, Value::Null, decoder), special, model(Kind::ByteFallback, vocabulary))
+}
+
+fn whole((normalizer, pre_tokenizer, decoder): Cutting, special: &[(&str, usize)], model: Value) -> Value {
+    let added: Vec<Value> = special
         .iter()
-        .enumerate()
-        .map(|(id, content)| {
+        .map(|(content, id)| {
             json!({
                 "id": id, "content": content, "special": true, "normalized": false,
                 "single_word": false, "lstrip": false, "rstrip": false,
@@ -42,7 +68,7 @@ pub(super) fn json(kind: Kind, vocabulary: &Vocabulary) -> Value {
         "normalizer": normalizer,
         "pre_tokenizer": pre_tokenizer,
         "decoder": decoder,
-        "model": model(kind, vocabulary),
+        "model": model,
     })
 }
 
@@ -64,7 +90,7 @@ fn model(kind: Kind, vocabulary: &Vocabulary) -> Value {
 }
 
 /// Digits one by one, then GPT-2's words over bytes: every UTF-8 text comes back as it was.
-fn byte_level() -> (Value, Value, Value) {
+fn byte_level() -> Cutting {
     let bytes = |use_regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex });
     (
         Value::Null,
@@ -76,7 +102,7 @@ fn byte_level() -> (Value, Value, Value) {
 }
 
 /// LLaMA's marks for spaces and bytes; words with the space before them, digits one by one, line ends apart.
-fn byte_fallback() -> (Value, Value, Value) {
+fn byte_fallback() -> Cutting {
     let words = r"▁?\p{L}+|\p{N}|▁?[^▁\p{L}\p{N}\s]+|▁+(?=▁)|▁|\s+";
     (
         json!({ "type": "Sequence", "normalizers": [
@@ -93,12 +119,12 @@ fn byte_fallback() -> (Value, Value, Value) {
     )
 }
 
-/// BERT, lower case.
-fn word_piece() -> (Value, Value, Value) {
+/// BERT's words: white space, punctuation and Chinese characters end them.
+fn words(how: &Words) -> Cutting {
     (
         json!({
-            "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
-            "strip_accents": null, "lowercase": true,
+            "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": how.chinese,
+            "strip_accents": how.strip_accents, "lowercase": how.lower,
         }),
         json!({ "type": "BertPreTokenizer" }),
         json!({ "type": "WordPiece", "prefix": "##", "cleanup": true }),

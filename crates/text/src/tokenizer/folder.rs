@@ -1,0 +1,80 @@
+//! The tokenizer of a model folder, in whichever form it is there.
+
+use std::path::Path;
+
+use clinpeft_files::{read_json, refuse_pointer};
+use serde::Deserialize;
+
+use super::recipe::{self, Vocabulary, Words};
+use super::{Kind, Tokenizer, sentence_piece};
+use crate::{Error, Result};
+
+impl Tokenizer {
+    /// The tokenizer of a model folder: `tokenizer.json`, else `tokenizer.model` (SentencePiece, as LLaMA has), else
+    /// `vocab.txt` (WordPiece, as BERT has).
+    ///
+    /// The ids are those of transformers' `AutoTokenizer`, apart from special tokens that a text spells. Errors say what
+    /// was looked for.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let readers: [(&str, fn(&Path) -> Result<Self>); 3] =
+            [("tokenizer.json", Self::load), ("tokenizer.model", sentence_piece::load), ("vocab.txt", word_piece)];
+        for (name, read) in readers {
+            let path = dir.join(name);
+            if path.is_file() {
+                return read(&path);
+            }
+        }
+        Err(Error::NoTokenizer { path: dir.into() })
+    }
+}
+
+/// The keys of `tokenizer_config.json` that change how BERT cuts a text, and what `BertTokenizer` takes without them.
+#[derive(Deserialize)]
+struct Settings {
+    #[serde(default = "yes")]
+    do_lower_case: bool,
+    /// As `do_lower_case` if absent.
+    #[serde(default)]
+    strip_accents: Option<bool>,
+    #[serde(default = "yes")]
+    tokenize_chinese_chars: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A `vocab.txt`, one token a line, with the settings beside it.
+fn word_piece(path: &Path) -> Result<Tokenizer> {
+    let settings = path.with_file_name("tokenizer_config.json");
+    let settings: Settings = if settings.is_file() {
+        read_json(&settings)?
+    } else {
+        serde_json::from_str("{}").expect("every key has a default")
+    };
+    let bytes = read_bytes(path)?;
+    let wrong = |why: &str| Error::NotATokenizer { path: path.into(), why: why.into() };
+    let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?;
+    let tokens: Vec<String> = text.lines().map(str::to_owned).collect();
+    // Of equal lines the last counts.
+    let find = |token: &str| tokens.iter().rposition(|t| t == token);
+    if let Some(lacks) = ["[UNK]", "[CLS]", "[SEP]"].iter().find(|token| find(token).is_none()) {
+        return Err(wrong(&format!("it has no line `{lacks}`")));
+    }
+    let special = recipe::specials(Kind::WordPiece).iter().filter_map(|t| Some((*t, find(t)?)));
+    let special: Vec<(&str, usize)> = special.collect();
+    let words = Words {
+        lower: settings.do_lower_case,
+        strip_accents: settings.strip_accents,
+        chinese: settings.tokenize_chinese_chars,
+    };
+    let json = recipe::word_piece(&special, &Vocabulary { tokens, merges: vec![] }, &words);
+    Tokenizer::from_json(json.to_string()).map_err(|why| wrong(&why))
+}
+
+/// A whole file that is no Git LFS pointer.
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(path).map_err(clinpeft_files::at("read", path))?;
+    refuse_pointer(path, &bytes)?;
+    Ok(bytes)
+}
