@@ -394,6 +394,7 @@ fn run_evaluate(o: &Evaluate, terminal: &Terminal) -> Result<()> {
     let metrics = predict::evaluate(&RunFolder::at(&o.run), &o.input)?;
     let text = serde_json::to_string_pretty(&metrics);
     terminal.print(&(text.map_err(|e| Error::Options(e.to_string()))? + "\n"));
+    Ok(())
 }
 
 fn run_convert(o: Convert, terminal: &Terminal) -> Result<()> {

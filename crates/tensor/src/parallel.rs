@@ -6,6 +6,8 @@ use rayon::prelude::*;
 const PIECE: usize = 1 << 14;
 
 /// Runs `body` with the widest vector instructions of this machine.
+///
+/// Only what is inlined into `body` gets them: closures and the functions they call are marked `#[inline(always)]`.
 #[inline(always)]
 pub fn vectorised<R>(body: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(body)
@@ -20,10 +22,16 @@ pub fn rows_of_a_piece(width: usize) -> usize {
 pub fn for_rows<T: Send>(out: &mut [T], width: usize, body: impl Fn(usize, &mut [T]) + Sync) {
     let width = width.max(1);
     let rows = rows_of_a_piece(width);
+    let piece = |(i, out): (usize, &mut [T])| {
+        vectorised(
+            #[inline(always)]
+            || body(i * rows, out),
+        )
+    };
     if out.len() <= PIECE || rayon::current_num_threads() == 1 {
-        vectorised(|| body(0, out));
+        out.chunks_mut(rows * width).enumerate().for_each(piece);
     } else {
-        out.par_chunks_mut(rows * width).enumerate().for_each(|(i, piece)| vectorised(|| body(i * rows, piece)));
+        out.par_chunks_mut(rows * width).enumerate().for_each(piece);
     }
 }
 
@@ -37,12 +45,15 @@ pub fn for_rows2<T: Send, U: Send>(
 ) {
     let (width_a, width_b) = (width_a.max(1), width_b.max(1));
     let rows = rows_of_a_piece(width_a);
+    let piece = |(i, (a, b)): (usize, (&mut [T], &mut [U]))| {
+        vectorised(
+            #[inline(always)]
+            || body(i * rows, a, b),
+        )
+    };
     if a.len() <= PIECE || rayon::current_num_threads() == 1 {
-        vectorised(|| body(0, a, b));
+        a.chunks_mut(rows * width_a).zip(b.chunks_mut(rows * width_b)).enumerate().for_each(piece);
     } else {
-        a.par_chunks_mut(rows * width_a)
-            .zip(b.par_chunks_mut(rows * width_b))
-            .enumerate()
-            .for_each(|(i, (a, b))| vectorised(|| body(i * rows, a, b)));
+        a.par_chunks_mut(rows * width_a).zip(b.par_chunks_mut(rows * width_b)).enumerate().for_each(piece);
     }
 }

@@ -163,6 +163,24 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     total
 }
 
+/// Sum in 16 lanes, whatever the width of the machine's vectors.
+#[inline(always)]
+pub fn sum<T: Real>(a: &[T]) -> T {
+    let mut lanes = [T::ZERO; 16];
+    let chunks = a.chunks_exact(16);
+    let rest = chunks.remainder();
+    for x in chunks {
+        for i in 0..16 {
+            lanes[i] += x[i];
+        }
+    }
+    let mut total: T = lanes.iter().copied().sum();
+    for x in rest {
+        total += *x;
+    }
+    total
+}
+
 /// Largest element; minus infinity for none; NaN if any is.
 #[inline(always)]
 pub fn largest<T: Real>(a: &[T]) -> T {

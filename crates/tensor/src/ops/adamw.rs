@@ -38,7 +38,7 @@ pub fn adamw(state: [&mut Tensor; 3], gradient: &Tensor, step: &AdamW) -> Result
         Device::Cpu => by_float!("adamw", p, T => {
             let g = gradient.as_slice::<T>()?;
             let (p, m, v) = (p.as_mut_slice::<T>()?, m.as_mut_slice::<T>()?, v.as_mut_slice::<T>()?);
-            vectorised(|| update(p, m, v, g, step));
+            vectorised(#[inline(always)] || update(p, m, v, g, step));
             Ok(())
         }),
     }

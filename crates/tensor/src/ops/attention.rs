@@ -16,7 +16,7 @@
 use super::matmul::{Matrix, gemm_block};
 use super::{by_float, require, same_device, same_dtype};
 use crate::parallel::vectorised;
-use crate::real::{Real, dot, largest};
+use crate::real::{Real, dot, largest, sum};
 use crate::{Device, Error, Result, Tensor};
 use clinpeft_rng::{Key, philox};
 use rayon::prelude::*;
@@ -289,12 +289,15 @@ impl<'a, T: Real> Sequence<'a, T> {
                 continue;
             }
             self.scores(head, first, rows, keys, &mut s);
-            vectorised(|| {
-                for (i, row) in s.chunks_exact_mut(keys).enumerate() {
-                    lse[(first + i) * h + head] = softmax_row(row, self.visible(first + i));
-                    self.drop(row, first + i, head);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (i, row) in s.chunks_exact_mut(keys).enumerate() {
+                        lse[(first + i) * h + head] = softmax_row(row, self.visible(first + i));
+                        self.drop(row, first + i, head);
+                    }
+                },
+            );
             let v = self.head(self.v, 0, kv, self.narrow);
             let p = Matrix { values: &s[..], row: keys, column: 1 };
             let start = first * self.wide + head * d;
@@ -318,18 +321,21 @@ impl<'a, T: Real> Sequence<'a, T> {
             dp.clear();
             dp.resize(rows * keys, T::ZERO);
             gemm_block(gm, vt, &mut dp, (rows, d, keys), (keys, 1), T::ZERO, T::ONE);
-            vectorised(|| {
-                for i in 0..rows {
-                    let at = (first + i) * self.wide + head * d;
-                    let delta = dot(&g[at..at + d], &o[at..at + d]);
-                    let row = i * keys..(i + 1) * keys;
-                    let l = lse[(first + i) * h + head];
-                    let (p, dp) = (&mut p[row.clone()], &mut dp[row]);
-                    self.drop(dp, first + i, head);
-                    slope_row(p, dp, self.visible(first + i), l, delta);
-                    self.drop(p, first + i, head);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for i in 0..rows {
+                        let at = (first + i) * self.wide + head * d;
+                        let delta = dot(&g[at..at + d], &o[at..at + d]);
+                        let row = i * keys..(i + 1) * keys;
+                        let l = lse[(first + i) * h + head];
+                        let (p, dp) = (&mut p[row.clone()], &mut dp[row]);
+                        self.drop(dp, first + i, head);
+                        slope_row(p, dp, self.visible(first + i), l, delta);
+                        self.drop(p, first + i, head);
+                    }
+                },
+            );
             let start = first * self.wide + head * d;
             let scale = T::from_f64(self.shape.scale);
             let ds = Matrix { values: &dp[..], row: keys, column: 1 };
@@ -356,7 +362,7 @@ fn softmax_row<T: Real>(row: &mut [T], visible: usize) -> T {
     for s in seen.iter_mut() {
         *s = (*s - top).exp();
     }
-    let total: T = seen.chunks(64).map(|c| c.iter().copied().sum::<T>()).sum();
+    let total = sum(seen);
     let inverse = T::ONE / total;
     for s in seen.iter_mut() {
         *s = *s * inverse;

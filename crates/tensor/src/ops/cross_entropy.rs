@@ -10,7 +10,7 @@
 use super::matmul::product;
 use super::{Layout, by_float, check_ids, matmul, require, require_dtype, same_device, same_dtype, tensor};
 use crate::parallel::for_rows2;
-use crate::real::{Real, largest};
+use crate::real::{Real, largest, sum};
 use crate::{Device, Result, Tensor};
 
 /// Returns (loss `[1]`, dz for g = 1). Errors if a target is not a class, or shapes differ.
@@ -99,12 +99,19 @@ fn fused<T: Real>(
 /// Turns logits into their gradients in place; returns the summed loss.
 fn rows_in_place<T: Real>(z: &mut [T], classes: usize, targets: &[u32], weights: &[T]) -> f64 {
     let mut losses = vec![T::ZERO; targets.len()];
-    for_rows2(z, classes, &mut losses, 1, |first, z, losses| {
-        for ((i, z), loss) in z.chunks_exact_mut(classes).enumerate().zip(losses) {
-            let (target, weight) = (targets[first + i] as usize, weights[first + i]);
-            *loss = row_in_place(z, target, weight);
-        }
-    });
+    for_rows2(
+        z,
+        classes,
+        &mut losses,
+        1,
+        #[inline(always)]
+        |first, z, losses| {
+            for ((i, z), loss) in z.chunks_exact_mut(classes).enumerate().zip(losses) {
+                let (target, weight) = (targets[first + i] as usize, weights[first + i]);
+                *loss = row_in_place(z, target, weight);
+            }
+        },
+    );
     losses.iter().map(|l| l.to_f64()).sum()
 }
 
@@ -115,7 +122,7 @@ fn row_in_place<T: Real>(z: &mut [T], target: usize, weight: T) -> T {
     for v in z.iter_mut() {
         *v = (*v - top).exp();
     }
-    let total: T = z.chunks(64).map(|c| c.iter().copied().sum::<T>()).sum();
+    let total = sum(z);
     let factor = weight / total;
     for v in z.iter_mut() {
         *v = *v * factor;

@@ -25,7 +25,7 @@ pub fn dropout(x: &Tensor, rate: f64, key: Key) -> Result<Tensor> {
             let keep = T::from_f64(1.0 / (1.0 - rate));
             let xs = x.as_slice::<T>()?;
             let mut y = vec![<T as crate::real::Real>::ZERO; xs.len()];
-            for_rows(&mut y, 4, |first, y| {
+            for_rows(&mut y, 4, #[inline(always)] |first, y| {
                 // `first` counts rows of four: one call of the generator each.
                 for (block, y) in y.chunks_mut(4).enumerate() {
                     let at = first + block;

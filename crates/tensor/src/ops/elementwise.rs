@@ -32,7 +32,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         Device::Cpu => by_float!("add", a, T => {
             let (x, y) = (a.as_slice::<T>()?, b.as_slice::<T>()?);
             let mut out = vec![<T as crate::real::Real>::ZERO; x.len()];
-            for_rows(&mut out, 1, |first, out| {
+            for_rows(&mut out, 1, #[inline(always)] |first, out| {
                 let n = out.len();
                 let (x, y) = (&x[first..first + n], &y[first..first + n]);
                 for i in 0..n {

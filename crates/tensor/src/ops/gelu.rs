@@ -17,7 +17,7 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
         Device::Cpu => by_float!("gelu", x, T => {
             let values = x.as_slice::<T>()?;
             let mut y = vec![<T as Real>::ZERO; values.len()];
-            for_rows(&mut y, 1, |first, y| {
+            for_rows(&mut y, 1, #[inline(always)] |first, y| {
                 for (y, x) in y.iter_mut().zip(&values[first..]) {
                     *y = *x * below(*x);
                 }
@@ -36,7 +36,7 @@ pub fn gelu_backward(g: &Tensor, x: &Tensor) -> Result<Tensor> {
         Device::Cpu => by_float!("gelu_backward", x, T => {
             let (gs, values) = (g.as_slice::<T>()?, x.as_slice::<T>()?);
             let mut dx = vec![<T as Real>::ZERO; values.len()];
-            for_rows(&mut dx, 1, |first, dx| {
+            for_rows(&mut dx, 1, #[inline(always)] |first, dx| {
                 for ((dx, x), g) in dx.iter_mut().zip(&values[first..]).zip(&gs[first..]) {
                     *dx = *g * (below(*x) + *x * density(*x));
                 }

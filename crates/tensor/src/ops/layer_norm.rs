@@ -7,7 +7,7 @@
 
 use super::{by_float, require, same_device, same_dtype, tensor};
 use crate::parallel::{for_rows, for_rows2};
-use crate::real::{Real, dot};
+use crate::real::{Real, dot, sum};
 use crate::{Device, Result, Tensor};
 
 /// Returns (y, m and 1/r for each row as `[rows, 2]`). Errors if `weight` or `bias` do not have the width of `x`.
@@ -22,7 +22,7 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
         Device::Cpu => by_float!("layer_norm", x, T => {
             let (values, w, b) = (x.as_slice::<T>()?, weight.as_slice::<T>()?, bias.as_slice::<T>()?);
             let (mut y, mut moments) = (vec![<T as Real>::ZERO; rows * d], vec![<T as Real>::ZERO; rows * 2]);
-            for_rows2(&mut y, d, &mut moments, 2, |first, y, moments| {
+            for_rows2(&mut y, d, &mut moments, 2, #[inline(always)] |first, y, moments| {
                 forward(&values[first * d..], (w, b), eps, y, moments);
             });
             Ok((tensor(y, x.shape())?, Tensor::from_vec(moments, &[rows, 2])?))
@@ -49,7 +49,7 @@ pub fn layer_norm_backward(
             let (gs, xs) = (g.as_slice::<T>()?, x.as_slice::<T>()?);
             let (w, moments) = (weight.as_slice::<T>()?, moments.as_slice::<T>()?);
             let mut dx = vec![<T as Real>::ZERO; rows * d];
-            for_rows(&mut dx, d, |first, dx| {
+            for_rows(&mut dx, d, #[inline(always)] |first, dx| {
                 backward_x(&gs[first * d..], &xs[first * d..], w, &moments[first * 2..], dx);
             });
             let (dw, db) = backward_weights(gs, xs, moments, d);
@@ -58,18 +58,9 @@ pub fn layer_norm_backward(
     }
 }
 
-/// The mean in partial sums, so that the order is fixed and the loop vectorises.
 #[inline(always)]
 fn mean<T: Real>(x: &[T]) -> T {
-    let mut lanes = [T::ZERO; 16];
-    let chunks = x.chunks_exact(16);
-    let rest: T = chunks.remainder().iter().copied().sum();
-    for x in chunks {
-        for i in 0..16 {
-            lanes[i] += x[i];
-        }
-    }
-    (lanes.iter().copied().sum::<T>() + rest) / T::from_f64(x.len() as f64)
+    sum(x) / T::from_f64(x.len() as f64)
 }
 
 #[inline(always)]

@@ -20,7 +20,7 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor
         Device::Cpu => by_float!("rms_norm", x, T => {
             let (values, w) = (x.as_slice::<T>()?, weight.as_slice::<T>()?);
             let (mut y, mut inv) = (vec![T::ZERO; rows * d], vec![T::ZERO; rows]);
-            for_rows2(&mut y, d, &mut inv, 1, |first, y, inv| forward(&values[first * d..], w, T::from_f64(eps), y, inv));
+            for_rows2(&mut y, d, &mut inv, 1, #[inline(always)] |first, y, inv| forward(&values[first * d..], w, T::from_f64(eps), y, inv));
             Ok((tensor(y, x.shape())?, Tensor::from_vec(inv, &[rows])?))
         }),
     }
@@ -38,7 +38,7 @@ pub fn rms_norm_backward(g: &Tensor, x: &Tensor, weight: &Tensor, inv_rms: &Tens
             let (gs, xs) = (g.as_slice::<T>()?, x.as_slice::<T>()?);
             let (w, inv) = (weight.as_slice::<T>()?, inv_rms.as_slice::<T>()?);
             let mut dx = vec![T::ZERO; rows * d];
-            for_rows(&mut dx, d, |first, dx| backward_x(&gs[first * d..], &xs[first * d..], w, &inv[first..], dx));
+            for_rows(&mut dx, d, #[inline(always)] |first, dx| backward_x(&gs[first * d..], &xs[first * d..], w, &inv[first..], dx));
             let dw = backward_weight(gs, xs, inv, d);
             Ok((tensor(dx, x.shape())?, Tensor::from_vec(dw, &[d])?))
         }),

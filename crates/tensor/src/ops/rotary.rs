@@ -41,7 +41,7 @@ pub fn rotary(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &Tensor, direct
                 let (width, half) = (x.dims()[1], cos.dims()[1]);
                 let sign = if direction == Direction::Forward { T::ONE } else { -T::ONE };
                 let mut y = vec![T::ZERO; xs.len()];
-                for_rows(&mut y, width, |first, y| {
+                for_rows(&mut y, width, #[inline(always)] |first, y| {
                     for (i, y) in y.chunks_exact_mut(width).enumerate() {
                         let row = first + i;
                         let p = at[row] as usize * half;

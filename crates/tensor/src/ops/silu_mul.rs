@@ -19,7 +19,7 @@ pub fn silu_mul(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
         Device::Cpu => by_float!("silu_mul", gate, T => {
             let (a, u) = (gate.as_slice::<T>()?, up.as_slice::<T>()?);
             let mut y = vec![T::ZERO; a.len()];
-            for_rows(&mut y, 1, |first, y| forward(&a[first..], &u[first..], y));
+            for_rows(&mut y, 1, #[inline(always)] |first, y| forward(&a[first..], &u[first..], y));
             tensor(y, gate.shape())
         }),
     }
@@ -35,7 +35,7 @@ pub fn silu_mul_backward(g: &Tensor, gate: &Tensor, up: &Tensor) -> Result<(Tens
         Device::Cpu => by_float!("silu_mul_backward", gate, T => {
             let (g, a, u) = (g.as_slice::<T>()?, gate.as_slice::<T>()?, up.as_slice::<T>()?);
             let (mut da, mut du) = (vec![T::ZERO; a.len()], vec![T::ZERO; a.len()]);
-            for_rows2(&mut da, 1, &mut du, 1, |first, da, du| backward(&g[first..], &a[first..], &u[first..], da, du));
+            for_rows2(&mut da, 1, &mut du, 1, #[inline(always)] |first, da, du| backward(&g[first..], &a[first..], &u[first..], da, du));
             Ok((tensor(da, gate.shape())?, tensor(du, gate.shape())?))
         }),
     }
