@@ -1,6 +1,6 @@
 //! Reading safetensors, one file or many shards.
 
-use crate::{Error, Result, nearest};
+use crate::{Error, Raw, Result, nearest};
 use clinpeft_tensor::{DType, Tensor};
 use half::{bf16, f16};
 use memmap2::Mmap;
@@ -181,6 +181,13 @@ impl Checkpoint {
                 what: format!("tensor `{name}` is stored as {other:?}, but integers are expected"),
             }),
         }
+    }
+
+    /// The bytes of an entry that is no tensor of a model. Errors if it is missing.
+    pub fn raw(&self, name: &str) -> Result<Raw> {
+        let stored = self.stored(name)?;
+        let bytes = self.shards[stored.shard][stored.bytes.clone()].to_vec();
+        Ok(Raw { dtype: stored.dtype, dims: stored.dims.clone(), bytes })
     }
 
     fn stored(&self, name: &str) -> Result<&Stored> {
