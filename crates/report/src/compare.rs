@@ -113,7 +113,9 @@ impl<'a> Cells<'a> {
                 pairs.push(pair);
             }
         }
-        if let (Some(_), Some(difference)) = (task, delong(&pairs)) {
+        if task.is_some()
+            && let Some(difference) = delong(&pairs)
+        {
             return Some((difference, "DeLong"));
         }
         let difference = match task {

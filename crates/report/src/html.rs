@@ -92,9 +92,10 @@ fn data(cell: &Cell) -> Markup {
             }
             @if !cell.marks.is_empty() { b { (cell.marks) } }
             @if !cell.detail.is_empty() { small { (cell.detail) } }
+            @if let Some(weighted) = &cell.by_frequency { small { "by label frequency " (weighted) } }
             @for problem in &cell.problems { small.problem { (problem) } }
             @if let Some(published) = &cell.published {
-                small class=[published.split_once(' ').map(|(_, mark)| mark)] { "paper " (published) }
+                small class=[published.ends_with(" inside").then_some("inside")] { "paper " (published) }
             }
             @if let Some(ceiling) = &cell.ceiling { small { "ceiling " (ceiling) } }
         }

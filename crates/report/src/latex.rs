@@ -52,6 +52,7 @@ fn stacked(cell: &Cell) -> String {
     let small = |text: &str| format!("{{\\scriptsize {}}}", escaped(text));
     let mut lines = vec![format!("{}{}", escaped(&cell.main), escaped(&cell.marks))];
     lines.extend((!cell.detail.is_empty()).then(|| small(&cell.detail)));
+    lines.extend(cell.by_frequency.iter().map(|weighted| small(&format!("by label frequency {weighted}"))));
     lines.extend(cell.problems.iter().map(|problem| small(problem)));
     let named = [("paper", &cell.published), ("ceiling", &cell.ceiling)];
     lines.extend(named.iter().filter_map(|(name, text)| Some(small(&format!("{name} {}", text.as_ref()?)))));

@@ -51,6 +51,9 @@ fn text(cell: &Cell) -> String {
     if !cell.detail.is_empty() {
         text = format!("{text} {}", cell.detail);
     }
+    if let Some(weighted) = &cell.by_frequency {
+        text = format!("{text} (by label frequency {weighted})");
+    }
     if !cell.problems.is_empty() {
         text = format!("{text}; {}", cell.problems.join("; "));
     }

@@ -48,6 +48,8 @@ pub(crate) struct Cell {
     pub(crate) detail: String,
     /// Seeds without a number, when others have one.
     pub(crate) problems: Vec<String>,
+    /// The mean over labels that counts each as often as it occurs.
+    pub(crate) by_frequency: Option<String>,
     /// What is significant, as arrows.
     pub(crate) marks: String,
     pub(crate) published: Option<String>,

@@ -272,7 +272,8 @@ impl<'a> View<'a, '_> {
         let mut section = Section {
             caption: format!(
                 "AUROC x 100: ours [95% interval by patient] / paper, inside or outside of our interval / ceiling (the best \
-                 that any model can reach on this cohort, where known). {} Macro average: plain mean; patients are drawn for \
+                 that any model can reach on this cohort, where known). {} Label sets: mean over labels, below it the mean \
+                 that counts a label as often as it occurs. Macro average: plain mean of the row; patients are drawn for \
                  all tasks together. ↑ ↓: better or worse than the row above, ⇑ ⇓: than the best baseline{} (Holm-adjusted \
                  p < 0.05 over this table). Fidelity: {}.",
                 seeds(self.plan),
@@ -312,7 +313,8 @@ impl<'a> View<'a, '_> {
                 ceilings: Some(&ceiling),
             };
             let of_mean = self.cells.mean(row, task).and_then(|m| interval(&m));
-            cells.push(Cell { marks: marks(Some(task)), ..self.auroc(place, &series, of_mean) });
+            let by_frequency = self.series(row, Some(task), metric("auroc_weighted")).mean().map(hundredfold);
+            cells.push(Cell { marks: marks(Some(task)), by_frequency, ..self.auroc(place, &series, of_mean) });
             self.other_metrics(place, task);
             all.push(series);
             ceilings.push(ceiling);
