@@ -97,8 +97,12 @@ mod tests {
             "dropped": false, "long": "x".repeat(100)});
         let mut lines = Vec::new();
         flat("", &json, &mut |what, found| lines.push(format!("{what} = {found}")));
-        let expected =
-            ["dropped = no", "held out samples = 1,200", "splits: mortality: pairs = 0", "splits: mortality: task = mortality"];
+        let expected = [
+            "dropped = no",
+            "held out samples = 1,200",
+            "splits: mortality: pairs = 0",
+            "splits: mortality: task = mortality",
+        ];
         assert_eq!(lines, expected);
     }
 }

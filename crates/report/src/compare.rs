@@ -81,8 +81,7 @@ impl<'a> Cells<'a> {
     /// Mean AUROC over all planned seeds; `None` if one is missing.
     pub(crate) fn mean(&self, row: &str, task: &str) -> Option<Resampled> {
         let seeds = self.plan.seeds.iter();
-        let all: Option<Vec<&Resampled>> =
-            seeds.map(|seed| Some(&self.measured(row, task, *seed)?.auroc)).collect();
+        let all: Option<Vec<&Resampled>> = seeds.map(|seed| Some(&self.measured(row, task, *seed)?.auroc)).collect();
         Resampled::mean(&all?)
     }
 

@@ -14,9 +14,10 @@ const FIELDS: [&str; 6] = ["program", "git", "target", "device", "threads", "dat
 pub(crate) fn environment(store: &Store) -> Section {
     let mut section = Section {
         title: "Environment".into(),
-        caption: "Circumstances of the runs, with the number of runs that share them. A difference within a table is a \
+        caption:
+            "Circumstances of the runs, with the number of runs that share them. A difference within a table is a \
                   reason to run again."
-            .into(),
+                .into(),
         columns: std::iter::once("runs").chain(FIELDS).map(|name| name.replace('_', " ")).collect(),
         ..Section::default()
     };

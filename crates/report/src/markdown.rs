@@ -6,7 +6,7 @@ use crate::tables::{Audience, Document, Section};
 /// The document as Markdown.
 pub(crate) fn render(document: &Document) -> String {
     let mut text = format!("{}\n", document.banner);
-    let shown = |s: &&Section| !s.columns.is_empty() && s.audience == Audience::All;
+    let shown = |s: &&Section| !s.rows.is_empty() && s.audience == Audience::All;
     for section in document.sections.iter().filter(shown) {
         text.push('\n');
         text.push_str(&table(section));

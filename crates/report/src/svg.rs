@@ -71,9 +71,9 @@ impl Axis {
     }
 }
 
-/// Class names of a style.
-pub(crate) fn class(style: usize) -> String {
-    format!("c{} d{}", style % COLOURS, style / COLOURS % 3)
+/// Class names of a thing in a style.
+fn class(thing: &str, style: usize) -> String {
+    format!("{thing} c{} d{}", style % COLOURS, style / COLOURS % 3)
 }
 
 impl Plot {
@@ -121,15 +121,15 @@ impl Plot {
                         transform=(format!("rotate(-90 11 {:.1})", (HEIGHT - bottom) / 2.0)) { (self.y.label) }
                     @if !self.guide.is_empty() { path.guide d=(self.path(self.guide.iter().copied())) {} }
                     @for line in self.lines.iter().filter(|l| !l.band.is_empty()) {
-                        path.band class=(class(line.style)) d=(self.band(line)) {}
+                        path class=(class("band", line.style)) d=(self.band(line)) {}
                     }
                     @for line in &self.lines {
-                        path.line class=(class(line.style)) d=(self.path(line.points.iter().copied())) {
+                        path class=(class("line", line.style)) d=(self.path(line.points.iter().copied())) {
                             title { (line.name) }
                         }
                         @if line.marks == Marks::Dots {
                             @for (x, y) in line.points.iter().map(|p| self.place(*p)) {
-                                circle.dot class=(class(line.style)) cx=(at(x)) cy=(at(y)) r="2.5" {}
+                                circle class=(class("dot", line.style)) cx=(at(x)) cy=(at(y)) r="2.5" {}
                             }
                         }
                     }
@@ -146,7 +146,7 @@ pub(crate) fn legend(names: &[(usize, String)]) -> Markup {
         ul.legend {
             @for (style, name) in names {
                 li {
-                    svg viewBox="0 0 24 8" aria-hidden="true" { path.line class=(class(*style)) d="M0 4L24 4" {} }
+                    svg viewBox="0 0 24 8" aria-hidden="true" { path class=(class("line", *style)) d="M0 4L24 4" {} }
                     (name)
                 }
             }

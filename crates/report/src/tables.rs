@@ -72,14 +72,10 @@ pub(crate) fn document(
     sizes::table1(&mut document, counts, published);
     let fidelities = store.fidelities();
     let analyses: Vec<Analysis> = fidelities.iter().map(|f| Analysis::new(store, plan, f)).collect();
-    let all: Vec<Cells<'_>> = fidelities
-        .iter()
-        .zip(&analyses)
-        .map(|(fidelity, analysis)| Cells { analysis, plan, fidelity })
-        .collect();
+    let all: Vec<Cells<'_>> =
+        fidelities.iter().zip(&analyses).map(|(fidelity, analysis)| Cells { analysis, plan, fidelity }).collect();
     for (fidelity, cells) in fidelities.iter().zip(&all) {
-        let mut view =
-            View { store, plan, published, cells, fidelity: fidelity.clone(), document: &mut document };
+        let mut view = View { store, plan, published, cells, fidelity: fidelity.clone(), document: &mut document };
         view.count();
         view.table2();
         view.downstream("3", "Downstream tasks", &plan.table3);
@@ -89,8 +85,7 @@ pub(crate) fn document(
     }
     second_adapter::table5(&mut document, store, &all, published);
     for (fidelity, cells) in fidelities.iter().zip(&all) {
-        let mut view =
-            View { store, plan, published, cells, fidelity: fidelity.clone(), document: &mut document };
+        let mut view = View { store, plan, published, cells, fidelity: fidelity.clone(), document: &mut document };
         view.forests();
         view.curves();
         view.learning();
