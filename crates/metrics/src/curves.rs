@@ -84,9 +84,10 @@ fn add(ranking: &Ranking, weight: &dyn Fn(u32) -> u32, sums: &mut [Vec<f64>; 2])
         return false;
     }
     let (all_positives, all_negatives) = (f64::from(positives), f64::from(negatives));
-    let points = sums[0].len();
+    let [roc, precision_recall] = sums;
+    let points = roc.len();
     let (mut next_roc, mut next_recall) = (0, 0);
-    for k in 0..points {
+    for (k, (sensitivity, precision)) in roc.iter_mut().zip(precision_recall).enumerate() {
         let x = k as f64 / (points - 1) as f64;
         // The first step right of x, and with it the top of what lies at or left of x.
         while next_roc < steps.len() && f64::from(steps[next_roc].1) <= x * all_negatives {
@@ -95,13 +96,13 @@ fn add(ranking: &Ranking, weight: &dyn Fn(u32) -> u32, sums: &mut [Vec<f64>; 2])
         let (p, n) = steps[next_roc - 1];
         let (p, n) = (f64::from(p), f64::from(n));
         let slope = steps.get(next_roc).map_or(0.0, |(q, m)| (f64::from(*q) - p) / (f64::from(*m) - n));
-        sums[0][k] += (p + slope * (x * all_negatives - n)) / all_positives;
+        *sensitivity += (p + slope * (x * all_negatives - n)) / all_positives;
         let reached = |(p, _): (u32, u32)| p > 0 && f64::from(p) >= x * all_positives;
         while next_recall + 1 < steps.len() && !reached(steps[next_recall]) {
             next_recall += 1;
         }
         let (p, n) = steps[next_recall];
-        sums[1][k] += f64::from(p) / (f64::from(p) + f64::from(n));
+        *precision += f64::from(p) / (f64::from(p) + f64::from(n));
     }
     true
 }

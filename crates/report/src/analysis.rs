@@ -114,10 +114,10 @@ fn planned<'a>(store: &'a Store, plan: &'a Plan, fidelity: &'a str) -> impl Iter
     keys.filter_map(|key| store.find(&key)).filter(|run| run.state == State::Done)
 }
 
-/// Bands are drawn for the best run of a task only.
+/// Bands are drawn for the best run of a task and seed only.
 fn bands(runs: &[&Run], run: &Run) -> Bootstrap {
     let score = |run: &Run| run.result.metrics.get("auroc").and_then(|m| m.value()).unwrap_or(0.0);
-    let rivals = runs.iter().filter(|other| other.key.task == run.key.task);
+    let rivals = runs.iter().filter(|other| (&other.key.task, other.key.seed) == (&run.key.task, run.key.seed));
     let best = rivals.max_by(|a, b| score(a).total_cmp(&score(b)));
     let is_best = best.is_some_and(|best| best.folder == run.folder);
     Bootstrap { resamples: if is_best { BANDS.resamples } else { 0 }, ..BANDS }
