@@ -58,7 +58,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     let chosen_by = scored(&validation, &data.validation)?;
     predictions::write(&context.folder.file("validation.safetensors"), &context.spec, "validation", &chosen_by)?;
     let found = scored(&test, &data.test)?;
-    let evaluation = measure(task, &found, &context.bootstrap())?;
+    let evaluation = measure(&found, &context.bootstrap())?;
     predictions::write(&context.folder.file("predictions.safetensors"), &context.spec, "test", &found)?;
     result.n = data.test.len();
     result.metrics = evaluation.metrics.iter().map(|(name, e)| (name.to_string(), Number::from(e))).collect();
@@ -158,7 +158,7 @@ fn train_with_validation(
         let none = Bootstrap { resamples: 0, level: 0.95, seed: Seed(0) };
         let found = predictions(rule, data, &data.validation, &scores, "");
         let wrong = |e: Error| clinpeft_train::Error::Evaluation(e.to_string());
-        let metrics = measure(data.task, &found, &none).map_err(wrong)?.metrics;
+        let metrics = measure(&found, &none).map_err(wrong)?.metrics;
         let auroc = || {
             let undefined =
                 "the validation split has no defined AUROC\nhint: it needs notes with and without the outcome";
@@ -268,18 +268,8 @@ fn softmax(z: &[f64]) -> Vec<f64> {
 }
 
 /// The metrics of a task.
-pub(crate) fn measure(task: Task, p: &Predictions, bootstrap: &Bootstrap) -> Result<clinpeft_metrics::Evaluation> {
-    use clinpeft_metrics::Labels as Known;
-    let binary: Vec<u8>;
-    let labels = match (&p.labels, task.kind()) {
-        (Labels::Classes(c), TaskKind::Binary) => {
-            binary = c.iter().map(|c| *c as u8).collect();
-            Known::Binary(&binary)
-        }
-        (Labels::Classes(c), _) => Known::Classes { labels: c, classes: p.columns },
-        (Labels::Sets(s), _) => Known::Multilabel { labels: s, columns: p.columns, decisions: p.decisions.as_deref() },
-    };
-    Ok(evaluate(labels, &p.scores, &p.subjects, bootstrap)?)
+pub(crate) fn measure(p: &Predictions, bootstrap: &Bootstrap) -> Result<clinpeft_metrics::Evaluation> {
+    Ok(p.with_labels(|labels| evaluate(labels, &p.scores, &p.subjects, bootstrap))?)
 }
 
 /// AUROC of given probabilities on a split; for the ceiling.
@@ -292,6 +282,6 @@ pub(crate) fn auroc_of(task: Task, data: &Dataset, split: &[Example], probabilit
     let subjects = split.iter().map(|e| e.subject.0).collect();
     let p =
         Predictions { ids: vec![], subjects, labels, scores: probabilities, decisions: None, columns, names: vec![] };
-    let found = measure(task, &p, &Bootstrap { resamples: 0, level: 0.95, seed: Seed(0) })?;
+    let found = measure(&p, &Bootstrap { resamples: 0, level: 0.95, seed: Seed(0) })?;
     Ok(found.metrics.get("auroc").map(|e| e.value))
 }

@@ -41,10 +41,10 @@ pub fn predict(run: &RunFolder, input: &Path, out: &Path) -> Result<usize> {
 pub fn evaluate(run: &RunFolder, input: &Path) -> Result<BTreeMap<String, Number>> {
     let trained = Trained::load(run)?;
     let notes = Notes::read(input, Some(&trained))?;
-    let (task, spec) = (trained.task, &trained.spec);
+    let spec = &trained.spec;
     let seed = Seed(spec.seed).part("bootstrap");
     let bootstrap = Bootstrap { resamples: spec.bootstrap_resamples, level: 0.95, seed };
-    let evaluation = measure(task, &trained.score(notes.examples)?, &bootstrap)?;
+    let evaluation = measure(&trained.score(notes.examples)?, &bootstrap)?;
     Ok(evaluation.metrics.iter().map(|(name, e)| (name.to_string(), Number::from(e))).collect())
 }
 

@@ -27,6 +27,32 @@ pub struct Bootstrap {
     pub seed: Seed,
 }
 
+/// Patients that are drawn together, whatever task their rows belong to.
+///
+/// Two sets of rows that are resampled from the same population meet the same patients in the same resample, so their
+/// numbers can be compared and averaged resample by resample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Population(Vec<u64>);
+
+impl Population {
+    /// The patients among `ids`, each once.
+    pub fn new(ids: impl IntoIterator<Item = u64>) -> Self {
+        let mut ids: Vec<u64> = ids.into_iter().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Self(ids)
+    }
+
+    /// The number of each row's patient.
+    fn numbers(&self, subjects: &[u64]) -> Result<Vec<u32>> {
+        let number = |(row, id): (usize, &u64)| {
+            let found = self.0.binary_search(id).map_err(|_| Error::Stranger { row })?;
+            Ok(found as u32)
+        };
+        subjects.iter().enumerate().map(number).collect()
+    }
+}
+
 /// A percentile interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
@@ -57,17 +83,20 @@ impl Bootstrap {
     }
 
     /// Runs `measure` on blocks of weights (`weights[row][lane]`), `LANES` resamples at a time, in order.
+    ///
+    /// Errors if a row's patient is not in the population.
     pub(crate) fn run<T: Send>(
         &self,
+        population: &Population,
         subjects: &[u64],
         measure: impl Fn(&[Lanes<LANES>]) -> [T; LANES] + Sync,
-    ) -> Vec<T> {
-        let (number, count) = numbered(subjects);
+    ) -> Result<Vec<T>> {
+        let (number, count) = (population.numbers(subjects)?, population.0.len());
         let blocks = self.resamples.div_ceil(LANES);
         let mut all: Vec<T> =
             (0..blocks).into_par_iter().flat_map_iter(|block| measure(&self.weights(block, &number, count))).collect();
         all.truncate(self.resamples);
-        all
+        Ok(all)
     }
 
     /// The weights of one block. Each resample has a stream of its own, so blocks can be made in any order.
@@ -96,17 +125,8 @@ impl Bootstrap {
     }
 }
 
-/// Patients as `0..count` in the order of their ids.
-fn numbered(subjects: &[u64]) -> (Vec<u32>, usize) {
-    let mut ids = subjects.to_vec();
-    ids.sort_unstable();
-    ids.dedup();
-    let number = |id: &u64| ids.partition_point(|other| other < id) as u32;
-    (subjects.iter().map(number).collect(), ids.len())
-}
-
 /// Linear interpolation between order statistics (type 7 of Hyndman & Fan 1996, numpy's default).
-fn quantile(sorted: &[f64], q: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let at = q * (sorted.len() - 1) as f64;
     let below = at.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);
@@ -123,8 +143,8 @@ mod tests {
     fn rows_of_a_patient_move_together_and_as_many_patients_are_drawn() {
         let subjects = [5, 9, 5, 2, 9, 9];
         for block in 0..2 {
-            let (number, count) = numbered(&subjects);
-            let w = BOOTSTRAP.weights(block, &number, count);
+            let patients = Population::new(subjects);
+            let w = BOOTSTRAP.weights(block, &patients.numbers(&subjects).unwrap(), patients.0.len());
             assert_eq!(w[0], w[2]);
             assert_eq!(w[1], w[4]);
             let sums = w[0].iter().zip(w[1]).zip(w[3]);

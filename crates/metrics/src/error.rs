@@ -15,8 +15,8 @@ pub enum Undefined {
     /// Per-label averages need one label with positives and negatives.
     #[error("no label has both a positive and a negative row")]
     NoLabel,
-    /// A sample variance needs two positives and two negatives.
-    #[error("the rarer outcome has {0} rows; two are needed")]
+    /// A sample variance needs two patients with positives and two with negatives.
+    #[error("the rarer outcome has rows of {0} patients; two are needed")]
     TooFew(usize),
     /// A mean over tokens needs a token.
     #[error("there is no token")]
@@ -73,6 +73,12 @@ pub enum Error {
     Rows {
         /// How many rows.
         rows: usize,
+    },
+    /// A row of a patient who is not drawn.
+    #[error("the patient of row {row} is not in the population\nhint: make the population from all rows")]
+    Stranger {
+        /// The row.
+        row: usize,
     },
     /// Fewer columns than the kind of label needs.
     #[error("{what}: {found} columns, at least {least} are needed\nhint: check the label list")]

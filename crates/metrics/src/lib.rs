@@ -13,8 +13,12 @@
 //! | [`auprc`], [`auprc_one_hot`], [`auprc_per_label`] | average precision |
 //! | [`f1`] | micro and macro F1 |
 //! | [`perplexity`], [`perplexity_with_interval`] | language models |
+//! | [`auroc_resampled`] | AUROC in the resamples of a population that several data sets share |
 //! | [`auroc_delong`], [`auroc_delong_difference`] | variance of an AUROC, comparison of two models on the same rows |
-//! | [`calibration`] | reliability bins, expected calibration error, Brier score |
+//! | [`Difference`], [`holm`] | p-values, and many of them |
+//! | [`curves`] | ROC and precision-recall curves with bands |
+//! | [`calibration`], [`reliability`] | reliability bins, expected calibration error, Brier score |
+//! | [`temperature`], [`at_temperature`] | temperature scaling |
 //!
 //! ```
 //! use clinpeft_metrics::{Bootstrap, Labels, evaluate};
@@ -34,7 +38,9 @@
 
 mod bootstrap;
 mod calibration;
+mod comparison;
 mod confusion;
+mod curves;
 mod delong;
 mod error;
 mod evaluate;
@@ -42,10 +48,14 @@ mod perplexity;
 mod plain;
 mod prepared;
 mod ranking;
+mod resampled;
+mod temperature;
 
-pub use bootstrap::{Bootstrap, Estimate, Interval};
+pub use bootstrap::{Bootstrap, Estimate, Interval, Population};
 pub use calibration::{Calibration, ReliabilityBin, calibration};
-pub use delong::{DeLong, DeLongDifference, auroc_delong, auroc_delong_difference};
+pub use comparison::{Difference, holm};
+pub use curves::{Curve, Curves, curves};
+pub use delong::{DeLong, auroc_delong, auroc_delong_difference};
 pub use error::{Error, Result, Undefined};
 pub use evaluate::{Evaluation, evaluate};
 pub use perplexity::{TextLoss, perplexity, perplexity_with_interval};
@@ -53,3 +63,5 @@ pub use plain::{
     F1, PerLabel, auprc, auprc_one_hot, auprc_per_label, auroc, auroc_one_vs_one, auroc_per_label, auroc_weighted, f1,
 };
 pub use prepared::Labels;
+pub use resampled::{Resampled, auroc_resampled};
+pub use temperature::{at_temperature, reliability, temperature};

@@ -1,6 +1,6 @@
 //! Perplexity of a language model.
 
-use crate::bootstrap::{Bootstrap, Estimate};
+use crate::bootstrap::{Bootstrap, Estimate, Population};
 use crate::error::{Error, Result, Undefined};
 
 /// What a language model loses on one text.
@@ -46,7 +46,7 @@ pub fn perplexity_with_interval(texts: &[TextLoss], subjects: &[u64], bootstrap:
     }
     let all = TextLoss { nll: texts.iter().map(|t| t.nll).sum(), tokens: texts.iter().map(|t| t.tokens).sum() };
     let value = perplexity(all)?;
-    let resampled = bootstrap.run(subjects, |weights| {
+    let resampled = bootstrap.run(&Population::new(subjects.iter().copied()), subjects, |weights| {
         std::array::from_fn(|l| {
             let (mut nll, mut tokens) = (0.0, 0.0);
             for (text, w) in texts.iter().zip(weights) {
@@ -55,6 +55,6 @@ pub fn perplexity_with_interval(texts: &[TextLoss], subjects: &[u64], bootstrap:
             }
             (nll / tokens).exp()
         })
-    });
+    })?;
     Ok(bootstrap.estimate(value, resampled.into_iter()))
 }

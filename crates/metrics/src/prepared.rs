@@ -62,6 +62,8 @@ pub(crate) struct Prepared {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measures<const L: usize> {
     pub(crate) auroc: [f64; L],
+    /// Each ranking counts as often as its positives.
+    pub(crate) auroc_by_frequency: [f64; L],
     pub(crate) auprc: [f64; L],
     pub(crate) f1_micro: [f64; L],
     pub(crate) f1_macro: [f64; L],
@@ -164,8 +166,7 @@ impl Prepared {
         let (average, auroc, auprc) = match labels {
             Labels::Binary(truth) => (Average::All, vec![column(0, &|i| truth[i] == 1)], vec![]),
             Labels::Classes { labels, classes } => {
-                let against_rest = (0..classes).map(|c| column(c, &|i| labels[i] as usize == c)).collect();
-                (Average::All, one_versus_one(labels, classes, scores), against_rest)
+                (Average::All, one_versus_one(labels, classes, scores), against_rest(labels, classes, scores))
             }
             Labels::Multilabel { labels, .. } => {
                 let rankings = (0..columns).into_par_iter().map(|c| column(c, &|i| labels[i * columns + c] == 1));
@@ -184,7 +185,24 @@ impl Prepared {
             rankings => average(rankings, weights, self.average).auprc,
         };
         let (f1_micro, f1_macro) = self.f1(weights);
-        Measures { auroc: curves.auroc, auprc, f1_micro, f1_macro, averaged: curves.averaged }
+        Measures {
+            auroc: curves.auroc,
+            auroc_by_frequency: curves.auroc_by_frequency,
+            auprc,
+            f1_micro,
+            f1_macro,
+            averaged: curves.averaged,
+        }
+    }
+
+    /// One curve for each outcome: the outcome, each class against the rest, each label.
+    pub(crate) fn outcomes(&self) -> &[Ranking] {
+        if self.auprc.is_empty() { &self.auroc } else { &self.auprc }
+    }
+
+    /// AUROC alone.
+    pub(crate) fn auroc<const L: usize>(&self, weights: &[Lanes<L>]) -> [f64; L] {
+        average(&self.auroc, weights, self.average).auroc
     }
 
     /// Micro and macro F1. Macro: multilabel skips labels without positives or negatives; classes skip what is neither
@@ -223,18 +241,22 @@ impl Prepared {
 /// Means over rankings, per lane.
 struct Averages<const L: usize> {
     auroc: [f64; L],
+    auroc_by_frequency: [f64; L],
     auprc: [f64; L],
     averaged: [u32; L],
 }
 
 fn average<const L: usize>(rankings: &[Ranking], weights: &[Lanes<L>], rule: Average) -> Averages<L> {
     let (mut auroc, mut auprc, mut averaged) = ([0f64; L], [0f64; L], [0u32; L]);
+    let (mut by_frequency, mut frequency) = ([0f64; L], [0f64; L]);
     for ranking in rankings {
         let curve = ranking.walk(weights);
         for l in 0..L {
             if curve.defined(l) {
                 auroc[l] += curve.auroc[l];
                 auprc[l] += curve.auprc[l];
+                by_frequency[l] += curve.auroc[l] * f64::from(curve.positives[l]);
+                frequency[l] += f64::from(curve.positives[l]);
                 averaged[l] += 1;
             }
         }
@@ -245,7 +267,18 @@ fn average<const L: usize>(rankings: &[Ranking], weights: &[Lanes<L>], rule: Ave
             _ => sum[l] / f64::from(averaged[l]),
         })
     };
-    Averages { auroc: mean(auroc), auprc: mean(auprc), averaged }
+    let auroc_by_frequency = std::array::from_fn(|l| by_frequency[l] / frequency[l]);
+    Averages { auroc: mean(auroc), auroc_by_frequency, auprc: mean(auprc), averaged }
+}
+
+/// For each class: all rows, ranked by its score.
+pub(crate) fn against_rest(labels: &[u32], classes: usize, scores: &[f32]) -> Vec<Ranking> {
+    let class = |c: usize| {
+        let rows = labels.iter().enumerate();
+        let rows = rows.map(|(i, label)| (i as u32, scores[i * classes + c], Outcome::from(*label as usize == c)));
+        Ranking::new(rows.collect())
+    };
+    (0..classes).map(class).collect()
 }
 
 /// For each ordered pair of classes (a, b): rows of a and b only, ranked by the score of a.
@@ -300,7 +333,7 @@ fn confusions(labels: Labels<'_>, scores: &[f32], rows: usize, columns: usize) -
     }
 }
 
-fn first_greatest(row: &[f32]) -> usize {
+pub(crate) fn first_greatest(row: &[f32]) -> usize {
     let mut best = 0;
     for (c, score) in row.iter().enumerate() {
         if *score > row[best] {

@@ -105,6 +105,22 @@ impl Ranking {
     }
 }
 
+impl Ranking {
+    /// Calls `visit` with the weights of the positives and negatives found so far, after each step from the top.
+    pub(crate) fn trace(&self, weight: impl Fn(u32) -> u32, mut visit: impl FnMut(u32, u32)) {
+        let (mut positives, mut negatives) = (0, 0);
+        let mut rest = self.rows.as_slice();
+        for step in &self.steps {
+            let (winners, after) = rest.split_at(step.positives as usize);
+            let (losers, after) = after.split_at(step.negatives as usize);
+            rest = after;
+            positives += winners.iter().map(|row| weight(*row)).sum::<u32>();
+            negatives += losers.iter().map(|row| weight(*row)).sum::<u32>();
+            visit(positives, negatives);
+        }
+    }
+}
+
 /// The outcome of a row; positives sort first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {

@@ -1,8 +1,9 @@
 //! Properties of the metrics that hold for any data.
 
 use clinpeft_metrics::{
-    Bootstrap, Error, Labels, TextLoss, Undefined, auprc, auroc, auroc_delong, auroc_delong_difference, auroc_weighted,
-    calibration, evaluate, perplexity, perplexity_with_interval,
+    Bootstrap, Error, Labels, Population, Resampled, TextLoss, Undefined, auprc, auroc, auroc_delong,
+    auroc_delong_difference, auroc_resampled, auroc_weighted, calibration, curves, evaluate, holm, perplexity,
+    perplexity_with_interval,
 };
 use clinpeft_rng::Seed;
 use proptest::prelude::*;
@@ -70,13 +71,14 @@ proptest! {
     #[test]
     fn delong_agrees_with_auroc_and_equal_models_do_not_differ(rows in rows()) {
         let (y, s, _) = columns(&rows);
-        let found = auroc_delong(&y, &s);
+        let subjects: Vec<u64> = (0..y.len() as u64).collect();
+        let found = auroc_delong(&y, &s, &subjects);
         if let Ok(found) = found {
             prop_assert!((found.auroc - auroc(&y, &s).unwrap()).abs() < 1e-12);
             prop_assert!(found.variance >= 0.0);
-            let same = auroc_delong_difference(&y, &s, &s).unwrap();
-            prop_assert_eq!(same.difference, 0.0);
-            prop_assert!(same.variance < 1e-15);
+            let same = auroc_delong_difference(&y, &[&s], &[&s], &subjects).unwrap();
+            prop_assert_eq!(same.value, 0.0);
+            prop_assert!(same.standard_error < 1e-7 && same.p_value() == 1.0);
         }
     }
 
@@ -189,8 +191,8 @@ fn perplexity_counts_tokens_not_texts() {
 
 #[test]
 fn delong_needs_two_of_each_and_calibration_needs_probabilities() {
-    let few = auroc_delong(&[0, 0, 1], &[0.1, 0.2, 0.3]).unwrap_err();
-    assert!(few.to_string().contains("the rarer outcome has 1 rows"));
+    let few = auroc_delong(&[0, 0, 1], &[0.1, 0.2, 0.3], &[1, 2, 3]).unwrap_err();
+    assert!(few.to_string().contains("the rarer outcome has rows of 1 patients"));
     let bins = std::num::NonZeroUsize::MIN;
     let wrong = calibration(&[0, 1], &[0.5, 1.5], bins).unwrap_err();
     assert!(wrong.to_string().starts_with("probability of row 1 is 1.5"));
@@ -204,7 +206,60 @@ fn bootstrap_and_delong_agree_on_independent_rows() {
     let subjects: Vec<u64> = (0..n).collect();
     let found = evaluate(Labels::Binary(&y), &s, &subjects, &bootstrap(2000)).unwrap();
     let interval = found.metrics["auroc"].interval.unwrap();
-    let expected = 2.0 * 1.96 * auroc_delong(&y, &s).unwrap().variance.sqrt();
+    let expected = 2.0 * 1.96 * auroc_delong(&y, &s, &subjects).unwrap().variance.sqrt();
     let width = interval.hi - interval.lo;
     assert!((width / expected - 1.0).abs() < 0.1, "{width} against {expected}");
+}
+
+#[test]
+fn numbers_of_one_population_are_compared_resample_by_resample() {
+    let y: Vec<u8> = (0..80).map(|i| u8::from(i % 3 == 0)).collect();
+    let subjects: Vec<u64> = (0..80).collect();
+    let model = |shift: u64| -> Vec<f32> { (0..80).map(|i| ((i * 37 + shift) % 41) as f32).collect() };
+    // Patients of another task are drawn too.
+    let all = Population::new(subjects.iter().copied().chain(500..600));
+    let of = |scores: &[f32]| auroc_resampled(Labels::Binary(&y), scores, &subjects, &all, &bootstrap(400)).unwrap();
+    let (a, b) = (of(&model(0)), of(&model(3)));
+    assert_eq!(a.minus(&a), clinpeft_metrics::Difference { value: 0.0, standard_error: 0.0 });
+    let delong = auroc_delong_difference(&y, &[&model(0)], &[&model(3)], &subjects).unwrap();
+    let found = a.minus(&b);
+    assert!((found.value - delong.value).abs() < 1e-12);
+    assert!((found.standard_error / delong.standard_error - 1.0).abs() < 0.2, "{found:?} {delong:?}");
+    // The same draws: the mean of a model with itself varies as the model does.
+    assert_eq!(Resampled::mean(&[&a, &a]).unwrap(), a);
+    let stranger = auroc_resampled(Labels::Binary(&y), &model(0), &subjects, &Population::new([1]), &bootstrap(1));
+    assert_eq!(stranger.unwrap_err(), Error::Stranger { row: 0 });
+}
+
+#[test]
+fn bands_hold_their_curves_and_curves_run_from_corner_to_corner() {
+    let y: Vec<u8> = (0..120).map(|i| u8::from(i % 4 == 0)).collect();
+    let s: Vec<f32> = (0..120).map(|i| ((i * 37) % 41) as f32 + 9.0 * f32::from(y[i as usize])).collect();
+    let subjects: Vec<u64> = (0..120).collect();
+    let found = curves(Labels::Binary(&y), &s, &subjects, 11, &bootstrap(300)).unwrap();
+    for curve in [&found.roc, &found.precision_recall] {
+        for i in 0..11 {
+            assert!(curve.lo[i] <= curve.value[i] + 1e-12 && curve.value[i] <= curve.hi[i] + 1e-12, "{curve:?}");
+        }
+    }
+    assert_eq!(found.roc.value[10], 1.0);
+    assert!((found.precision_recall.value[10] - 0.25).abs() < 0.1);
+    let half = found.roc.value.windows(2).all(|w| w[0] <= w[1]);
+    assert!(half, "sensitivity rises");
+}
+
+proptest! {
+    #[test]
+    fn holm_never_lowers_and_keeps_the_order(p in prop::collection::vec(0.0..1.0f64, 1..20)) {
+        let adjusted = holm(&p);
+        for (i, a) in adjusted.iter().enumerate() {
+            prop_assert!(*a >= p[i] && *a <= 1.0);
+            for (j, b) in adjusted.iter().enumerate() {
+                prop_assert!(p[i] > p[j] || a <= b);
+            }
+        }
+        let least = p.iter().copied().fold(1.0, f64::min);
+        let first = adjusted.iter().copied().fold(1.0, f64::min);
+        prop_assert!((first - (least * p.len() as f64).min(1.0)).abs() < 1e-12);
+    }
 }

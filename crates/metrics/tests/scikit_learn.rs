@@ -3,9 +3,11 @@
 use std::num::NonZeroUsize;
 
 use clinpeft_metrics::{
-    Labels, auprc, auprc_one_hot, auprc_per_label, auroc, auroc_delong, auroc_delong_difference, auroc_one_vs_one,
-    auroc_per_label, auroc_weighted, calibration, f1,
+    Bootstrap, Labels, at_temperature, auprc, auprc_one_hot, auprc_per_label, auroc, auroc_delong,
+    auroc_delong_difference, auroc_one_vs_one, auroc_per_label, auroc_weighted, calibration, curves, evaluate, f1,
+    reliability, temperature,
 };
+use clinpeft_rng::Seed;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -14,6 +16,32 @@ struct Cases {
     classes: Vec<Case>,
     multilabel: Vec<Case>,
     probabilities: Vec<Probabilities>,
+    comparisons: Vec<Comparison>,
+    cooled: Vec<Cooled>,
+}
+
+#[derive(Deserialize)]
+struct Comparison {
+    labels: Vec<u8>,
+    patients: Vec<u64>,
+    first: Vec<f32>,
+    second: Vec<f32>,
+    variance: f64,
+    difference: f64,
+    standard_error: f64,
+    p_value: f64,
+    roc: Vec<f64>,
+    precision_recall: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Cooled {
+    labels: Vec<u32>,
+    columns: usize,
+    scores: Vec<f32>,
+    temperature: f64,
+    error_before: f64,
+    error_after: f64,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +79,8 @@ struct Case {
     columns: usize,
     #[serde(default)]
     averaged: usize,
+    #[serde(default)]
+    auroc_by_frequency: f64,
 }
 
 impl Case {
@@ -108,18 +138,73 @@ fn multilabel_equals_scikit_learn_on_the_labels_that_have_both_outcomes() {
         equal(found.value, case.auprc);
         let labels = Labels::Multilabel { labels: &y, columns: c, decisions: None };
         equal_f1(&case, labels);
+        let subjects: Vec<u64> = (0..(y.len() / c) as u64).collect();
+        let found = evaluate(labels, &case.scores, &subjects, &NO_RESAMPLES).unwrap();
+        equal(found.metrics["auroc_weighted"].value, case.auroc_by_frequency);
     }
 }
+
+const NO_RESAMPLES: Bootstrap = Bootstrap { resamples: 0, level: 0.95, seed: Seed(1) };
 
 #[test]
 fn delong_equals_its_definition() {
     for case in cases().probabilities {
-        let found = auroc_delong(&case.labels, &case.scores).unwrap();
+        let subjects: Vec<u64> = (0..case.labels.len() as u64).collect();
+        let found = auroc_delong(&case.labels, &case.scores, &subjects).unwrap();
         equal(found.auroc, case.auroc);
         equal(found.variance, case.variance);
-        let found = auroc_delong_difference(&case.labels, &case.scores, &case.other).unwrap();
-        equal(found.difference, case.difference);
-        equal(found.variance, case.difference_variance);
+        let (scores, other): (&[f32], &[f32]) = (&case.scores, &case.other);
+        let found = auroc_delong_difference(&case.labels, &[scores], &[other], &subjects).unwrap();
+        equal(found.value, case.difference);
+        equal(found.standard_error.powi(2), case.difference_variance);
+        // Seeds that agree are one model.
+        let thrice = auroc_delong_difference(&case.labels, &[scores; 3], &[other], &subjects).unwrap();
+        equal(thrice.standard_error, found.standard_error);
+    }
+}
+
+#[test]
+fn comparison_by_patient_equals_its_definition() {
+    for case in cases().comparisons {
+        let found = auroc_delong(&case.labels, &case.first, &case.patients).unwrap();
+        equal(found.variance, case.variance);
+        let found = auroc_delong_difference(&case.labels, &[&case.first], &[&case.second], &case.patients).unwrap();
+        equal(found.value, case.difference);
+        equal(found.standard_error, case.standard_error);
+        equal(found.p_value(), case.p_value);
+    }
+}
+
+#[test]
+fn curves_equal_scikit_learn() {
+    for case in cases().comparisons {
+        let points = case.roc.len();
+        let labels = Labels::Binary(&case.labels);
+        let found = curves(labels, &case.second, &case.patients, points, &NO_RESAMPLES).unwrap();
+        for i in 0..points {
+            equal(found.roc.value[i], case.roc[i]);
+            equal(found.precision_recall.value[i], case.precision_recall[i]);
+        }
+    }
+}
+
+#[test]
+fn temperature_equals_that_of_a_general_minimiser() {
+    let ten = NonZeroUsize::new(10).unwrap();
+    for case in cases().cooled {
+        let truth: Vec<u8> = case.labels.iter().map(|v| *v as u8).collect();
+        let labels = match case.columns {
+            1 => Labels::Binary(&truth),
+            classes => Labels::Classes { labels: &case.labels, classes },
+        };
+        let t = temperature(labels, &case.scores).unwrap();
+        // A minimiser of a smooth function is certain to half of the digits only.
+        assert!((t / case.temperature - 1.0).abs() < 1e-6, "{t} is not {}", case.temperature);
+        let error = |scores: &[f32]| reliability(labels, scores, ten).unwrap().expected_error;
+        equal(error(&case.scores), case.error_before);
+        let after = error(&at_temperature(labels, &case.scores, t).unwrap());
+        assert!((after - case.error_after).abs() < 1e-5, "{after} is not {}", case.error_after);
+        assert!(after < case.error_before);
     }
 }
 

@@ -21,7 +21,8 @@ impl Cohort {
     pub(crate) fn banner(self) -> &'static str {
         match self {
             Self::Synthetic => {
-                "Synthetic cohort and tiny stand-in models: the numbers show that the method runs, not how well it works."
+                "Synthetic cohort and tiny stand-in models: the numbers show that the method runs, not how well it works; they can \
+                 neither confirm nor refute the paper's."
             }
             Self::Mimic => "MIMIC cohort.",
         }

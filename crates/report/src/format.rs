@@ -34,6 +34,12 @@ pub(crate) fn hundredfold(value: f64) -> String {
     format!("{:.2}", value * 100.0)
 }
 
+/// A difference of AUROCs x 100 with its sign.
+pub(crate) fn points(difference: f64) -> String {
+    let text = format!("{:+.2}", difference * 100.0);
+    if text == "-0.00" { "+0.00".into() } else { text }
+}
+
 /// Perplexity with three digits, as the paper prints it.
 pub(crate) fn perplexity(value: f64) -> String {
     format!("{value:.3}")

@@ -1,9 +1,9 @@
-//! `index.html`: one file, nothing loaded from elsewhere, readable on a phone, light and dark.
+//! `index.html`: one file, nothing loaded from elsewhere, readable on a phone and on paper, light and dark.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::series::Cell;
-use crate::tables::{Document, Section};
+use crate::tables::{Audience, Document, Section};
 
 /// The document as HTML. The first line is a comment, so that `head -1` shows the banner.
 pub(crate) fn render(document: &Document) -> String {
@@ -20,17 +20,51 @@ pub(crate) fn render(document: &Document) -> String {
                 h1 { "Parameter-efficient fine-tuning of LLaMA for the clinical domain" }
                 p.banner { (document.banner) }
                 p { "Ours beside the published numbers. Each number links to the folder of the run that made it." }
-                @for section in &document.sections { (table(section)) }
+                p { (state(document)) }
+                nav aria-label="Contents" {
+                    ul { @for s in &document.sections { li { a href={ "#" (slug(&s.title)) } { (s.title) } } } }
+                }
+                @for section in &document.sections { (show(section)) }
             }
         }
     };
     format!("<!-- {} -->\n{}\n", document.banner, page.into_string())
 }
 
+/// How many planned runs are in which state.
+fn state(document: &Document) -> String {
+    let c = &document.counts;
+    format!("Planned runs: {} done, {} failed, {} unfinished, {} missing.", c.done, c.failed, c.unfinished, c.missing)
+}
+
+fn show(section: &Section) -> Markup {
+    let id = slug(&section.title);
+    html! {
+        section {
+            h2 id=(id) { a href={ "#" (id) } { (section.title) } }
+            p { (section.caption) }
+            @match section.audience {
+                Audience::All => { (body(section)) }
+                Audience::Curious => { details { summary { "Show" } (body(section)) } }
+            }
+        }
+    }
+}
+
+fn body(section: &Section) -> Markup {
+    html! {
+        @if !section.rows.is_empty() { (table(section)) }
+        @if !section.pictures.is_empty() {
+            div.pictures { @for picture in &section.pictures { (picture) } }
+        }
+        @if !section.notes.is_empty() {
+            ul { @for note in &section.notes { li { (note) } } }
+        }
+    }
+}
+
 fn table(section: &Section) -> Markup {
     html! {
-        h2 { (section.title) }
-        p { (section.caption) }
         div.scroll tabindex="0" role="region" aria-label=(section.title) {
             table {
                 thead { tr { @for column in &section.columns { th scope="col" { (column) } } } }
@@ -40,9 +74,6 @@ fn table(section: &Section) -> Markup {
                     }
                 }
             }
-        }
-        @if !section.notes.is_empty() {
-            ul { @for note in &section.notes { li { (note) } } }
         }
     }
 }
@@ -59,12 +90,22 @@ fn data(cell: &Cell) -> Markup {
                     }
                 }
             }
+            @if !cell.marks.is_empty() { b { (cell.marks) } }
             @if !cell.detail.is_empty() { small { (cell.detail) } }
+            @if let Some(weighted) = &cell.by_frequency { small { "by label frequency " (weighted) } }
             @for problem in &cell.problems { small.problem { (problem) } }
-            @if let Some(published) = &cell.published { small { "paper " (published) } }
+            @if let Some(published) = &cell.published {
+                small class=[published.ends_with(" inside").then_some("inside")] { "paper " (published) }
+            }
             @if let Some(ceiling) = &cell.ceiling { small { "ceiling " (ceiling) } }
         }
     }
+}
+
+/// A title as the name of a place in the page.
+fn slug(title: &str) -> String {
+    let words = title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-")
 }
 
 /// Where a run folder is, seen from the report.
@@ -87,5 +128,6 @@ mod tests {
     #[test]
     fn addresses_are_escaped() {
         assert_eq!(address("a b#1-é"), "../runs/a%20b%231-%C3%A9/");
+        assert_eq!(slug("Table 5b. What (code)?"), "table-5b-what-code");
     }
 }

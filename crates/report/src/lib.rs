@@ -1,14 +1,18 @@
 //! Tables against the published ones, from run folders alone.
 //!
-//! - Reads `<out>/runs/*` and nothing else: any program that leaves run folders can be reported on.
+//! - Reads `<out>/runs/*` and the manifests of their data sets: any program that leaves run folders can be reported on.
 //! - Nothing is dropped: what failed, is missing, was not asked for or cannot be read is shown as such.
 //! - Every number stands beside the published one and links to the folder that made it.
 //! - The first line of every output says when the cohort is synthetic and the models are stand-ins.
 //!
 //! ```text
-//! <out>/runs/<name>-<hash>/   result.json   numbers                 -> <out>/report/tables.md
-//!                             status.json   done or failed             <out>/report/tables.csv
-//!                             run.toml      what was asked for         <out>/report/index.html
+//! <out>/runs/<name>-<hash>/   result.json     numbers                 -> <out>/report/index.html  everything
+//!                             status.json     done or failed             <out>/report/tables.md   the tables
+//!                             run.toml        what was asked for         <out>/report/tables.csv
+//!                             manifest.json   made with what             <out>/report/tables.tex
+//!                             events.jsonl    losses, scores, norms      <out>/report/comparisons.csv
+//!                             *.safetensors   predictions
+//! <out>/data/<name>/          manifest.json   attrition, leaks
 //! ```
 //!
 //! | room | content |
@@ -16,8 +20,11 @@
 //! | `store` | run folders -> runs |
 //! | `published` | the paper's numbers, embedded from `datasets/published` |
 //! | `series` | one number over seeds and tasks: means, spreads, intervals |
-//! | `tables`, `sizes`, `cost`, `others` | the tables as data |
-//! | `markdown`, `html`, `records` | the tables as files |
+//! | [`predictions`] | the file of predictions: its form, writer and reader |
+//! | `analysis`, `compare` | resamples of the predictions, tests between rows |
+//! | `tables`, `sizes`, `second_adapter`, `cost`, `others`, ... | the sections as data, one file each |
+//! | `svg` | plots |
+//! | `markdown`, `html`, `latex`, `records`, `differences` | the sections as files |
 //!
 //! ```
 //! use clinpeft_report::{Cohort, CohortCounts, Plan, write};
@@ -39,19 +46,34 @@
 
 use std::path::{Path, PathBuf};
 
+mod analysis;
+mod attrition;
+mod calibration;
 mod cohort;
+mod compare;
 mod cost;
+mod curves;
+mod differences;
+mod environment;
+mod forest;
 mod format;
 mod html;
+mod latex;
+mod learning;
 mod markdown;
 mod others;
 mod plan;
+pub mod predictions;
 mod published;
 mod records;
+mod second_adapter;
 mod series;
 mod sizes;
+mod stack;
 mod store;
+mod svg;
 mod tables;
+mod tripod;
 
 pub use cohort::{Cohort, CohortCounts, Splits, TaskCounts};
 pub use plan::Plan;
@@ -62,6 +84,9 @@ pub enum Error {
     /// A file or folder could not be read or written.
     #[error(transparent)]
     File(#[from] clinpeft_files::Error),
+    /// A file of predictions could not be read or written.
+    #[error(transparent)]
+    Weights(#[from] clinpeft_weights::Error),
     /// A published table does not parse: the program was built from changed files.
     #[error(
         "datasets/published/{file}, line {line}: {what}\nhint: restore the file from the repository and build again"
@@ -102,7 +127,8 @@ impl Summary {
     }
 }
 
-/// Reads the run folders below `out` and writes `report/tables.md`, `report/tables.csv` and `report/index.html` there.
+/// Reads the run folders below `out` and the manifests of their data sets, and writes `index.html`, `tables.md`,
+/// `tables.csv`, `tables.tex` and `comparisons.csv` into `out/report`.
 ///
 /// `plan` says which rows, tasks and seeds are expected, in order; `counts` are the task sizes of the data set (Table 1).
 /// Several fidelities in the store give one set of tables each. Writing twice gives the same bytes.
@@ -120,6 +146,8 @@ pub fn write(out: &Path, plan: &Plan, cohort: Cohort, counts: &CohortCounts) -> 
     let markdown = markdown::render(&document);
     clinpeft_files::write_atomic(&folder.join("tables.md"), &markdown)?;
     clinpeft_files::write_atomic(&folder.join("tables.csv"), records::render(&document))?;
+    clinpeft_files::write_atomic(&folder.join("comparisons.csv"), differences::csv(&document))?;
+    clinpeft_files::write_atomic(&folder.join("tables.tex"), latex::render(&document))?;
     clinpeft_files::write_atomic(&folder.join("index.html"), html::render(&document))?;
     Ok(Summary {
         folder,

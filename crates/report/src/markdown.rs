@@ -1,12 +1,13 @@
 //! `tables.md`, also what the terminal shows.
 
 use crate::series::Cell;
-use crate::tables::{Document, Section};
+use crate::tables::{Audience, Document, Section};
 
 /// The document as Markdown.
 pub(crate) fn render(document: &Document) -> String {
     let mut text = format!("{}\n", document.banner);
-    for section in &document.sections {
+    let shown = |s: &&Section| !s.rows.is_empty() && s.audience == Audience::All;
+    for section in document.sections.iter().filter(shown) {
         text.push('\n');
         text.push_str(&table(section));
     }
@@ -46,9 +47,12 @@ fn table(section: &Section) -> String {
 }
 
 fn text(cell: &Cell) -> String {
-    let mut text = cell.main.clone();
+    let mut text = format!("{}{}", cell.main, cell.marks);
     if !cell.detail.is_empty() {
         text = format!("{text} {}", cell.detail);
+    }
+    if let Some(weighted) = &cell.by_frequency {
+        text = format!("{text} (by label frequency {weighted})");
     }
     if !cell.problems.is_empty() {
         text = format!("{text}; {}", cell.problems.join("; "));

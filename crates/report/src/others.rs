@@ -36,10 +36,7 @@ pub(crate) fn others(store: &Store, plan: &Plan) -> Option<Section> {
 fn is_planned(plan: &Plan, key: &Key) -> bool {
     let row = match &key.task {
         None => plan.table2.contains(&key.row),
-        Some(task) => {
-            let mut rows = plan.table3.iter().chain(&plan.table4);
-            plan.tasks.contains(task) && rows.any(|row| *row == key.row)
-        }
+        Some(task) => plan.tasks.contains(task) && plan.downstream_rows().contains(&key.row.as_str()),
     };
     row && plan.seeds.contains(&key.seed)
 }

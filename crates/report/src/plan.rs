@@ -20,3 +20,12 @@ pub struct Plan {
     /// Run folders to look at; all if absent.
     pub folders: Option<BTreeSet<String>>,
 }
+
+impl Plan {
+    /// Rows of Tables 3 and 4, each once.
+    pub(crate) fn downstream_rows(&self) -> Vec<&str> {
+        let mut seen = BTreeSet::new();
+        let all = self.table3.iter().chain(&self.table4);
+        all.map(String::as_str).filter(|row| seen.insert(*row)).collect()
+    }
+}

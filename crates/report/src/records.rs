@@ -54,7 +54,7 @@ pub(crate) fn render(document: &Document) -> String {
 }
 
 /// The shortest text that reads back as the same number; a published `66.80 / 100` is cut to what was printed.
-fn shortest(n: f64) -> String {
+pub(crate) fn shortest(n: f64) -> String {
     let cut = format!("{n:.12}");
     let cut = cut.trim_end_matches('0').trim_end_matches('.');
     match cut.parse::<f64>() {
@@ -63,7 +63,7 @@ fn shortest(n: f64) -> String {
     }
 }
 
-fn quoted(cell: String) -> String {
+pub(crate) fn quoted(cell: String) -> String {
     if cell.contains([',', '"', '\n', '\r']) {
         return format!("\"{}\"", cell.replace('"', "\"\""));
     }

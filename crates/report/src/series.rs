@@ -48,6 +48,10 @@ pub(crate) struct Cell {
     pub(crate) detail: String,
     /// Seeds without a number, when others have one.
     pub(crate) problems: Vec<String>,
+    /// The mean over labels that counts each as often as it occurs.
+    pub(crate) by_frequency: Option<String>,
+    /// What is significant, as arrows.
+    pub(crate) marks: String,
     pub(crate) published: Option<String>,
     pub(crate) ceiling: Option<String>,
     /// Text of the link and run folder.
@@ -66,6 +70,16 @@ impl Cell {
     pub(crate) fn published(mut self, published: Option<String>) -> Self {
         self.published = Some(published.unwrap_or_else(|| "–".into()));
         self
+    }
+
+    /// With the published number, and whether it lies in our interval.
+    pub(crate) fn against(self, published: Option<f64>, ours: Option<(f64, f64)>, show: fn(f64) -> String) -> Self {
+        let mark = |published: f64| match ours {
+            Some((lo, hi)) if (lo..=hi).contains(&published) => " inside",
+            Some(_) => " outside",
+            None => "",
+        };
+        self.published(published.map(|p| format!("{}{}", show(p), mark(p))))
     }
 
     /// With the best number that is possible on this data.
@@ -109,17 +123,15 @@ impl<'a> Series<'a> {
         Self(seeds.iter().map(entry).collect())
     }
 
-    /// The plain mean over tasks, seed by seed; a seed that misses a task has none.
-    ///
-    /// The tasks are taken as independent, so with half widths `h_t` of the task intervals the mean has
-    /// `sqrt(sum of h_t^2) / tasks`: the standard errors are read off the widths, and their factor cancels.
-    pub(crate) fn mean_of_tasks(tasks: &[Self]) -> Self {
+    /// The plain mean over tasks, seed by seed; a seed that misses a task has none. `joint` gives the interval of a seed:
+    /// tasks share patients, so the intervals of the tasks do not tell it.
+    pub(crate) fn mean_of_tasks(tasks: &[Self], joint: impl Fn(u64) -> Option<(f64, f64)>) -> Self {
         let Some(first) = tasks.first() else {
             return Self(Vec::new());
         };
         let entry = |(i, entry): (usize, &Entry<'a>)| Entry {
             seed: entry.seed,
-            outcome: mean(tasks.iter().map(|task| &task.0[i].outcome)),
+            outcome: mean(tasks.iter().map(|task| &task.0[i].outcome), joint(entry.seed)),
             run: None,
         };
         Self(first.0.iter().enumerate().map(entry).collect())
@@ -131,6 +143,12 @@ impl<'a> Series<'a> {
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
     }
 
+    /// The interval of the number, if there is just one.
+    pub(crate) fn interval(&self) -> Option<(f64, f64)> {
+        let mut values = self.values();
+        values.next().filter(|_| values.next().is_none())?.1
+    }
+
     fn values(&self) -> impl Iterator<Item = Number> {
         self.0.iter().filter_map(|entry| match entry.outcome {
             Outcome::Value { value, interval } => Some((value, interval)),
@@ -138,8 +156,8 @@ impl<'a> Series<'a> {
         })
     }
 
-    /// The series as a cell: one seed with its interval, several as mean and spread.
-    pub(crate) fn cell(&self, show: impl Fn(f64) -> String) -> Cell {
+    /// The series as a cell: one seed with its interval, several as mean and spread (and the interval of the mean).
+    pub(crate) fn cell(&self, show: impl Fn(f64) -> String, of_mean: Option<(f64, f64)>) -> Cell {
         let values: Vec<_> = self.values().collect();
         let mut problems: Vec<String> = Vec::new();
         let mut state = "missing";
@@ -170,7 +188,9 @@ impl<'a> Series<'a> {
                     let seeds = values.len();
                     format!("({}–{}, {seeds} seeds)", show(lo), show(hi))
                 });
-                (show(mean), spread.unwrap_or_default())
+                let interval = of_mean.map(|(lo, hi)| format!("[{}, {}]", show(lo), show(hi)));
+                let parts: Vec<String> = interval.into_iter().chain(spread).collect();
+                (show(mean), parts.join(" "))
             }
             (None, _) if problems.iter().all(|p| p.ends_with("missing")) => {
                 problems.clear();
@@ -194,19 +214,16 @@ impl<'a> Series<'a> {
     }
 }
 
-fn mean<'o>(outcomes: impl Iterator<Item = &'o Outcome>) -> Outcome {
-    let (mut sum, mut squares, mut count) = (0.0, Some(0.0), 0u32);
+fn mean<'o>(outcomes: impl Iterator<Item = &'o Outcome>, interval: Option<(f64, f64)>) -> Outcome {
+    let (mut sum, mut count) = (0.0, 0u32);
     for outcome in outcomes {
-        let Outcome::Value { value, interval } = outcome else {
+        let Outcome::Value { value, .. } = outcome else {
             return Outcome::Missing;
         };
         sum += value;
-        squares = squares.zip(*interval).map(|(sum, (lo, hi))| sum + ((hi - lo) / 2.0).powi(2));
         count += 1;
     }
-    let value = sum / f64::from(count);
-    let half = squares.map(|sum: f64| sum.sqrt() / f64::from(count));
-    Outcome::Value { value, interval: half.map(|half| (value - half, value + half)) }
+    Outcome::Value { value: sum / f64::from(count), interval }
 }
 
 #[cfg(test)]
@@ -223,7 +240,7 @@ mod tests {
     }
 
     fn shown(outcomes: &[Outcome]) -> (String, String, String, &'static str) {
-        let cell = series(outcomes).cell(|v| format!("{v:.1}"));
+        let cell = series(outcomes).cell(|v| format!("{v:.1}"), None);
         (cell.main, cell.detail, cell.problems.join("; "), cell.state)
     }
 
@@ -242,21 +259,26 @@ mod tests {
     }
 
     #[test]
-    fn mean_of_tasks_combines_half_widths() {
-        let tasks = [series(&[value(0.5, Some((0.47, 0.53)))]), series(&[value(0.7, Some((0.66, 0.74)))])];
-        let found = Series::mean_of_tasks(&tasks).0[0].outcome.clone();
-        let Outcome::Value { value, interval: Some((lo, hi)) } = found else {
-            panic!("has a value");
-        };
-        assert!((value - 0.6).abs() < 1e-12);
-        // sqrt(0.03^2 + 0.04^2) / 2
-        assert!((lo - 0.575).abs() < 1e-12 && (hi - 0.625).abs() < 1e-12);
+    fn mean_of_tasks_has_the_joint_interval() {
+        let tasks = [series(&[value(0.5, Some((0.47, 0.53)))]), series(&[value(0.75, None)])];
+        let found = Series::mean_of_tasks(&tasks, |_| Some((0.6, 0.7)));
+        assert_eq!(found.0[0].outcome, value(0.625, Some((0.6, 0.7))));
+        assert_eq!(found.interval(), Some((0.6, 0.7)));
+    }
+
+    #[test]
+    fn published_number_lies_inside_or_outside() {
+        let cell = |published, ours| Cell::text("x").against(published, ours, |v| format!("{v:.1}")).published.unwrap();
+        assert_eq!(cell(Some(2.0), Some((1.0, 2.0))), "2.0 inside");
+        assert_eq!(cell(Some(2.5), Some((1.0, 2.0))), "2.5 outside");
+        assert_eq!(cell(Some(2.5), None), "2.5");
+        assert_eq!(cell(None, Some((1.0, 2.0))), "–");
     }
 
     #[test]
     fn mean_of_tasks_needs_every_task() {
         let tasks = [series(&[value(0.5, None)]), series(&[Outcome::Missing])];
-        let found = Series::mean_of_tasks(&tasks);
+        let found = Series::mean_of_tasks(&tasks, |_| None);
         assert_eq!(found.0[0].outcome, Outcome::Missing);
     }
 }

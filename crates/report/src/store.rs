@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Deserialize;
@@ -24,6 +24,12 @@ pub(crate) struct Store {
 pub(crate) struct Run {
     /// Name of the folder below `runs`.
     pub(crate) folder: String,
+    /// The folder itself.
+    pub(crate) path: PathBuf,
+    /// Name of the dataset folder below `<out>/data`.
+    pub(crate) data: Option<String>,
+    /// What learned.
+    pub(crate) learning: Learning,
     pub(crate) key: Key,
     pub(crate) state: State,
     /// Empty unless done.
@@ -106,6 +112,49 @@ impl Metric {
         match self {
             Self::Estimate { lo, hi, .. } => lo.zip(hi),
             Self::Number(_) | Self::Undefined(()) => None,
+        }
+    }
+}
+
+/// What learned in a run, as far as its cost depends on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Learning {
+    #[default]
+    Unknown,
+    Head,
+    Adapters,
+}
+
+/// The switches that are shown.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Switches {
+    #[serde(flatten)]
+    identity: Identity,
+    data: Option<String>,
+    kind: Option<String>,
+    stack: Vec<Entry>,
+}
+
+/// An adapter in `run.toml`.
+#[derive(Debug, Deserialize)]
+struct Entry {
+    #[serde(default = "yes")]
+    trainable: bool,
+    #[serde(default = "yes")]
+    active: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Switches {
+    fn learning(&self) -> Learning {
+        match self.kind {
+            None => Learning::Unknown,
+            Some(_) if self.stack.iter().any(|e| e.trainable && e.active) => Learning::Adapters,
+            Some(_) => Learning::Head,
         }
     }
 }
@@ -197,11 +246,13 @@ fn read_run(folder: String, path: &Path) -> Result<Run, String> {
     let (result_path, status_path) = (path.join("result.json"), path.join("status.json"));
     let result: Option<Result<RunResult, String>> = read_json(&result_path);
     let status: Option<Result<Status, String>> = read_json(&status_path);
+    let switches = read_switches(&path.join("run.toml"));
+    let (data, learning) = (switches.data.clone(), switches.learning());
     let identity = [&result_path, &status_path]
         .into_iter()
         .filter_map(|path| read_json(path)?.ok())
         .fold(Identity::default(), Identity::or)
-        .or(read_switches(&path.join("run.toml")));
+        .or(switches.identity);
     let row = identity.row.ok_or("names no row")?;
     let seed = identity.seed.ok_or("names no seed")?;
     let (state, result) = state(result, status);
@@ -211,6 +262,9 @@ fn read_run(folder: String, path: &Path) -> Result<Run, String> {
         .unwrap_or(SystemTime::UNIX_EPOCH);
     Ok(Run {
         folder,
+        path: path.into(),
+        data,
+        learning,
         key: Key { fidelity: identity.fidelity.unwrap_or_else(|| PAPER.into()), row, task: identity.task, seed },
         state,
         result,
@@ -253,8 +307,8 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<Result<T, St
     Some(serde_json::from_str(&text).map_err(|e| format!("{name} cannot be read: {e}")))
 }
 
-/// The switches are for the identity only; what cannot be read identifies nothing.
-fn read_switches(path: &Path) -> Identity {
+/// What cannot be read says nothing.
+fn read_switches(path: &Path) -> Switches {
     let text = fs::read_to_string(path).unwrap_or_default();
     toml::from_str(&text).unwrap_or_default()
 }

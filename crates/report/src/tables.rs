@@ -2,14 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use clinpeft_metrics::Resampled;
+use maud::Markup;
+
+use crate::analysis::{Analysis, BOOTSTRAP};
 use crate::cohort::{Cohort, CohortCounts};
+use crate::compare::{Cells, Comparison};
 use crate::format::{duration, hundredfold, percent, perplexity, thousands};
 use crate::plan::Plan;
 use crate::published::{Published, Scores};
 use crate::records::Record;
 use crate::series::{Cell, Number, Outcome, Series, metric};
 use crate::store::{Key, Run, State, Store};
-use crate::{others, sizes};
+use crate::{environment, others, second_adapter, sizes, tripod};
 
 /// Everything that is shown.
 #[derive(Debug, Default)]
@@ -17,6 +22,8 @@ pub(crate) struct Document {
     pub(crate) banner: &'static str,
     pub(crate) sections: Vec<Section>,
     pub(crate) records: Vec<Record>,
+    /// Table, fidelity, comparison.
+    pub(crate) comparisons: Vec<(String, String, Comparison)>,
     pub(crate) counts: Counts,
 }
 
@@ -29,14 +36,28 @@ pub(crate) struct Counts {
     pub(crate) missing: usize,
 }
 
-/// One table.
+/// A table, or pictures, or both.
 #[derive(Debug, Default)]
 pub(crate) struct Section {
     pub(crate) title: String,
     pub(crate) caption: String,
+    /// Empty if there is no table.
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<(String, Vec<Cell>)>,
     pub(crate) notes: Vec<String>,
+    /// In HTML only.
+    pub(crate) pictures: Vec<Markup>,
+    pub(crate) audience: Audience,
+}
+
+/// Who reads a table.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Everyone: every output has it.
+    #[default]
+    All,
+    /// Who asks for details: in HTML only, folded.
+    Curious,
 }
 
 /// All tables in the paper's order, once per fidelity that the store holds.
@@ -49,17 +70,34 @@ pub(crate) fn document(
 ) -> Document {
     let mut document = Document { banner: cohort.banner(), ..Document::default() };
     sizes::table1(&mut document, counts, published);
-    for fidelity in store.fidelities() {
-        let mut view = View { store, plan, published, fidelity, document: &mut document };
+    let fidelities = store.fidelities();
+    let analyses: Vec<Analysis> = fidelities.iter().map(|f| Analysis::new(store, plan, f)).collect();
+    let all: Vec<Cells<'_>> =
+        fidelities.iter().zip(&analyses).map(|(fidelity, analysis)| Cells { analysis, plan, fidelity }).collect();
+    for (fidelity, cells) in fidelities.iter().zip(&all) {
+        let mut view = View { store, plan, published, cells, fidelity: fidelity.clone(), document: &mut document };
         view.count();
         view.table2();
         view.downstream("3", "Downstream tasks", &plan.table3);
         if !plan.table4.is_empty() {
             view.downstream("4", "LoRA on the BERT models", &plan.table4);
         }
+    }
+    second_adapter::table5(&mut document, store, &all, published);
+    for (fidelity, cells) in fidelities.iter().zip(&all) {
+        let mut view = View { store, plan, published, cells, fidelity: fidelity.clone(), document: &mut document };
+        view.forests();
+        view.curves();
+        view.learning();
+        view.calibration();
+        view.stacks();
+        view.differences();
+        view.attrition();
         view.cost();
     }
+    document.sections.push(environment::environment(store));
     document.sections.extend(others::others(store, plan));
+    document.sections.push(tripod::tripod());
     document
 }
 
@@ -72,7 +110,8 @@ pub(crate) fn heading(task: &str) -> String {
 pub(crate) struct View<'a, 'd> {
     pub(crate) store: &'a Store,
     pub(crate) plan: &'a Plan,
-    published: &'a Published,
+    pub(crate) published: &'a Published,
+    pub(crate) cells: &'a Cells<'a>,
     pub(crate) fidelity: String,
     pub(crate) document: &'d mut Document,
 }
@@ -93,22 +132,24 @@ impl<'a> View<'a, '_> {
         Key { fidelity: self.fidelity.clone(), row: row.into(), task: task.map(String::from), seed }
     }
 
-    fn series(&self, row: &str, task: Option<&str>, pick: impl Fn(&Run) -> Option<Number>) -> Series<'a> {
-        let key = |seed| self.key(row, task, seed);
-        Series::new(self.store, &self.plan.seeds, key, &pick)
+    /// An empty section of this fidelity.
+    pub(crate) fn section(&self, title: &str) -> Section {
+        let title = match self.fidelity.as_str() {
+            "paper" => title.to_owned(),
+            other => format!("{title} (fidelity: {other})"),
+        };
+        Section { title, ..Section::default() }
     }
 
-    /// Rows of Tables 3 and 4, each once.
-    pub(crate) fn downstream_rows(&self) -> Vec<&'a str> {
-        let mut seen = BTreeSet::new();
-        let all = self.plan.table3.iter().chain(&self.plan.table4);
-        all.map(String::as_str).filter(|row| seen.insert(*row)).collect()
+    pub(crate) fn series(&self, row: &str, task: Option<&str>, pick: impl Fn(&Run) -> Option<Number>) -> Series<'a> {
+        let key = |seed| self.key(row, task, seed);
+        Series::new(self.store, &self.plan.seeds, key, &pick)
     }
 
     /// Every planned run: row and task (`None`: adaptation).
     fn planned(&self) -> Vec<(&'a str, Option<&'a str>)> {
         let adaptation = self.plan.table2.iter().map(|row| (row.as_str(), None));
-        let downstream = self.downstream_rows().into_iter().flat_map(|row| {
+        let downstream = self.plan.downstream_rows().into_iter().flat_map(|row| {
             let tasks = self.plan.tasks.iter();
             tasks.map(move |task| (row, Some(task.as_str())))
         });
@@ -160,10 +201,10 @@ impl<'a> View<'a, '_> {
 
     fn table2(&mut self) {
         let mut section = Section {
-            title: "Table 2. Domain adaptation".into(),
             caption: format!(
-                "Ours [95% interval by note] / paper. Fidelity: {}. The paper's train perplexity is that of one logged \
-                 micro-batch; it gives none before adaptation.",
+                "Ours [95% interval by note] / paper, inside or outside of our interval. {} Fidelity: {}. The paper's train \
+                 perplexity is that of one logged micro-batch; it gives none before adaptation.",
+                seeds(self.plan),
                 self.fidelity
             ),
             columns: [
@@ -176,7 +217,7 @@ impl<'a> View<'a, '_> {
             ]
             .map(String::from)
             .to_vec(),
-            ..Section::default()
+            ..self.section("Table 2. Domain adaptation")
         };
         for row in &self.plan.table2 {
             let cells = self.adaptation_row(row);
@@ -201,17 +242,17 @@ impl<'a> View<'a, '_> {
             let series = self.series(row, None, metric(name));
             let place = Place { table: "2", row, column: name, published, ceilings: None };
             self.record(place, &series);
-            cells.push(series.cell(perplexity).published(published.map(perplexity)));
+            cells.push(series.cell(perplexity, None).against(published, series.interval(), perplexity));
         }
         let time = self.series(row, None, |run| Some((run.result.seconds?, None)));
-        cells.push(time.cell(duration).published(paper.map(|p| duration(p.seconds))));
+        cells.push(time.cell(duration, None).published(paper.map(|p| duration(p.seconds))));
         cells
     }
 
     /// Trainable parameters with their share.
     fn parameters(&self, row: &str, task: Option<&str>) -> Cell {
         let series = self.series(row, task, |run| Some((run.result.trainable_parameters?, None)));
-        let mut cell = series.cell(thousands);
+        let mut cell = series.cell(thousands, None);
         let total = self.series(row, task, |run| Some((run.result.total_parameters?, None)));
         if let (Some(count), Some(total), "") = (series.mean(), total.mean(), cell.detail.as_str()) {
             cell.detail = format!("({})", percent(count / total));
@@ -224,26 +265,36 @@ impl<'a> View<'a, '_> {
         columns.extend(self.plan.tasks.iter().map(|task| heading(task)));
         columns.push("macro average".into());
         let mut section = Section {
-            title: format!("Table {table}. {title}"),
             caption: format!(
-                "AUROC x 100: ours [95% interval by patient] / paper / ceiling (the best that any model can reach on this \
-                 cohort, where known). Several seeds: mean (lowest–highest). Macro average: plain mean; its interval takes \
-                 the tasks as independent and reads the standard errors off the widths of their intervals. Fidelity: {}.",
+                "AUROC x 100: ours [95% interval by patient] / paper, inside or outside of our interval / ceiling (the best \
+                 that any model can reach on this cohort, where known). {} Label sets: mean over labels, below it the mean \
+                 that counts a label as often as it occurs. Macro average: plain mean of the row; patients are drawn for \
+                 all tasks together. ↑ ↓: better or worse than the row above, ⇑ ⇓: than the best baseline{} (Holm-adjusted \
+                 p < 0.05 over this table). Fidelity: {}.",
+                seeds(self.plan),
+                self.cells.best_baseline().map(|b| format!(", {b}")).unwrap_or_default(),
                 self.fidelity
             ),
             columns,
-            ..Section::default()
+            ..self.section(&format!("Table {table}. {title}"))
         };
+        let comparisons = self.cells.compare(rows);
         for row in rows {
-            let cells = self.downstream_row(table, row);
+            let cells = self.downstream_row(table, row, &comparisons);
             section.rows.push((row.clone(), cells));
             let paper = self.published.scores(table, row);
             section.notes.extend(paper.iter().flat_map(|p| notes(row, p)));
         }
         self.document.sections.push(section);
+        let comparisons = comparisons.into_iter().map(|c| (table.to_owned(), self.fidelity.clone(), c));
+        self.document.comparisons.extend(comparisons);
     }
 
-    fn downstream_row(&mut self, table: &str, row: &str) -> Vec<Cell> {
+    fn downstream_row(&mut self, table: &str, row: &str, comparisons: &[Comparison]) -> Vec<Cell> {
+        let marks = |task: Option<&str>| -> String {
+            let of = comparisons.iter().filter(|c| c.row == row && c.task.as_deref() == task);
+            of.map(Comparison::mark).collect()
+        };
         let paper = self.published.scores(table, row);
         let (mut cells, mut all, mut ceilings) = (Vec::new(), Vec::new(), Vec::new());
         for task in &self.plan.tasks {
@@ -256,12 +307,14 @@ impl<'a> View<'a, '_> {
                 published: paper.and_then(|p| p.tasks.get(task).copied()),
                 ceilings: Some(&ceiling),
             };
-            cells.push(self.auroc(place, &series));
+            let of_mean = self.cells.mean(row, task).and_then(|m| interval(&m));
+            let by_frequency = self.series(row, Some(task), metric("auroc_weighted")).mean().map(hundredfold);
+            cells.push(Cell { marks: marks(Some(task)), by_frequency, ..self.auroc(place, &series, of_mean) });
             self.other_metrics(place, task);
             all.push(series);
             ceilings.push(ceiling);
         }
-        let ceiling = Series::mean_of_tasks(&ceilings);
+        let ceiling = Series::mean_of_tasks(&ceilings, |_| None);
         let place = Place {
             table,
             row,
@@ -269,7 +322,10 @@ impl<'a> View<'a, '_> {
             published: paper.and_then(|p| self.published_macro(p)),
             ceilings: Some(&ceiling),
         };
-        let mut cell = self.auroc(place, &Series::mean_of_tasks(&all));
+        let of_seed = |seed| self.cells.macro_of_seed(row, seed).and_then(|m| interval(&m));
+        let series = Series::mean_of_tasks(&all, of_seed);
+        let of_mean = self.cells.macro_mean(row).and_then(|m| interval(&m));
+        let mut cell = Cell { marks: marks(None), ..self.auroc(place, &series, of_mean) };
         if cell.state == "missing" {
             let found = all.iter().filter(|s| s.mean().is_some()).count();
             cell.detail = format!("({found} of {} tasks)", all.len());
@@ -279,10 +335,12 @@ impl<'a> View<'a, '_> {
     }
 
     /// Records a series of AUROCs and shows it.
-    fn auroc(&mut self, place: Place<'_>, series: &Series<'_>) -> Cell {
+    fn auroc(&mut self, place: Place<'_>, series: &Series<'_>, of_mean: Option<(f64, f64)>) -> Cell {
         self.record(place, series);
         let ceiling = place.ceilings.and_then(Series::mean);
-        series.cell(hundredfold).published(place.published.map(hundredfold)).ceiling(ceiling.map(hundredfold))
+        let ours = series.interval().or(series.mean().and(of_mean));
+        let cell = series.cell(hundredfold, of_mean).against(place.published, ours, hundredfold);
+        cell.ceiling(ceiling.map(hundredfold))
     }
 
     /// The published average, if it is over the tasks of this plan.
@@ -304,6 +362,23 @@ impl<'a> View<'a, '_> {
             let column = format!("{task}.{name}");
             let place = Place { column: &column, published: None, ceilings: None, ..place };
             self.record(place, &series);
+        }
+    }
+}
+
+/// The percentile interval of a resampled number.
+pub(crate) fn interval(resampled: &Resampled) -> Option<(f64, f64)> {
+    resampled.estimate(&BOOTSTRAP).interval.map(|i| (i.lo, i.hi))
+}
+
+/// Which seeds a table holds, and what several mean.
+fn seeds(plan: &Plan) -> String {
+    match plan.seeds.as_slice() {
+        [] => String::new(),
+        [seed] => format!("Seed {seed}."),
+        seeds => {
+            let list: Vec<String> = seeds.iter().map(u64::to_string).collect();
+            format!("Seeds {}: mean [its interval for these seeds] (lowest–highest).", list.join(", "))
         }
     }
 }

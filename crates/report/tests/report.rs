@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use clinpeft_report::predictions::{Labels, Predictions};
 use clinpeft_report::{Cohort, CohortCounts, Plan, Summary, write};
 use serde_json::{Value, json};
 
@@ -164,13 +165,17 @@ fn html_is_one_file_with_a_link_from_every_number() {
     assert!(html.contains("<td class=\"done\"><a href=\"../runs/lora-m-1/\">80.00</a><small>[77.00, 83.00]</small>"));
     assert!(html.contains("<td class=\"failed\"><a href=\"../runs/lora-v-1/\">failed: no | memory</a>"));
     assert!(html.contains("<td class=\"missing\">missing<small>paper 65.66</small>"));
+    assert!(
+        html.contains("<a href=\"#table-3-downstream-tasks\">") && html.contains("id=\"table-3-downstream-tasks\"")
+    );
 }
 
 #[test]
 fn writing_twice_gives_the_same_bytes() {
     let out = tempfile::tempdir().unwrap();
     store(out.path());
-    let files = ["tables.md", "tables.csv", "index.html"];
+    let files = FILES;
+    predicted(out.path());
     let all = || {
         report(out.path(), &[1, 2]);
         files.map(|name| read(out.path(), name))
@@ -216,17 +221,166 @@ fn published_macro_stands_beside_the_same_tasks_only() {
     plan.tasks.truncate(2);
     write(out.path(), &plan, Cohort::Synthetic, &counts()).unwrap();
     let text = read(out.path(), "tables.md");
-    assert!(line(&text, "| LLaMA  ", "/ 51.38").ends_with("57.50 [55.38, 59.62] / – / 90.00 |"));
+    assert!(line(&text, "| LLaMA  ", "/ 51.38").trim_end_matches([' ', '|']).ends_with("57.50 / – / 90.00"));
 }
 
 #[test]
 fn only_a_synthetic_cohort_is_called_synthetic() {
     let out = tempfile::tempdir().unwrap();
     write(out.path(), &plan(&[1]), Cohort::Mimic, &CohortCounts::default()).unwrap();
-    for name in ["tables.md", "tables.csv", "index.html"] {
+    for name in FILES {
         let text = read(out.path(), name);
         assert!(!text.contains("ynthetic") && text.lines().next().unwrap().contains("MIMIC cohort"));
     }
+}
+
+const FILES: [&str; 5] = ["tables.md", "tables.csv", "tables.tex", "comparisons.csv", "index.html"];
+
+/// Predictions of a test or validation split: 120 rows of 100 patients, scores that lean towards the truth by `skill`.
+fn predictions(task: &str, skill: f32) -> Predictions {
+    let n = 120u64;
+    let noise = |i: u64, k: u64| ((i * 7919 + k * 104_729 + 13) % 997) as f32 / 997.0;
+    let truth = |i: u64, k: u64| (i * 31 + k) % 3;
+    let ids: Vec<u64> = (0..n).collect();
+    let (labels, scores, columns): (Labels, Vec<f32>, usize) = match task {
+        "length_of_stay" => {
+            let score = |i: u64, c: u64| 0.1 + 0.2 * noise(i, c) + skill * f32::from(u8::from(truth(i, 0) == c));
+            let row = |i: &u64| {
+                let row = [0, 1, 2].map(|c| score(*i, c));
+                row.map(|s| s / row.iter().sum::<f32>())
+            };
+            let truths = ids.iter().map(|i| truth(*i, 0) as u32).collect();
+            (Labels::Classes(truths), ids.iter().flat_map(row).collect(), 3)
+        }
+        "diagnoses" => {
+            let cells: Vec<(u64, u64)> = ids.iter().flat_map(|i| [(*i, 0), (*i, 1)]).collect();
+            let truths: Vec<u8> = cells.iter().map(|(i, k)| u8::from(truth(*i, *k) == 0)).collect();
+            let scores = cells.iter().zip(&truths).map(|((i, k), y)| 0.6 * noise(*i, *k) + skill * f32::from(*y));
+            let scores = scores.collect();
+            (Labels::Sets(truths), scores, 2)
+        }
+        _ => {
+            let truths: Vec<u32> = ids.iter().map(|i| u32::from(truth(*i, 0) == 0)).collect();
+            let scores = ids.iter().zip(&truths).map(|(i, y)| 0.6 * noise(*i, 9) + skill * *y as f32).collect();
+            (Labels::Classes(truths), scores, 1)
+        }
+    };
+    let subjects = ids.iter().map(|i| i % 100).collect();
+    Predictions { ids, subjects, labels, scores, decisions: None, columns, names: vec![] }
+}
+
+const PREDICTED: [&str; 3] = ["mortality", "length_of_stay", "diagnoses"];
+
+/// Two rows with predictions: the second one has skill.
+fn predicted(out: &Path) {
+    for (row, skill) in [("LLaMA", 0.02), ("LLaMA + LoRA", 0.35)] {
+        for task in PREDICTED {
+            let folder = format!("{row}-{task}");
+            run(out, &folder, &downstream(row, task, 1, 0.6), None);
+            let folder = out.join("runs").join(folder);
+            predictions(task, skill)
+                .write(&folder.join("predictions.safetensors"), task, "test")
+                .expect("temporary folder");
+            predictions(task, skill)
+                .write(&folder.join("validation.safetensors"), task, "validation")
+                .expect("temporary folder");
+            let events = r#"{"event": "status", "table": "the stack", "step": 1}
+{"event": "step", "step": 1, "loss": 0.7, "gradient_norms": {"downstream": 0.5}}
+{"event": "epoch", "epoch": 1, "score": 0.6}"#;
+            fs::write(folder.join("events.jsonl"), events).expect("temporary folder");
+        }
+    }
+}
+
+fn predicted_plan() -> Plan {
+    let mut plan = plan(&[1]);
+    plan.table3.truncate(2);
+    plan.table2.clear();
+    plan.table4.clear();
+    plan.tasks = PREDICTED.map(String::from).into();
+    plan
+}
+
+#[test]
+fn predictions_give_joint_intervals_tests_and_pictures() {
+    let out = tempfile::tempdir().unwrap();
+    predicted(out.path());
+    write(out.path(), &predicted_plan(), Cohort::Synthetic, &counts()).unwrap();
+    let text = read(out.path(), "tables.md");
+    let better = line(&text, "| LLaMA + LoRA ", "60.00");
+    assert_eq!(better.matches("↑⇑").count(), 4, "three tasks and the macro average: {better}");
+    assert!(better.contains("60.00↑⇑ [57.00, 63.00] / 74.89 outside / 90.00"), "{better}");
+    let average = better.split('|').rev().nth(1).unwrap();
+    assert!(average.contains('[') && !average.contains("57.00"), "the joint interval: {average}");
+    let comparisons = read(out.path(), "comparisons.csv");
+    assert_eq!(comparisons.lines().count(), 2 + 4);
+    let start = "3,paper,LLaMA + LoRA,LLaMA,\"row above, best baseline\",";
+    assert!(line(&comparisons, &format!("{start}mortality"), "").ends_with("DeLong"));
+    assert!(line(&comparisons, &format!("{start}macro_average"), "").ends_with("bootstrap"));
+    let html = read(out.path(), "index.html");
+    for part in
+        ["mortality: ROC", "mortality: reliability", "mortality: training loss", "class=\"band c1 d0\"", "the stack"]
+    {
+        assert!(html.contains(part), "{part}");
+    }
+    assert!(html.contains("at T = ") && html.contains("downstream 5.000e-1"));
+}
+
+#[test]
+fn both_fidelities_stand_side_by_side() {
+    let out = tempfile::tempdir().unwrap();
+    predicted(out.path());
+    let mut code = downstream("LLaMA", "mortality", 1, 0.4);
+    code["fidelity"] = "code".into();
+    run(out.path(), "code", &code, None);
+    write(out.path(), &predicted_plan(), Cohort::Synthetic, &counts()).unwrap();
+    let text = read(out.path(), "tables.md");
+    let five = &text[text.find("## Table 5.").unwrap()..];
+    line(five, "| LLaMA  ", "| 60.00 \\| 40.00 ");
+    assert!(read(out.path(), "index.html").contains("Table 5b."));
+}
+
+#[test]
+fn every_output_shows_what_is_absent_and_damaged_predictions_are_named() {
+    let out = tempfile::tempdir().unwrap();
+    predicted(out.path());
+    let runs = out.path().join("runs");
+    fs::write(runs.join("LLaMA-mortality/predictions.safetensors"), b"damaged").unwrap();
+    fs::write(runs.join("LLaMA-diagnoses/status.json"), r#"{"state": "running"}"#).unwrap();
+    let failed = r#"{"state": "failed", "error": "no 50% memory_left"}"#;
+    fs::write(runs.join("LLaMA + LoRA-diagnoses/status.json"), failed).unwrap();
+    fs::remove_dir_all(runs.join("LLaMA + LoRA-mortality")).unwrap();
+    write(out.path(), &predicted_plan(), Cohort::Synthetic, &counts()).unwrap();
+    for name in ["tables.md", "tables.csv", "tables.tex", "index.html"] {
+        let text = read(out.path(), name);
+        assert!(text.contains("unfinished") && text.contains("failed") && text.contains("missing"), "{name}");
+    }
+    assert!(read(out.path(), "tables.tex").contains("failed: no 50\\% memory\\_left"));
+    assert!(read(out.path(), "index.html").contains("LLaMA-mortality takes no part: predictions.safetensors:"));
+}
+
+#[test]
+fn nothing_beyond_what_is_shown_leaves_a_run_folder() {
+    let canary = "CANARYTEXT";
+    let out = tempfile::tempdir().unwrap();
+    predicted(out.path());
+    let runs = out.path().join("runs");
+    let error = json!({"state": "failed", "error": format!("no memory\n{canary}")});
+    fs::write(runs.join("LLaMA-mortality/status.json"), error.to_string()).unwrap();
+    let folder = runs.join("LLaMA + LoRA-mortality");
+    fs::write(folder.join("manifest.json"), json!({"program": "clinpeft", "note": canary}).to_string()).unwrap();
+    fs::write(folder.join("run.toml"), format!("data = \"d\"\nnote = \"{canary}\"\n")).unwrap();
+    fs::write(folder.join("events.jsonl"), format!("{{\"event\": \"other\", \"text\": \"{canary}\"}}\n{canary}"))
+        .unwrap();
+    let manifest = json!({"note": canary, "leaks": {"pairs": 2, "text": canary.repeat(10)},
+        "attrition": [{"task": "mortality", "filter": "has a note", "kept": 1200, "dropped": 34, "text": canary}]});
+    fs::create_dir_all(out.path().join("data/d")).unwrap();
+    fs::write(out.path().join("data/d/manifest.json"), manifest.to_string()).unwrap();
+    write(out.path(), &predicted_plan(), Cohort::Synthetic, &counts()).unwrap();
+    for name in FILES {
+        assert!(!read(out.path(), name).contains(canary), "{name}");
+    }
+    assert!(read(out.path(), "index.html").contains("<td class=\"done\">1,200</td>"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Reading weights, one file or many shards.
 
 use crate::pickled::{self, width};
-use crate::{Error, Result, folder, nearest};
+use crate::{Error, Raw, Result, folder, nearest};
 use clinpeft_tensor::{DType, Tensor};
 use half::{bf16, f16};
 use memmap2::Mmap;
@@ -228,6 +228,12 @@ impl Checkpoint {
             None => raw.into(),
             Some(strides) => gather(raw, &stored.dims, strides, width(stored.dtype)).into(),
         }
+    }
+
+    /// The bytes of an entry that is no tensor of a model. Errors if it is missing.
+    pub fn raw(&self, name: &str) -> Result<Raw> {
+        let stored = self.stored(name)?;
+        Ok(Raw { dtype: stored.dtype, dims: stored.dims.clone(), bytes: self.bytes(stored).into_owned() })
     }
 
     pub(crate) fn stored(&self, name: &str) -> Result<&Stored> {

@@ -1,0 +1,108 @@
+//! Who was left out and what leaks, from the manifest of the data set.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::format::thousands;
+use crate::series::Cell;
+use crate::tables::{Section, View, heading};
+
+/// The parts of a data set's `manifest.json` that are shown. Leaks have no fixed form here: whatever counts there are.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Manifest {
+    attrition: Vec<Step>,
+    leaks: Value,
+}
+
+/// One filter and its effect.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Step {
+    task: String,
+    filter: String,
+    kept: f64,
+    dropped: f64,
+}
+
+impl View<'_, '_> {
+    /// Adds attrition and leaks of the data sets that the runs name.
+    pub(crate) fn attrition(&mut self) {
+        let runs = self.store.runs.iter().filter(|run| run.key.fidelity == self.fidelity);
+        let folders = runs.filter_map(|run| {
+            let out = run.path.parent()?.parent()?;
+            Some((run.data.clone()?, out.to_owned()))
+        });
+        let (mut steps, mut leaks) = (self.section("Attrition"), self.section("Leaks"));
+        steps.caption = format!("What each filter kept and dropped. Fidelity: {}.", self.fidelity);
+        steps.columns = ["part", "filter", "kept", "dropped"].map(String::from).into();
+        leaks.caption = format!(
+            "Whether held-out samples were seen before: in the adaptation corpus or in another split. Fidelity: {}.",
+            self.fidelity
+        );
+        leaks.columns = ["what", "found"].map(String::from).into();
+        for (name, out) in folders.collect::<BTreeSet<_>>() {
+            match clinpeft_files::read_json::<Manifest>(&out.join("data").join(&name).join("manifest.json")) {
+                Ok(manifest) => show(&manifest, &mut steps, &mut leaks),
+                Err(_) => steps.notes.push(format!("The manifest of data set {name} cannot be read.")),
+            }
+        }
+        for mut section in [steps, leaks] {
+            if section.rows.is_empty() {
+                section.notes.push("Not recorded.".into());
+            }
+            self.document.sections.push(section);
+        }
+    }
+}
+
+fn show(manifest: &Manifest, steps: &mut Section, leaks: &mut Section) {
+    for step in &manifest.attrition {
+        let cells = [step.filter.clone(), thousands(step.kept), thousands(step.dropped)];
+        steps.rows.push((heading(&step.task), cells.map(Cell::text).into()));
+    }
+    flat("", &manifest.leaks, &mut |what, found| leaks.rows.push((what, vec![Cell::text(found)])));
+}
+
+/// Most lines of a leak report.
+const MOST: usize = 200;
+
+/// Numbers, switches and short words of any JSON, each with the path to it.
+fn flat(path: &str, value: &Value, each: &mut impl FnMut(String, String)) {
+    let below = |name: &str| if path.is_empty() { heading(name) } else { format!("{path}: {}", heading(name)) };
+    match value {
+        Value::Object(entries) => entries.iter().for_each(|(name, value)| flat(&below(name), value, each)),
+        Value::Array(values) => {
+            for (i, value) in values.iter().take(MOST).enumerate() {
+                let name = ["task", "split", "name"].iter().find_map(|key| value.get(key)?.as_str());
+                flat(&below(name.unwrap_or(&(i + 1).to_string())), value, each);
+            }
+        }
+        Value::Number(n) => each(path.into(), n.as_u64().map_or_else(|| n.to_string(), |n| thousands(n as f64))),
+        Value::Bool(b) => each(path.into(), if *b { "yes" } else { "no" }.into()),
+        Value::String(word) if word.len() <= 60 => each(path.into(), word.clone()),
+        Value::String(_) | Value::Null => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_counts_become_lines() {
+        let json = serde_json::json!({"held_out_samples": 1200, "splits": [{"task": "mortality", "pairs": 0}],
+            "dropped": false, "long": "x".repeat(100)});
+        let mut lines = Vec::new();
+        flat("", &json, &mut |what, found| lines.push(format!("{what} = {found}")));
+        let expected = [
+            "dropped = no",
+            "held out samples = 1,200",
+            "splits: mortality: pairs = 0",
+            "splits: mortality: task = mortality",
+        ];
+        assert_eq!(lines, expected);
+    }
+}
