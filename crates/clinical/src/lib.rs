@@ -18,7 +18,7 @@
 //! [`Dataset`] and [`load_corpus`] read what `prepare` wrote.
 //!
 //! ```
-//! use clinpeft_clinical::prepare::{CorpusSource, Fidelity, PrepareOptions, prepare};
+//! use clinpeft_clinical::prepare::{CorpusSource, Fidelity, NearDuplicates, PrepareOptions, prepare};
 //! use clinpeft_clinical::synth::{ChartEvents, CohortSpec, NoteLength, synth};
 //! use clinpeft_clinical::{Dataset, Task};
 //! use clinpeft_rng::Seed;
@@ -44,6 +44,8 @@
 //!     seed: Seed(1),
 //!     tasks: vec![Task::Mortality],
 //!     corpus: CorpusSource::Mimic4,
+//!     pmv_labels: None,
+//!     near_duplicates: NearDuplicates::Keep,
 //! };
 //! prepare(&options, &|progress| eprintln!("{}: {}", progress.table, progress.rows))?;
 //! let dataset = Dataset::load(&options.out, Task::Mortality)?;

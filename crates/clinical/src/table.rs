@@ -205,7 +205,7 @@ impl Row<'_> {
     /// A whole number, also when written as `123.0`; `None` for an empty cell.
     pub fn number(&self, column: usize) -> Result<Option<u64>> {
         let bytes = self.bytes(column).trim_ascii();
-        if bytes.is_empty() {
+        if is_missing(bytes) {
             return Ok(None);
         }
         let whole = bytes.strip_suffix(b".0").unwrap_or(bytes);
@@ -239,7 +239,7 @@ impl Row<'_> {
     /// A point in time; `None` for an empty cell.
     pub fn moment(&self, column: usize) -> Result<Option<Moment>> {
         let text = self.text(column)?.trim();
-        if text.is_empty() {
+        if is_missing(text.as_bytes()) {
             return Ok(None);
         }
         Moment::parse(text).map(Some).ok_or_else(|| self.wrong(column, "not a date or time", HINT_TIME))
@@ -266,6 +266,17 @@ impl Row<'_> {
         self.table.row
     }
 }
+
+/// Whether a cell is what pandas 1 reads as a missing value.
+pub(crate) fn is_missing(cell: &[u8]) -> bool {
+    // The longest has eight characters: most cells are long texts or numbers, so this is decided at once.
+    cell.is_empty() || (cell.len() <= 8 && MISSING.iter().any(|m| m.as_bytes() == cell))
+}
+
+const MISSING: [&str; 17] = [
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
+    "NaN", "n/a", "nan", "null",
+];
 
 fn column_names(header: &csv::ByteRecord) -> Vec<String> {
     let name = |h: &[u8]| String::from_utf8_lossy(h).trim_start_matches('\u{feff}').trim_matches('"').to_string();

@@ -2,7 +2,7 @@
 
 use crate::downstream::auroc_of;
 use crate::{Error, Profile, Result, Store};
-use clinpeft_clinical::prepare::{CorpusSource, Fidelity, Manifest, PrepareOptions, Progress, prepare};
+use clinpeft_clinical::prepare::{CorpusSource, Fidelity, Manifest, NearDuplicates, PrepareOptions, Progress, prepare};
 use clinpeft_clinical::synth::{CohortSpec, synth};
 use clinpeft_clinical::{Dataset, Example, HadmId, Task, TaskKind, truth};
 use clinpeft_report::{CohortCounts, Splits, TaskCounts};
@@ -64,6 +64,8 @@ fn make(
         seed,
         tasks: Task::ALL.to_vec(),
         corpus: CorpusSource::Mimic4,
+        pmv_labels: None,
+        near_duplicates: NearDuplicates::Keep,
     };
     prepare(&options, progress)?;
     // Last, so that its presence says that everything before it is there.

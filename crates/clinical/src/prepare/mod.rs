@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `sections` | published expression: header variants and last sections are lost | variants known, last section kept |
 //! | `note_order` | by date, equal dates as NumPy's unstable sort leaves them | by date, report first, row |
-//! | `error_notes` | used | dropped |
+//! | `error_notes` | used, also texts of white space alone | dropped |
 //! | `death_mentions` | first mention per header deleted | all mentions deleted in the two sections |
 //! | `procedure_codes` | numbers: leading zeros are lost | strings |
 //! | `label_order` | first appearance in the file | sorted |
@@ -26,22 +26,28 @@ mod death;
 mod durations;
 mod leaks;
 mod manifest;
+mod near;
 mod notes;
 mod order;
+mod rules;
 mod samples;
 mod split;
 mod ventilation;
+mod ventilation_list;
 
 pub use corpus::{clean_corrected, clean_published};
 pub use durations::{Episode, Signs, chart_event_signs, episodes};
-pub use leaks::LeakReport;
+pub use leaks::{CorpusLeaks, LeakReport, SplitLeaks};
 pub use manifest::{Attrition, Count, Irregularity, Manifest, OutputFile};
+pub use rules::Switch;
 
 use crate::error::{Error, Result};
 use crate::table::InputFile;
 use crate::task::Task;
 use clinpeft_rng::Seed;
 use manifest::Oddities;
+use rules::Rules;
+use samples::Material;
 use split::Splitter;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -93,6 +99,26 @@ pub enum CorpusSource {
     Combined,
 }
 
+/// What becomes of samples and notes of the training side whose like is held out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NearDuplicates {
+    /// They are counted.
+    #[default]
+    Keep,
+    /// They are dropped, and counted in the attrition.
+    Exclude,
+}
+
+impl NearDuplicates {
+    const fn word(self) -> &'static str {
+        match self {
+            NearDuplicates::Keep => "kept",
+            NearDuplicates::Exclude => "dropped",
+        }
+    }
+}
+
 /// What to prepare, from where, by which rules.
 #[derive(Debug, Clone)]
 pub struct PrepareOptions {
@@ -112,6 +138,22 @@ pub struct PrepareOptions {
     pub tasks: Vec<Task>,
     /// The adaptation corpus to prepare.
     pub corpus: CorpusSource,
+    /// A list `id,label,split` of the ventilation task (`id` is the HADM_ID), in place of a cohort from the bedside tables.
+    pub pmv_labels: Option<PathBuf>,
+    /// What becomes of training samples whose like is held out.
+    pub near_duplicates: NearDuplicates,
+}
+
+impl PrepareOptions {
+    /// The tasks, each once, in a fixed order.
+    fn tasks(&self) -> impl Iterator<Item = Task> {
+        Task::ALL.into_iter().filter(|task| self.tasks.contains(task))
+    }
+
+    /// Whether the ventilation cohort is made from raw tables.
+    fn needs_bedside_tables(&self) -> bool {
+        self.tasks.contains(&Task::Ventilation) && self.pmv_labels.is_none()
+    }
 }
 
 /// How far the reading has come.
@@ -131,6 +173,7 @@ struct Ledger {
     counts: Vec<Count>,
     oddities: Oddities,
     sketches: leaks::Sketches,
+    register: near::Register,
 }
 
 /// Makes a dataset folder; see the module for the rules.
@@ -151,11 +194,12 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
             what: "the tasks are made from MIMIC-III, but no MIMIC-III folder is given",
             hint: "give the folder that holds NOTEEVENTS and ADMISSIONS",
         })?;
-        samples::write(options, folder, out, &splitter, &mut ledger, progress)?;
+        let mut material = Material::read(options, folder, out, &mut ledger, progress)?;
+        samples::write(options, &mut material, out, &splitter, &mut ledger, progress)?;
     }
-    let mut leaks = None;
+    let mut corpus_leaks = None;
     if options.corpus != CorpusSource::None {
-        leaks = Some(corpus::write(options, out, &splitter, &mut ledger, progress)?);
+        corpus_leaks = Some(corpus::write(options, out, &splitter, &mut ledger, progress)?);
     }
     let manifest = Manifest {
         program_version: env!("CARGO_PKG_VERSION").into(),
@@ -165,7 +209,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
         inputs: ledger.inputs,
         attrition: ledger.attrition,
         counts: ledger.counts,
-        leaks,
+        leaks: LeakReport::new(ledger.register.report(options.near_duplicates.word()), corpus_leaks),
         irregularities: ledger.oddities.list(),
         outputs: output_files(out)?,
     };
@@ -175,18 +219,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
 }
 
 fn switches(options: &PrepareOptions) -> BTreeMap<String, String> {
-    let by_preset: [(&str, &str, &str); 10] = [
-        ("sections", "published_expression", "variants_and_last_section"),
-        ("note_order", "numpy_unstable_by_date", "date_report_first_row"),
-        ("error_notes", "used", "dropped"),
-        ("death_mentions", "first_per_header", "all_in_section"),
-        ("procedure_codes", "integer", "string"),
-        ("label_order", "first_appearance", "sorted"),
-        ("ventilation_split", "by_admission", "by_patient"),
-        ("corpus_cleaning", "space_runs", "all_white_space_and_repeats"),
-        ("corpus_leaks", "counted", "dropped"),
-        ("corpus_split", "by_note", "by_patient"),
-    ];
+    let rules = Rules::of(options.fidelity);
     let corpus = match options.corpus {
         CorpusSource::None => "none",
         CorpusSource::Mimic4 => "mimic4",
@@ -197,13 +230,15 @@ fn switches(options: &PrepareOptions) -> BTreeMap<String, String> {
         Some(_) => "listed",
         None => "hashed_by_patient_70_10_20",
     };
-    by_preset
+    Switch::ALL
         .into_iter()
-        .map(|(name, code, paper)| match options.fidelity {
-            Fidelity::Code => (name, code),
-            Fidelity::Paper => (name, paper),
-        })
-        .chain([("corpus", corpus), ("splits", splits)])
+        .map(|switch| (switch.name(), rules.word(switch)))
+        .chain([
+            ("corpus", corpus),
+            ("splits", splits),
+            ("ventilation_labels", if options.pmv_labels.is_some() { "listed" } else { "from_raw_tables" }),
+            ("near_duplicates", options.near_duplicates.word()),
+        ])
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect()
 }
