@@ -24,6 +24,16 @@ pub struct InputFile {
     pub rows: u64,
     /// BLAKE3 of the bytes on disk.
     pub blake3: String,
+    /// BLAKE3 of the table itself, before it was compressed: equal for `.csv` and `.csv.gz`.
+    pub content_blake3: String,
+}
+
+impl InputFile {
+    /// The table's name, whatever the case and the compression of the file: `NOTEEVENTS`.
+    pub fn table(&self) -> String {
+        let name = self.name.strip_suffix(".gz").unwrap_or(&self.name);
+        name.strip_suffix(".csv").unwrap_or(name).to_ascii_uppercase()
+    }
 }
 
 /// Finds `name.csv`, `name.csv.gz` or the same in lower or upper case.
@@ -44,12 +54,12 @@ struct Seen {
 }
 
 /// Hashes what passes through.
-struct Hashing {
-    file: File,
+struct Hashing<R> {
+    file: R,
     seen: Rc<RefCell<Seen>>,
 }
 
-impl Read for Hashing {
+impl<R: Read> Read for Hashing<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let n = self.file.read(buffer)?;
         let mut seen = self.seen.borrow_mut();
@@ -64,6 +74,7 @@ pub struct Table {
     path: PathBuf,
     reader: csv::Reader<Box<dyn Read>>,
     seen: Rc<RefCell<Seen>>,
+    content: Rc<RefCell<Seen>>,
     names: Vec<String>,
     places: Vec<Option<usize>>,
     record: csv::ByteRecord,
@@ -92,15 +103,18 @@ impl Table {
         let seen = Rc::new(RefCell::new(Seen::default()));
         let file = File::open(path).map_err(Error::at("read", path))?;
         let hashing = BufReader::with_capacity(BUFFER, Hashing { file, seen: Rc::clone(&seen) });
-        let source: Box<dyn Read> = if path.extension().is_some_and(|e| e == "gz") {
-            Box::new(flate2::bufread::MultiGzDecoder::new(hashing))
+        let (source, content): (Box<dyn Read>, _) = if path.extension().is_some_and(|e| e == "gz") {
+            let content = Rc::new(RefCell::new(Seen::default()));
+            let file = flate2::bufread::MultiGzDecoder::new(hashing);
+            (Box::new(Hashing { file, seen: Rc::clone(&content) }), content)
         } else {
-            Box::new(hashing)
+            (Box::new(hashing), Rc::clone(&seen))
         };
         let mut table = Table {
             path: path.into(),
             reader: csv::ReaderBuilder::new().buffer_capacity(BUFFER).from_reader(source),
             seen,
+            content,
             names: required.iter().chain(optional).map(|s| (*s).to_string()).collect(),
             places: Vec::new(),
             record: csv::ByteRecord::new(),
@@ -178,6 +192,7 @@ impl Table {
             bytes: seen.bytes,
             rows: self.row,
             blake3: seen.hasher.finalize().to_hex().to_string(),
+            content_blake3: self.content.borrow().hasher.finalize().to_hex().to_string(),
         })
     }
 }

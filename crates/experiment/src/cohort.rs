@@ -2,7 +2,9 @@
 
 use crate::downstream::auroc_of;
 use crate::{Error, Profile, Result, Store};
-use clinpeft_clinical::prepare::{CorpusSource, Fidelity, Manifest, NearDuplicates, PrepareOptions, Progress, prepare};
+use clinpeft_clinical::prepare::{
+    CorpusSource, Diff, Fidelity, Manifest, NearDuplicates, PrepareOptions, Progress, prepare,
+};
 use clinpeft_clinical::synth::{CohortSpec, synth};
 use clinpeft_clinical::{Dataset, Example, HadmId, Task, TaskKind, truth};
 use clinpeft_report::{CohortCounts, Splits, TaskCounts};
@@ -66,6 +68,7 @@ fn make(
         corpus: CorpusSource::Mimic4,
         pmv_labels: None,
         near_duplicates: NearDuplicates::Keep,
+        diff: Diff::None,
     };
     prepare(&options, progress)?;
     // Last, so that its presence says that everything before it is there.

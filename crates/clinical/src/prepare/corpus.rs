@@ -4,6 +4,7 @@ use super::leaks::{CorpusLeaks, Matching, Sketches};
 use super::manifest::{Count, Funnel};
 use super::rules::{Rules, Switch};
 use super::split::{Splitter, nine_of_ten, require_samples};
+use super::version::{self, Collection};
 use super::{CorpusSource, Ledger, NearDuplicates, PrepareOptions, Progress};
 use crate::error::{Error, Result};
 use crate::ids::SubjectId;
@@ -84,6 +85,7 @@ fn sources(options: &PrepareOptions) -> Result<Vec<Source<'_>>> {
             what: "the adaptation corpus is to hold MIMIC-III notes, but no MIMIC-III folder is given",
             hint: "give the MIMIC-III folder or choose another corpus",
         })?;
+        version::check(folder, &["NOTEEVENTS"], Collection::Mimic3)?;
         found.push(Source {
             folder,
             table: "NOTEEVENTS",
@@ -99,6 +101,7 @@ fn sources(options: &PrepareOptions) -> Result<Vec<Source<'_>>> {
             what: "the adaptation corpus is to hold MIMIC-IV notes, but no MIMIC-IV-Note folder is given",
             hint: "give the MIMIC-IV-Note folder or choose another corpus",
         })?;
+        version::check(folder, &["discharge", "radiology"], Collection::Mimic4Note)?;
         for table in ["discharge", "radiology"] {
             found.push(Source {
                 folder,

@@ -1,7 +1,9 @@
 //! What was read, what was dropped, what was written.
 
 use super::Fidelity;
+use super::compare::CohortHash;
 use super::leaks::LeakReport;
+use super::release::ReleaseCheck;
 use crate::table::InputFile;
 use crate::task::Split;
 use std::collections::BTreeMap;
@@ -69,6 +71,8 @@ pub struct Manifest {
     pub seed: u64,
     /// Every behaviour that the preset chose, by name.
     pub switches: BTreeMap<String, String>,
+    /// Whether the tables are those of MIMIC-III v1.4 and the filters leave what is known to be left.
+    pub release: ReleaseCheck,
     /// Tables that were read.
     pub inputs: Vec<InputFile>,
     /// Filters in the order in which they were applied.
@@ -79,6 +83,8 @@ pub struct Manifest {
     pub leaks: LeakReport,
     /// Oddities that were tolerated.
     pub irregularities: Vec<Irregularity>,
+    /// The hash of all prepared data: equal where two sites hold the same.
+    pub cohort: CohortHash,
     /// Files that were written.
     pub outputs: Vec<OutputFile>,
 }

@@ -17,28 +17,39 @@
 //! | `corpus_leaks` | counted | notes that hold a held-out sample, or belong to its patient, are dropped |
 //! | `corpus_split` | by note | by patient |
 //!
+//! Beside the data the folder holds `manifest.json` ([`Manifest`]), `attrition.svg` and, if asked for, what each switch changes
+//! ([`DiffReport`]). Two manifests tell whether two folders hold the same data ([`compare()`]).
+//!
 //! The folder appears whole or not at all.
 
 mod admissions;
 mod codes;
+mod compare;
 mod corpus;
 mod death;
+mod diff;
 mod durations;
 mod leaks;
 mod manifest;
 mod near;
 mod notes;
 mod order;
+mod picture;
+mod release;
 mod rules;
 mod samples;
 mod split;
 mod ventilation;
 mod ventilation_list;
+mod version;
 
+pub use compare::{CohortHash, Comparison, compare};
 pub use corpus::{clean_corrected, clean_published};
+pub use diff::{Changes, DiffReport, DiffStep};
 pub use durations::{Episode, Signs, chart_event_signs, episodes};
 pub use leaks::{CorpusLeaks, LeakReport, SplitLeaks};
 pub use manifest::{Attrition, Count, Irregularity, Manifest, OutputFile};
+pub use release::{Deviation, ReleaseCheck};
 pub use rules::Switch;
 
 use crate::error::{Error, Result};
@@ -119,6 +130,16 @@ impl NearDuplicates {
     }
 }
 
+/// Whether a preparation also tells what its rules change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Diff {
+    /// No report.
+    #[default]
+    None,
+    /// `diff.json` and `diff.md`; the notes are joined and cut nine times more, but not read again.
+    CodeToPaper,
+}
+
 /// What to prepare, from where, by which rules.
 #[derive(Debug, Clone)]
 pub struct PrepareOptions {
@@ -142,6 +163,8 @@ pub struct PrepareOptions {
     pub pmv_labels: Option<PathBuf>,
     /// What becomes of training samples whose like is held out.
     pub near_duplicates: NearDuplicates,
+    /// Whether a report tells what each rule changes from `code` to `paper`.
+    pub diff: Diff,
 }
 
 impl PrepareOptions {
@@ -174,6 +197,7 @@ struct Ledger {
     oddities: Oddities,
     sketches: leaks::Sketches,
     register: near::Register,
+    labels: BTreeMap<String, u64>,
 }
 
 /// Makes a dataset folder; see the module for the rules.
@@ -196,21 +220,36 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
         })?;
         let mut material = Material::read(options, folder, out, &mut ledger, progress)?;
         samples::write(options, &mut material, out, &splitter, &mut ledger, progress)?;
+        if options.diff == Diff::CodeToPaper {
+            diff::compare(options, &mut material, folder, &splitter, progress)?.write(out)?;
+        }
     }
     let mut corpus_leaks = None;
     if options.corpus != CorpusSource::None {
         corpus_leaks = Some(corpus::write(options, out, &splitter, &mut ledger, progress)?);
     }
+    let data = output_files(out)?;
+    let release = release::check(&release::Found {
+        fidelity: options.fidelity,
+        inputs: &ledger.inputs,
+        attrition: &ledger.attrition,
+        counts: &ledger.counts,
+        labels: ledger.labels,
+    });
+    let picture = out.join("attrition.svg");
+    std::fs::write(&picture, picture::attrition_svg(&ledger.attrition)).map_err(Error::at("write", &picture))?;
     let manifest = Manifest {
         program_version: env!("CARGO_PKG_VERSION").into(),
         fidelity: options.fidelity,
         seed: options.seed.0,
         switches: switches(options),
+        release,
         inputs: ledger.inputs,
         attrition: ledger.attrition,
         counts: ledger.counts,
         leaks: LeakReport::new(ledger.register.report(options.near_duplicates.word()), corpus_leaks),
         irregularities: ledger.oddities.list(),
+        cohort: CohortHash::of(&data),
         outputs: output_files(out)?,
     };
     clinpeft_files::write_json(&out.join("manifest.json"), &manifest)?;

@@ -24,8 +24,8 @@ const FILTERS: &[&str] = &[
     "row: is not marked as an error",
     "row: is not repeated by a later note",
 ];
-const ADMISSION_FILTERS: &[&str] =
-    &["admission: has a report, not addenda only", "admission: complaint, illness or history is there"];
+const ADMISSION_FILTERS: &[&str] = &["admission: has a report, not addenda only", USABLE];
+pub(super) const USABLE: &str = "admission: complaint, illness or history is there";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {

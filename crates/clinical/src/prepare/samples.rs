@@ -7,6 +7,7 @@ use super::notes::Notes;
 use super::rules::{Rules, Switch};
 use super::split::{self, Splitter};
 use super::ventilation::{Candidates, Sources, Unfit};
+use super::version::{self, Collection};
 use super::{CorpusSource, Ledger, NearDuplicates, PrepareOptions, Progress, death};
 use crate::error::{Error, Result};
 use crate::ids::{HadmId, SubjectId};
@@ -16,16 +17,18 @@ use crate::task::{Split, Task};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const OUTCOME: &str = "sample: outcome is known";
-const NO_MENTION: &str = "sample: no mention of the patient's death is left";
+pub(super) const OUTCOME: &str = "sample: outcome is known";
+pub(super) const NO_MENTION: &str = "sample: no mention of the patient's death is left";
 const IN_A_SPLIT: &str = "sample: patient is in a split list";
 const NO_DOUBLE: &str = "sample: is not in training with its like held out";
-const A_CODE: &str = "sample: admission has a code";
+pub(super) const A_CODE: &str = "sample: admission has a code";
 const SURVIVED: &str = "sample: patient survived";
-const STAY_KNOWN: &str = "sample: length of stay is known";
+pub(super) const STAY_KNOWN: &str = "sample: length of stay is known";
 const A_STAY: &str = "sample: admission has a stay of the cohort";
 const LISTED: &str = "sample: admission is in the list of labels";
 const EARLY_NOTE: &str = "sample: nursing or respiratory note in the first 48 hours";
+
+const TABLES: &[&str] = &["ADMISSIONS", "NOTEEVENTS", "DIAGNOSES_ICD", "PROCEDURES_ICD", "PATIENTS", "ICUSTAYS"];
 
 const CODE_FILTERS: &[&str] = &[A_CODE, IN_A_SPLIT, NO_DOUBLE];
 const MORTALITY_FILTERS: &[&str] = &[OUTCOME, NO_MENTION, IN_A_SPLIT, NO_DOUBLE];
@@ -82,6 +85,17 @@ pub(super) struct Labelled<'a> {
 /// The filter that drops a sample.
 type Filter = &'static str;
 
+impl Facts {
+    /// The lines of a task's `labels.txt`.
+    fn labels(&self, task: Task) -> Vec<&str> {
+        match task {
+            Task::Diagnoses => self.diagnoses.labels.iter().map(String::as_str).collect(),
+            Task::Procedures => self.procedures.labels.iter().map(String::as_str).collect(),
+            _ => task.classes().unwrap_or_default().to_vec(),
+        }
+    }
+}
+
 impl Material {
     /// Reads all tables that the tasks need.
     pub fn read(
@@ -91,6 +105,7 @@ impl Material {
         ledger: &mut Ledger,
         progress: &dyn Fn(Progress),
     ) -> Result<Material> {
+        version::check(folder, TABLES, Collection::Mimic3)?;
         let rules = Rules::of(options.fidelity);
         let mut facts = read_facts(options, rules, folder, ledger, progress)?;
         let (notes, input) =
@@ -165,6 +180,7 @@ pub(super) fn write(
     let mut writers = Vec::new();
     for task in options.tasks() {
         writers.push(Writer::create(task, out, &material.facts)?);
+        ledger.labels.insert(task.name().into(), material.facts.labels(task).len() as u64);
     }
     let mut subjects = Output::create(&out.join("subjects.csv"), &["id", "subject"])?;
     material.each(options, splitter, progress, |sample, note| {
@@ -352,16 +368,15 @@ impl Writer {
         let folder = out.join(task.name());
         let file = |split: Split| Output::create(&folder.join(format!("{split}.csv")), &["id", "text", "label"]);
         let outputs = [file(Split::Train)?, file(Split::Validation)?, file(Split::Test)?];
-        let (labels, filters) = match task {
-            Task::Diagnoses => (facts.diagnoses.labels.join("\n"), CODE_FILTERS),
-            Task::Procedures => (facts.procedures.labels.join("\n"), CODE_FILTERS),
-            Task::Mortality => (class_names(task), MORTALITY_FILTERS),
-            Task::LengthOfStay => (class_names(task), STAY_FILTERS),
-            Task::Ventilation if facts.candidates.listed() > 0 => (class_names(task), LISTED_FILTERS),
-            Task::Ventilation => (class_names(task), VENTILATION_FILTERS),
+        let filters = match task {
+            Task::Diagnoses | Task::Procedures => CODE_FILTERS,
+            Task::Mortality => MORTALITY_FILTERS,
+            Task::LengthOfStay => STAY_FILTERS,
+            Task::Ventilation if facts.candidates.listed() > 0 => LISTED_FILTERS,
+            Task::Ventilation => VENTILATION_FILTERS,
         };
         let path = folder.join("labels.txt");
-        std::fs::write(&path, labels + "\n").map_err(Error::at("write", &path))?;
+        std::fs::write(&path, facts.labels(task).join("\n") + "\n").map_err(Error::at("write", &path))?;
         Ok(Writer {
             task,
             outputs,
@@ -406,8 +421,4 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-fn class_names(task: Task) -> String {
-    task.classes().unwrap_or_default().join("\n")
 }
