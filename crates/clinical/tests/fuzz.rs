@@ -58,7 +58,8 @@ proptest! {
             options.tasks = vec![Task::Mortality, Task::LengthOfStay, Task::Ventilation];
             options.pmv_labels = Some(dir.path().join("pmv.csv"));
             if let Err(error) = prepare(&options, &|_| {}) {
-                prop_assert!(!format!("{error} {error:?}").contains(SECRET));
+                let shown = format!("{error} {error:?}");
+                prop_assert!(!shown.contains(SECRET));
                 prop_assert!(!options.out.exists());
             }
         }
