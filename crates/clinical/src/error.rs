@@ -34,6 +34,16 @@ pub enum Error {
         /// The present column with the most similar name.
         nearest: String,
     },
+    /// A table belongs to another collection or version.
+    #[error("`{}`: {found}, where {expected} is expected\nhint: give the folder of {expected}; the others have other rules", path.display())]
+    Version {
+        /// The table.
+        path: PathBuf,
+        /// The collection that is needed.
+        expected: &'static str,
+        /// What it is instead.
+        found: &'static str,
+    },
     /// A cell does not hold what its column promises.
     #[error("`{}`: row {row}, column `{column}`: {what}\nhint: {hint}", path.display())]
     Cell {

@@ -18,7 +18,7 @@
 //! [`Dataset`] and [`load_corpus`] read what `prepare` wrote.
 //!
 //! ```
-//! use clinpeft_clinical::prepare::{CorpusSource, Fidelity, PrepareOptions, prepare};
+//! use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, NearDuplicates, PrepareOptions, prepare};
 //! use clinpeft_clinical::synth::{ChartEvents, CohortSpec, NoteLength, synth};
 //! use clinpeft_clinical::{Dataset, Task};
 //! use clinpeft_rng::Seed;
@@ -45,6 +45,9 @@
 //!     seed: Seed(1),
 //!     tasks: vec![Task::Mortality],
 //!     corpus: CorpusSource::Mimic4,
+//!     pmv_labels: None,
+//!     near_duplicates: NearDuplicates::Keep,
+//!     diff: Diff::None,
 //! };
 //! prepare(&options, &|progress| eprintln!("{}: {}", progress.table, progress.rows))?;
 //! let dataset = Dataset::load(&options.out, Task::Mortality)?;

@@ -26,6 +26,16 @@ pub struct InputFile {
     pub rows: u64,
     /// BLAKE3 of the bytes on disk.
     pub blake3: String,
+    /// BLAKE3 of the table itself, before it was compressed: equal for `.csv` and `.csv.gz`.
+    pub content_blake3: String,
+}
+
+impl InputFile {
+    /// The table's name, whatever the case and the compression of the file: `NOTEEVENTS`.
+    pub fn table(&self) -> String {
+        let name = self.name.strip_suffix(".gz").unwrap_or(&self.name);
+        name.strip_suffix(".csv").unwrap_or(name).to_ascii_uppercase()
+    }
 }
 
 /// Finds `name.csv`, `name.csv.gz` or the same in lower or upper case.
@@ -63,7 +73,8 @@ impl Read for Hashing<'_> {
 /// Bytes of a file, unpacked and hashed by a thread of its own that is a few blocks ahead.
 struct Unpacked {
     blocks: Receiver<std::io::Result<Vec<u8>>>,
-    thread: JoinHandle<blake3::Hash>,
+    /// Ends with the hashes of the file and of what was packed in it.
+    thread: JoinHandle<(blake3::Hash, blake3::Hash)>,
     block: Vec<u8>,
     place: usize,
     /// Bytes of the file that were read so far.
@@ -81,22 +92,27 @@ impl Unpacked {
         let mut seen = Hashed { hasher: blake3::Hasher::new(), bytes: Arc::clone(&bytes) };
         let thread = std::thread::Builder::new().spawn(move || {
             let hashing = BufReader::with_capacity(BUFFER, Hashing { file, seen: &mut seen });
+            let mut content = blake3::Hasher::new();
             match packed {
-                true => forward(flate2::bufread::MultiGzDecoder::new(hashing), &send),
-                false => forward(hashing, &send),
+                true => forward(flate2::bufread::MultiGzDecoder::new(hashing), &send, |block| {
+                    content.update(block);
+                }),
+                false => forward(hashing, &send, |_| ()),
             }
-            seen.hasher.finalize()
+            let file = seen.hasher.finalize();
+            (file, if packed { content.finalize() } else { file })
         })?;
         Ok(Unpacked { blocks, thread, block: Vec::new(), place: 0, bytes })
     }
 }
 
-/// Sends all blocks, or the error that ends them; stops when nobody receives any more.
-fn forward(mut source: impl Read, send: &SyncSender<std::io::Result<Vec<u8>>>) {
+/// Shows and sends all blocks, or the error that ends them; stops when nobody receives any more.
+fn forward(mut source: impl Read, send: &SyncSender<std::io::Result<Vec<u8>>>, mut see: impl FnMut(&[u8])) {
     loop {
         let mut block = Vec::with_capacity(BUFFER);
         let read = source.by_ref().take(BUFFER as u64).read_to_end(&mut block);
         let last = block.is_empty() || read.is_err();
+        see(&block);
         if !block.is_empty() && send.send(Ok(block)).is_err() {
             return;
         }
@@ -231,12 +247,13 @@ impl Table {
         while self.next_row()?.is_some() {}
         let unpacked = self.reader.into_inner();
         let bytes = unpacked.bytes.load(Ordering::Relaxed);
-        let hash = unpacked.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let (hash, content) = unpacked.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok(InputFile {
             name: self.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
             bytes,
             rows: self.row,
             blake3: hash.to_hex().to_string(),
+            content_blake3: content.to_hex().to_string(),
         })
     }
 }
@@ -264,7 +281,7 @@ impl Row<'_> {
     /// A whole number, also when written as `123.0`; `None` for an empty cell.
     pub fn number(&self, column: usize) -> Result<Option<u64>> {
         let bytes = self.bytes(column).trim_ascii();
-        if bytes.is_empty() {
+        if is_missing(bytes) {
             return Ok(None);
         }
         let whole = bytes.strip_suffix(b".0").unwrap_or(bytes);
@@ -298,7 +315,7 @@ impl Row<'_> {
     /// A point in time; `None` for an empty cell.
     pub fn moment(&self, column: usize) -> Result<Option<Moment>> {
         let text = self.text(column)?.trim();
-        if text.is_empty() {
+        if is_missing(text.as_bytes()) {
             return Ok(None);
         }
         Moment::parse(text).map(Some).ok_or_else(|| self.wrong(column, "not a date or time", HINT_TIME))
@@ -330,6 +347,17 @@ impl Row<'_> {
         self.table.row
     }
 }
+
+/// Whether a cell is what pandas 1 reads as a missing value.
+pub(crate) fn is_missing(cell: &[u8]) -> bool {
+    // The longest has eight characters: most cells are long texts or numbers, so this is decided at once.
+    cell.is_empty() || (cell.len() <= 8 && MISSING.iter().any(|m| m.as_bytes() == cell))
+}
+
+const MISSING: [&str; 17] = [
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
+    "NaN", "n/a", "nan", "null",
+];
 
 fn column_names(header: &csv::ByteRecord) -> Vec<String> {
     let name = |h: &[u8]| String::from_utf8_lossy(h).trim_start_matches('\u{feff}').trim_matches('"').to_string();

@@ -3,7 +3,7 @@
 
 mod support;
 
-use clinpeft_clinical::prepare::{CorpusSource, Fidelity, prepare};
+use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, NearDuplicates, prepare};
 use clinpeft_clinical::synth::CANARY;
 use clinpeft_clinical::{Dataset, Task};
 use std::io::{Read, Write};
@@ -111,17 +111,22 @@ fn label_outside_the_list_is_named_by_file_and_row() {
 }
 
 #[test]
-fn manifest_holds_no_word_of_a_note() {
+fn reports_hold_no_word_of_a_note() {
     let dir = tempfile::tempdir().unwrap();
     cohort(dir.path(), 300);
     let mut options = options(&dir.path().join("mimic3"), &dir.path().join("data"), Fidelity::Paper);
     options.mimic4_note = Some(dir.path().join("mimic4-note"));
     options.corpus = CorpusSource::Combined;
+    options.diff = Diff::CodeToPaper;
+    options.near_duplicates = NearDuplicates::Exclude;
     let manifest = prepare(&options, &|_| {}).unwrap();
     let notes = std::fs::read_to_string(options.out.join("adaptation/train.csv")).unwrap();
     assert!(notes.contains(CANARY), "else this test proves nothing");
-    let text = std::fs::read_to_string(options.out.join("manifest.json")).unwrap();
-    assert!(!text.contains(CANARY) && !format!("{manifest:?}").contains(CANARY));
+    for report in ["manifest.json", "diff.json", "diff.md", "attrition.svg"] {
+        let text = std::fs::read_to_string(options.out.join(report)).unwrap();
+        assert!(!text.to_lowercase().contains(&CANARY.to_lowercase()), "{report}");
+    }
+    assert!(!format!("{manifest:?}").contains(CANARY));
     let dataset = Dataset::load(&options.out, Task::Mortality).unwrap();
     assert!(!format!("{dataset:?}").contains(CANARY));
 }

@@ -189,9 +189,9 @@ fn corpus_of_the_same_patients_leaves_out_those_who_are_tested() {
 fn stays_that_both_collections_describe_are_found_by_their_text() {
     let dir = tempfile::tempdir().unwrap();
     cohort(dir.path(), 400);
-    let code = prepared(dir.path(), Fidelity::Code).leaks.unwrap();
+    let code = prepared(dir.path(), Fidelity::Code).leaks.corpus.unwrap();
     let paper = prepared(dir.path(), Fidelity::Paper);
-    let leaks = paper.leaks.unwrap();
+    let leaks = paper.leaks.corpus.clone().unwrap();
     // A tenth of the notes describes the first stay of a patient, three in ten patients are held out.
     assert!((6..24).contains(&leaks.matching_notes), "{leaks:?}");
     assert_eq!(code.matching_notes_were, "kept");
@@ -205,5 +205,5 @@ fn collections_without_a_common_stay_share_no_text() {
     let mut apart = support::spec(400);
     apart.mimic4_overlap = 0.0;
     synth(&apart, Seed(7), dir.path(), &|_| {}).unwrap();
-    assert_eq!(prepared(dir.path(), Fidelity::Paper).leaks.unwrap().matching_notes, 0);
+    assert_eq!(prepared(dir.path(), Fidelity::Paper).leaks.corpus.unwrap().matching_notes, 0);
 }

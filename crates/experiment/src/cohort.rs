@@ -2,7 +2,7 @@
 
 use crate::downstream::auroc_of;
 use crate::{Error, Profile, Result, Store};
-use clinpeft_clinical::prepare::{CorpusSource, Fidelity, Manifest, PrepareOptions, prepare};
+use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, Manifest, NearDuplicates, PrepareOptions, prepare};
 use clinpeft_clinical::synth::{CohortSpec, synth};
 use clinpeft_clinical::{Dataset, Example, HadmId, Progress, Task, TaskKind, truth};
 use clinpeft_report::{CohortCounts, Splits, TaskCounts};
@@ -58,6 +58,9 @@ fn make(
         seed,
         tasks: Task::ALL.to_vec(),
         corpus: CorpusSource::Mimic4,
+        pmv_labels: None,
+        near_duplicates: NearDuplicates::Keep,
+        diff: Diff::None,
     };
     prepare(&options, progress)?;
     // Last, so that its presence says that everything before it is there.

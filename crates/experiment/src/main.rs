@@ -4,7 +4,9 @@ mod terminal;
 
 use clap::{Args, Parser, Subcommand};
 use clinpeft_clinical::Task;
-use clinpeft_clinical::prepare::{CorpusSource, Fidelity, PrepareOptions, prepare};
+use clinpeft_clinical::prepare::{
+    Comparison, CorpusSource, Diff, Fidelity, Manifest, NearDuplicates, PrepareOptions, compare, prepare,
+};
 use clinpeft_clinical::synth::{CohortSpec, synth};
 use clinpeft_experiment::convert::convert;
 use clinpeft_experiment::launch::Launcher;
@@ -38,6 +40,8 @@ enum Command {
     Synth(Synth),
     /// Turn raw MIMIC files into a dataset folder
     Prepare(Prepare),
+    /// Tell from two manifests whether two sites hold the same prepared data; exit code 1 if not
+    Compare(Compare),
     /// Run, or continue, what `run.toml` in a run folder says
     Run(Run),
     /// Score the notes of a CSV file (id,text) with what a run of a task has learned
@@ -154,6 +158,30 @@ struct Prepare {
     /// Seed of splits that no list gives
     #[arg(long, default_value_t = 2023)]
     seed: u64,
+    /// Labels of the ventilation task, in place of those made from CHARTEVENTS: a CSV file with the columns id, label, split
+    ///
+    /// `id` is the HADM_ID, `label` 0 or 1, `split` train, validation (or val, dev) or test. The published list is a pickle of
+    /// {HADM_ID: (label, ..., split)}, which this program does not read; in Python:
+    /// `import pickle, csv; d = pickle.load(open("pmv_labels.pkl", "rb")); csv.writer(open("pmv.csv", "w", newline="")).writerows([("id", "label", "split")] + [(k, v[0], v[-1]) for k, v in d.items()])`.
+    /// Load pickles from people you trust only. The list names admissions with a nursing or respiratory note in the first 48
+    /// hours of ventilation, so that rule is not applied again. Its splits are used with `--fidelity code`; `paper` splits
+    /// by patient, as in every task.
+    #[arg(long, value_name = "FILE", requires = "mimic3")]
+    pmv_labels: Option<PathBuf>,
+    /// Drop training samples and corpus notes whose like is in a validation or test split; without it they are counted
+    #[arg(long)]
+    exclude_near_duplicates: bool,
+    /// Write diff.json and diff.md: what each rule changes on the way from code to paper
+    #[arg(long, requires = "mimic3")]
+    diff: bool,
+}
+
+#[derive(Debug, Args)]
+struct Compare {
+    /// manifest.json of a dataset folder
+    first: PathBuf,
+    /// manifest.json of another one
+    second: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -247,6 +275,7 @@ fn main() -> ExitCode {
         Command::Search(o) => run_search(o, &terminal),
         Command::Synth(o) => run_synth(o, &terminal),
         Command::Prepare(o) => run_prepare(o, &terminal),
+        Command::Compare(o) => return run_compare(&o, &terminal),
         Command::Run(o) => run_one(o, &terminal),
         Command::Predict(o) => run_predict(&o, &terminal),
         Command::Evaluate(o) => run_evaluate(&o, &terminal),
@@ -351,6 +380,9 @@ fn run_prepare(o: Prepare, terminal: &Terminal) -> Result<()> {
         fidelity: o.fidelity,
         splits: o.splits,
         seed: Seed(o.seed),
+        pmv_labels: o.pmv_labels,
+        near_duplicates: if o.exclude_near_duplicates { NearDuplicates::Exclude } else { NearDuplicates::Keep },
+        diff: if o.diff { Diff::CodeToPaper } else { Diff::None },
     };
     let watch = terminal.rows();
     let manifest = prepare(&options, &|p| watch.tick(p))?;
@@ -358,8 +390,60 @@ fn run_prepare(o: Prepare, terminal: &Terminal) -> Result<()> {
     for c in &manifest.counts {
         terminal.say(&format!("{:<16} {:<12} {:>9}", c.task, c.split, c.samples));
     }
+    say_checks(&manifest, terminal);
     terminal.say(&format!("written to {}", o.out.display()));
     Ok(())
+}
+
+/// What a person should know before the data are used.
+fn say_checks(manifest: &Manifest, terminal: &Terminal) {
+    let release = &manifest.release;
+    match &release.first_deviation {
+        None => terminal.say(&format!("source: {}", release.release)),
+        Some(d) => terminal.say(&format!(
+            "source: {}; first deviation from MIMIC-III v1.4: {}: expected {}, found {}",
+            release.release, d.place, d.expected, d.found
+        )),
+    }
+    for leak in manifest.leaks.splits.iter().filter(|l| l.patients_shared + l.near_duplicates > 0) {
+        terminal.say(&format!(
+            "leak: {}, {} and {}: {} patients shared, {} near-duplicates ({})",
+            leak.task, leak.first, leak.second, leak.patients_shared, leak.near_duplicates, leak.near_duplicates_were
+        ));
+    }
+    if let Some(leak) = &manifest.leaks.corpus {
+        terminal.say(&format!(
+            "corpus: {} of {} notes hold a validation or test sample ({})",
+            leak.matching_notes, leak.corpus_notes, leak.matching_notes_were
+        ));
+    }
+    terminal.say(&format!("cohort hash {}", manifest.cohort.blake3));
+}
+
+/// Exit code 1 if the prepared data differ, 2 if a manifest cannot be read.
+fn run_compare(o: &Compare, terminal: &Terminal) -> ExitCode {
+    let read = |path: &PathBuf| clinpeft_files::read_json::<Manifest>(path);
+    let (first, second) = match (read(&o.first), read(&o.second)) {
+        (Ok(first), Ok(second)) => (first, second),
+        (Err(e), _) | (_, Err(e)) => {
+            terminal
+                .error(&format!("{e}\nhint: give two files manifest.json that `prepare` wrote, of the same version"));
+            return ExitCode::from(2);
+        }
+    };
+    match compare(&first, &second) {
+        Comparison::Equal(aside) => {
+            terminal.print(&format!("equal: cohort hash {}\n", first.cohort.blake3));
+            if let Some(aside) = aside {
+                terminal.print(&format!("without effect: {aside}\n"));
+            }
+            ExitCode::SUCCESS
+        }
+        Comparison::Different(what) => {
+            terminal.print(&format!("different: {what}\n"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn run_one(o: Run, terminal: &Terminal) -> Result<()> {

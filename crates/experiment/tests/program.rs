@@ -256,6 +256,41 @@ fn refused(dir: &Path, place: &[&str]) {
     assert!(!target.exists(), "nothing is half-written");
 }
 
+#[test]
+fn prepare_and_compare_show_no_note_and_tell_equal_from_different() {
+    let dir = raw();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    let (mimic3, notes) = (path("mimic3"), path("mimic4-note"));
+    let prepare = |out: &str, more: &[&str]| {
+        let out = path(out);
+        let ended =
+            clinpeft(&[&["prepare", "--mimic3", &mimic3, "--mimic4-note", &notes, "--out", &out], more].concat());
+        assert!(ended.status.success(), "{}", text(&ended));
+        ended
+    };
+    let printed = prepare("a", &["--diff", "--exclude-near-duplicates"]);
+    prepare("b", &["--exclude-near-duplicates"]);
+    prepare("c", &["--fidelity", "code"]);
+    let compared = |other: &str| clinpeft(&["compare", &path("a/manifest.json"), &path(other)]);
+    let (equal, different, absent) =
+        (compared("b/manifest.json"), compared("c/manifest.json"), compared("d/manifest.json"));
+    assert!(equal.status.success() && text(&equal).starts_with("equal: "), "{}", text(&equal));
+    assert_eq!(different.status.code(), Some(1));
+    assert!(text(&different).starts_with("different: rule "), "{}", text(&different));
+    assert_eq!(absent.status.code(), Some(2));
+    assert!(text(&absent).contains("hint:"));
+    let canary = clinpeft_clinical::synth::CANARY.to_lowercase();
+    let shown = [&printed, &equal, &different].map(text).concat();
+    assert!(shown.contains("not the real release") && !shown.to_lowercase().contains(&canary));
+    let files = clinpeft_files::walk(&dir.path().join("a")).unwrap();
+    let (data, reports): (Vec<_>, Vec<_>) = files.iter().partition(|p| p.extension().is_some_and(|e| e == "csv"));
+    let holds = |p: &&PathBuf| String::from_utf8_lossy(&std::fs::read(p).unwrap()).to_lowercase().contains(&canary);
+    assert!(data.iter().any(holds) && !reports.iter().any(holds));
+    for name in ["manifest.json", "diff.json", "diff.md", "attrition.svg"] {
+        assert!(reports.iter().any(|p| p.file_name().is_some_and(|n| n == name)), "{name}");
+    }
+}
+
 fn rewrite(path: &Path, change: impl Fn(String) -> String) {
     let mut old = String::new();
     flate2::read::MultiGzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut old).unwrap();

@@ -1,11 +1,11 @@
 //! ICD-9 codes in groups.
 
-use super::Fidelity;
 use super::admissions::HINT;
 use super::manifest::Oddities;
+use super::rules::{Rules, Switch};
 use crate::error::Result;
 use crate::ids::HadmId;
-use crate::table::{InputFile, Table};
+use crate::table::{InputFile, Table, is_missing};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
@@ -46,6 +46,14 @@ impl Codes {
         }
     }
 
+    /// With one code missing, the published rules read all of them as decimals, so that `14` becomes `14.0`, then `14.`.
+    fn cut_as_decimals(&mut self) {
+        for label in &mut self.labels {
+            label.push_str(".0");
+            label.truncate(3);
+        }
+    }
+
     /// Puts the labels into an order that does not depend on the order of the file's rows.
     fn sort_labels(&mut self) {
         let mut order: Vec<usize> = (0..self.labels.len()).collect();
@@ -68,7 +76,7 @@ impl Codes {
 pub(super) fn read(
     folder: &Path,
     which: CodeTable,
-    fidelity: Fidelity,
+    rules: Rules,
     donors: &BTreeSet<String>,
     oddities: &mut Oddities,
 ) -> Result<(Codes, InputFile)> {
@@ -79,17 +87,19 @@ pub(super) fn read(
     let mut table = Table::open_in(folder, name, &["HADM_ID", "ICD9_CODE"], &[], HINT)?;
     let mut codes = Codes::default();
     let mut known = HashMap::new();
+    let mut empty_codes = false;
     while let Some(row) = table.next_row()? {
         let code = row.text(1)?.trim();
-        if code.is_empty() {
+        if is_missing(code.as_bytes()) {
             oddities.note(empty);
+            empty_codes = true;
             continue;
         }
         let admission = row.admission(0)?;
         if which == CodeTable::Diagnoses && (excludes_ventilation(code) || donors.contains(code)) {
             codes.excluded.insert(admission);
         }
-        match group(code, which, fidelity) {
+        match group(code, which, rules) {
             Some(group) => codes.add(admission, group, &mut known),
             None => {
                 return Err(row.wrong(
@@ -100,19 +110,22 @@ pub(super) fn read(
             }
         }
     }
-    if fidelity == Fidelity::Paper {
+    if empty_codes && which == CodeTable::Procedures && !rules.corrects(Switch::ProcedureCodes) {
+        codes.cut_as_decimals();
+    }
+    if rules.corrects(Switch::LabelOrder) {
         codes.sort_labels();
     }
     Ok((codes, table.finish()?))
 }
 
 /// The three-digit group: four characters for V and E codes. Published procedures are numbers, so leading zeros are lost.
-fn group(code: &str, which: CodeTable, fidelity: Fidelity) -> Option<String> {
+fn group(code: &str, which: CodeTable, rules: Rules) -> Option<String> {
     let length = match which {
         CodeTable::Diagnoses if code.starts_with(['V', 'E']) => 4,
         _ => 3,
     };
-    if which == CodeTable::Procedures && fidelity == Fidelity::Code {
+    if which == CodeTable::Procedures && !rules.corrects(Switch::ProcedureCodes) {
         let number: u64 = code.parse().ok()?;
         return Some(number.to_string().chars().take(length).collect());
     }
@@ -144,9 +157,10 @@ pub(super) fn donor_codes(folder: &Path) -> Result<(BTreeSet<String>, InputFile)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prepare::Fidelity;
 
     fn check(code: &str, which: CodeTable, fidelity: Fidelity, expected: Option<&str>) {
-        assert_eq!(group(code, which, fidelity).as_deref(), expected);
+        assert_eq!(group(code, which, Rules::of(fidelity)).as_deref(), expected);
     }
 
     #[test]
@@ -162,6 +176,20 @@ mod tests {
         check("0066", CodeTable::Procedures, Fidelity::Paper, Some("006"));
         check("0331", CodeTable::Procedures, Fidelity::Code, Some("331"));
         check("x", CodeTable::Procedures, Fidelity::Code, None);
+    }
+
+    #[test]
+    fn one_empty_code_makes_published_procedures_decimals() {
+        let dir = tempfile::tempdir().unwrap();
+        let labels = |rows: &str| {
+            let path = dir.path().join("PROCEDURES_ICD.csv");
+            std::fs::write(path, format!("HADM_ID,ICD9_CODE\n{rows}")).unwrap();
+            let rules = Rules::of(Fidelity::Code);
+            let (which, donors) = (CodeTable::Procedures, BTreeSet::new());
+            read(dir.path(), which, rules, &donors, &mut Oddities::default()).unwrap().0.labels
+        };
+        assert_eq!(labels("1,0014\n1,3995\n2,\"07\"\n"), ["14", "399", "7"]);
+        assert_eq!(labels("1,0014\n1,3995\n2,07\n2,\n"), ["14.", "399", "7.0"]);
     }
 
     #[test]

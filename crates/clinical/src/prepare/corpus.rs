@@ -1,9 +1,11 @@
 //! The adaptation corpus: notes for language modelling, cleaned and split 90/10.
 
-use super::leaks::{LeakReport, Matching, Sketches};
+use super::leaks::{CorpusLeaks, Matching, Sketches};
 use super::manifest::{Count, Funnel};
+use super::rules::{Rules, Switch};
 use super::split::{Splitter, nine_of_ten, require_samples};
-use super::{CorpusSource, Fidelity, Ledger, PrepareOptions};
+use super::version::{self, Collection};
+use super::{CorpusSource, Ledger, NearDuplicates, PrepareOptions};
 use crate::error::{Error, Result};
 use crate::ids::SubjectId;
 use crate::output::Output;
@@ -84,6 +86,7 @@ fn sources(options: &PrepareOptions) -> Result<Vec<Source<'_>>> {
             what: "the adaptation corpus is to hold MIMIC-III notes, but no MIMIC-III folder is given",
             hint: "give the MIMIC-III folder or choose another corpus",
         })?;
+        version::check(folder, &["NOTEEVENTS"], Collection::Mimic3)?;
         found.push(Source {
             folder,
             table: "NOTEEVENTS",
@@ -99,6 +102,7 @@ fn sources(options: &PrepareOptions) -> Result<Vec<Source<'_>>> {
             what: "the adaptation corpus is to hold MIMIC-IV notes, but no MIMIC-IV-Note folder is given",
             hint: "give the MIMIC-IV-Note folder or choose another corpus",
         })?;
+        version::check(folder, &["discharge", "radiology"], Collection::Mimic4Note)?;
         for table in ["discharge", "radiology"] {
             found.push(Source {
                 folder,
@@ -115,7 +119,8 @@ fn sources(options: &PrepareOptions) -> Result<Vec<Source<'_>>> {
 }
 
 struct Corpus<'a> {
-    fidelity: Fidelity,
+    rules: Rules,
+    near_duplicates: NearDuplicates,
     key: Key,
     splitter: &'a Splitter,
     sketches: &'a Sketches,
@@ -135,13 +140,17 @@ pub(super) fn write(
     splitter: &Splitter,
     ledger: &mut Ledger,
     meter: &Meter<'_>,
-) -> Result<LeakReport> {
+) -> Result<CorpusLeaks> {
+    let rules = Rules::of(options.fidelity);
+    let near_duplicates =
+        if rules.corrects(Switch::CorpusLeaks) { NearDuplicates::Exclude } else { options.near_duplicates };
     let create = |split: Split| {
         let path = out.join("adaptation").join(format!("{split}.csv"));
         Output::create(&path, &["id", "text"])
     };
     let mut corpus = Corpus {
-        fidelity: options.fidelity,
+        rules,
+        near_duplicates,
         key: options.seed.key("adaptation-splits"),
         splitter,
         sketches: &ledger.sketches,
@@ -163,14 +172,11 @@ pub(super) fn write(
     require_samples("adaptation", &samples)?;
     train.finish()?;
     test.finish()?;
-    let report = LeakReport {
+    let report = CorpusLeaks {
         held_out_samples: u64::from(ledger.sketches.samples),
         corpus_notes: corpus.compared,
         matching_notes: corpus.matching,
-        matching_notes_were: match options.fidelity {
-            Fidelity::Code => "kept".into(),
-            Fidelity::Paper => "dropped".into(),
-        },
+        matching_notes_were: near_duplicates.word().into(),
     };
     ledger.attrition.extend(corpus.funnel.steps());
     for split in [Split::Train, Split::Test] {
@@ -204,19 +210,20 @@ impl Corpus<'_> {
             Patients::OfTheTasks => format!("NOTEEVENTS-{}", row.text(0)?),
             Patients::Others => row.text(0)?.to_string(),
         };
-        let (clean, place) = match self.fidelity {
-            Fidelity::Code => (clean_published(text), number_of(&id)),
-            Fidelity::Paper => (clean_corrected(text), subject.0),
-        };
-        if self.fidelity == Fidelity::Paper && row.bytes(3).trim_ascii().starts_with(b"1") {
+        let cleaner = self.rules.corrects(Switch::CorpusCleaning);
+        let clean = if cleaner { clean_corrected(text) } else { clean_published(text) };
+        let place = if self.rules.corrects(Switch::CorpusSplit) { subject.0 } else { number_of(&id) };
+        if cleaner && row.bytes(3).trim_ascii().starts_with(b"1") {
             self.funnel.drop_at(0);
-        } else if text.is_empty() || (self.fidelity == Fidelity::Paper && clean.is_empty()) {
+        } else if text.is_empty() || (cleaner && clean.is_empty()) {
             self.funnel.drop_at(1);
-        } else if self.fidelity == Fidelity::Paper && self.is_repeated(subject, &clean) {
+        } else if cleaner && self.is_repeated(subject, &clean) {
             self.funnel.drop_at(2);
-        } else if self.fidelity == Fidelity::Paper && self.is_held_out(subject, patients) {
+        } else if self.rules.corrects(Switch::CorpusLeaks) && self.is_held_out(subject, patients) {
             self.funnel.drop_at(3);
-        } else if self.holds_a_sample(text) == Matching::AHeldOutSample && self.fidelity == Fidelity::Paper {
+        } else if self.holds_a_sample(text) == Matching::AHeldOutSample
+            && self.near_duplicates == NearDuplicates::Exclude
+        {
             self.funnel.drop_at(4);
         } else {
             self.funnel.keep();

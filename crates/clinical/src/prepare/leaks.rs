@@ -5,7 +5,8 @@
 //! is sketched by the [`KEPT`] smallest of its window hashes (Broder 1997); a note that holds at least [`ENOUGH`] of them is
 //! taken to hold the sample.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use super::near;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 const WINDOW: usize = 8;
 const KEPT: usize = 12;
@@ -15,6 +16,53 @@ const ENOUGH: usize = 9;
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeakReport {
+    /// The numbers behind the word `near-duplicate`, by name.
+    pub parameters: BTreeMap<String, u64>,
+    /// What the splits of a task share, two by two.
+    pub splits: Vec<SplitLeaks>,
+    /// What the adaptation corpus shares with held-out samples; absent without a corpus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corpus: Option<CorpusLeaks>,
+}
+
+impl LeakReport {
+    pub(super) fn new(splits: Vec<SplitLeaks>, corpus: Option<CorpusLeaks>) -> LeakReport {
+        let parameters = [
+            ("words_per_window", WINDOW as u64),
+            ("corpus_hashes_per_sample", KEPT as u64),
+            ("corpus_hashes_to_match", ENOUGH as u64),
+            ("splits_bins", near::BINS as u64),
+            ("splits_bins_per_band", near::BAND as u64),
+            ("splits_similarity_percent", near::SIMILAR_PERCENT),
+            ("splits_least_windows", near::LEAST as u64),
+            ("splits_compared_per_band", near::LIMIT as u64),
+        ];
+        LeakReport { parameters: parameters.map(|(name, value)| (name.into(), value)).into(), splits, corpus }
+    }
+}
+
+/// What two splits of a task share.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitLeaks {
+    /// The task.
+    pub task: String,
+    /// The split that is learnt or chosen from.
+    pub first: String,
+    /// The split that is held out from it.
+    pub second: String,
+    /// Patients with samples in both.
+    pub patients_shared: u64,
+    /// Samples of the first split whose admission note nearly equals one of the second.
+    pub near_duplicates: u64,
+    /// `kept` or `dropped`: what was done with them.
+    pub near_duplicates_were: String,
+}
+
+/// What the adaptation corpus shares with held-out samples.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CorpusLeaks {
     /// Validation and test samples that were compared; shorter ones than a sketch needs are not.
     pub held_out_samples: u64,
     /// Corpus notes that were compared.
@@ -85,7 +133,7 @@ pub(super) enum Matching {
 }
 
 /// Calls `each` with the hash of every window of words, in order.
-fn windows(text: &str, mut each: impl FnMut(u64)) {
+pub(super) fn windows(text: &str, mut each: impl FnMut(u64)) {
     let mut last = [0u64; WINDOW];
     let mut seen = 0;
     let mut word = FNV_BASIS;

@@ -1,7 +1,9 @@
 //! What was read, what was dropped, what was written.
 
 use super::Fidelity;
+use super::compare::CohortHash;
 use super::leaks::LeakReport;
+use super::release::ReleaseCheck;
 use crate::table::InputFile;
 use crate::task::Split;
 use std::collections::BTreeMap;
@@ -69,17 +71,20 @@ pub struct Manifest {
     pub seed: u64,
     /// Every behaviour that the preset chose, by name.
     pub switches: BTreeMap<String, String>,
+    /// Whether the tables are those of MIMIC-III v1.4 and the filters leave what is known to be left.
+    pub release: ReleaseCheck,
     /// Tables that were read.
     pub inputs: Vec<InputFile>,
     /// Filters in the order in which they were applied.
     pub attrition: Vec<Attrition>,
     /// Samples per task and split.
     pub counts: Vec<Count>,
-    /// What the corpus shares with held-out samples; absent without a corpus.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub leaks: Option<LeakReport>,
+    /// What splits share with each other, and the corpus with held-out samples.
+    pub leaks: LeakReport,
     /// Oddities that were tolerated.
     pub irregularities: Vec<Irregularity>,
+    /// The hash of all prepared data: equal where two sites hold the same.
+    pub cohort: CohortHash,
     /// Files that were written.
     pub outputs: Vec<OutputFile>,
 }
@@ -103,11 +108,16 @@ impl Funnel {
         self.dropped[place] += 1;
     }
 
-    /// One more was dropped by the last filter.
-    pub fn drop_last(&mut self) {
-        if let Some(last) = self.dropped.last_mut() {
-            *last += 1;
+    /// One more was dropped by the filter of this name.
+    pub fn drop_by(&mut self, filter: &str) {
+        if let Some(place) = self.filters.iter().position(|f| *f == filter) {
+            self.dropped[place] += 1;
         }
+    }
+
+    /// How many passed so far.
+    pub fn kept(&self) -> u64 {
+        self.kept
     }
 
     /// One more passed all filters.
@@ -136,6 +146,12 @@ pub(super) struct Oddities(BTreeMap<&'static str, u64>);
 impl Oddities {
     pub fn note(&mut self, kind: &'static str) {
         *self.0.entry(kind).or_default() += 1;
+    }
+
+    pub fn note_many(&mut self, kind: &'static str, count: u64) {
+        if count > 0 {
+            *self.0.entry(kind).or_default() += count;
+        }
     }
 
     pub fn list(&self) -> Vec<Irregularity> {

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `sections` | published expression: header variants and last sections are lost | variants known, last section kept |
 //! | `note_order` | by date, equal dates as NumPy's unstable sort leaves them | by date, report first, row |
-//! | `error_notes` | used | dropped |
+//! | `error_notes` | used, also texts of white space alone | dropped |
 //! | `death_mentions` | first mention per header deleted | all mentions deleted in the two sections |
 //! | `procedure_codes` | numbers: leading zeros are lost | strings |
 //! | `label_order` | first appearance in the file | sorted |
@@ -17,25 +17,40 @@
 //! | `corpus_leaks` | counted | notes that hold a held-out sample, or belong to its patient, are dropped |
 //! | `corpus_split` | by note | by patient |
 //!
+//! Beside the data the folder holds `manifest.json` ([`Manifest`]), `attrition.svg` and, if asked for, what each switch changes
+//! ([`DiffReport`]). Two manifests tell whether two folders hold the same data ([`compare()`]).
+//!
 //! The folder appears whole or not at all.
 
 mod admissions;
 mod codes;
+mod compare;
 mod corpus;
 mod death;
+mod diff;
 mod durations;
 mod leaks;
 mod manifest;
+mod near;
 mod notes;
 mod order;
+mod picture;
+mod release;
+mod rules;
 mod samples;
 mod split;
 mod ventilation;
+mod ventilation_list;
+mod version;
 
+pub use compare::{CohortHash, Comparison, compare};
 pub use corpus::{clean_corrected, clean_published};
+pub use diff::{Changes, DiffReport, DiffStep};
 pub use durations::{Episode, Signs, chart_event_signs, episodes};
-pub use leaks::LeakReport;
+pub use leaks::{CorpusLeaks, LeakReport, SplitLeaks};
 pub use manifest::{Attrition, Count, Irregularity, Manifest, OutputFile};
+pub use release::{Deviation, ReleaseCheck};
+pub use rules::Switch;
 
 use crate::error::{Error, Result};
 use crate::progress::{Meter, Progress};
@@ -43,6 +58,8 @@ use crate::table::InputFile;
 use crate::task::Task;
 use clinpeft_rng::Seed;
 use manifest::Oddities;
+use rules::Rules;
+use samples::Material;
 use split::Splitter;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -121,6 +138,36 @@ impl FromStr for CorpusSource {
     }
 }
 
+/// What becomes of samples and notes of the training side whose like is held out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NearDuplicates {
+    /// They are counted.
+    #[default]
+    Keep,
+    /// They are dropped, and counted in the attrition.
+    Exclude,
+}
+
+impl NearDuplicates {
+    const fn word(self) -> &'static str {
+        match self {
+            NearDuplicates::Keep => "kept",
+            NearDuplicates::Exclude => "dropped",
+        }
+    }
+}
+
+/// Whether a preparation also tells what its rules change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Diff {
+    /// No report.
+    #[default]
+    None,
+    /// `diff.json` and `diff.md`; the notes are joined and cut nine times more, but not read again.
+    CodeToPaper,
+}
+
 /// What to prepare, from where, by which rules.
 #[derive(Debug, Clone)]
 pub struct PrepareOptions {
@@ -140,6 +187,24 @@ pub struct PrepareOptions {
     pub tasks: Vec<Task>,
     /// The adaptation corpus to prepare.
     pub corpus: CorpusSource,
+    /// A list `id,label,split` of the ventilation task (`id` is the HADM_ID), in place of a cohort from the bedside tables.
+    pub pmv_labels: Option<PathBuf>,
+    /// What becomes of training samples whose like is held out.
+    pub near_duplicates: NearDuplicates,
+    /// Whether a report tells what each rule changes from `code` to `paper`.
+    pub diff: Diff,
+}
+
+impl PrepareOptions {
+    /// The tasks, each once, in a fixed order.
+    fn tasks(&self) -> impl Iterator<Item = Task> {
+        Task::ALL.into_iter().filter(|task| self.tasks.contains(task))
+    }
+
+    /// Whether the ventilation cohort is made from raw tables.
+    fn needs_bedside_tables(&self) -> bool {
+        self.tasks.contains(&Task::Ventilation) && self.pmv_labels.is_none()
+    }
 }
 
 /// What the steps of a preparation collect for the manifest.
@@ -150,6 +215,8 @@ struct Ledger {
     counts: Vec<Count>,
     oddities: Oddities,
     sketches: leaks::Sketches,
+    register: near::Register,
+    labels: BTreeMap<String, u64>,
 }
 
 /// Makes a dataset folder; see the module for the rules.
@@ -171,22 +238,38 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
             what: "the tasks are made from MIMIC-III, but no MIMIC-III folder is given",
             hint: "give the folder that holds NOTEEVENTS and ADMISSIONS",
         })?;
-        samples::write(options, folder, out, &splitter, &mut ledger, &meter)?;
+        let mut material = Material::read(options, folder, out, &mut ledger, &meter)?;
+        samples::write(options, &mut material, out, &splitter, &mut ledger, &meter)?;
+        if options.diff == Diff::CodeToPaper {
+            diff::compare(options, &mut material, folder, &splitter, &meter)?.write(out)?;
+        }
     }
-    let mut leaks = None;
+    let mut corpus_leaks = None;
     if options.corpus != CorpusSource::None {
-        leaks = Some(corpus::write(options, out, &splitter, &mut ledger, &meter)?);
+        corpus_leaks = Some(corpus::write(options, out, &splitter, &mut ledger, &meter)?);
     }
+    let data = output_files(out)?;
+    let release = release::check(&release::Found {
+        fidelity: options.fidelity,
+        inputs: &ledger.inputs,
+        attrition: &ledger.attrition,
+        counts: &ledger.counts,
+        labels: ledger.labels,
+    });
+    let picture = out.join("attrition.svg");
+    std::fs::write(&picture, picture::attrition_svg(&ledger.attrition)).map_err(Error::at("write", &picture))?;
     let manifest = Manifest {
         program_version: env!("CARGO_PKG_VERSION").into(),
         fidelity: options.fidelity,
         seed: options.seed.0,
         switches: switches(options),
+        release,
         inputs: ledger.inputs,
         attrition: ledger.attrition,
         counts: ledger.counts,
-        leaks,
+        leaks: LeakReport::new(ledger.register.report(options.near_duplicates.word()), corpus_leaks),
         irregularities: ledger.oddities.list(),
+        cohort: CohortHash::of(&data),
         outputs: output_files(out)?,
     };
     clinpeft_files::write_json(&out.join("manifest.json"), &manifest)?;
@@ -200,7 +283,7 @@ fn expected<'a>(options: &PrepareOptions, progress: &'a dyn Fn(Progress)) -> Met
     let with_mimic3 = matches!(options.corpus, CorpusSource::Mimic3 | CorpusSource::Combined);
     let with_mimic4 = matches!(options.corpus, CorpusSource::Mimic4 | CorpusSource::Combined);
     let tables = [
-        (&options.mimic3, "CHARTEVENTS", options.tasks.contains(&Task::Ventilation)),
+        (&options.mimic3, "CHARTEVENTS", options.needs_bedside_tables()),
         (&options.mimic3, "NOTEEVENTS", !options.tasks.is_empty()),
         (&options.mimic3, "NOTEEVENTS", with_mimic3),
         (&options.mimic4_note, "discharge", with_mimic4),
@@ -215,29 +298,20 @@ fn expected<'a>(options: &PrepareOptions, progress: &'a dyn Fn(Progress)) -> Met
 }
 
 fn switches(options: &PrepareOptions) -> BTreeMap<String, String> {
-    let by_preset: [(&str, &str, &str); 10] = [
-        ("sections", "published_expression", "variants_and_last_section"),
-        ("note_order", "numpy_unstable_by_date", "date_report_first_row"),
-        ("error_notes", "used", "dropped"),
-        ("death_mentions", "first_per_header", "all_in_section"),
-        ("procedure_codes", "integer", "string"),
-        ("label_order", "first_appearance", "sorted"),
-        ("ventilation_split", "by_admission", "by_patient"),
-        ("corpus_cleaning", "space_runs", "all_white_space_and_repeats"),
-        ("corpus_leaks", "counted", "dropped"),
-        ("corpus_split", "by_note", "by_patient"),
-    ];
+    let rules = Rules::of(options.fidelity);
     let splits = match options.splits {
         Some(_) => "listed",
         None => "hashed_by_patient_70_10_20",
     };
-    by_preset
+    Switch::ALL
         .into_iter()
-        .map(|(name, code, paper)| match options.fidelity {
-            Fidelity::Code => (name, code),
-            Fidelity::Paper => (name, paper),
-        })
-        .chain([("corpus", options.corpus.name()), ("splits", splits)])
+        .map(|switch| (switch.name(), rules.word(switch)))
+        .chain([
+            ("corpus", options.corpus.name()),
+            ("splits", splits),
+            ("ventilation_labels", if options.pmv_labels.is_some() { "listed" } else { "from_raw_tables" }),
+            ("near_duplicates", options.near_duplicates.word()),
+        ])
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect()
 }

@@ -3,16 +3,16 @@
 //! The table is read once. Texts that pass the row filters go to an unnamed file; memory holds some 80 bytes for each of
 //! them. Texts are read back admission by admission.
 
-use super::Fidelity;
 use super::admissions::{Admissions, Arrival, HINT};
 use super::manifest::{Funnel, Oddities};
 use super::order::published_order;
+use super::rules::{Rules, Switch};
 use super::ventilation::Candidates;
 use crate::error::{Error, Result};
 use crate::ids::{HadmId, Moment, SubjectId};
 use crate::progress::Meter;
 use crate::sections::{self, AdmissionNote};
-use crate::table::{InputFile, Row, Table};
+use crate::table::{InputFile, Row, Table, is_missing};
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -25,8 +25,8 @@ const FILTERS: &[&str] = &[
     "row: is not marked as an error",
     "row: is not repeated by a later note",
 ];
-const ADMISSION_FILTERS: &[&str] =
-    &["admission: has a report, not addenda only", "admission: complaint, illness or history is there"];
+const ADMISSION_FILTERS: &[&str] = &["admission: has a report, not addenda only", USABLE];
+pub(super) const USABLE: &str = "admission: complaint, illness or history is there";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -43,6 +43,15 @@ struct Piece {
     offset: u64,
     length: u64,
     hash: [u8; 16],
+    worth: Worth,
+}
+
+/// Whether a text may count under every rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Worth {
+    Sound,
+    Blank,
+    MarkedAsError,
 }
 
 /// The discharge summaries of all admissions, ready to be read one after the other.
@@ -51,7 +60,8 @@ pub(super) struct Notes {
     spool_path: PathBuf,
     pieces: Vec<Piece>,
     by_admission: BTreeMap<HadmId, Vec<usize>>,
-    fidelity: Fidelity,
+    rules: Rules,
+    read: Funnel,
     pub rows: Funnel,
     pub admissions: Funnel,
 }
@@ -76,7 +86,7 @@ impl Notes {
     pub fn read(
         folder: &Path,
         folder_for_spool: &Path,
-        fidelity: Fidelity,
+        rules: Rules,
         admissions: &Admissions,
         candidates: &mut Candidates,
         oddities: &mut Oddities,
@@ -86,23 +96,34 @@ impl Notes {
         let optional = ["ISERROR", "CHARTTIME"];
         let mut table = Table::open_in(folder, "NOTEEVENTS", &required, &optional, HINT)?;
         let mut spool = Spool::new(folder_for_spool)?;
-        let mut rows = Funnel::new("notes", FILTERS);
+        let mut read = Funnel::new("notes", FILTERS);
         let mut pieces = Vec::new();
         while let Some(row) = table.next_row()? {
             meter.row("NOTEEVENTS", &row);
             candidates.see_note(&row, [HADM, CATEGORY, CHARTTIME])?;
-            match refused(&row, fidelity, admissions, oddities)? {
-                Some(filter) => rows.drop_at(filter),
+            match refused(&row, admissions, oddities)? {
+                Some(filter) => read.drop_at(filter),
                 None => pieces.push(spool.take(&row)?),
             }
         }
+        let undated = pieces.iter().filter(|p| p.charted.is_none()).count();
+        oddities.note_many("NOTEEVENTS: discharge summary without a date", undated as u64);
         let input = table.finish()?;
         meter.end(&input);
         let (spool, spool_path) = spool.close()?;
-        let by_admission = join_order(&pieces, fidelity, &mut rows);
-        let admissions = Funnel::new("notes", ADMISSION_FILTERS);
-        let notes = Notes { spool, spool_path, pieces, by_admission, fidelity, rows, admissions };
+        let (rows, admissions) = (read.clone(), Funnel::new("notes", ADMISSION_FILTERS));
+        let by_admission = BTreeMap::new();
+        let mut notes = Notes { spool, spool_path, pieces, by_admission, rules, read, rows, admissions };
+        notes.apply(rules);
         Ok((notes, input))
+    }
+
+    /// Joins the texts by these rules and counts from the start; nothing is read again.
+    pub fn apply(&mut self, rules: Rules) {
+        self.rules = rules;
+        self.rows = self.read.clone();
+        self.admissions = Funnel::new("notes", ADMISSION_FILTERS);
+        self.by_admission = join_order(&self.pieces, rules, &mut self.rows);
     }
 
     /// The admissions that have a discharge summary, in order.
@@ -124,9 +145,10 @@ impl Notes {
             texts.push(self.text(place)?);
         }
         let joined = texts.join("\n\n");
-        let note = match self.fidelity {
-            Fidelity::Code => sections::published(sections::strip(&joined)),
-            Fidelity::Paper => sections::corrected(&joined),
+        let note = if self.rules.corrects(Switch::Sections) {
+            sections::corrected(&joined)
+        } else {
+            sections::published(sections::strip(&joined))
         };
         if !note.is_usable() {
             self.admissions.drop_at(1);
@@ -148,13 +170,8 @@ impl Notes {
     }
 }
 
-/// The filter that refuses a row, in the published order of the filters.
-fn refused(
-    row: &Row<'_>,
-    fidelity: Fidelity,
-    admissions: &Admissions,
-    oddities: &mut Oddities,
-) -> Result<Option<usize>> {
+/// The filter that refuses a row under all rules, in the published order of the filters.
+fn refused(row: &Row<'_>, admissions: &Admissions, oddities: &mut Oddities) -> Result<Option<usize>> {
     let Some(id) = row.number(HADM)? else {
         return Ok(Some(0));
     };
@@ -166,49 +183,37 @@ fn refused(
             return Ok(Some(0));
         }
     }
-    let text = row.text(TEXT)?;
-    let missing = match fidelity {
-        Fidelity::Code => MISSING.contains(&text),
-        Fidelity::Paper => text.trim().is_empty(),
-    };
-    if missing {
+    if is_missing(row.text(TEXT)?.as_bytes()) {
         return Ok(Some(1));
     }
     if row.bytes(CATEGORY) != b"Discharge summary" {
         return Ok(Some(2));
     }
-    if fidelity == Fidelity::Paper && row.bytes(ISERROR).trim_ascii().starts_with(b"1") {
-        return Ok(Some(3));
-    }
     Ok(None)
 }
 
-/// What pandas 1 reads as a missing value.
-const MISSING: [&str; 18] = [
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
-    "NULL", "NaN", "n/a", "nan", "null",
-];
-
-/// Sorts by date, drops all but the last of equal texts, and groups by admission.
-fn join_order(pieces: &[Piece], fidelity: Fidelity, rows: &mut Funnel) -> BTreeMap<HadmId, Vec<usize>> {
-    let order = match fidelity {
-        Fidelity::Code => {
-            let (dated, undated): (Vec<usize>, Vec<usize>) =
-                (0..pieces.len()).partition(|i| pieces[*i].charted.is_some());
-            let keys: Vec<_> = dated.iter().map(|i| pieces[*i].charted).collect();
-            let sorted = published_order(&keys).into_iter().map(|i| dated[i]);
-            sorted.chain(undated).collect()
+/// Drops what the rules do not use, sorts by date, drops all but the last of equal texts, and groups by admission.
+fn join_order(pieces: &[Piece], rules: Rules, rows: &mut Funnel) -> BTreeMap<HadmId, Vec<usize>> {
+    let mut order: Vec<usize> = Vec::with_capacity(pieces.len());
+    for (place, piece) in pieces.iter().enumerate() {
+        match piece.worth {
+            Worth::Blank if rules.corrects(Switch::ErrorNotes) => rows.drop_at(1),
+            Worth::MarkedAsError if rules.corrects(Switch::ErrorNotes) => rows.drop_at(3),
+            _ => order.push(place),
         }
-        Fidelity::Paper => {
-            let mut order: Vec<usize> = (0..pieces.len()).collect();
-            order.sort_by_key(|i| {
-                let piece = &pieces[*i];
-                let addendum = piece.kind == Kind::Addendum;
-                (piece.charted.is_none(), piece.charted, addendum, piece.row)
-            });
-            order
-        }
-    };
+    }
+    if rules.corrects(Switch::NoteOrder) {
+        order.sort_by_key(|i| {
+            let piece = &pieces[*i];
+            let addendum = piece.kind == Kind::Addendum;
+            (piece.charted.is_none(), piece.charted, addendum, piece.row)
+        });
+    } else {
+        let (dated, undated): (Vec<usize>, Vec<usize>) = order.into_iter().partition(|i| pieces[*i].charted.is_some());
+        let keys: Vec<_> = dated.iter().map(|i| pieces[*i].charted).collect();
+        let sorted = published_order(&keys).into_iter().map(|i| dated[i]);
+        order = sorted.chain(undated).collect();
+    }
     let mut seen = HashSet::new();
     let mut kept = vec![false; pieces.len()];
     for place in order.iter().rev() {
@@ -245,6 +250,13 @@ impl Spool {
             offset: self.length,
             length: text.len() as u64,
             hash,
+            worth: if text.trim().is_empty() {
+                Worth::Blank
+            } else if row.bytes(ISERROR).trim_ascii().starts_with(b"1") {
+                Worth::MarkedAsError
+            } else {
+                Worth::Sound
+            },
         };
         self.out.write_all(text.as_bytes()).map_err(Error::at("write to a temporary file in", &self.path))?;
         self.length += piece.length;

@@ -4,9 +4,11 @@ use super::admissions::{self, Admission, Admissions};
 use super::codes::{self, CodeTable, Codes};
 use super::manifest::{Count, Funnel, Tally};
 use super::notes::Notes;
+use super::rules::{Rules, Switch};
 use super::split::{self, Splitter};
 use super::ventilation::{Candidates, Sources, Unfit};
-use super::{CorpusSource, Fidelity, Ledger, PrepareOptions, death};
+use super::version::{self, Collection};
+use super::{CorpusSource, Ledger, NearDuplicates, PrepareOptions, death};
 use crate::error::{Error, Result};
 use crate::ids::{HadmId, SubjectId};
 use crate::output::Output;
@@ -16,17 +18,24 @@ use crate::task::{Split, Task};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const NO_MENTION: &str = "sample: no mention of the patient's death is left";
+pub(super) const OUTCOME: &str = "sample: outcome is known";
+pub(super) const NO_MENTION: &str = "sample: no mention of the patient's death is left";
 const IN_A_SPLIT: &str = "sample: patient is in a split list";
-const CODE_FILTERS: &[&str] = &["sample: admission has a code", IN_A_SPLIT];
-const MORTALITY_FILTERS: &[&str] = &["sample: outcome is known", NO_MENTION, IN_A_SPLIT];
-const STAY_FILTERS: &[&str] = &["sample: patient survived", "sample: length of stay is known", IN_A_SPLIT];
-const VENTILATION_FILTERS: &[&str] = &[
-    "sample: admission has a stay of the cohort",
-    "sample: nursing or respiratory note in the first 48 hours",
-    NO_MENTION,
-    IN_A_SPLIT,
-];
+const NO_DOUBLE: &str = "sample: is not in training with its like held out";
+pub(super) const A_CODE: &str = "sample: admission has a code";
+const SURVIVED: &str = "sample: patient survived";
+pub(super) const STAY_KNOWN: &str = "sample: length of stay is known";
+const A_STAY: &str = "sample: admission has a stay of the cohort";
+const LISTED: &str = "sample: admission is in the list of labels";
+const EARLY_NOTE: &str = "sample: nursing or respiratory note in the first 48 hours";
+
+const TABLES: &[&str] = &["ADMISSIONS", "NOTEEVENTS", "DIAGNOSES_ICD", "PROCEDURES_ICD", "PATIENTS", "ICUSTAYS"];
+
+const CODE_FILTERS: &[&str] = &[A_CODE, IN_A_SPLIT, NO_DOUBLE];
+const MORTALITY_FILTERS: &[&str] = &[OUTCOME, NO_MENTION, IN_A_SPLIT, NO_DOUBLE];
+const STAY_FILTERS: &[&str] = &[SURVIVED, STAY_KNOWN, IN_A_SPLIT, NO_DOUBLE];
+const VENTILATION_FILTERS: &[&str] = &[A_STAY, EARLY_NOTE, NO_MENTION, IN_A_SPLIT, NO_DOUBLE];
+const LISTED_FILTERS: &[&str] = &[LISTED, OUTCOME, NO_MENTION, IN_A_SPLIT, NO_DOUBLE];
 
 /// The files and counts of one task.
 struct Writer {
@@ -39,118 +48,249 @@ struct Writer {
 /// What the labels come from.
 struct Facts {
     admissions: Admissions,
+    donors: BTreeSet<String>,
     diagnoses: Codes,
     procedures: Codes,
     candidates: Candidates,
 }
 
+/// Everything that was read for the tasks; samples can be made from it again under other rules.
+pub(super) struct Material {
+    facts: Facts,
+    notes: Notes,
+    rules: Rules,
+}
+
 /// A note on its way to the tasks.
-struct Sample<'a> {
-    id: HadmId,
-    text: String,
+pub(super) struct Sample<'a> {
+    pub id: HadmId,
+    pub subject: SubjectId,
+    pub text: String,
     /// The text without mentions of death; `None` if it cannot be freed of them.
     silent: Option<String>,
     admission: Option<&'a Admission>,
     split: Option<Split>,
     split_by_admission: Split,
+    rules: Rules,
+    facts: &'a Facts,
 }
 
-/// A label and the class to count it under, or the filter that drops the sample.
-type Labelled = Result<(String, Option<usize>), usize>;
+/// What becomes of a note in one task.
+pub(super) struct Labelled<'a> {
+    pub split: Split,
+    pub text: &'a str,
+    pub label: String,
+    class: Option<usize>,
+}
+
+/// The filter that drops a sample.
+type Filter = &'static str;
+
+impl Facts {
+    /// The lines of a task's `labels.txt`.
+    fn labels(&self, task: Task) -> Vec<&str> {
+        match task {
+            Task::Diagnoses => self.diagnoses.labels.iter().map(String::as_str).collect(),
+            Task::Procedures => self.procedures.labels.iter().map(String::as_str).collect(),
+            _ => task.classes().unwrap_or_default().to_vec(),
+        }
+    }
+}
+
+impl Material {
+    /// Reads all tables that the tasks need.
+    pub fn read(
+        options: &PrepareOptions,
+        folder: &Path,
+        out: &Path,
+        ledger: &mut Ledger,
+        meter: &Meter<'_>,
+    ) -> Result<Material> {
+        version::check(folder, TABLES, Collection::Mimic3)?;
+        let rules = Rules::of(options.fidelity);
+        let mut facts = read_facts(options, rules, folder, ledger, meter)?;
+        let (notes, input) =
+            Notes::read(folder, out, rules, &facts.admissions, &mut facts.candidates, &mut ledger.oddities, meter)?;
+        ledger.inputs.push(input);
+        Ok(Material { facts, notes, rules })
+    }
+
+    /// Goes over to other rules; only the small tables of codes are read again.
+    pub fn apply(&mut self, rules: Rules, options: &PrepareOptions, folder: &Path) -> Result<()> {
+        let mut ledger = Ledger::default();
+        let facts = &mut self.facts;
+        (facts.diagnoses, facts.procedures) = read_codes(options, rules, folder, &facts.donors, &mut ledger)?;
+        self.notes.apply(rules);
+        self.rules = rules;
+        Ok(())
+    }
+
+    /// Calls `each` with every admission note that is left, in the order of admissions.
+    pub fn each(
+        &mut self,
+        options: &PrepareOptions,
+        splitter: &Splitter,
+        meter: &Meter<'_>,
+        mut each: impl FnMut(&Sample<'_>, &AdmissionNote) -> Result<()>,
+    ) -> Result<()> {
+        for (place, id) in self.notes.ids().into_iter().enumerate() {
+            meter.step("admission notes", place as u64);
+            let Some((subject, note)) = self.notes.admission_note(id)? else {
+                continue;
+            };
+            let text = note.assemble();
+            let silent = if self.rules.corrects(Switch::DeathMentions) {
+                death::corrected(note.clone()).map(|n| n.assemble())
+            } else {
+                death::published(&text).map(|t| t.into_owned())
+            };
+            let sample = Sample {
+                id,
+                subject,
+                text,
+                silent,
+                admission: self.facts.admissions.get(&id),
+                split: splitter.of(subject),
+                split_by_admission: split::by_admission(options.seed, id),
+                rules: self.rules,
+                facts: &self.facts,
+            };
+            each(&sample, &note)?;
+        }
+        Ok(())
+    }
+}
 
 /// Writes the files of all tasks that are asked for, and `subjects.csv`.
 pub(super) fn write(
     options: &PrepareOptions,
-    folder: &Path,
+    material: &mut Material,
     out: &Path,
     splitter: &Splitter,
     ledger: &mut Ledger,
     meter: &Meter<'_>,
 ) -> Result<()> {
-    let mut facts = read_facts(options, folder, ledger, meter)?;
-    let (mut notes, input) = Notes::read(
-        folder,
-        out,
-        options.fidelity,
-        &facts.admissions,
-        &mut facts.candidates,
-        &mut ledger.oddities,
-        meter,
-    )?;
-    ledger.inputs.push(input);
+    let excluded = match options.near_duplicates {
+        NearDuplicates::Keep => BTreeSet::new(),
+        NearDuplicates::Exclude => leaking(options, material, splitter, ledger, meter)?,
+    };
     let mut writers = Vec::new();
-    for task in Task::ALL.into_iter().filter(|t| options.tasks.contains(t)) {
-        writers.push(Writer::create(task, out, &facts)?);
+    for task in options.tasks() {
+        writers.push(Writer::create(task, out, &material.facts)?);
+        ledger.labels.insert(task.name().into(), material.facts.labels(task).len() as u64);
     }
     let mut subjects = Output::create(&out.join("subjects.csv"), &["id", "subject"])?;
-    for (place, id) in notes.ids().into_iter().enumerate() {
-        meter.step("admission notes", place as u64);
-        let Some((subject, note)) = notes.admission_note(id)? else {
-            continue;
+    material.each(options, splitter, meter, |sample, note| {
+        let entry = match options.near_duplicates {
+            NearDuplicates::Keep => Some(ledger.register.add(sample.subject, note.bodies())),
+            NearDuplicates::Exclude => None,
         };
-        let sample = Sample::new(id, subject, &note, options, splitter, &facts);
         let mut used = Used::ByNone;
         for writer in &mut writers {
-            used = used.max(writer.take(&sample, &facts, options)?);
+            let Some(split) = writer.take(sample, &excluded)? else {
+                continue;
+            };
+            used = used.max(if split == Split::Train { Used::ToLearn } else { Used::HeldOut });
+            if let Some(entry) = entry {
+                ledger.register.join(entry, writer.task, split);
+            }
         }
         if used == Used::HeldOut && options.corpus != CorpusSource::None {
             ledger.sketches.add(note.bodies());
         }
         if used != Used::ByNone {
-            subjects.row([id.to_string(), subject.to_string()])?;
+            subjects.row([sample.id.to_string(), sample.subject.to_string()])?;
         }
-    }
+        Ok(())
+    })?;
     subjects.finish()?;
-    ledger.attrition.extend(notes.rows.steps());
-    ledger.attrition.extend(notes.admissions.steps());
+    ledger.attrition.extend(material.notes.rows.steps());
+    ledger.attrition.extend(material.notes.admissions.steps());
     for writer in writers {
         if writer.task == Task::Ventilation {
-            ledger.attrition.append(&mut facts.candidates.attrition);
+            let candidates = &mut material.facts.candidates;
+            ledger.attrition.append(&mut candidates.attrition);
+            let unused = candidates.listed().saturating_sub(writer.funnel.kept());
+            ledger.oddities.note_many("ventilation list: admission without a sample", unused);
         }
         writer.finish(ledger)?;
     }
     Ok(())
 }
 
-fn read_facts(options: &PrepareOptions, folder: &Path, ledger: &mut Ledger, meter: &Meter<'_>) -> Result<Facts> {
-    let wants = |task: Task| options.tasks.contains(&task);
+/// Samples of training whose like is held out; a pass of its own, since they are to be left out before they are written.
+fn leaking(
+    options: &PrepareOptions,
+    material: &mut Material,
+    splitter: &Splitter,
+    ledger: &mut Ledger,
+    meter: &Meter<'_>,
+) -> Result<BTreeSet<(Task, HadmId)>> {
+    let mut ids = Vec::new();
+    material.each(options, splitter, meter, |sample, note| {
+        let entry = ledger.register.add(sample.subject, note.bodies());
+        ids.push(sample.id);
+        for task in options.tasks() {
+            if let Ok(labelled) = sample.labelled(task) {
+                ledger.register.join(entry, task, labelled.split);
+            }
+        }
+        Ok(())
+    })?;
+    material.notes.apply(material.rules);
+    Ok(ledger.register.leaking().into_iter().map(|(task, entry)| (task, ids[entry])).collect())
+}
+
+fn read_facts(
+    options: &PrepareOptions,
+    rules: Rules,
+    folder: &Path,
+    ledger: &mut Ledger,
+    meter: &Meter<'_>,
+) -> Result<Facts> {
     let (admissions, input) = admissions::read(folder, &mut ledger.oddities)?;
     ledger.inputs.push(input);
     let mut donors = BTreeSet::new();
-    if wants(Task::Ventilation) {
+    if options.needs_bedside_tables() {
         let (codes, input) = codes::donor_codes(folder)?;
         ledger.inputs.push(input);
         donors = codes;
     }
-    let mut read = |which: CodeTable, needed: Needed| -> Result<Codes> {
-        if needed == Needed::No {
-            return Ok(Codes::default());
-        }
-        let fidelity = options.fidelity;
-        let (codes, input) = codes::read(folder, which, fidelity, &donors, &mut ledger.oddities)?;
-        ledger.inputs.push(input);
-        Ok(codes)
-    };
-    let diagnoses = read(CodeTable::Diagnoses, needed_by(options, &[Task::Diagnoses, Task::Ventilation]))?;
-    let procedures = read(CodeTable::Procedures, needed_by(options, &[Task::Procedures]))?;
+    let (diagnoses, procedures) = read_codes(options, rules, folder, &donors, ledger)?;
     let mut candidates = Candidates::default();
-    if wants(Task::Ventilation) {
+    if let Some(list) = options.pmv_labels.as_deref().filter(|_| options.tasks.contains(&Task::Ventilation)) {
+        let (listed, input) = Candidates::listed_in(list, &mut ledger.oddities)?;
+        ledger.inputs.push(input);
+        candidates = listed;
+    } else if options.needs_bedside_tables() {
         let (birthdays, input) = admissions::birthdays(folder)?;
         ledger.inputs.push(input);
         let sources = Sources { folder, admissions: &admissions, birthdays: &birthdays, excluded: &diagnoses.excluded };
         candidates = Candidates::read(&sources, &mut ledger.inputs, meter)?;
     }
-    Ok(Facts { admissions, diagnoses, procedures, candidates })
+    Ok(Facts { admissions, donors, diagnoses, procedures, candidates })
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Needed {
-    Yes,
-    No,
-}
-
-fn needed_by(options: &PrepareOptions, tasks: &[Task]) -> Needed {
-    if tasks.iter().any(|t| options.tasks.contains(t)) { Needed::Yes } else { Needed::No }
+fn read_codes(
+    options: &PrepareOptions,
+    rules: Rules,
+    folder: &Path,
+    donors: &BTreeSet<String>,
+    ledger: &mut Ledger,
+) -> Result<(Codes, Codes)> {
+    let mut read = |which: CodeTable| -> Result<Codes> {
+        let (codes, input) = codes::read(folder, which, rules, donors, &mut ledger.oddities)?;
+        ledger.inputs.push(input);
+        Ok(codes)
+    };
+    let mut both = (Codes::default(), Codes::default());
+    if options.tasks.contains(&Task::Diagnoses) || options.needs_bedside_tables() {
+        both.0 = read(CodeTable::Diagnoses)?;
+    }
+    if options.tasks.contains(&Task::Procedures) {
+        both.1 = read(CodeTable::Procedures)?;
+    }
+    Ok(both)
 }
 
 /// How the tasks use a sample.
@@ -161,29 +301,61 @@ enum Used {
     HeldOut,
 }
 
-impl<'a> Sample<'a> {
-    fn new(
-        id: HadmId,
-        subject: SubjectId,
-        note: &AdmissionNote,
-        options: &PrepareOptions,
-        splitter: &Splitter,
-        facts: &'a Facts,
-    ) -> Sample<'a> {
-        let text = note.assemble();
-        let silent = match options.fidelity {
-            Fidelity::Code => death::published(&text).map(|t| t.into_owned()),
-            Fidelity::Paper => death::corrected(note.clone()).map(|n| n.assemble()),
+impl Sample<'_> {
+    /// The sample of a task, or the filter that drops it.
+    pub fn labelled(&self, task: Task) -> Result<Labelled<'_>, Filter> {
+        let (label, class) = match task {
+            Task::Diagnoses => (self.facts.diagnoses.joined(self.id).ok_or(A_CODE)?, None),
+            Task::Procedures => (self.facts.procedures.joined(self.id).ok_or(A_CODE)?, None),
+            Task::Mortality => numbered(self.died()?),
+            Task::LengthOfStay => numbered(self.stay_class()?),
+            Task::Ventilation => numbered(self.ventilated()?),
         };
-        Sample {
-            id,
-            text,
-            silent,
-            admission: facts.admissions.get(&id),
-            split: splitter.of(subject),
-            split_by_admission: split::by_admission(options.seed, id),
+        let text = match task {
+            Task::Mortality | Task::Ventilation => self.silent.as_deref().ok_or(NO_MENTION)?,
+            Task::Diagnoses | Task::Procedures | Task::LengthOfStay => self.text.as_str(),
+        };
+        let split = match task {
+            Task::Ventilation if !self.rules.corrects(Switch::VentilationSplit) => self.ventilation_split(),
+            _ => self.split,
+        };
+        Ok(Labelled { split: split.ok_or(IN_A_SPLIT)?, text, label, class })
+    }
+
+    fn died(&self) -> Result<usize, Filter> {
+        Ok(self.admission.and_then(|a| a.died).ok_or(OUTCOME)? as usize)
+    }
+
+    fn stay_class(&self) -> Result<usize, Filter> {
+        let admission = self.admission.filter(|a| a.died == Some(0)).ok_or(SURVIVED)?;
+        admissions::stay_class(admission).ok_or(STAY_KNOWN)
+    }
+
+    fn ventilated(&self) -> Result<usize, Filter> {
+        let candidates = &self.facts.candidates;
+        let duration = candidates.label(self.id).map_err(|unfit| match unfit {
+            Unfit::NoStay => A_STAY,
+            Unfit::NotListed => LISTED,
+            Unfit::NoEarlyNote => EARLY_NOTE,
+        })?;
+        if candidates.listed() > 0 {
+            // The published list takes its notes from the mortality task.
+            self.died()?;
+        }
+        Ok(duration as usize)
+    }
+
+    /// As the list says, for patients of the mortality task; without a list by admission, whoever the patient is.
+    fn ventilation_split(&self) -> Option<Split> {
+        match self.facts.candidates.listed_split(self.id) {
+            Some(listed) => self.split.map(|_| listed),
+            None => Some(self.split_by_admission),
         }
     }
+}
+
+fn numbered(class: usize) -> (String, Option<usize>) {
+    (class.to_string(), Some(class))
 }
 
 impl Writer {
@@ -191,15 +363,15 @@ impl Writer {
         let folder = out.join(task.name());
         let file = |split: Split| Output::create(&folder.join(format!("{split}.csv")), &["id", "text", "label"]);
         let outputs = [file(Split::Train)?, file(Split::Validation)?, file(Split::Test)?];
-        let (labels, filters) = match task {
-            Task::Diagnoses => (facts.diagnoses.labels.join("\n"), CODE_FILTERS),
-            Task::Procedures => (facts.procedures.labels.join("\n"), CODE_FILTERS),
-            Task::Mortality => (class_names(task), MORTALITY_FILTERS),
-            Task::LengthOfStay => (class_names(task), STAY_FILTERS),
-            Task::Ventilation => (class_names(task), VENTILATION_FILTERS),
+        let filters = match task {
+            Task::Diagnoses | Task::Procedures => CODE_FILTERS,
+            Task::Mortality => MORTALITY_FILTERS,
+            Task::LengthOfStay => STAY_FILTERS,
+            Task::Ventilation if facts.candidates.listed() > 0 => LISTED_FILTERS,
+            Task::Ventilation => VENTILATION_FILTERS,
         };
         let path = folder.join("labels.txt");
-        std::fs::write(&path, labels + "\n").map_err(Error::at("write", &path))?;
+        std::fs::write(&path, facts.labels(task).join("\n") + "\n").map_err(Error::at("write", &path))?;
         Ok(Writer {
             task,
             outputs,
@@ -208,37 +380,24 @@ impl Writer {
         })
     }
 
-    fn take(&mut self, sample: &Sample<'_>, facts: &Facts, options: &PrepareOptions) -> Result<Used> {
-        let labelled = match self.task {
-            Task::Diagnoses => facts.diagnoses.joined(sample.id).map(|l| (l, None)).ok_or(0),
-            Task::Procedures => facts.procedures.joined(sample.id).map(|l| (l, None)).ok_or(0),
-            Task::Mortality => mortality(sample),
-            Task::LengthOfStay => length_of_stay(sample),
-            Task::Ventilation => ventilation(sample, &facts.candidates),
+    /// Writes the sample, if it is one of this task; returns its split.
+    fn take(&mut self, sample: &Sample<'_>, excluded: &BTreeSet<(Task, HadmId)>) -> Result<Option<Split>> {
+        let labelled = match sample.labelled(self.task) {
+            Ok(l) if l.split == Split::Train && excluded.contains(&(self.task, sample.id)) => Err(NO_DOUBLE),
+            other => other,
         };
-        let (split, text) = match (self.task, options.fidelity) {
-            (Task::Ventilation, Fidelity::Code) => (Some(sample.split_by_admission), sample.silent.as_deref()),
-            (Task::Ventilation | Task::Mortality, _) => (sample.split, sample.silent.as_deref()),
-            _ => (sample.split, Some(sample.text.as_str())),
-        };
-        let (label, class, split, text) = match (labelled, split, text) {
-            (Err(filter), _, _) => {
-                self.funnel.drop_at(filter);
-                return Ok(Used::ByNone);
-            }
-            (Ok((label, class)), Some(split), Some(text)) => (label, class, split, text),
-            _ => {
-                self.funnel.drop_last();
-                return Ok(Used::ByNone);
+        let labelled = match labelled {
+            Ok(labelled) => labelled,
+            Err(filter) => {
+                self.funnel.drop_by(filter);
+                return Ok(None);
             }
         };
         self.funnel.keep();
-        self.tally.add(split, class);
-        self.outputs[split as usize].row([&sample.id.to_string(), text, &label])?;
-        Ok(match split {
-            Split::Train => Used::ToLearn,
-            Split::Validation | Split::Test => Used::HeldOut,
-        })
+        self.tally.add(labelled.split, labelled.class);
+        let cells = [&sample.id.to_string(), labelled.text, &labelled.label];
+        self.outputs[labelled.split as usize].row(cells)?;
+        Ok(Some(labelled.split))
     }
 
     fn finish(self, ledger: &mut Ledger) -> Result<()> {
@@ -257,32 +416,4 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-fn class_names(task: Task) -> String {
-    task.classes().unwrap_or_default().join("\n")
-}
-
-fn mortality(sample: &Sample<'_>) -> Labelled {
-    let died = sample.admission.and_then(|a| a.died).ok_or(0usize)?;
-    sample.silent.as_ref().ok_or(1usize)?;
-    Ok((died.to_string(), Some(died as usize)))
-}
-
-fn length_of_stay(sample: &Sample<'_>) -> Labelled {
-    let admission = sample.admission.ok_or(1usize)?;
-    if admission.died == Some(1) {
-        return Err(0);
-    }
-    let class = admissions::stay_class(admission).ok_or(1usize)?;
-    Ok((class.to_string(), Some(class)))
-}
-
-fn ventilation(sample: &Sample<'_>, candidates: &Candidates) -> Labelled {
-    let class = candidates.label(sample.id).map_err(|unfit| match unfit {
-        Unfit::NoStay => 0usize,
-        Unfit::NoEarlyNote => 1,
-    })? as usize;
-    sample.silent.as_ref().ok_or(2usize)?;
-    Ok((class.to_string(), Some(class)))
 }

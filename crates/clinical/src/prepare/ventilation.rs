@@ -8,11 +8,13 @@
 
 use super::admissions::{Admissions, HINT};
 use super::durations::{Signs, add, chart_event_signs, episodes, is_chart_item, is_extubation};
-use super::manifest::{Attrition, Funnel};
+use super::manifest::{Attrition, Funnel, Oddities};
+use super::ventilation_list;
 use crate::error::Result;
 use crate::ids::{DAY, HOUR, HadmId, IcuStayId, Moment, SubjectId};
 use crate::progress::Meter;
 use crate::table::{InputFile, Row, Table};
+use crate::task::Split;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -51,8 +53,12 @@ struct Candidate {
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     by_admission: BTreeMap<HadmId, Candidate>,
+    listed: Listed,
     pub attrition: Vec<Attrition>,
 }
+
+/// Labels and splits that a list gives, in place of a cohort from raw tables.
+pub(super) type Listed = BTreeMap<HadmId, (Duration, Split)>;
 
 /// What the cohort is made from.
 pub(super) struct Sources<'a> {
@@ -130,8 +136,27 @@ impl Candidates {
         Ok(())
     }
 
+    /// Takes labels and splits from a list; the bedside tables are not read then.
+    pub fn listed_in(path: &Path, oddities: &mut Oddities) -> Result<(Candidates, InputFile)> {
+        let (listed, input) = ventilation_list::read(path, oddities)?;
+        Ok((Candidates { listed, ..Candidates::default() }, input))
+    }
+
+    /// How many admissions a list gives; none without a list.
+    pub fn listed(&self) -> u64 {
+        self.listed.len() as u64
+    }
+
+    /// The split that a list gives.
+    pub fn listed_split(&self, admission: HadmId) -> Option<Split> {
+        self.listed.get(&admission).map(|(_, split)| *split)
+    }
+
     /// The label of an admission with an early note; `Err` tells whether at least the stay fits.
     pub fn label(&self, admission: HadmId) -> Result<Duration, Unfit> {
+        if !self.listed.is_empty() {
+            return self.listed.get(&admission).map(|(duration, _)| *duration).ok_or(Unfit::NotListed);
+        }
         match self.by_admission.get(&admission) {
             None => Err(Unfit::NoStay),
             Some(c) if c.early_note == EarlyNote::NotSeen => Err(Unfit::NoEarlyNote),
@@ -144,6 +169,7 @@ impl Candidates {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unfit {
     NoStay,
+    NotListed,
     NoEarlyNote,
 }
 

@@ -243,6 +243,9 @@ mod tests {
             seed: Seed(5),
             tasks: vec![Task::Mortality, Task::LengthOfStay, Task::Ventilation],
             corpus: CorpusSource::None,
+            pmv_labels: None,
+            near_duplicates: crate::prepare::NearDuplicates::Keep,
+            diff: crate::prepare::Diff::None,
         };
         prepare(&options, &|_| {}).unwrap();
         let authors: Vec<Author> = (0..40).map(|n| Author::new(Seed(5), n)).collect();

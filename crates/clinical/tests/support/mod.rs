@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use clinpeft_clinical::Task;
-use clinpeft_clinical::prepare::{CorpusSource, Fidelity, PrepareOptions};
+use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, NearDuplicates, PrepareOptions};
 use clinpeft_clinical::synth::{ChartEvents, CohortSpec, NoteLength, synth};
 use clinpeft_rng::Seed;
 use std::path::Path;
@@ -17,6 +17,9 @@ pub fn options(mimic3: &Path, out: &Path, fidelity: Fidelity) -> PrepareOptions 
         seed: Seed(1),
         tasks: Task::ALL.to_vec(),
         corpus: CorpusSource::None,
+        pmv_labels: None,
+        near_duplicates: NearDuplicates::Keep,
+        diff: Diff::None,
     }
 }
 

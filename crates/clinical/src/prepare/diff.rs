@@ -1,0 +1,187 @@
+//! What each correction changes, in the order of [`Switch::ALL`].
+//!
+//! The rules go from `code` to `paper` one correction at a time; after each, the admission notes and the samples of every
+//! task are compared with those before. Texts are joined again from what was read once.
+
+use super::rules::{Rules, Switch};
+use super::samples::Material;
+use super::split::Splitter;
+use super::{Fidelity, PrepareOptions};
+use crate::error::{Error, Result};
+use crate::ids::HadmId;
+use crate::progress::Meter;
+use crate::task::{Split, Task};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+/// `diff.json` of a dataset folder.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiffReport {
+    /// One step for each correction that bears on the tasks, each from the rules before it.
+    pub steps: Vec<DiffStep>,
+    /// From `code` to `paper` at once; changes of several steps may meet in one sample.
+    pub all: Vec<Changes>,
+}
+
+/// One correction and what it changes.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiffStep {
+    /// Name of the rule.
+    pub rule: String,
+    /// What it does as published.
+    pub code: String,
+    /// What it does corrected.
+    pub paper: String,
+    /// What changes; parts without a change are left out.
+    pub changes: Vec<Changes>,
+}
+
+/// How many admissions of one part of the dataset change, and how. A sample may change in several ways.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Changes {
+    /// `notes` for the admission notes of all tasks, or a task.
+    pub part: String,
+    /// Admissions before.
+    pub before: u64,
+    /// Admissions that are new.
+    pub added: u64,
+    /// Admissions that are gone.
+    pub removed: u64,
+    /// Admissions with another text.
+    pub texts: u64,
+    /// Admissions with another label, or its parts in another order.
+    pub labels: u64,
+    /// Admissions in another split.
+    pub splits: u64,
+}
+
+impl Changes {
+    fn is_none(&self) -> bool {
+        [self.added, self.removed, self.texts, self.labels, self.splits] == [0; 5]
+    }
+}
+
+/// Hashes of text and label, and the split: what a sample is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Print {
+    text: u64,
+    label: u64,
+    split: Option<Split>,
+}
+
+/// All samples under one set of rules; `None` is the admission note itself.
+type Prints = BTreeMap<Option<Task>, BTreeMap<HadmId, Print>>;
+
+/// Compares the rules step by step; leaves `material` under the corrected rules.
+pub(super) fn compare(
+    options: &PrepareOptions,
+    material: &mut Material,
+    folder: &Path,
+    splitter: &Splitter,
+    meter: &Meter<'_>,
+) -> Result<DiffReport> {
+    let mut rules = Rules::of(Fidelity::Code);
+    let mut prints = |rules: Rules| -> Result<Prints> {
+        material.apply(rules, options, folder)?;
+        let mut prints: Prints =
+            [None].into_iter().chain(options.tasks().map(Some)).map(|p| (p, BTreeMap::new())).collect();
+        material.each(options, splitter, meter, |sample, _| {
+            for (part, known) in &mut prints {
+                let print = match part {
+                    None => Print { text: hash(&sample.text), label: 0, split: None },
+                    Some(task) => match sample.labelled(*task) {
+                        Ok(l) => Print { text: hash(l.text), label: hash(&l.label), split: Some(l.split) },
+                        Err(_) => continue,
+                    },
+                };
+                known.insert(sample.id, print);
+            }
+            Ok(())
+        })?;
+        Ok(prints)
+    };
+    let first = prints(rules)?;
+    let mut before = first.clone();
+    let mut steps = Vec::new();
+    for switch in Switch::ALL.into_iter().filter(|s| s.is_of_the_tasks()) {
+        let code = rules.word(switch);
+        rules = rules.correcting(switch);
+        let after = prints(rules)?;
+        steps.push(DiffStep {
+            rule: switch.name().into(),
+            code: code.into(),
+            paper: rules.word(switch).into(),
+            changes: changes(&before, &after),
+        });
+        before = after;
+    }
+    Ok(DiffReport { steps, all: changes(&first, &before) })
+}
+
+fn changes(before: &Prints, after: &Prints) -> Vec<Changes> {
+    let parts = before.iter().zip(after.values()).map(|((part, before), after)| {
+        let mut changes = Changes {
+            part: part.map_or("notes", Task::name).into(),
+            before: before.len() as u64,
+            removed: before.keys().filter(|id| !after.contains_key(id)).count() as u64,
+            ..Changes::default()
+        };
+        for (id, new) in after {
+            let Some(old) = before.get(id) else {
+                changes.added += 1;
+                continue;
+            };
+            changes.texts += u64::from(old.text != new.text);
+            changes.labels += u64::from(old.label != new.label);
+            changes.splits += u64::from(old.split != new.split);
+        }
+        changes
+    });
+    parts.filter(|changes| !changes.is_none()).collect()
+}
+
+fn hash(text: &str) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..8]);
+    u64::from_le_bytes(bytes)
+}
+
+impl DiffReport {
+    /// Writes `diff.json` and `diff.md`.
+    pub(super) fn write(&self, out: &Path) -> Result<()> {
+        clinpeft_files::write_json(&out.join("diff.json"), self)?;
+        let path = out.join("diff.md");
+        std::fs::write(&path, self.markdown()).map_err(Error::at("write", &path))
+    }
+
+    /// The report as a table.
+    pub fn markdown(&self) -> String {
+        let mut text = String::from(
+            "# From `code` to `paper`, one rule at a time\n\nAdmissions that change with each rule, counted from the rules \
+             before it.\n\n| rule | code | paper | part | before | added | removed | text | label | split |\n\
+             |---|---|---|---|---:|---:|---:|---:|---:|---:|\n",
+        );
+        let mut rows = |rule: &str, code: &str, paper: &str, changes: &[Changes]| {
+            if changes.is_empty() {
+                // Writing to a string cannot fail.
+                let _ = writeln!(text, "| `{rule}` | {code} | {paper} | nothing changes | | | | | | |");
+            }
+            for c in changes {
+                let _ = writeln!(
+                    text,
+                    "| `{rule}` | {code} | {paper} | {} | {} | {} | {} | {} | {} | {} |",
+                    c.part, c.before, c.added, c.removed, c.texts, c.labels, c.splits
+                );
+            }
+        };
+        for step in &self.steps {
+            rows(&step.rule, &step.code, &step.paper, &step.changes);
+        }
+        rows("all", "", "", &self.all);
+        text
+    }
+}
