@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use clinpeft_clinical::prepare::{CorpusSource, Fidelity, PrepareOptions, prepare};
+use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, NearDuplicates, PrepareOptions, prepare};
 use clinpeft_clinical::synth::{CohortSpec, synth};
 use clinpeft_clinical::{Dataset, Label, Task};
 use clinpeft_llama::{Config, Llama};
@@ -48,6 +48,9 @@ fn prepared(dir: &Path) -> DemoTask {
         seed: Seed(3),
         tasks: vec![Task::LengthOfStay],
         corpus: CorpusSource::None,
+        pmv_labels: None,
+        near_duplicates: NearDuplicates::Keep,
+        diff: Diff::None,
     };
     prepare(&options, &|_| {}).unwrap();
     let data = Dataset::load(&dir.join("data"), Task::LengthOfStay).unwrap();
