@@ -75,7 +75,7 @@ fn an_old_bert_folder_is_the_same_model_after_conversion() {
 fn a_sharded_llama_folder_is_the_same_model_after_conversion_into_any_shards() {
     let (old, dir) = (fixture("llama"), tempfile::tempdir().unwrap());
     let load = |dir: &Path| Llama::load(dir, Keep::Stored, &Device::Cpu).unwrap();
-    for (limit, files) in [(LARGE, 3), (8_000, 7), (1, 15)] {
+    for (limit, files) in [(LARGE, 3), (8_000, 6), (1, 15)] {
         let new = dir.path().join(limit.to_string());
         let done = convert(&old, &new, limit).unwrap();
         assert_eq!(done.dropped, ["model.layers.0.self_attn.rotary_emb.inv_freq"]);
@@ -132,8 +132,8 @@ fn a_folder_that_holds_anything_is_never_written_to() {
 #[test]
 fn the_program_says_what_was_renamed_and_dropped() {
     let dir = tempfile::tempdir().unwrap();
-    let arguments = ["convert", fixture("bert").to_str().unwrap(), "--out", dir.path().join("new").to_str().unwrap()];
-    let out = Command::new(cargo_bin("clinpeft")).args(arguments).output().unwrap();
+    let (old, new) = (fixture("bert"), dir.path().join("new"));
+    let out = Command::new(cargo_bin("clinpeft")).arg("convert").arg(old).arg("--out").arg(new).output().unwrap();
     let said = String::from_utf8(out.stderr).unwrap();
     assert!(out.status.success(), "{said}");
     for line in [

@@ -108,7 +108,11 @@ mod tests {
         write(dir.path().join("tf_model.h5"), "").unwrap();
         assert!(said(dir.path()).contains("holds `tf_model.h5`, which is not read"));
         write(dir.path().join("pytorch_model-00001-of-00002.bin"), "").unwrap();
-        assert!(said(dir.path()).contains("but no index\nhint: copy the .index.json"));
+        let message = said(dir.path());
+        assert!(
+            message.contains("but no index; looked for") && message.contains("hint: copy the .index.json"),
+            "{message}"
+        );
         assert!(said(&dir.path().join("tf_model.h5")).contains("is a file, not a folder"));
     }
 
