@@ -82,7 +82,7 @@ fn losses(settings: Value) -> (f64, f64) {
     stack.push("downstream", adapter, Activity::Active).unwrap();
     let mut classifier = Classifier::new(4, model.width(), &mut Seed(4).stream("head")).unwrap();
     // What falls is then the work of the adapter alone.
-    classifier.parameters_mut().into_iter().for_each(|p| p.set_learning(Learning::Frozen));
+    classifier.parameters_mut().for_each(|p| p.set_learning(Learning::Frozen));
     let targets = Targets::Classes { labels: task.labels.clone(), count: 4 };
     let mut objective = Classification {
         backbone: Box::new(model),

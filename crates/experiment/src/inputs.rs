@@ -44,7 +44,7 @@ pub(crate) fn model(store: &Store, spec: &RunSpec, learning: Learning) -> Result
     let folder = base_folder(store, &spec.base)?;
     let family = Family::of(&folder)?;
     let backbone = family.load(&folder, learning, Seed(spec.seed).part("init"))?;
-    let tokenizer = Tokenizer::load(&folder.join("tokenizer.json"))?;
+    let tokenizer = Tokenizer::open(&folder)?;
     let words = backbone.vocabulary();
     if tokenizer.vocab_size() > words {
         return Err(Error::Options(format!(

@@ -9,6 +9,8 @@ use super::recipe::{self, Vocabulary, Words};
 use super::{Kind, Tokenizer, sentence_piece};
 use crate::{Error, Result};
 
+type Reader = fn(&Path) -> Result<Tokenizer>;
+
 impl Tokenizer {
     /// The tokenizer of a model folder: `tokenizer.json`, else `tokenizer.model` (SentencePiece, as LLaMA has), else
     /// `vocab.txt` (WordPiece, as BERT has).
@@ -16,7 +18,7 @@ impl Tokenizer {
     /// The ids are those of transformers' `AutoTokenizer`, apart from special tokens that a text spells. Errors say what
     /// was looked for.
     pub fn open(dir: &Path) -> Result<Self> {
-        let readers: [(&str, fn(&Path) -> Result<Self>); 3] =
+        let readers: [(&str, Reader); 3] =
             [("tokenizer.json", Self::load), ("tokenizer.model", sentence_piece::load), ("vocab.txt", word_piece)];
         for (name, read) in readers {
             let path = dir.join(name);
