@@ -1,5 +1,7 @@
 //! Tokenizers of model folders give the ids of the programs that they come from.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use clinpeft_text::{Error, Special, Specials, Tokenizer};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
