@@ -1,6 +1,7 @@
 //! From a cohort's description to a dataset folder, once.
 
 use crate::downstream::auroc_of;
+use crate::plan::Common;
 use crate::{Error, Profile, Result, Store};
 use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, Manifest, NearDuplicates, PrepareOptions, prepare};
 use clinpeft_clinical::synth::{CohortSpec, synth};
@@ -17,8 +18,18 @@ pub struct Ready {
     pub name: String,
     /// BLAKE3 of its manifest.
     pub hash: String,
+    /// The rules that its manifest names.
+    pub rules: BTreeMap<String, String>,
     /// Sizes of the tasks.
     pub counts: CohortCounts,
+}
+
+impl Ready {
+    /// What is the same for all runs on it.
+    pub fn common(&self, fidelity: Fidelity, seeds: Vec<u64>) -> Common {
+        let (data, data_hash) = (self.name.clone(), self.hash.clone());
+        Common { data, data_hash, data_rules: self.rules.clone(), fidelity, seeds }
+    }
 }
 
 /// Makes the profile's synthetic cohort and prepares it, unless that was done before.
@@ -35,6 +46,7 @@ pub fn ready(store: &Store, profile: &Profile, fidelity: Fidelity, progress: &dy
     Ok(Ready {
         hash: clinpeft_files::hash_file(&data.join("manifest.json"))?,
         counts: counts(&manifest, &data)?,
+        rules: manifest.switches,
         name: folder,
     })
 }

@@ -4,7 +4,7 @@ use crate::switches::PoolingRule;
 use crate::{Error, Result};
 use clinpeft_bert::Bert;
 use clinpeft_llama::Llama;
-use clinpeft_nn::{Backbone, Classifier, Learning, Parameter, Pooling};
+use clinpeft_nn::{Backbone, Classifier, Learning, Pooling};
 use clinpeft_rng::{Seed, Stream};
 use clinpeft_tensor::Device;
 use clinpeft_text::{Kind as TokenizerKind, Special, Specials, Tokenizer};
@@ -108,14 +108,13 @@ impl Family {
         })
     }
 
-    /// Hugging Face's class of the model with a head, and the head's tensors under the names that it has there.
+    /// Hugging Face's class of the model with a head, and the head's tensors.
     pub(crate) fn classifier_files(self, head: &Classifier) -> (&'static str, TensorMap) {
-        let (class, name) = match self {
-            Family::Llama => ("LlamaForSequenceClassification", "score"),
-            Family::Bert => ("BertForSequenceClassification", "classifier"),
+        let class = match self {
+            Family::Llama => "LlamaForSequenceClassification",
+            Family::Bert => "BertForSequenceClassification",
         };
-        let named = |p: &Parameter| (p.name().replacen("score", name, 1), p.value().clone());
-        (class, head.parameters().map(named).collect())
+        (class, head.parameters().map(|p| (p.name().to_string(), p.value().clone())).collect())
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Common {
     pub data: String,
     /// Hash of its manifest.
     pub data_hash: String,
+    /// Rules that it names.
+    pub data_rules: BTreeMap<String, String>,
     /// Preset of the rules.
     pub fidelity: Fidelity,
     /// Seeds of the runs.
@@ -135,6 +137,7 @@ impl Planner<'_> {
             data: data.map(|d| d.data.clone()),
             data_hash: data.map(|d| d.data_hash.clone()),
             switches: Switches::preset(Fidelity::Paper),
+            data_rules: data.map(|d| d.data_rules.clone()).unwrap_or_default(),
             bootstrap_resamples: 0,
             base: start,
             full: false,
@@ -165,6 +168,7 @@ impl Planner<'_> {
             data: Some(self.common.data.clone()),
             data_hash: Some(self.common.data_hash.clone()),
             switches: Switches::preset(self.common.fidelity),
+            data_rules: self.common.data_rules.clone(),
             bootstrap_resamples: self.profile.bootstrap_resamples,
             base: Base::Run { run: base.clone() },
             full: false,
@@ -208,6 +212,7 @@ impl Planner<'_> {
             data: Some(self.common.data.clone()),
             data_hash: Some(self.common.data_hash.clone()),
             switches: Switches::preset(self.common.fidelity),
+            data_rules: self.common.data_rules.clone(),
             bootstrap_resamples: self.profile.bootstrap_resamples,
             base: Base::Run { run: base },
             full: row.full,
@@ -250,7 +255,13 @@ mod tests {
     use super::*;
 
     fn common(seeds: &[u64]) -> Common {
-        Common { data: "d".into(), data_hash: "h".into(), fidelity: Fidelity::Paper, seeds: seeds.to_vec() }
+        Common {
+            data: "d".into(),
+            data_hash: "h".into(),
+            data_rules: BTreeMap::new(),
+            fidelity: Fidelity::Paper,
+            seeds: seeds.to_vec(),
+        }
     }
 
     #[test]

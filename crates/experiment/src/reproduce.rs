@@ -2,7 +2,7 @@
 
 use crate::cohort::{self, Ready};
 use crate::launch::{Ended, Launcher, News, launch};
-use crate::plan::{Common, Only, Planned, plan};
+use crate::plan::{Only, Planned, plan};
 use crate::profile::Row;
 use crate::{Error, Kind, Matrix, Profile, Result, Store};
 use clinpeft_clinical::Progress;
@@ -81,8 +81,7 @@ fn prepare(
     let (mut first, mut runs): (Option<Ready>, Vec<Planned>) = (None, Vec::new());
     for fidelity in &options.fidelities {
         let ready = cohort::ready(store, &profile, *fidelity, &progress)?;
-        let (data, data_hash) = (ready.name.clone(), ready.hash.clone());
-        let common = Common { data, data_hash, fidelity: *fidelity, seeds: seeds.clone() };
+        let common = ready.common(*fidelity, seeds.clone());
         for run in plan(&profile, &matrix, &common, &options.only)? {
             if runs.iter().all(|r| r.name != run.name) {
                 runs.push(run);

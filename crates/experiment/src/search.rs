@@ -217,8 +217,7 @@ pub fn search(
     let heard = std::cell::RefCell::new(hear);
     let progress = |p: Progress| (*heard.borrow_mut())(Heard::Cohort(p));
     let ready = cohort::ready(store, &profile, Fidelity::Paper, &progress)?;
-    let common =
-        Common { data: ready.name, data_hash: ready.hash, fidelity: Fidelity::Paper, seeds: vec![search.seed] };
+    let common = ready.common(Fidelity::Paper, vec![search.seed]);
     let tried = trials(&profile, &Matrix::paper()?, &common, only, search)?;
     let runs: Vec<Planned> = tried.iter().map(|t| t.run.clone()).collect();
     let hear = heard.into_inner();
@@ -271,7 +270,13 @@ mod tests {
     use super::*;
 
     fn common() -> Common {
-        Common { data: "d".into(), data_hash: "h".into(), fidelity: Fidelity::Paper, seeds: vec![1] }
+        Common {
+            data: "d".into(),
+            data_hash: "h".into(),
+            data_rules: BTreeMap::new(),
+            fidelity: Fidelity::Paper,
+            seeds: vec![1],
+        }
     }
 
     fn tried(search: &Search) -> Result<Vec<Tried>> {

@@ -8,6 +8,7 @@ use clinpeft_nn::Memory;
 use clinpeft_text::Packing;
 use clinpeft_train::{Division, OptimiserSettings, Rate, Selection, Settings, Warmup};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,6 +52,9 @@ pub struct RunSpec {
     pub data_hash: Option<String>,
     /// Behaviours in which the published code differs; see [`Switches`].
     pub switches: Switches,
+    /// The rules that the dataset was made by, as its manifest names them; they cannot be changed here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data_rules: BTreeMap<String, String>,
     /// Resamples of the confidence intervals.
     pub bootstrap_resamples: usize,
     /// The base model.

@@ -10,7 +10,7 @@
 //! | `class_weights` | divided once for the whole step | divided in each micro-batch, so that they cancel in small ones |
 //! | `test_perplexity` | over all tokens | mean of batch means |
 //! | context and packing | those of the profile; long notes split for step 1 | at most 128 tokens, the rest dropped |
-//! | data (`prepare --fidelity`) | codes as strings, split by patient, sections repaired | integer codes, split by note, as published |
+//! | data (`prepare --fidelity`; `data_rules` in `run.toml`) | codes as strings, split by patient, sections repaired | integer codes, split by note, as published |
 
 use clinpeft_clinical::prepare::Fidelity;
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,13 @@
-//! Writes a model and an adapter of every method with their logits, for `tests/python/peft_round_trip.py`, which loads
-//! them with the reference and prints the largest difference.
+//! Writes a model, an adapter of every method and two stacks with their logits, for `tests/python/peft_round_trip.py`, which
+//! loads them with the reference and prints the largest difference.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use clinpeft_llama::{Config, Llama};
-use clinpeft_nn::{Backbone, Learning, Pass, Ragged, Rows, Sites};
-use clinpeft_peft::{Activity, AdapterConfig, ModelShape, Stack, TaskType, load_adapter, save_adapter};
+use clinpeft_nn::{Backbone, Classifier, Learning, Pass, Pooling, Ragged, Rows, Sites};
+use clinpeft_peft::{
+    Activity, Adapter, AdapterConfig, Head, ModelShape, Stack, TaskType, Unit, load_adapter, save_adapter,
+};
 use clinpeft_rng::{Seed, normal};
 use clinpeft_tensor::Tensor;
 use clinpeft_weights::{TensorMap, save};
@@ -36,24 +40,41 @@ const METHODS: &[(&str, &str)] = &[
     ("adaptation_prompt", r#"{"method": "adaptation_prompt", "length": 4, "layers": 2}"#),
 ];
 
+const SEQUENCE: [u32; 6] = [1, 5, 9, 20, 31, 2];
+
+fn model() -> Llama {
+    let mut config = Config::tiny(32, 24, 3, 4, 64);
+    config.num_key_value_heads = Some(2);
+    Llama::random(config, Seed(5), Learning::Frozen).unwrap()
+}
+
+/// An adapter away from its start.
+fn shaken(model: &Llama, settings: &str, name: &str, learning: Learning) -> Box<dyn Adapter> {
+    let settings: AdapterConfig = serde_json::from_str(settings).unwrap();
+    let mut adapter = settings.build(model, Seed(6), learning).unwrap();
+    let mut rng = Seed(7).stream(name);
+    for p in adapter.parameters_mut() {
+        let moved = p.value().to_f64_vec().unwrap().iter().map(|x| (x + 0.5 * normal(&mut rng)) as f32).collect();
+        let moved = Tensor::from_vec(moved, p.value().dims()).unwrap();
+        p.set_value(moved);
+    }
+    adapter
+}
+
+fn write(dir: &Path, logits: Tensor) {
+    let ids = Tensor::from_vec(SEQUENCE.to_vec(), &[1, SEQUENCE.len()]).unwrap();
+    let written = TensorMap::from([("logits".into(), logits), ("input_ids".into(), ids)]);
+    save(&dir.join("logits.safetensors"), &written, &BTreeMap::new()).unwrap();
+}
+
 #[test]
 fn saved_adapters_compute_the_same_when_they_come_back() {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peft_round_trip");
-    let mut config = Config::tiny(32, 24, 3, 4, 64);
-    config.num_key_value_heads = Some(2);
-    let model = Llama::random(config, Seed(5), Learning::Frozen).unwrap();
+    let model = model();
     model.save(&root.join("model")).unwrap();
-    let sequence: Vec<u32> = vec![1, 5, 9, 20, 31, 2];
-    let batch = Ragged::from_sequences(std::slice::from_ref(&sequence)).unwrap();
+    let batch = Ragged::from_sequences(&[SEQUENCE.to_vec()]).unwrap();
     for (name, settings) in METHODS {
-        let settings: AdapterConfig = serde_json::from_str(settings).unwrap();
-        let mut adapter = settings.build(&model, Seed(6), Learning::Frozen).unwrap();
-        let mut rng = Seed(7).stream(name);
-        for p in adapter.parameters_mut() {
-            let moved = p.value().to_f64_vec().unwrap().iter().map(|x| (x + 0.5 * normal(&mut rng)) as f32).collect();
-            let moved = Tensor::from_vec(moved, p.value().dims()).unwrap();
-            p.set_value(moved);
-        }
+        let adapter = shaken(&model, settings, name, Learning::Frozen);
         let dir = root.join(name);
         save_adapter(&dir, &*adapter, Some(TaskType::CausalLm), &TensorMap::new()).unwrap();
         let again = load_adapter(&dir, &ModelShape::of(&model), Learning::Frozen).unwrap().adapter;
@@ -66,8 +87,36 @@ fn saved_adapters_compute_the_same_when_they_come_back() {
         };
         let (before, after) = (logits(adapter), logits(again));
         assert_eq!(before.to_f64_vec().unwrap(), after.to_f64_vec().unwrap(), "{name}");
-        let ids = Tensor::from_vec(sequence.clone(), &[1, sequence.len()]).unwrap();
-        let written = TensorMap::from([("logits".into(), before), ("input_ids".into(), ids)]);
-        save(&dir.join("logits.safetensors"), &written, &BTreeMap::new()).unwrap();
+        write(&dir, before);
+    }
+}
+
+#[test]
+fn saved_stacks_compute_the_same_when_they_come_back() {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peft_round_trip_stacks");
+    let model = model();
+    model.save(&root.join("model")).unwrap();
+    let batch = Ragged::from_sequences(&[SEQUENCE.to_vec()]).unwrap();
+    for (name, clinical) in [("frozen", Learning::Frozen), ("trainable", Learning::Trainable)] {
+        let mut unit = Unit::default();
+        for (adapter, learning) in [("clinical", clinical), ("downstream", Learning::Trainable)] {
+            let made = shaken(&model, METHODS[0].1, &format!("{name} {adapter}"), learning);
+            unit.stack.push(adapter, made, Activity::Active).unwrap();
+        }
+        let classifier = Classifier::new(3, model.width(), &mut Seed(8).stream("head")).unwrap();
+        unit.head = Some(Head { classifier, labels: ["a", "b", "c"].map(String::from).to_vec() });
+        let dir = root.join(name);
+        unit.save(&dir).unwrap();
+        let again = Unit::load(&dir, &ModelShape::of(&model)).unwrap();
+        assert_eq!(again.stack.status(None), unit.stack.status(None), "{name}");
+        let logits = |unit: Unit| {
+            let sites: Arc<dyn Sites> = Arc::new(unit.stack);
+            let rows = Rows::Pooled(Pooling::LastToken);
+            let hidden = model.hidden(&batch, &sites, &Pass::evaluate(), rows).unwrap();
+            unit.head.unwrap().classifier.forward(&hidden.rows).unwrap().value().clone()
+        };
+        let (before, after) = (logits(unit), logits(again));
+        assert_eq!(before.to_f64_vec().unwrap(), after.to_f64_vec().unwrap(), "{name}");
+        write(&dir, before);
     }
 }

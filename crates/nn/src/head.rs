@@ -58,6 +58,9 @@ fn take_rows(x: &Var, rows: Vec<u32>) -> Result<Var> {
 }
 
 /// Scores for classes or labels: `z = W h + b`, W `[c, d]`, b `[c]`. LLaMA has no b, BERT has one.
+///
+/// The parameters are called as Hugging Face calls them: `score.weight` without b, `classifier.weight` and `classifier.bias`
+/// with it.
 #[derive(Debug, Clone)]
 pub struct Classifier {
     weight: Parameter,
@@ -85,7 +88,9 @@ impl Classifier {
                 bias.shape()
             )));
         }
-        Ok(Classifier { bias: Some(Parameter::new("score.bias", bias, self.weight.learning())), ..self })
+        let learning = self.weight.learning();
+        let named = |part: &str, value: Tensor| Parameter::new(format!("classifier.{part}"), value, learning);
+        Ok(Classifier { weight: named("weight", self.weight.value().clone()), bias: Some(named("bias", bias)) })
     }
 
     /// The same head with a b of zeros. Errors are those of [`Classifier::with_bias`].
@@ -105,7 +110,7 @@ impl Classifier {
         &mut self.weight
     }
 
-    /// W, called `score.weight`, then b, called `score.bias`, if there is one.
+    /// W, then b if there is one.
     pub fn parameters(&self) -> impl Iterator<Item = &Parameter> {
         [&self.weight].into_iter().chain(&self.bias)
     }

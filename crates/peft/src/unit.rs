@@ -4,10 +4,12 @@
 //! stack.json                      order, roles, head, labels, provenance
 //! <adapter>/adapter_config.json   one folder for each adapter, in the form of PEFT
 //! <adapter>/adapter_model.safetensors
-//! head.safetensors                `score.weight`, and `score.bias` if the head has one
+//! head.safetensors                the head, where there is no adapter
 //! ```
+//!
+//! Beside adapters the head stands in the folder of the last one, where PEFT expects it.
 
-use crate::{Activity, Error, ModelShape, Result, Stack, TaskType, load_adapter, save_adapter};
+use crate::{Activity, Error, Loaded, ModelShape, Result, Stack, TaskType, load_adapter, save_adapter};
 use clinpeft_nn::{Classifier, Learning, Parameter};
 use clinpeft_tensor::DType;
 use clinpeft_weights::{Checkpoint, Keep, TensorMap, save};
@@ -53,15 +55,31 @@ struct Role {
     trainable: bool,
 }
 
+/// File of a head without adapters.
+const HEAD: &str = "head.safetensors";
+
+/// The head of those tensors; `None` if they hold none of that shape.
+fn classifier(saved: &TensorMap, dims: &[usize]) -> Option<Result<Classifier>> {
+    let part = |name: &str| ["score", "classifier"].iter().find_map(|own| saved.get(&format!("{own}.{name}")));
+    let weight = part("weight").filter(|w| w.dims() == dims)?;
+    let head = Classifier::from_weight(weight.clone(), Learning::Trainable);
+    Some(match part("bias") {
+        Some(bias) => head.with_bias(bias.clone()).map_err(Error::from),
+        None => Ok(head),
+    })
+}
+
 impl Unit {
     /// Writes everything into `dir`, which appears whole or not at all.
     pub fn save(&self, dir: &Path) -> Result<()> {
         let pending = clinpeft_files::commit_dir(dir)?;
         let root = pending.path();
         let task = if self.head.is_some() { TaskType::SequenceClassification } else { TaskType::CausalLm };
+        let named = |p: &Parameter| (p.name().to_string(), p.value().clone());
+        let mut head: TensorMap = self.head.iter().flat_map(|h| h.classifier.parameters().map(named)).collect();
         let mut adapters = Vec::new();
-        for e in self.stack.entries() {
-            save_adapter(&root.join(&e.name), &*e.adapter, Some(task), &TensorMap::new())?;
+        for e in self.stack.entries().iter().rev() {
+            save_adapter(&root.join(&e.name), &*e.adapter, Some(task), &std::mem::take(&mut head))?;
             adapters.push(Role {
                 name: e.name.clone(),
                 method: e.adapter.method().into(),
@@ -69,10 +87,9 @@ impl Unit {
                 trainable: e.learning() == Learning::Trainable,
             });
         }
-        if let Some(head) = &self.head {
-            let named = |p: &Parameter| (p.name().to_string(), p.value().clone());
-            let tensors: TensorMap = head.classifier.parameters().map(named).collect();
-            save(&root.join("head.safetensors"), &tensors, &BTreeMap::new())?;
+        adapters.reverse();
+        if !head.is_empty() {
+            save(&root.join(HEAD), &head, &BTreeMap::new())?;
         }
         let labels = self.head.as_ref().map(|h| h.labels.clone());
         let file = File { format: 1, adapters, labels, provenance: self.provenance.clone() };
@@ -88,14 +105,15 @@ impl Unit {
         if file.format != 1 {
             return Err(wrong(format!("format {} is not known\nhint: a newer clinpeft wrote it", file.format)));
         }
-        let mut stack = Stack::new();
+        let (mut stack, mut saved) = (Stack::new(), TensorMap::new());
         for role in &file.adapters {
             let mut parts = Path::new(&role.name).components();
             if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
                 return Err(wrong(format!("adapter `{}` is outside of the folder", role.name)));
             }
             let learning = if role.trainable { Learning::Trainable } else { Learning::Frozen };
-            let adapter = load_adapter(&dir.join(&role.name), shape, learning)?.adapter;
+            let Loaded { adapter, head, .. } = load_adapter(&dir.join(&role.name), shape, learning)?;
+            saved.extend(head);
             if adapter.method() != role.method {
                 return Err(wrong(format!(
                     "adapter `{}` is called {}, but its folder holds {}\nhint: the folder was changed after it was saved",
@@ -110,14 +128,17 @@ impl Unit {
         let head = match file.labels {
             None => None,
             Some(labels) => {
-                let weights = Checkpoint::open_file(&dir.join("head.safetensors"))?;
-                let w = weights.tensor("score.weight", &[labels.len(), shape.width], Keep::As(DType::F32))?;
-                let mut classifier = Classifier::from_weight(w, Learning::Trainable);
-                if weights.has("score.bias") {
-                    let b = weights.tensor("score.bias", &[labels.len()], Keep::As(DType::F32))?;
-                    classifier = classifier.with_bias(b)?;
+                if file.adapters.is_empty() {
+                    let weights = Checkpoint::open_file(&dir.join(HEAD))?;
+                    for (name, stored) in weights.tensors() {
+                        saved.insert(name.clone(), weights.tensor(name, &stored.dims, Keep::As(DType::F32))?);
+                    }
                 }
-                Some(Head { classifier, labels })
+                let classifier = classifier(&saved, &[labels.len(), shape.width]).ok_or_else(|| {
+                    let what = "no folder holds the head that its labels belong to";
+                    wrong(format!("{what}\nhint: the head stands beside the last adapter"))
+                })?;
+                Some(Head { classifier: classifier?, labels })
             }
         };
         Ok(Unit { stack, head, provenance: file.provenance })

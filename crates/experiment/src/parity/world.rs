@@ -118,7 +118,7 @@ impl World {
             all.map(|p| (named(&p), p)).collect::<Vec<_>>()
         });
         let head = self.head.iter().flat_map(|(name, c)| {
-            let full = move |p: &Parameter| p.name().replacen("score", name, 1);
+            let full = move |p: &Parameter| format!("{name}.{}", p.name().rsplit('.').next().unwrap_or_default());
             c.parameters().map(move |p| (full(p), p))
         });
         let all = base.chain(adapters).chain(head);
