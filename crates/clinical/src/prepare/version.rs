@@ -34,8 +34,8 @@ pub(super) fn check(folder: &Path, tables: &[&str], collection: Collection) -> R
         let header: Vec<String> = Table::header(&path)?.iter().map(|name| name.to_ascii_lowercase()).collect();
         let has = |name: &&str| header.iter().any(|h| h == name);
         let (expected, found) = match collection {
-            Collection::Mimic3 if OF_MIMIC4.iter().any(&has) => ("MIMIC-III v1.4", "a table of MIMIC-IV"),
-            Collection::Mimic4Note if OF_MIMIC3.iter().any(&has) => ("MIMIC-IV-Note 2.2", "a table of MIMIC-III"),
+            Collection::Mimic3 if OF_MIMIC4.iter().any(has) => ("MIMIC-III v1.4", "a table of MIMIC-IV"),
+            Collection::Mimic4Note if OF_MIMIC3.iter().any(has) => ("MIMIC-IV-Note 2.2", "a table of MIMIC-III"),
             Collection::Mimic4Note if has(&"note_id") && !OF_NOTE_2_2.iter().all(has) => {
                 ("MIMIC-IV-Note 2.2", "another version")
             }
