@@ -285,7 +285,7 @@ mod tests {
         for (from, to) in [
             ("clinpeft-train", "clinpeft-clinical"),
             ("clinpeft-metrics", "clinpeft-tensor"),
-            ("clinpeft-report", "clinpeft-metrics"),
+            ("clinpeft-report", "clinpeft-train"),
             ("clinpeft-bert", "clinpeft-llama"),
             ("xtask", "clinpeft-files"),
             ("clinpeft-experiment", "xtask"),

@@ -7,7 +7,7 @@
 //! head.safetensors                the head, where there is no adapter
 //! ```
 //!
-//! Beside adapters the head stands in the folder of the last one, where PEFT expects it.
+//! Beside adapters the head stands in the folder of each, where PEFT wants it; the one of the last is used.
 
 use crate::{Activity, Error, Loaded, ModelShape, Result, Stack, TaskType, load_adapter, save_adapter};
 use clinpeft_nn::{Classifier, Learning, Parameter};
@@ -76,10 +76,10 @@ impl Unit {
         let root = pending.path();
         let task = if self.head.is_some() { TaskType::SequenceClassification } else { TaskType::CausalLm };
         let named = |p: &Parameter| (p.name().to_string(), p.value().clone());
-        let mut head: TensorMap = self.head.iter().flat_map(|h| h.classifier.parameters().map(named)).collect();
+        let head: TensorMap = self.head.iter().flat_map(|h| h.classifier.parameters().map(named)).collect();
         let mut adapters = Vec::new();
-        for e in self.stack.entries().iter().rev() {
-            save_adapter(&root.join(&e.name), &*e.adapter, Some(task), &std::mem::take(&mut head))?;
+        for e in self.stack.entries() {
+            save_adapter(&root.join(&e.name), &*e.adapter, Some(task), &head)?;
             adapters.push(Role {
                 name: e.name.clone(),
                 method: e.adapter.method().into(),
@@ -87,8 +87,7 @@ impl Unit {
                 trainable: e.learning() == Learning::Trainable,
             });
         }
-        adapters.reverse();
-        if !head.is_empty() {
+        if adapters.is_empty() && !head.is_empty() {
             save(&root.join(HEAD), &head, &BTreeMap::new())?;
         }
         let labels = self.head.as_ref().map(|h| h.labels.clone());
@@ -113,7 +112,7 @@ impl Unit {
             }
             let learning = if role.trainable { Learning::Trainable } else { Learning::Frozen };
             let Loaded { adapter, head, .. } = load_adapter(&dir.join(&role.name), shape, learning)?;
-            saved.extend(head);
+            saved = head;
             if adapter.method() != role.method {
                 return Err(wrong(format!(
                     "adapter `{}` is called {}, but its folder holds {}\nhint: the folder was changed after it was saved",
