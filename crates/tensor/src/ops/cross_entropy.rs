@@ -77,8 +77,11 @@ fn fused<T: Real>(
     let mut dhead = want[1].then(|| vec![T::ZERO; classes * d]);
     let mut loss = 0.0;
     for rows in used.chunks(CHUNK) {
-        let part: Vec<T> = rows.iter().flat_map(|r| &xs[r * d..(r + 1) * d]).copied().collect();
-        let part = Tensor::from_vec(part, &[rows.len(), d])?;
+        let mut part = Buffer::<T>::stale(rows.len() * d);
+        for (to, row) in part.chunks_exact_mut(d.max(1)).zip(rows) {
+            to.copy_from_slice(&xs[row * d..(row + 1) * d]);
+        }
+        let part = Tensor::from_buffer(part, &[rows.len(), d])?;
         let mut z = matmul(&part, head, Layout::RightTransposed)?;
         let (a, b): (Vec<u32>, Vec<T>) = rows.iter().map(|r| (at[*r], w[*r])).unzip();
         loss += rows_in_place(z.as_mut_slice::<T>()?, classes, &a, &b);

@@ -168,6 +168,9 @@ mod vectors {
     use std::arch::x86_64::*;
     use std::ops::Range;
 
+    /// Bytes by which reading runs ahead: rows are as many streams as the processor hardly follows by itself.
+    const AHEAD: usize = 512;
+
     pub(super) struct Place {
         pub(super) first: usize,
         pub(super) count: usize,
@@ -267,12 +270,22 @@ mod vectors {
         let source = view.values.as_ptr();
         let out = panel.as_mut_ptr();
         let count = place.words.len();
+        const { assert!(WIDTH < 16 || WIDTH.is_multiple_of(16), "whole groups, or one that is not full") };
         for group in (0..WIDTH).step_by(16) {
             let lanes = place.count.saturating_sub(group).min(16);
-            let kept = 16.min(WIDTH - group);
-            let mask = if kept == 16 { u16::MAX } else { (1u16 << kept) - 1 };
-            // SAFETY: word `p` of the panel begins at `p * WIDTH`, and the mask keeps the store inside of it; sources are
-            // touched for rows below `place.count` and values below `place.length` only.
+            // A group that is not full writes over the beginning of the next word's, which comes later; but for the last.
+            let store = |p: usize, words: __m512i| {
+                let to = out.wrapping_add(p * WIDTH + group).cast::<i32>();
+                // SAFETY: word `p` of the panel begins at `p * WIDTH`, and whatever follows it, or the mask, has room.
+                unsafe {
+                    if WIDTH >= 16 || p * WIDTH + 16 <= count * WIDTH {
+                        _mm512_storeu_si512(to.cast(), words);
+                    } else {
+                        _mm512_mask_storeu_epi32(to, ((1u32 << WIDTH.min(16)) - 1) as u16, words);
+                    }
+                }
+            };
+            // SAFETY: sources are touched for rows below `place.count` and values below `place.length` only.
             unsafe {
                 if view.along == 1 {
                     for block in (0..count).step_by(16) {
@@ -281,14 +294,15 @@ mod vectors {
                         let mut rows = [_mm512_setzero_si512(); 16];
                         if left > 0 {
                             for (i, row) in rows.iter_mut().enumerate().take(lanes) {
-                                *row = along(source.add((place.first + group + i) * view.across + k), left);
+                                let at = source.add((place.first + group + i) * view.across + k);
+                                _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(AHEAD));
+                                *row = along(at, left);
                             }
                         }
                         let columns = transposed(rows);
                         let here = 16.min(count - block);
                         for (p, words) in columns.iter().enumerate().take(here) {
-                            let to = out.add((block + p) * WIDTH + group).cast::<i32>();
-                            _mm512_mask_storeu_epi32(to, mask, *words);
+                            store(block + p, *words);
                         }
                     }
                 } else {
@@ -300,7 +314,7 @@ mod vectors {
                             let next = (VALUES == 2 && k + 1 < place.length).then(|| at.add(view.along));
                             words = across(at, next, lanes);
                         }
-                        _mm512_mask_storeu_epi32(out.add(p * WIDTH + group).cast::<i32>(), mask, words);
+                        store(p, words);
                     }
                 }
             }
