@@ -49,7 +49,8 @@ impl From<Exactness> for Precision {
 }
 
 fn main() -> ExitCode {
-    match run() {
+    // As a thread of the pool, as the program itself runs.
+    match rayon::scope(|_| run().map_err(|e| e.to_string())) {
         Ok(line) => {
             println!("{line}");
             ExitCode::SUCCESS

@@ -24,6 +24,8 @@ struct Options {
     without: Option<String>,
     seconds: String,
     ops: bool,
+    /// Threads of others that wanted to run at the start, by the average over a minute.
+    load: String,
 }
 
 /// One shape of a step.
@@ -125,7 +127,8 @@ pub fn run(words: &[&str]) -> Result<ExitCode, String> {
 }
 
 fn parse(words: &[&str]) -> Result<Options, String> {
-    let mut options = Options { opponent: None, only: None, without: None, seconds: "60".into(), ops: false };
+    let mut options =
+        Options { opponent: None, only: None, without: None, seconds: "60".into(), ops: false, load: busy() };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().map(|w| (*w).to_string()).ok_or(format!("`{word}` needs a value\n\n{USAGE}"));
@@ -307,8 +310,9 @@ fn report(options: &Options, steps: &str, products: &str, versions: Option<&str>
         `cargo xtask bench --opponent PYTHON` writes this file. Both sides run one after the other, each figure in a process of \
         its own with two threads; times are medians. Ratios above 1 in `step` and `evaluation` mean that we are faster, \
         below 1 in `memory` and `start` that we need less. Only real tokens are counted; the opponent pads.{left_out}\n\n\
-        Machine: {}. Date: {}. {}. {opponent}\n\n## LoRA steps (r 16 on q and v, AdamW)\n\n{steps}\n## Matrix products\n\n{products}",
+        Machine: {}; others kept {} threads busy when it began. Date: {}. {}. {opponent}\n\n## LoRA steps (r 16 on q and v, AdamW)\n\n{steps}\n## Matrix products\n\n{products}",
         processor(),
+        options.load,
         line(Command::new("date").args(["-u", "+%Y-%m-%d"])),
         line(Command::new("rustc").arg("--version")),
     )
@@ -331,6 +335,11 @@ fn processor() -> String {
         field("model\t"),
         units.join(", ")
     )
+}
+
+fn busy() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or("an unknown number of").to_string()
 }
 
 fn line(command: &mut Command) -> String {

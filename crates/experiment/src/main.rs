@@ -458,12 +458,14 @@ fn run_one(o: Run, terminal: &Terminal) -> Result<()> {
         });
     }
     let folder = RunFolder::at(&o.folder);
-    let mut steps = terminal.steps();
-    let mut observe = |e: &clinpeft_train::Event, total: u64| steps.hear(e, total);
     let checkpoint_every = Duration::try_from_secs_f64(o.checkpoint_every)
         .map_err(|_| Error::Options("`--checkpoint-every` is a number of seconds".into()))?;
-    execute(&folder, Control { stop: &STOP, observe: &mut observe, checkpoint_every })?;
-    drop(steps);
+    // On a thread of the pool: whoever asks the pool from outside sleeps, and is woken, for every operation.
+    rayon::scope(|_| {
+        let mut steps = terminal.steps();
+        let mut observe = |e: &clinpeft_train::Event, total: u64| steps.hear(e, total);
+        execute(&folder, Control { stop: &STOP, observe: &mut observe, checkpoint_every })
+    })?;
     terminal.say(&format!("done: {}", folder.path().display()));
     Ok(())
 }

@@ -162,7 +162,8 @@ pub fn execute(folder: &RunFolder, control: Control<'_>) -> Result<()> {
     let _lock = wait_for_lock(folder)?;
     clinpeft_files::sweep(folder.path())?;
     if folder.state()? == Some(RunState::Done) {
-        return Ok(());
+        // Killed between the two last things it does, a run would leave its checkpoint.
+        return remove_checkpoint(folder);
     }
     folder.set_state(&RunState::Running)?;
     let started = Instant::now();
@@ -206,6 +207,10 @@ fn finish(context: &Context<'_>, mut report: Report, started: Instant) -> Result
     clinpeft_files::write_json(&folder.file("manifest.json"), &manifest)?;
     clinpeft_files::write_json(&folder.file("result.json"), &report.result)?;
     folder.set_state(&RunState::Done)?;
+    remove_checkpoint(folder)
+}
+
+fn remove_checkpoint(folder: &RunFolder) -> Result<()> {
     let checkpoint = folder.file("checkpoint");
     if checkpoint.exists() {
         std::fs::remove_dir_all(&checkpoint).map_err(clinpeft_files::at("remove", &checkpoint))?;

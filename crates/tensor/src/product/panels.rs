@@ -77,13 +77,28 @@ pub(super) fn product<U: Panels<ROWS>, const ROWS: usize>(
         let m = MAX_ROWS.min(sizes.m - first);
         let y = &mut y[first * sizes.n..(first + m) * sizes.n];
         let some = Cut::new::<U, ROWS>(Sizes { m, ..sizes });
-        let left = pack_left::<U, ROWS>(a.skip(first), &some);
         match b {
-            Right::Same(b) => run(unit, &left, b, y, &some, update),
-            Right::Bf16(b) => run(unit, &left, b, y, &some, update),
-            Right::F16(b) => run(unit, &left, b, y, &some, update),
+            Right::Same(b) => run(unit, a.skip(first), b, y, &some, update),
+            Right::Bf16(b) => run(unit, a.skip(first), b, y, &some, update),
+            Right::F16(b) => run(unit, a.skip(first), b, y, &some, update),
         }
     }
+}
+
+/// Updates at most [`MAX_ROWS`] rows of y.
+fn run<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
+    unit: &U,
+    a: View<'_, f32>,
+    b: View<'_, S>,
+    y: &mut [f32],
+    cut: &Cut,
+    update: Update<f32>,
+) {
+    if cut.sizes.n <= COLUMNS {
+        return skinny(unit, a, b, y, cut, update);
+    }
+    let left = pack_left::<U, ROWS>(a, cut);
+    wide(unit, &left, b, y, cut, update);
 }
 
 /// The pieces of a product.
@@ -137,14 +152,7 @@ fn pack_left<U: Panels<ROWS>, const ROWS: usize>(a: View<'_, f32>, cut: &Cut) ->
         rest = later;
     }
     let fill = |(i, block, panel): (usize, Range<usize>, &mut [u32])| {
-        let rows = (i * ROWS, ROWS.min(cut.sizes.m - i * ROWS));
-        for (part, panel) in U::PARTS.iter().zip(panel.chunks_exact_mut(block.len() * ROWS)) {
-            if U::LEFT_BY_ROWS {
-                pack_rows::<ROWS>(a, rows, block.clone(), cut.sizes.k, *part, U::STEP, panel);
-            } else {
-                pack::<f32, ROWS>(a, rows, block.clone(), cut.sizes.k, *part, panel);
-            }
-        }
+        pack_panel::<U, ROWS>(a, i, block, cut, panel);
     };
     if cut.serial {
         panels.into_iter().for_each(fill);
@@ -154,7 +162,70 @@ fn pack_left<U: Panels<ROWS>, const ROWS: usize>(a: View<'_, f32>, cut: &Cut) ->
     left
 }
 
-fn run<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
+/// One block of the sum of one panel of rows, each part.
+fn pack_panel<U: Panels<ROWS>, const ROWS: usize>(
+    a: View<'_, f32>,
+    panel: usize,
+    block: Range<usize>,
+    cut: &Cut,
+    out: &mut [u32],
+) {
+    let rows = (panel * ROWS, ROWS.min(cut.sizes.m - panel * ROWS));
+    for (part, out) in U::PARTS.iter().zip(out.chunks_exact_mut(block.len() * ROWS)) {
+        if U::LEFT_BY_ROWS {
+            pack_rows::<ROWS>(a, rows, block.clone(), cut.sizes.k, *part, U::STEP, out);
+        } else {
+            pack::<f32, ROWS>(a, rows, block.clone(), cut.sizes.k, *part, out);
+        }
+    }
+}
+
+/// One panel of columns: it is packed first, and each panel of rows is multiplied as soon as it is packed, for packing
+/// costs as much as multiplying.
+fn skinny<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
+    unit: &U,
+    a: View<'_, f32>,
+    b: View<'_, S>,
+    y: &mut [f32],
+    cut: &Cut,
+    update: Update<f32>,
+) {
+    let (parts, n) = (U::PARTS.len(), cut.sizes.n);
+    let mut right = Buffer::<u32>::stale(COLUMNS * cut.words * parts);
+    for block in cut.blocks() {
+        let panels = &mut right[block.start * COLUMNS * parts..block.end * COLUMNS * parts];
+        for (part, panel) in U::PARTS.iter().zip(panels.chunks_exact_mut(block.len() * COLUMNS)) {
+            pack::<S, COLUMNS>(b, (0, n), block.clone(), cut.sizes.k, *part, panel);
+        }
+    }
+    let shared = Shared(y.as_mut_ptr());
+    let each = cut.piece.0;
+    cut.each(cut.row_panels.div_ceil(each), |piece| {
+        let mut left = Buffer::<u32>::stale(ROWS * cut.words.min(MAX_WORDS) * parts);
+        for panel in piece * each..((piece + 1) * each).min(cut.row_panels) {
+            for block in cut.blocks() {
+                let left = &mut left[..block.len() * ROWS * parts];
+                pack_panel::<U, ROWS>(a, panel, block.clone(), cut, left);
+                let right = &right[block.start * COLUMNS * parts..block.end * COLUMNS * parts];
+                let tile = Tile {
+                    y: shared.at(panel * ROWS * n),
+                    stride: n,
+                    rows: ROWS.min(cut.sizes.m - panel * ROWS),
+                    columns: n,
+                    update: if block.start == 0 { update } else { Update { keep: 1.0, ..update } },
+                };
+                // SAFETY: both panels hold this block; the tile lies inside y by its bounds, and no other piece of work
+                // has its rows.
+                #[expect(unsafe_code, reason = "the interface of a unit takes pointers")]
+                unsafe {
+                    unit.tile(left, right, block.len(), tile);
+                }
+            }
+        }
+    });
+}
+
+fn wide<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     unit: &U,
     left: &[u32],
     b: View<'_, S>,
