@@ -73,6 +73,7 @@ fn make(
         pmv_labels: None,
         near_duplicates: NearDuplicates::Keep,
         diff: Diff::None,
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
     };
     prepare(&options, progress)?;
     // Last, so that its presence says that everything before it is there.

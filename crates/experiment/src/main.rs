@@ -172,8 +172,11 @@ struct Prepare {
     #[arg(long)]
     exclude_near_duplicates: bool,
     /// Write diff.json and diff.md: what each rule changes on the way from code to paper
-    #[arg(long, requires = "mimic3")]
+    #[arg(long)]
     diff: bool,
+    /// Threads that work on texts; the results do not depend on it
+    #[arg(long)]
+    threads: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -383,6 +386,7 @@ fn run_prepare(o: Prepare, terminal: &Terminal) -> Result<()> {
         pmv_labels: o.pmv_labels,
         near_duplicates: if o.exclude_near_duplicates { NearDuplicates::Exclude } else { NearDuplicates::Keep },
         diff: if o.diff { Diff::CodeToPaper } else { Diff::None },
+        threads: threads(o.threads),
     };
     let watch = terminal.rows();
     let manifest = prepare(&options, &|p| watch.tick(p))?;

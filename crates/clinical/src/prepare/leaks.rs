@@ -2,15 +2,20 @@
 //!
 //! The two MIMIC releases cover partly the same stays under different numbers and with different masks, so only text can
 //! tell. Words are lowered, masks and marks are removed, and every window of [`WINDOW`] words is hashed. A held-out sample
-//! is sketched by the [`KEPT`] smallest of its window hashes (Broder 1997); a note that holds at least [`ENOUGH`] of them is
+//! is sketched by the [`KEPT`] smallest of its window hashes (Broder 1997); a note that holds [`ENOUGH_PERCENT`] of them is
 //! taken to hold the sample.
+//!
+//! A window that [`SHARED`] samples are known by already is a phrase and no mark of a sample: the next smallest takes its place.
+//! So a window of a corpus note leads to [`SHARED`] samples at most, and time grows with the corpus alone.
 
 use super::near;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 const WINDOW: usize = 8;
-const KEPT: usize = 12;
-const ENOUGH: usize = 9;
+const KEPT: usize = 24;
+const LEAST_KEPT: usize = 12;
+const ENOUGH_PERCENT: usize = 75;
+const SHARED: usize = 64;
 
 /// What a manifest says about leaks.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -30,7 +35,9 @@ impl LeakReport {
         let parameters = [
             ("words_per_window", WINDOW as u64),
             ("corpus_hashes_per_sample", KEPT as u64),
-            ("corpus_hashes_to_match", ENOUGH as u64),
+            ("corpus_least_hashes_per_sample", LEAST_KEPT as u64),
+            ("corpus_percent_of_hashes_to_match", ENOUGH_PERCENT as u64),
+            ("corpus_samples_per_hash", SHARED as u64),
             ("splits_bins", near::BINS as u64),
             ("splits_bins_per_band", near::BAND as u64),
             ("splits_similarity_percent", near::SIMILAR_PERCENT),
@@ -63,8 +70,10 @@ pub struct SplitLeaks {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CorpusLeaks {
-    /// Validation and test samples that were compared; shorter ones than a sketch needs are not.
+    /// Validation and test samples that were compared.
     pub held_out_samples: u64,
+    /// Those that were not: shorter than a sketch needs, or made of phrases alone.
+    pub held_out_samples_not_compared: u64,
     /// Corpus notes that were compared.
     pub corpus_notes: u64,
     /// Corpus notes that hold the text of a held-out sample.
@@ -77,51 +86,79 @@ pub struct CorpusLeaks {
 #[derive(Debug, Default)]
 pub(super) struct Sketches {
     samples_of: HashMap<u64, Vec<u32>>,
-    pub samples: u32,
+    /// One bit for each value of the first bits of a hash: most windows of a corpus are told apart by it alone.
+    filter: Vec<u64>,
+    /// How many hashes of each sample a note must hold.
+    enough: Vec<u8>,
+    not_compared: u64,
+}
+
+const FILTER_BITS: u32 = 23;
+
+/// The place of a hash in the filter: word and bit.
+fn place(hash: u64) -> (usize, u64) {
+    let bit = hash >> (64 - FILTER_BITS);
+    ((bit / 64) as usize, 1 << (bit % 64))
 }
 
 impl Sketches {
+    /// Samples that were remembered.
+    pub fn samples(&self) -> u64 {
+        self.enough.len() as u64
+    }
+
+    /// Samples that could not be.
+    pub fn not_compared(&self) -> u64 {
+        self.not_compared
+    }
+
     /// Remembers a held-out sample: the bodies of its sections, which headers of its own do not part.
     pub fn add<'a>(&mut self, parts: impl IntoIterator<Item = &'a str>) {
-        let mut hashes = BTreeSet::new();
+        let mut hashes = Vec::new();
         for part in parts {
-            windows(part, |hash| {
-                hashes.insert(hash);
-                if hashes.len() > KEPT {
-                    hashes.pop_last();
-                }
-            });
+            windows(part, |hash| hashes.push(hash));
         }
-        if hashes.len() < KEPT {
+        hashes.sort_unstable();
+        hashes.dedup();
+        let marks = |hash: &u64| self.samples_of.get(hash).is_none_or(|samples| samples.len() < SHARED);
+        let kept: Vec<u64> = hashes.into_iter().filter(marks).take(KEPT).collect();
+        if kept.len() < LEAST_KEPT {
+            self.not_compared += 1;
             return;
         }
-        for hash in hashes {
-            self.samples_of.entry(hash).or_default().push(self.samples);
+        if self.filter.is_empty() {
+            self.filter = vec![0; 1 << (FILTER_BITS - 6)];
         }
-        self.samples += 1;
+        let sample = self.enough.len() as u32;
+        for hash in &kept {
+            let (word, bit) = place(*hash);
+            self.filter[word] |= bit;
+            self.samples_of.entry(*hash).or_default().push(sample);
+        }
+        self.enough.push((kept.len() * ENOUGH_PERCENT).div_ceil(100) as u8);
     }
 
     /// Whether a note holds the text of a held-out sample.
     pub fn match_text(&self, text: &str) -> Matching {
-        let mut counted = HashSet::new();
-        let mut hits: HashMap<u32, usize> = HashMap::new();
-        let mut found = Matching::Nothing;
+        if self.filter.is_empty() {
+            return Matching::Nothing;
+        }
+        let mut found = Vec::new();
         windows(text, |hash| {
-            let Some(samples) = self.samples_of.get(&hash) else {
-                return;
-            };
-            if !counted.insert(hash) {
-                return;
-            }
-            for sample in samples {
-                let hits = hits.entry(*sample).or_default();
-                *hits += 1;
-                if *hits >= ENOUGH {
-                    found = Matching::AHeldOutSample;
-                }
+            let (word, bit) = place(hash);
+            if self.filter[word] & bit != 0 && self.samples_of.contains_key(&hash) {
+                found.push(hash);
             }
         });
-        found
+        found.sort_unstable();
+        found.dedup();
+        let mut samples: Vec<u32> = found.iter().flat_map(|hash| &self.samples_of[hash]).copied().collect();
+        samples.sort_unstable();
+        let held = |hits: &[u32]| hits.len() >= usize::from(self.enough[hits[0] as usize]);
+        match samples.chunk_by(u32::eq).any(held) {
+            true => Matching::AHeldOutSample,
+            false => Matching::Nothing,
+        }
     }
 }
 
@@ -134,47 +171,69 @@ pub(super) enum Matching {
 
 /// Calls `each` with the hash of every window of words, in order.
 pub(super) fn windows(text: &str, mut each: impl FnMut(u64)) {
-    let mut last = [0u64; WINDOW];
-    let mut seen = 0;
-    let mut word = FNV_BASIS;
-    let mut length = 0;
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let mut step = c.len_utf8();
-        if c.is_alphanumeric() {
-            for low in c.to_lowercase() {
-                word = (word ^ u64::from(low)).wrapping_mul(FNV_PRIME);
+    let mut words = Words::default();
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    let mut masks_end = true;
+    while let Some(byte) = bytes.get(at) {
+        if byte.is_ascii_alphanumeric() {
+            words.letter(u64::from(byte.to_ascii_lowercase()));
+            at += 1;
+        } else if byte.is_ascii() {
+            words.end(&mut each);
+            let mask = if masks_end && bytes[at..].starts_with(b"[**") { text[at..].find("**]") } else { Some(0) };
+            // Searched for once in vain, the end of a mask is not searched for again.
+            masks_end &= mask.is_some();
+            at += mask.filter(|end| *end > 0).map_or(1, |end| end + 3);
+        } else if let Some(c) = text[at..].chars().next() {
+            match c.is_alphanumeric() {
+                true => c.to_lowercase().for_each(|low| words.letter(u64::from(low))),
+                false => words.end(&mut each),
             }
-            length += 1;
-        } else {
-            if rest.starts_with("[**") {
-                step = rest.find("**]").map_or(step, |end| end + 3);
-            }
-            if length > 0 {
-                push(&mut last, &mut seen, word, &mut each);
-                (word, length) = (FNV_BASIS, 0);
-            }
+            at += c.len_utf8();
         }
-        rest = &rest[step..];
     }
-    if length > 0 {
-        push(&mut last, &mut seen, word, &mut each);
+    words.end(&mut each);
+}
+
+/// Hashes of the word being read, of the last words, and of all of these together (a polynomial that rolls).
+struct Words {
+    word: u64,
+    last: [u64; WINDOW],
+    seen: usize,
+    all: u64,
+}
+
+impl Default for Words {
+    fn default() -> Words {
+        Words { word: FNV_BASIS, last: [0; WINDOW], seen: 0, all: 0 }
     }
 }
 
-fn push(last: &mut [u64; WINDOW], seen: &mut usize, word: u64, each: &mut impl FnMut(u64)) {
-    last.rotate_left(1);
-    last[WINDOW - 1] = word;
-    *seen += 1;
-    if *seen >= WINDOW {
-        let mixed = last.iter().fold(FNV_BASIS, |h, w| (h.rotate_left(7) ^ w).wrapping_mul(MIX));
-        each(mixed ^ (mixed >> 29));
+impl Words {
+    fn letter(&mut self, letter: u64) {
+        self.word = (self.word ^ letter).wrapping_mul(FNV_PRIME);
+    }
+
+    fn end(&mut self, each: &mut impl FnMut(u64)) {
+        if self.word == FNV_BASIS {
+            return;
+        }
+        let oldest = std::mem::replace(&mut self.last[self.seen % WINDOW], self.word);
+        self.all = self.all.wrapping_mul(MIX).wrapping_add(self.word).wrapping_sub(oldest.wrapping_mul(MIX_OF_OLDEST));
+        self.word = FNV_BASIS;
+        self.seen += 1;
+        if self.seen >= WINDOW {
+            let mixed = (self.all ^ (self.all >> 32)).wrapping_mul(MIX);
+            each(mixed ^ (mixed >> 29));
+        }
     }
 }
 
 const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+const MIX_OF_OLDEST: u64 = MIX.wrapping_pow(WINDOW as u32);
 
 #[cfg(test)]
 mod tests {

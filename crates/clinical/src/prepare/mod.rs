@@ -57,6 +57,7 @@ use crate::progress::{Meter, Progress};
 use crate::table::InputFile;
 use crate::task::Task;
 use clinpeft_rng::Seed;
+use diff::CorpusChanges;
 use manifest::Oddities;
 use rules::Rules;
 use samples::Material;
@@ -164,7 +165,7 @@ pub enum Diff {
     /// No report.
     #[default]
     None,
-    /// `diff.json` and `diff.md`; the notes are joined and cut nine times more, but not read again.
+    /// `diff.json` and `diff.md`; the notes of the tasks are joined and cut nine times more, but not read again.
     CodeToPaper,
 }
 
@@ -193,6 +194,8 @@ pub struct PrepareOptions {
     pub near_duplicates: NearDuplicates,
     /// Whether a report tells what each rule changes from `code` to `paper`.
     pub diff: Diff,
+    /// Threads that work on texts, beside those that unpack and write; the result does not depend on it.
+    pub threads: usize,
 }
 
 impl PrepareOptions {
@@ -233,6 +236,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
     let meter = expected(options, progress);
     let (splitter, lists) = Splitter::new(options.splits.as_deref(), options.seed)?;
     ledger.inputs.extend(lists);
+    let mut diff = DiffReport::default();
     if !options.tasks.is_empty() {
         let folder = options.mimic3.as_deref().ok_or(Error::Options {
             what: "the tasks are made from MIMIC-III, but no MIMIC-III folder is given",
@@ -241,14 +245,19 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
         let mut material = Material::read(options, folder, out, &mut ledger, &meter)?;
         samples::write(options, &mut material, out, &splitter, &mut ledger, &meter)?;
         if options.diff == Diff::CodeToPaper {
-            diff::compare(options, &mut material, folder, &splitter, &meter)?.write(out)?;
+            diff = diff::compare(options, &mut material, folder, &splitter, &meter)?;
         }
     }
     let mut corpus_leaks = None;
     if options.corpus != CorpusSource::None {
-        corpus_leaks = Some(corpus::write(options, out, &splitter, &mut ledger, &meter)?);
+        let mut changes = (options.diff == Diff::CodeToPaper).then(CorpusChanges::new);
+        corpus_leaks = Some(corpus::write(options, out, &splitter, &mut ledger, changes.as_mut(), &meter)?);
+        changes.into_iter().for_each(|changes| diff.add(changes));
     }
-    let data = output_files(out)?;
+    if options.diff == Diff::CodeToPaper {
+        diff.write(out)?;
+    }
+    let mut outputs = output_files(out)?;
     let release = release::check(&release::Found {
         fidelity: options.fidelity,
         inputs: &ledger.inputs,
@@ -258,6 +267,9 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
     });
     let picture = out.join("attrition.svg");
     std::fs::write(&picture, picture::attrition_svg(&ledger.attrition)).map_err(Error::at("write", &picture))?;
+    let cohort = CohortHash::of(&outputs);
+    outputs.push(output_file(out, &picture)?);
+    outputs.sort_by(|a, b| a.path.cmp(&b.path));
     let manifest = Manifest {
         program_version: env!("CARGO_PKG_VERSION").into(),
         fidelity: options.fidelity,
@@ -269,8 +281,8 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
         counts: ledger.counts,
         leaks: LeakReport::new(ledger.register.report(options.near_duplicates.word()), corpus_leaks),
         irregularities: ledger.oddities.list(),
-        cohort: CohortHash::of(&data),
-        outputs: output_files(out)?,
+        cohort,
+        outputs,
     };
     clinpeft_files::write_json(&out.join("manifest.json"), &manifest)?;
     pending.commit()?;
@@ -317,15 +329,15 @@ fn switches(options: &PrepareOptions) -> BTreeMap<String, String> {
 }
 
 fn output_files(out: &Path) -> Result<Vec<OutputFile>> {
-    let mut files = Vec::new();
-    for path in clinpeft_files::walk(out)? {
-        let inside = path.strip_prefix(out).unwrap_or(&path);
-        let parts: Vec<_> = inside.iter().map(|p| p.to_string_lossy()).collect();
-        files.push(OutputFile {
-            path: parts.join("/"),
-            bytes: path.metadata().map_err(Error::at("inspect", &path))?.len(),
-            blake3: clinpeft_files::hash_file(&path)?,
-        });
-    }
-    Ok(files)
+    clinpeft_files::walk(out)?.iter().map(|path| output_file(out, path)).collect()
+}
+
+fn output_file(out: &Path, path: &Path) -> Result<OutputFile> {
+    let inside = path.strip_prefix(out).unwrap_or(path);
+    let parts: Vec<_> = inside.iter().map(|p| p.to_string_lossy()).collect();
+    Ok(OutputFile {
+        path: parts.join("/"),
+        bytes: path.metadata().map_err(Error::at("inspect", path))?.len(),
+        blake3: clinpeft_files::hash_file(path)?,
+    })
 }
