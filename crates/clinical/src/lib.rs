@@ -49,6 +49,7 @@
 //!     near_duplicates: NearDuplicates::Keep,
 //!     diff: Diff::None,
 //!     threads: 2,
+//!     stop: None,
 //! };
 //! prepare(&options, &|progress| eprintln!("{}: {}", progress.table, progress.rows))?;
 //! let dataset = Dataset::load(&options.out, Task::Mortality)?;

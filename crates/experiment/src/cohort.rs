@@ -74,6 +74,7 @@ fn make(
         near_duplicates: NearDuplicates::Keep,
         diff: Diff::None,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
+        stop: None,
     };
     prepare(&options, progress)?;
     // Last, so that its presence says that everything before it is there.

@@ -387,6 +387,7 @@ fn run_prepare(o: Prepare, terminal: &Terminal) -> Result<()> {
         near_duplicates: if o.exclude_near_duplicates { NearDuplicates::Exclude } else { NearDuplicates::Keep },
         diff: if o.diff { Diff::CodeToPaper } else { Diff::None },
         threads: threads(o.threads),
+        stop: Some(&STOP),
     };
     let watch = terminal.rows();
     let manifest = prepare(&options, &|p| watch.tick(p))?;
@@ -430,8 +431,9 @@ fn run_compare(o: &Compare, terminal: &Terminal) -> ExitCode {
     let (first, second) = match (read(&o.first), read(&o.second)) {
         (Ok(first), Ok(second)) => (first, second),
         (Err(e), _) | (_, Err(e)) => {
-            terminal
-                .error(&format!("{e}\nhint: give two files manifest.json that `prepare` wrote, of the same version"));
+            let hint = "\nhint: give two files manifest.json that `prepare` wrote, of the same version";
+            let said = e.to_string();
+            terminal.error(&if said.contains("\nhint: ") { said } else { said + hint });
             return ExitCode::from(2);
         }
     };

@@ -350,7 +350,7 @@ impl Corpus<'_> {
                 let Some(row) = table.next_row()? else {
                     break;
                 };
-                meter.row(source.table, &row);
+                meter.row(source.table, &row)?;
                 let note = RawNote::of(&row, source.patients)?;
                 bytes += note.text.len();
                 batch.push(note);

@@ -65,6 +65,7 @@ use split::Splitter;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::AtomicBool;
 
 /// The preset of rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -196,6 +197,8 @@ pub struct PrepareOptions {
     pub diff: Diff,
     /// Threads that work on texts, beside those that unpack and write; the result does not depend on it.
     pub threads: usize,
+    /// Set to end the preparation early, with an error and without a folder.
+    pub stop: Option<&'static AtomicBool>,
 }
 
 impl PrepareOptions {
@@ -291,7 +294,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
 
 /// The large tables, as often as they will be read.
 fn expected<'a>(options: &PrepareOptions, progress: &'a dyn Fn(Progress)) -> Meter<'a> {
-    let meter = Meter::new(progress);
+    let meter = Meter::new(progress, options.stop);
     let with_mimic3 = matches!(options.corpus, CorpusSource::Mimic3 | CorpusSource::Combined);
     let with_mimic4 = matches!(options.corpus, CorpusSource::Mimic4 | CorpusSource::Combined);
     let tables = [

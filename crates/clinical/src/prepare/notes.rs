@@ -100,7 +100,7 @@ impl Notes {
         let mut read = Funnel::new("notes", FILTERS);
         let mut pieces = Vec::new();
         while let Some(row) = table.next_row()? {
-            meter.row("NOTEEVENTS", &row);
+            meter.row("NOTEEVENTS", &row)?;
             candidates.see_note(&row, [HADM, CATEGORY, CHARTTIME])?;
             match refused(&row, admissions, oddities)? {
                 Some(filter) => read.drop_at(filter),
@@ -109,7 +109,7 @@ impl Notes {
         }
         let undated = pieces.iter().filter(|p| p.charted.is_none()).count();
         oddities.note_many("NOTEEVENTS: discharge summary without a date", undated as u64);
-        let input = table.finish()?;
+        let input = table.finish_some()?;
         meter.end(&input);
         let (spool, spool_path) = spool.close()?;
         let (rows, admissions) = (read.clone(), admission_funnel());

@@ -145,7 +145,7 @@ impl Material {
             while bytes < BATCH
                 && let Some((place, id)) = ids.next()
             {
-                meter.step("admission notes", place as u64);
+                meter.step("admission notes", place as u64)?;
                 let joined = notes.joined(id)?;
                 bytes += joined.as_ref().map_or(0, |(_, text)| text.len());
                 batch.push((id, joined));

@@ -247,6 +247,7 @@ mod tests {
             near_duplicates: crate::prepare::NearDuplicates::Keep,
             diff: crate::prepare::Diff::None,
             threads: 1,
+            stop: None,
         };
         prepare(&options, &|_| {}).unwrap();
         let authors: Vec<Author> = (0..40).map(|n| Author::new(Seed(5), n)).collect();

@@ -21,6 +21,7 @@ pub fn options(mimic3: &Path, out: &Path, fidelity: Fidelity) -> PrepareOptions 
         near_duplicates: NearDuplicates::Keep,
         diff: Diff::None,
         threads: 2,
+        stop: None,
     }
 }
 
