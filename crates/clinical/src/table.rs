@@ -305,7 +305,11 @@ impl Table {
         let bytes = unpacked.bytes.load(Ordering::Relaxed);
         let whole = unpacked.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if whole.ends_in_a_cell() {
-            return Err(Error::Row { path: self.path, row: self.row, what: "the file ends inside a quoted cell".into() });
+            return Err(Error::Row {
+                path: self.path,
+                row: self.row,
+                what: "the file ends inside a quoted cell".into(),
+            });
         }
         Ok(InputFile {
             name: self.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
@@ -496,7 +500,10 @@ mod tests {
         assert_eq!(read_all(&path).unwrap(), [["1", "whole\ntext", ""]]);
         std::fs::write(&path, "a,b\n1,\"secret\ntex").unwrap();
         let error = read_all(&path).unwrap_err().to_string();
-        assert!(error.contains("row 1") && error.contains("inside a quoted cell") && !error.contains("secret"), "{error}");
+        assert!(
+            error.contains("row 1") && error.contains("inside a quoted cell") && !error.contains("secret"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -372,12 +372,11 @@ impl Corpus<'_> {
             false => fate,
         };
         if let Some(changes) = &mut self.changes {
-            let fates = changes.rules().iter().zip(note.steps).map(|(rules, (fate, text))| {
-                match with_repeats(*rules, fate) {
+            let fates =
+                changes.rules().iter().zip(note.steps).map(|(rules, (fate, text))| match with_repeats(*rules, fate) {
                     Fate::Kept(split) => Some(Print { text: text as u64, label: 0, split: Some(split) }),
                     Fate::DroppedBy(_) => None,
-                }
-            });
+                });
             let prints: Vec<Option<Print>> = fates.collect();
             changes.see(&prints);
         }

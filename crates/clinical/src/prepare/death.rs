@@ -16,16 +16,16 @@ fn expression(text: &str) -> Regex {
 const SPACE: &str = r"[\s\x1c-\x1f]";
 
 fn published_expression(text: &str) -> Regex {
-    expression(&any_case(&text.replace("DIED", "(?:had_|has_)?(?:expired|died|passed away|deceased)")).replace('_', SPACE))
+    expression(
+        &any_case(&text.replace("DIED", "(?:had_|has_)?(?:expired|died|passed away|deceased)")).replace('_', SPACE),
+    )
 }
 
-static AFTER_HEADER: LazyLock<Regex> = LazyLock::new(|| {
-    published_expression(r"((?:physical exam|medication on admission):[^\n]*?)(?:patient|pt)?_+DIED")
-});
+static AFTER_HEADER: LazyLock<Regex> =
+    LazyLock::new(|| published_expression(r"((?:physical exam|medication on admission):[^\n]*?)(?:patient|pt)?_+DIED"));
 
-static ANYWHERE: LazyLock<Regex> = LazyLock::new(|| {
-    published_expression("(?:patient|pt)_+DIED|he expired|pronounced expired|time of death")
-});
+static ANYWHERE: LazyLock<Regex> =
+    LazyLock::new(|| published_expression("(?:patient|pt)_+DIED|he expired|pronounced expired|time of death"));
 
 static PATIENT_DIED: LazyLock<Regex> = LazyLock::new(|| {
     expression(

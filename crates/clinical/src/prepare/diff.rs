@@ -198,12 +198,7 @@ fn hash(text: &str) -> u64 {
 impl DiffStep {
     fn of(switch: Switch, changes: Vec<Changes>) -> DiffStep {
         let word = |fidelity: Fidelity| Rules::of(fidelity).word(switch).to_string();
-        DiffStep {
-            rule: switch.name().into(),
-            code: word(Fidelity::Code),
-            paper: word(Fidelity::Paper),
-            changes,
-        }
+        DiffStep { rule: switch.name().into(), code: word(Fidelity::Code), paper: word(Fidelity::Paper), changes }
     }
 }
 

@@ -35,6 +35,8 @@ mod near;
 mod notes;
 mod order;
 mod picture;
+#[cfg(test)]
+mod planted;
 mod release;
 mod rules;
 mod samples;
