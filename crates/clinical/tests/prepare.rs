@@ -171,6 +171,11 @@ fn attrition_adds_up_to_the_counts() {
         let samples: u64 = manifest.counts.iter().filter(|c| c.task == task.name()).map(|c| c.samples).sum();
         assert_eq!(last.kept, samples, "{task}");
     }
+    let mut table = csv::Reader::from_path(dir.path().join("paper/attrition.csv")).unwrap();
+    let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), manifest.attrition.len());
+    let last = manifest.attrition.last().unwrap();
+    assert_eq!(rows.last().unwrap(), vec![&last.task, &last.filter, &last.kept.to_string(), &last.dropped.to_string()]);
 }
 
 #[test]

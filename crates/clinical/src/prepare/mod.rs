@@ -17,8 +17,8 @@
 //! | `corpus_leaks` | counted | notes that hold a held-out sample, or belong to its patient, are dropped |
 //! | `corpus_split` | by note | by patient |
 //!
-//! Beside the data the folder holds `manifest.json` ([`Manifest`]), `attrition.svg` and, if asked for, what each switch changes
-//! ([`DiffReport`]). Two manifests tell whether two folders hold the same data ([`compare()`]).
+//! Beside the data the folder holds `manifest.json` ([`Manifest`]), `attrition.csv` and `.svg` and, if asked for, what each switch
+//! changes ([`DiffReport`]). Two manifests tell whether two folders hold the same data ([`compare()`]).
 //!
 //! The folder appears whole or not at all.
 
@@ -55,6 +55,7 @@ pub use release::{Deviation, ReleaseCheck};
 pub use rules::Switch;
 
 use crate::error::{Error, Result};
+use crate::output::Output;
 use crate::progress::{Meter, Progress};
 use crate::table::InputFile;
 use crate::task::Task;
@@ -270,10 +271,8 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
         counts: &ledger.counts,
         labels: ledger.labels,
     });
-    let picture = out.join("attrition.svg");
-    std::fs::write(&picture, picture::attrition_svg(&ledger.attrition)).map_err(Error::at("write", &picture))?;
     let cohort = CohortHash::of(&outputs);
-    outputs.push(output_file(out, &picture)?);
+    outputs.extend(write_attrition(out, &ledger.attrition)?);
     outputs.sort_by(|a, b| a.path.cmp(&b.path));
     let manifest = Manifest {
         program_version: env!("CARGO_PKG_VERSION").into(),
@@ -331,6 +330,18 @@ fn switches(options: &PrepareOptions) -> BTreeMap<String, String> {
         ])
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect()
+}
+
+/// The filters as a table and as a picture; they tell about the data and are no part of them.
+fn write_attrition(out: &Path, steps: &[Attrition]) -> Result<[OutputFile; 2]> {
+    let (table, picture) = (out.join("attrition.csv"), out.join("attrition.svg"));
+    let mut rows = Output::create(&table, &["task", "filter", "kept", "dropped"])?;
+    for step in steps {
+        rows.row([&step.task, &step.filter, &step.kept.to_string(), &step.dropped.to_string()])?;
+    }
+    rows.finish()?;
+    std::fs::write(&picture, picture::attrition_svg(steps)).map_err(Error::at("write", &picture))?;
+    Ok([output_file(out, &table)?, output_file(out, &picture)?])
 }
 
 fn output_files(out: &Path) -> Result<Vec<OutputFile>> {
