@@ -311,8 +311,7 @@ pub(super) fn write(
     let [train, test] = corpus.outputs;
     let samples = [train.rows(), 1, test.rows()];
     require_samples("adaptation", &samples)?;
-    train.finish()?;
-    test.finish()?;
+    ledger.written.extend([train.finish()?, test.finish()?]);
     let excluded = if judge.excludes(rules) { NearDuplicates::Exclude } else { NearDuplicates::Keep };
     let report = CorpusLeaks {
         held_out_samples: ledger.sketches.samples(),

@@ -226,6 +226,8 @@ struct Ledger {
     sketches: leaks::Sketches,
     register: near::Register,
     labels: BTreeMap<String, u64>,
+    /// Hashes of files that were hashed as they were written.
+    written: BTreeMap<PathBuf, String>,
 }
 
 /// Makes a dataset folder; see the module for the rules.
@@ -263,7 +265,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
     if options.diff == Diff::CodeToPaper {
         diff.write(out)?;
     }
-    let mut outputs = output_files(out)?;
+    let mut outputs = output_files(out, &ledger.written)?;
     let release = release::check(&release::Found {
         fidelity: options.fidelity,
         inputs: &ledger.inputs,
@@ -339,21 +341,21 @@ fn write_attrition(out: &Path, steps: &[Attrition]) -> Result<[OutputFile; 2]> {
     for step in steps {
         rows.row([&step.task, &step.filter, &step.kept.to_string(), &step.dropped.to_string()])?;
     }
-    rows.finish()?;
+    let hashed = [rows.finish()?].into();
     std::fs::write(&picture, picture::attrition_svg(steps)).map_err(Error::at("write", &picture))?;
-    Ok([output_file(out, &table)?, output_file(out, &picture)?])
+    Ok([output_file(out, &table, &hashed)?, output_file(out, &picture, &hashed)?])
 }
 
-fn output_files(out: &Path) -> Result<Vec<OutputFile>> {
-    clinpeft_files::walk(out)?.iter().map(|path| output_file(out, path)).collect()
+fn output_files(out: &Path, hashed: &BTreeMap<PathBuf, String>) -> Result<Vec<OutputFile>> {
+    clinpeft_files::walk(out)?.iter().map(|path| output_file(out, path, hashed)).collect()
 }
 
-fn output_file(out: &Path, path: &Path) -> Result<OutputFile> {
+fn output_file(out: &Path, path: &Path, hashed: &BTreeMap<PathBuf, String>) -> Result<OutputFile> {
     let inside = path.strip_prefix(out).unwrap_or(path);
     let parts: Vec<_> = inside.iter().map(|p| p.to_string_lossy()).collect();
     Ok(OutputFile {
         path: parts.join("/"),
         bytes: path.metadata().map_err(Error::at("inspect", path))?.len(),
-        blake3: clinpeft_files::hash_file(path)?,
+        blake3: hashed.get(path).map_or_else(|| clinpeft_files::hash_file(path), |hash| Ok(hash.clone()))?,
     })
 }

@@ -252,7 +252,7 @@ pub(super) fn write(
         }
         Ok(())
     })?;
-    subjects.finish()?;
+    ledger.written.extend([subjects.finish()?]);
     ledger.attrition.extend(material.notes.rows.steps());
     ledger.attrition.extend(material.notes.admissions.steps());
     for writer in writers {
@@ -453,7 +453,7 @@ impl Writer {
             });
         }
         for output in self.outputs {
-            output.finish()?;
+            ledger.written.extend([output.finish()?]);
         }
         Ok(())
     }
