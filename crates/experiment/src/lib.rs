@@ -11,6 +11,7 @@ pub mod cohort;
 pub mod convert;
 mod downstream;
 mod error;
+pub mod estimate;
 mod family;
 mod inputs;
 mod language;

@@ -1,13 +1,14 @@
 //! From a profile and the matrix to the list of runs.
 
-use crate::profile::{BaseStart, Row, RowEntry};
-use crate::spec::FurtherBase;
+use crate::profile::{Adaptations, BaseStart, Part, Row, RowEntry};
+use crate::spec::{BaseText, FurtherBase};
 use crate::switches::{PUBLISHED_CONTEXT, SecondAdapter, Switches};
 use crate::{Base, Error, Kind, Matrix, Profile, Result, RunSpec, StackEntry, Tokens};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::Fidelity;
 use clinpeft_text::Packing;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// One run and what it waits for.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Common {
     pub data_rules: BTreeMap<String, String>,
     /// Preset of the rules.
     pub fidelity: Fidelity,
+    /// Where folders of published models lie.
+    pub inputs: PathBuf,
     /// Seeds of the runs.
     pub seeds: Vec<u64>,
 }
@@ -44,13 +47,26 @@ pub struct Only {
     pub tables: Vec<u8>,
 }
 
+/// True if one of `parts` stands in a row's name, or if there are none.
+fn named(row: &Row, mut parts: impl ExactSizeIterator<Item = impl AsRef<str>>) -> bool {
+    let name = row.name.to_lowercase();
+    parts.len() == 0 || parts.any(|part| name.contains(&part.as_ref().to_lowercase()))
+}
+
+impl Part {
+    fn row(&self, row: &Row) -> bool {
+        if row.table == 2 {
+            return self.adaptations == Adaptations::All;
+        }
+        (self.bases.is_empty() || self.bases.contains(&row.base)) && named(row, self.rows.iter())
+    }
+}
+
 impl Only {
-    fn row(&self, profile: &Profile, row: &Row) -> bool {
-        let shown = (self.tables.is_empty() || self.tables.iter().any(|t| row.is_in(*t)))
-            && (row.table == 2 || profile.task_bases.is_empty() || profile.task_bases.contains(&row.base));
+    fn row(&self, row: &Row) -> bool {
+        let shown = self.tables.is_empty() || self.tables.iter().any(|t| row.is_in(*t));
         let rows: Vec<&String> = self.words.iter().filter(|w| w.parse::<Task>().is_err()).collect();
-        let name = row.name.to_lowercase();
-        shown && (rows.is_empty() || rows.iter().any(|w| name.contains(&w.to_lowercase())))
+        shown && named(row, rows.into_iter())
     }
 
     fn task(&self, task: Task) -> bool {
@@ -59,11 +75,11 @@ impl Only {
     }
 }
 
-/// All runs, each after those that it needs.
-pub fn plan(profile: &Profile, matrix: &Matrix, common: &Common, only: &Only) -> Result<Vec<Planned>> {
+/// All runs of a part, each after those that it needs.
+pub fn plan(profile: &Profile, part: &Part, matrix: &Matrix, common: &Common, only: &Only) -> Result<Vec<Planned>> {
     let mut planner =
         Planner { profile, common, runs: Vec::new(), adaptations: BTreeMap::new(), bases: BTreeMap::new() };
-    let wanted = |r: &&Row| only.row(profile, r);
+    let wanted = |r: &&Row| part.row(r) && only.row(r);
     let downstream: Vec<&Row> = matrix.row.iter().filter(|r| r.table > 2).filter(wanted).collect();
     for seed in &common.seeds {
         for row in matrix.row.iter().filter(|r| r.table == 2).filter(|r| wanted(r) || needed(&downstream, r)) {
@@ -96,7 +112,8 @@ struct Planner<'a> {
     runs: Vec<Planned>,
     /// (id, seed) -> name of the run.
     adaptations: BTreeMap<(String, u64), String>,
-    bases: BTreeMap<String, String>,
+    /// Name -> the model, and the run that makes it if one does.
+    bases: BTreeMap<String, (Base, Option<String>)>,
 }
 
 impl Planner<'_> {
@@ -108,24 +125,39 @@ impl Planner<'_> {
         Ok(name)
     }
 
-    fn base(&mut self, name: &str) -> Result<String> {
-        if let Some(run) = self.bases.get(name) {
-            return Ok(run.clone());
+    /// A base model, and what must be done before it is there.
+    fn base(&mut self, name: &str) -> Result<(Base, Vec<String>)> {
+        if !self.bases.contains_key(name) {
+            let base = self.profile.base(name)?;
+            let found = match &base.start {
+                BaseStart::Folder(f) => (Base::Folder { folder: self.common.inputs.join(&f.folder) }, None),
+                BaseStart::New(new) => self.made(name, Base::New(new.clone()), &new.text, None)?,
+                BaseStart::Further(further) => {
+                    let (_, before) = self.base(&further.run)?;
+                    let [run] = &before[..] else {
+                        let what = format!("base model `{}` is a folder and cannot be trained further", further.run);
+                        return Err(Error::Options(what));
+                    };
+                    let start = FurtherBase { run: run.clone(), ..further.clone() };
+                    self.made(name, Base::Further(start), &further.text, Some(run.clone()))?
+                }
+            };
+            self.bases.insert(name.into(), found);
         }
+        let (base, run) = &self.bases[name];
+        Ok((base.clone(), run.iter().cloned().collect()))
+    }
+
+    /// A base model that a run makes from `start`, after `before`.
+    fn made(
+        &mut self,
+        name: &str,
+        start: Base,
+        text: &[BaseText],
+        before: Option<String>,
+    ) -> Result<(Base, Option<String>)> {
         let (base, step) = (self.profile.base(name)?, self.profile.base_step(name)?);
-        let text = match &base.start {
-            BaseStart::New(new) => &new.text,
-            BaseStart::Further(further) => &further.text,
-        };
         let data = text.iter().any(|t| t.is_of_notes()).then_some(self.common);
-        let (start, needs) = match &base.start {
-            BaseStart::New(new) => (Base::New(new.clone()), vec![]),
-            BaseStart::Further(further) => {
-                let run = self.base(&further.run)?;
-                let resolved = FurtherBase { run: run.clone(), ..further.clone() };
-                (Base::Further(resolved), vec![run])
-            }
-        };
         let spec = RunSpec {
             kind: Kind::Base,
             table: None,
@@ -145,13 +177,12 @@ impl Planner<'_> {
             training: step.training,
             stack: vec![],
         };
-        let run = self.add(spec, needs)?;
-        self.bases.insert(name.into(), run.clone());
-        Ok(run)
+        let run = self.add(spec, before.into_iter().collect())?;
+        Ok((Base::Run { run: run.clone() }, Some(run)))
     }
 
     fn adaptation(&mut self, row: &Row, seed: u64) -> Result<()> {
-        let base = self.base(&row.base)?;
+        let (base, needs) = self.base(&row.base)?;
         let wanted = row.adapter.as_deref().unwrap_or_default();
         let adapter = self.profile.adapters.get(wanted);
         let adapter = adapter.ok_or_else(|| Error::Options(format!("the profile has no adapter `{wanted}`")))?.clone();
@@ -170,20 +201,19 @@ impl Planner<'_> {
             switches: Switches::preset(self.common.fidelity),
             data_rules: self.common.data_rules.clone(),
             bootstrap_resamples: self.profile.bootstrap_resamples,
-            base: Base::Run { run: base.clone() },
+            base,
             full: false,
             tokens: self.tokens(&step.tokens),
             training: step.training.clone(),
             stack: vec![entry],
         };
-        let run = self.add(spec, vec![base])?;
+        let run = self.add(self.profile.choices.apply(spec)?, needs)?;
         self.adaptations.insert((adaptation_id(row), seed), run);
         Ok(())
     }
 
     fn downstream(&mut self, row: &Row, task: Task, seed: u64) -> Result<()> {
-        let base = self.base(&row.base)?;
-        let mut needs = vec![base.clone()];
+        let (base, mut needs) = self.base(&row.base)?;
         let mut stack = Vec::new();
         for entry in &row.stack {
             let resolved = self.entry(entry, seed)?;
@@ -214,7 +244,7 @@ impl Planner<'_> {
             switches: Switches::preset(self.common.fidelity),
             data_rules: self.common.data_rules.clone(),
             bootstrap_resamples: self.profile.bootstrap_resamples,
-            base: Base::Run { run: base },
+            base,
             full: row.full,
             tokens: self.tokens(&step.tokens),
             training,

@@ -4,7 +4,9 @@
 //! trials, and the settings with the highest validation AUROC, averaged over the search's tasks, become the row's [`Choice`].
 
 use crate::launch::{Ended, Launcher, launch};
+use crate::cohort::Inputs;
 use crate::plan::{Common, Only, Planned, plan};
+use crate::profile::{Adaptations, Part};
 use crate::reproduce::Heard;
 use crate::{Error, Kind, Matrix, Profile, Result, RunSpec, Store, cohort};
 use clinpeft_clinical::Progress;
@@ -34,7 +36,9 @@ pub struct Search {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Space {
-    /// Names of rows of the matrix.
+    /// The table of the rows.
+    pub table: u8,
+    /// Their names.
     pub rows: Vec<String>,
     /// Which points of the grid.
     pub strategy: Strategy,
@@ -56,6 +60,9 @@ pub enum Strategy {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Choices {
+    /// Presets of the rules under which they hold; others keep the profile's settings.
+    #[serde(default)]
+    pub rules: Vec<Fidelity>,
     /// By row.
     #[serde(default)]
     pub row: Vec<Choice>,
@@ -65,20 +72,32 @@ pub struct Choices {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Choice {
-    /// Name of the row.
+    /// The table of the row.
+    pub table: u8,
+    /// Its name.
     pub name: String,
+    /// The task that it was chosen for; all if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
     /// The settings.
     pub values: Values,
     /// Every trial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trial: Vec<Trial>,
+}
+
+impl Choice {
+    fn is_for(&self, spec: &RunSpec) -> bool {
+        Some(self.table) == spec.table && self.name == spec.row && self.task.is_none_or(|t| spec.task == Some(t))
+    }
 }
 
 /// One point of a grid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trial {
-    /// Mean validation AUROC of the tasks.
-    pub validation_auroc: f64,
+    /// Mean validation AUROC of the tasks; for an adaptation the negative perplexity on the notes that it held out.
+    pub score: f64,
     /// The settings.
     pub values: Values,
 }
@@ -86,10 +105,14 @@ pub struct Trial {
 impl Choices {
     /// `spec` with what was chosen for its row.
     pub fn apply(&self, spec: RunSpec) -> Result<RunSpec> {
-        match self.row.iter().find(|c| c.name == spec.row) {
-            Some(choice) => with(&spec, &choice.values),
-            None => Ok(spec),
+        let fitting = |spec: &RunSpec| -> Vec<&Choice> { self.row.iter().filter(|c| c.is_for(spec)).collect() };
+        if !self.rules.contains(&spec.fidelity) {
+            return Ok(spec);
         }
+        // What is for one task stands after what is for all, and wins.
+        let mut choices = fitting(&spec);
+        choices.sort_by_key(|c| c.task.is_some());
+        choices.into_iter().try_fold(spec, |spec, choice| with(&spec, &choice.values))
     }
 
     /// As the text of a file that says how it was made.
@@ -102,7 +125,7 @@ impl Choices {
 }
 
 /// `spec` with other values at some places of its text.
-fn with(spec: &RunSpec, values: &Values) -> Result<RunSpec> {
+pub(crate) fn with(spec: &RunSpec, values: &Values) -> Result<RunSpec> {
     let wrong = |e: &dyn std::fmt::Display| Error::Options(format!("row `{}`: {e}", spec.row));
     let mut text = toml::Value::try_from(spec).map_err(|e| wrong(&e))?;
     for (place, value) in values {
@@ -131,8 +154,9 @@ impl Search {
     }
 
     /// The points that a row is tried with.
-    fn points(&self, row: &str) -> Result<Vec<Values>> {
-        let spaces: Vec<&Space> = self.space.iter().filter(|s| s.rows.iter().any(|r| r == row)).collect();
+    fn points(&self, (table, row): (u8, &str)) -> Result<Vec<Values>> {
+        let fits = |s: &&Space| s.table == table && s.rows.iter().any(|r| r == row);
+        let spaces: Vec<&Space> = self.space.iter().filter(fits).collect();
         let [space] = spaces[..] else {
             let what = format!("row `{row}` stands in {} search spaces\nhint: it needs exactly one", spaces.len());
             return Err(Error::Options(what));
@@ -164,18 +188,22 @@ struct Tried {
     values: Option<Values>,
 }
 
-/// All runs of a search; those of a row and its points are as many as there are tasks.
-fn trials(profile: &Profile, matrix: &Matrix, common: &Common, only: &Only, search: &Search) -> Result<Vec<Tried>> {
+/// The tables whose trials run together: what is chosen for adaptations is used by the tasks' trials.
+const STAGES: [&[u8]; 2] = [&[2], &[3, 4]];
+
+/// All runs of a stage; those of a task's row and its points are as many as there are tasks.
+fn trials(profile: &Profile, common: &Common, only: &Only, search: &Search, stage: &[u8]) -> Result<Vec<Tried>> {
     let mut all = Vec::new();
     let mut budgets: BTreeMap<u8, (usize, String)> = BTreeMap::new();
-    for run in plan(profile, matrix, common, only)? {
-        if run.spec.kind != Kind::Downstream {
+    let every = Part { rules: common.fidelity, adaptations: Adaptations::All, bases: vec![], rows: vec![] };
+    for run in plan(profile, &every, &Matrix::paper()?, common, only)? {
+        let table = run.spec.table.unwrap_or(0);
+        if !stage.contains(&table) {
             all.push(Tried { run, values: None });
             continue;
         }
-        let points = search.points(&run.spec.row)?;
-        let (budget, first) =
-            budgets.entry(run.spec.table.unwrap_or(0)).or_insert((points.len(), run.spec.row.clone()));
+        let points = search.points((table, &run.spec.row))?;
+        let (budget, first) = budgets.entry(table).or_insert((points.len(), run.spec.row.clone()));
         if *budget != points.len() {
             return Err(Error::Options(format!(
                 "row `{}` has {} trials, `{first}` has {budget}\nhint: the rows of a table get equal budgets",
@@ -202,7 +230,7 @@ fn trials(profile: &Profile, matrix: &Matrix, common: &Common, only: &Only, sear
     Ok(kept)
 }
 
-/// Runs the trials that are not done, and chooses.
+/// Runs the trials that are not done, and chooses. What was chosen before for tables that are left out is kept.
 pub fn search(
     store: &Store,
     (name, search): (&str, &Search),
@@ -210,17 +238,40 @@ pub fn search(
     launcher: &Launcher<'_>,
     hear: &mut dyn FnMut(Heard<'_>),
 ) -> Result<Choices> {
-    let profile = Profile { choices: Choices::default(), tasks: search.tasks.clone(), ..Profile::named(name)? };
+    let mut profile = Profile { tasks: search.tasks.clone(), ..Profile::named(name)? };
     if profile.seeds.contains(&search.seed) {
         return Err(Error::Options(format!("seed {} is one of the reported seeds of `{name}`", search.seed)));
     }
+    let wanted = |table: u8| only.tables.is_empty() || only.tables.contains(&table);
+    profile.choices.rules = vec![Fidelity::Paper];
+    profile.choices.row.retain(|c| !wanted(c.table));
     let heard = std::cell::RefCell::new(hear);
     let progress = |p: Progress| (*heard.borrow_mut())(Heard::Cohort(p));
-    let ready = cohort::ready(store, &profile, Fidelity::Paper, &progress)?;
-    let common = ready.common(Fidelity::Paper, vec![search.seed]);
-    let tried = trials(&profile, &Matrix::paper()?, &common, only, search)?;
-    let runs: Vec<Planned> = tried.iter().map(|t| t.run.clone()).collect();
+    let ready = cohort::ready(store, &profile.data, Fidelity::Paper, &Inputs::none(), &progress)?;
+    let common = ready.common(Fidelity::Paper, &Inputs::none(), vec![search.seed]);
     let hear = heard.into_inner();
+    for stage in STAGES {
+        let tables: Vec<u8> =
+            stage.iter().copied().filter(|t| wanted(*t) && search.space.iter().any(|s| s.table == *t)).collect();
+        let only = Only { tables: tables.clone(), ..only.clone() };
+        if tables.is_empty() {
+            continue;
+        }
+        let tried = trials(&profile, &common, &only, search, &tables)?;
+        run_all(store, &tried, launcher, hear)?;
+        profile.choices.row.extend(choose(store, &tried)?);
+    }
+    profile.choices.row.sort_by_key(|c| c.table);
+    Ok(profile.choices)
+}
+
+fn run_all(
+    store: &Store,
+    tried: &[Tried],
+    launcher: &Launcher<'_>,
+    hear: &mut dyn FnMut(Heard<'_>),
+) -> Result<()> {
+    let runs: Vec<Planned> = tried.iter().map(|t| t.run.clone()).collect();
     hear(Heard::Plan(&runs));
     let ends = launch(store, &runs, launcher, &mut |news| hear(Heard::Run(news)))?;
     if launcher.stop.load(Ordering::Relaxed) {
@@ -231,7 +282,7 @@ pub fn search(
             return Err(Error::Options(format!("trial `{}` failed: {e}", run.name)));
         }
     }
-    choose(store, &tried)
+    Ok(())
 }
 
 /// What a trial reports.
@@ -240,26 +291,26 @@ struct Scored {
     validation_score: f64,
 }
 
-fn choose(store: &Store, tried: &[Tried]) -> Result<Choices> {
-    let mut choices = Choices::default();
+fn choose(store: &Store, tried: &[Tried]) -> Result<Vec<Choice>> {
+    let mut choices: Vec<Choice> = Vec::new();
     for Tried { run, values } in tried {
-        let Some(values) = values else { continue };
-        if choices.row.iter().all(|c| c.name != run.spec.row) {
-            choices.row.push(Choice { name: run.spec.row.clone(), values: Values::new(), trial: vec![] });
-        }
+        let (Some(values), Some(table)) = (values, run.spec.table) else { continue };
         let scored: Scored = clinpeft_files::read_json(&store.run(&run.name).file("result.json"))?;
-        // The row was pushed above.
-        let Some(choice) = choices.row.iter_mut().find(|c| c.name == run.spec.row) else { continue };
-        let same = |t: &RunSpec| t.row == run.spec.row;
+        let same = |t: &RunSpec| t.row == run.spec.row && t.table == run.spec.table;
         let tasks = tried.iter().filter(|t| same(&t.run.spec) && t.values.as_ref() == Some(values)).count();
         let share = scored.validation_score / tasks as f64;
-        match choice.trial.iter_mut().find(|t| t.values == *values) {
-            Some(trial) => trial.validation_auroc += share,
-            None => choice.trial.push(Trial { validation_auroc: share, values: values.clone() }),
+        let place = choices.iter().position(|c| c.table == table && c.name == run.spec.row).unwrap_or_else(|| {
+            let name = run.spec.row.clone();
+            choices.push(Choice { table, name, task: None, values: Values::new(), trial: vec![] });
+            choices.len() - 1
+        });
+        match choices[place].trial.iter_mut().find(|t| t.values == *values) {
+            Some(trial) => trial.score += share,
+            None => choices[place].trial.push(Trial { score: share, values: values.clone() }),
         }
     }
-    for choice in &mut choices.row {
-        let best = choice.trial.iter().max_by(|a, b| a.validation_auroc.total_cmp(&b.validation_auroc));
+    for choice in &mut choices {
+        let best = choice.trial.iter().max_by(|a, b| a.score.total_cmp(&b.score));
         choice.values = best.map(|t| t.values.clone()).unwrap_or_default();
     }
     Ok(choices)
@@ -275,13 +326,14 @@ mod tests {
             data_hash: "h".into(),
             data_rules: BTreeMap::new(),
             fidelity: Fidelity::Paper,
+            inputs: "inputs".into(),
             seeds: vec![1],
         }
     }
 
-    fn tried(search: &Search) -> Result<Vec<Tried>> {
-        let only = Only { words: vec!["mortality".into()], ..Only::default() };
-        trials(&Profile::named("demo").unwrap(), &Matrix::paper().unwrap(), &common(), &only, search)
+    fn tried(search: &Search, tables: &[u8]) -> Result<Vec<Tried>> {
+        let only = Only { words: vec!["mortality".into()], tables: tables.to_vec() };
+        trials(&Profile::named("demo").unwrap(), &common(), &only, search, tables)
     }
 
     #[test]

@@ -1,0 +1,29 @@
+//! The verbs of the program, one file each: its options, and a call into the library.
+
+use clinpeft_experiment::Result;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+pub mod compare;
+pub mod convert;
+pub mod evaluate;
+pub mod parity;
+pub mod predict;
+pub mod prepare;
+pub mod reproduce;
+pub mod run;
+pub mod search;
+pub mod synth;
+
+/// Set by a signal.
+pub static STOP: AtomicBool = AtomicBool::new(false);
+
+/// As many as asked for, or as this machine has.
+pub fn threads(wanted: Option<usize>) -> usize {
+    wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
+}
+
+/// This program, to start runs with.
+pub fn program() -> Result<PathBuf> {
+    Ok(std::env::current_exe().map_err(clinpeft_files::at("find", Path::new("clinpeft")))?)
+}
