@@ -4,11 +4,12 @@ use crate::downstream::auroc_of;
 use crate::plan::Common;
 use crate::profile::{Data, cohort_named};
 use crate::{Error, Result, Store};
-use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, Manifest, NearDuplicates, PrepareOptions, prepare};
+use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, NearDuplicates, PrepareOptions, prepare};
 use clinpeft_clinical::synth::{CohortSpec, synth};
 use clinpeft_clinical::{Dataset, Example, HadmId, Progress, Task, TaskKind, truth};
 use clinpeft_report::{CohortCounts, Splits, TaskCounts};
 use clinpeft_rng::Seed;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -131,9 +132,23 @@ fn published() -> Result<CohortCounts> {
     Ok(CohortCounts { tasks, adaptation: Some(Splits { train: 2_387_834, validation: 0, test: 265_315 }) })
 }
 
+/// What a manifest must say.
+#[derive(Deserialize)]
+struct Sized {
+    switches: BTreeMap<String, String>,
+    counts: Vec<Count>,
+}
+
+#[derive(Deserialize)]
+struct Count {
+    task: String,
+    split: String,
+    samples: u64,
+}
+
 /// A dataset folder that is there.
 pub(crate) fn found(folder: &Path, name: String) -> Result<Ready> {
-    let manifest: Manifest = clinpeft_files::read_json(&folder.join("manifest.json"))?;
+    let manifest: Sized = clinpeft_files::read_json(&folder.join("manifest.json"))?;
     Ok(Ready {
         hash: clinpeft_files::hash_file(&folder.join("manifest.json"))?,
         counts: counts(&manifest, folder)?,
@@ -213,7 +228,7 @@ fn known(rows: &BTreeMap<HadmId, Vec<f32>>, id: HadmId) -> Result<&Vec<f32>> {
     rows.get(&id).ok_or_else(|| Error::Options("the cohort's truth lacks an admission of the test split".into()))
 }
 
-fn counts(manifest: &Manifest, data: &Path) -> Result<CohortCounts> {
+fn counts(manifest: &Sized, data: &Path) -> Result<CohortCounts> {
     let mut found = CohortCounts::default();
     for count in &manifest.counts {
         let none = Splits { train: 0, validation: 0, test: 0 };

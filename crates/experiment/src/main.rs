@@ -30,6 +30,16 @@ enum Command {
     Prepare(verbs::prepare::Prepare),
     /// Tell from two manifests whether two sites hold the same prepared data; exit code 1 if not
     Compare(verbs::compare::Compare),
+    /// Step 1 on your own folders: adapt a base model to notes
+    Adapt(verbs::adapt::Adapt),
+    /// Step 2 on your own folders: fine-tune for a task
+    Finetune(verbs::finetune::Finetune),
+    /// Put low-rank adapters into the weights of their base model
+    Merge(verbs::merge::Merge),
+    /// Write the report again, from run folders alone
+    Report(verbs::report::Report),
+    /// Say what this machine can run
+    Doctor(verbs::doctor::Doctor),
     /// Run, or continue, what `run.toml` in a run folder says
     Run(verbs::run::Run),
     /// Score the notes of a CSV file (id,text) with what a run of a task has learned
@@ -71,6 +81,11 @@ fn obey(command: Command, terminal: &Terminal) -> Result<ExitCode> {
         Command::Synth(o) => verbs::synth::run(o, terminal)?,
         Command::Prepare(o) => verbs::prepare::run(o, terminal)?,
         Command::Compare(o) => return Ok(verbs::compare::run(&o, terminal)),
+        Command::Adapt(o) => verbs::adapt::run(&o, terminal)?,
+        Command::Finetune(o) => verbs::finetune::run(&o, terminal)?,
+        Command::Merge(o) => verbs::merge::run(&o, terminal)?,
+        Command::Report(o) => verbs::report::run(&o, terminal)?,
+        Command::Doctor(o) => verbs::doctor::run(&o, terminal)?,
         Command::Run(o) => verbs::run::run(o, terminal)?,
         Command::Predict(o) => verbs::predict::run(&o, terminal)?,
         Command::Evaluate(o) => verbs::evaluate::run(&o, terminal)?,

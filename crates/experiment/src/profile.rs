@@ -218,9 +218,10 @@ const PROFILES: [(&str, &str); 4] = [
     ("paper", include_str!("../../../datasets/profiles/paper.toml")),
 ];
 
-const SEARCHES: [(&str, &str); 2] = [
+const SEARCHES: [(&str, &str); 3] = [
     ("smoke", include_str!("../../../datasets/searches/smoke.toml")),
     ("demo", include_str!("../../../datasets/searches/demo.toml")),
+    ("paper", include_str!("../../../datasets/searches/paper.toml")),
 ];
 
 /// What was chosen by the searches.

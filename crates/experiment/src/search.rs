@@ -28,6 +28,9 @@ pub struct Search {
     pub seed: u64,
     /// Tasks whose validation AUROC is averaged.
     pub tasks: Vec<Task>,
+    /// Base models whose rows take over what is chosen for the same rows of another one, by their names in the tables.
+    #[serde(default)]
+    pub take_over: BTreeMap<String, String>,
     /// What is tried for which rows.
     pub space: Vec<Space>,
 }
@@ -79,6 +82,9 @@ pub struct Choice {
     /// The task that it was chosen for; all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
+    /// The row whose trials decided, if it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<String>,
     /// The settings.
     pub values: Values,
     /// Every trial.
@@ -153,6 +159,32 @@ impl Search {
         crate::profile::search_named(name)
     }
 
+    /// The choices in the order of the matrix, with those that rows take over.
+    fn with_taken_over(&self, choices: Vec<Choice>) -> Result<Vec<Choice>> {
+        let mut all = Vec::new();
+        for row in Matrix::paper()?.row {
+            let of = |name: &str| choices.iter().find(|c| c.table == row.table && c.name == name).cloned();
+            all.extend(match self.takes_over(&row.name) {
+                None => of(&row.name),
+                Some(from) => of(&from).map(|c| Choice {
+                    name: row.name.clone(),
+                    taken_from: Some(from),
+                    trial: vec![],
+                    ..c
+                }),
+            });
+        }
+        Ok(all)
+    }
+
+    /// The row whose choice a row takes over.
+    fn takes_over(&self, row: &str) -> Option<String> {
+        self.take_over.iter().find_map(|(to, from)| {
+            let rest = row.strip_prefix(to.as_str()).filter(|rest| rest.is_empty() || rest.starts_with(' '))?;
+            Some(format!("{from}{rest}"))
+        })
+    }
+
     /// The points that a row is tried with.
     fn points(&self, (table, row): (u8, &str)) -> Result<Vec<Values>> {
         let fits = |s: &&Space| s.table == table && s.rows.iter().any(|r| r == row);
@@ -202,6 +234,9 @@ fn trials(profile: &Profile, common: &Common, only: &Only, search: &Search, stag
             all.push(Tried { run, values: None });
             continue;
         }
+        if search.takes_over(&run.spec.row).is_some() {
+            continue;
+        }
         let points = search.points((table, &run.spec.row))?;
         let (budget, first) = budgets.entry(table).or_insert((points.len(), run.spec.row.clone()));
         if *budget != points.len() {
@@ -230,11 +265,11 @@ fn trials(profile: &Profile, common: &Common, only: &Only, search: &Search, stag
     Ok(kept)
 }
 
-/// Runs the trials that are not done, and chooses. What was chosen before for tables that are left out is kept.
+/// Runs the trials that are not done, and chooses. What was chosen before for rows that are left out is kept.
 pub fn search(
     store: &Store,
     (name, search): (&str, &Search),
-    only: &Only,
+    (inputs, only): (&Inputs, &Only),
     launcher: &Launcher<'_>,
     hear: &mut dyn FnMut(Heard<'_>),
 ) -> Result<Choices> {
@@ -244,11 +279,11 @@ pub fn search(
     }
     let wanted = |table: u8| only.tables.is_empty() || only.tables.contains(&table);
     profile.choices.rules = vec![Fidelity::Paper];
-    profile.choices.row.retain(|c| !wanted(c.table));
+    profile.check_inputs(inputs)?;
     let heard = std::cell::RefCell::new(hear);
     let progress = |p: Progress| (*heard.borrow_mut())(Heard::Cohort(p));
-    let ready = cohort::ready(store, &profile.data, Fidelity::Paper, &Inputs::none(), &progress)?;
-    let common = ready.common(Fidelity::Paper, &Inputs::none(), vec![search.seed]);
+    let ready = cohort::ready(store, &profile.data, Fidelity::Paper, inputs, &progress)?;
+    let common = ready.common(Fidelity::Paper, inputs, vec![search.seed]);
     let hear = heard.into_inner();
     for stage in STAGES {
         let tables: Vec<u8> =
@@ -259,9 +294,12 @@ pub fn search(
         }
         let tried = trials(&profile, &common, &only, search, &tables)?;
         run_all(store, &tried, launcher, hear)?;
-        profile.choices.row.extend(choose(store, &tried)?);
+        for choice in choose(store, &tried)? {
+            profile.choices.row.retain(|c| (c.table, &c.name) != (choice.table, &choice.name));
+            profile.choices.row.push(choice);
+        }
+        profile.choices.row = search.with_taken_over(std::mem::take(&mut profile.choices.row))?;
     }
-    profile.choices.row.sort_by_key(|c| c.table);
     Ok(profile.choices)
 }
 
@@ -301,7 +339,7 @@ fn choose(store: &Store, tried: &[Tried]) -> Result<Vec<Choice>> {
         let share = scored.validation_score / tasks as f64;
         let place = choices.iter().position(|c| c.table == table && c.name == run.spec.row).unwrap_or_else(|| {
             let name = run.spec.row.clone();
-            choices.push(Choice { table, name, task: None, values: Values::new(), trial: vec![] });
+            choices.push(Choice { table, name, task: None, taken_from: None, values: Values::new(), trial: vec![] });
             choices.len() - 1
         });
         match choices[place].trial.iter_mut().find(|t| t.values == *values) {
@@ -337,52 +375,93 @@ mod tests {
     }
 
     #[test]
-    fn searches_built_in_cover_their_rows_with_equal_budgets() {
-        for name in ["smoke", "demo"] {
-            let all = tried(&Search::named(name).unwrap()).unwrap();
-            assert!(all.iter().filter(|t| t.values.is_some()).all(|t| t.run.spec.kind == Kind::Trial));
-            assert!(all.iter().any(|t| t.values.is_some()));
-            let others: Vec<Kind> = all.iter().filter(|t| t.values.is_none()).map(|t| t.run.spec.kind).collect();
-            assert_eq!(others, [Kind::Base, Kind::Adaptation], "what no trial needs is not run");
+    fn searches_built_in_cover_every_row_with_equal_budgets() {
+        for name in ["smoke", "demo", "paper"] {
+            let (search, profile) = (Search::named(name).unwrap(), Profile::named(name).unwrap());
+            for tables in STAGES {
+                let only = Only { words: vec!["mortality".into()], tables: tables.to_vec() };
+                let all = trials(&profile, &common(), &only, &search, tables).unwrap();
+                let tried: Vec<_> = all.iter().filter(|t| t.values.is_some()).collect();
+                assert!(tried.iter().all(|t| t.run.spec.kind == Kind::Trial));
+                for row in Matrix::paper().unwrap().row.iter().filter(|r| tables.contains(&r.table)) {
+                    let own = tried.iter().any(|t| t.run.spec.row == row.name);
+                    assert_ne!(own, search.takes_over(&row.name).is_some(), "{name}: {}", row.name);
+                }
+                // Bases and adaptations that trials need; nothing else.
+                let needed = |t: &Tried| all.iter().any(|o| o.run.needs.contains(&t.run.name));
+                assert!(all.iter().filter(|t| t.values.is_none()).all(needed));
+            }
         }
+    }
+
+    #[test]
+    fn rows_take_over_choices_of_the_same_table() {
+        let search = Search::named("demo").unwrap();
+        let choice = |table, name: &str, rate: f64| Choice {
+            table,
+            name: name.into(),
+            task: None,
+            taken_from: None,
+            values: Values::from([("training.learning_rate".to_string(), toml::Value::Float(rate))]),
+            trial: vec![Trial { score: 0.5, values: Values::new() }],
+        };
+        let all = vec![choice(2, "LLaMA + LoRA", 0.2), choice(3, "LLaMA + LoRA", 0.3)];
+        let all = search.with_taken_over(all).unwrap();
+        let pmc: Vec<_> = all.iter().filter(|c| c.name == "PMC-LLaMA + LoRA").collect();
+        assert_eq!(pmc.iter().map(|c| c.table).collect::<Vec<_>>(), [2, 3]);
+        for c in pmc {
+            assert_eq!(c.values["training.learning_rate"].as_float(), Some(f64::from(c.table) / 10.0));
+            assert!(c.trial.is_empty() && c.taken_from.as_deref() == Some("LLaMA + LoRA"));
+        }
+        assert_eq!(search.with_taken_over(all.clone()).unwrap(), all, "once more changes nothing");
     }
 
     #[test]
     fn unequal_budgets_are_an_error() {
         let mut search = Search::named("demo").unwrap();
-        search.space[0].strategy = Strategy::Random(1);
-        let Err(e) = tried(&search) else { panic!("must fail") };
+        let bert = search.space.iter_mut().find(|s| s.table == 3).unwrap();
+        bert.strategy = Strategy::Random(1);
+        let Err(e) = tried(&search, &[3]) else { panic!("must fail") };
         assert!(e.to_string().contains("equal budgets"), "{e}");
     }
 
     #[test]
     fn random_points_are_points_of_the_grid_without_repetition() {
         let mut search = Search::named("demo").unwrap();
-        let grid = search.points("LLaMA").unwrap();
-        search.space[0].strategy = Strategy::Random(3);
-        let drawn = search.points("LLaMA").unwrap();
+        let grid = search.points((3, "LLaMA")).unwrap();
+        search.space.iter_mut().for_each(|s| s.strategy = Strategy::Random(3));
+        let drawn = search.points((3, "LLaMA")).unwrap();
         assert_eq!(drawn.len(), 3);
         assert!(drawn.iter().enumerate().all(|(i, p)| grid.contains(p) && !drawn[..i].contains(p)));
     }
 
     #[test]
-    fn choice_changes_its_row_and_no_other() {
-        let all = tried(&Search::named("demo").unwrap()).unwrap();
+    fn choice_changes_its_row_of_its_table_under_its_rules() {
+        let all = tried(&Search::named("demo").unwrap(), &[3]).unwrap();
         let spec = &all.iter().find(|t| t.run.spec.row == "LLaMA + LoRA" && t.values.is_some()).unwrap().run.spec;
         let values = Values::from([
             ("training.epochs".to_string(), toml::Value::Integer(77)),
             ("stack.downstream.adapter.r".to_string(), toml::Value::Integer(3)),
         ]);
-        let choice = |name: &str| Choice { name: name.into(), values: values.clone(), trial: vec![] };
-        let changed = Choices { row: vec![choice("LLaMA + LoRA")] }.apply(spec.clone()).unwrap();
-        assert_eq!(changed.training.epochs, 77);
-        assert!(changed.text().unwrap().contains("r = 3"));
-        assert_eq!(Choices { row: vec![choice("LLaMA")] }.apply(spec.clone()).unwrap(), *spec);
+        let choices = |rules: &[Fidelity], table, name: &str, task| {
+            let (name, values) = (name.to_string(), values.clone());
+            let row = vec![Choice { table, name, task, taken_from: None, values, trial: vec![] }];
+            Choices { rules: rules.to_vec(), row }.apply(spec.clone()).unwrap()
+        };
+        for task in [None, Some(Task::Mortality)] {
+            let changed = choices(&[Fidelity::Paper], 3, "LLaMA + LoRA", task);
+            assert_eq!(changed.training.epochs, 77);
+            assert!(changed.text().unwrap().contains("r = 3"));
+        }
+        assert_eq!(choices(&[Fidelity::Paper], 3, "LLaMA", None), *spec);
+        assert_eq!(choices(&[Fidelity::Paper], 2, "LLaMA + LoRA", None), *spec);
+        assert_eq!(choices(&[Fidelity::Paper], 3, "LLaMA + LoRA", Some(Task::Diagnoses)), *spec);
+        assert_eq!(choices(&[Fidelity::Code], 3, "LLaMA + LoRA", None), *spec);
     }
 
     #[test]
     fn unknown_place_is_named() {
-        let all = tried(&Search::named("demo").unwrap()).unwrap();
+        let all = tried(&Search::named("demo").unwrap(), &[3]).unwrap();
         let values = Values::from([("training.learning_rte".to_string(), toml::Value::Float(0.1))]);
         let e = with(&all.last().unwrap().run.spec, &values).unwrap_err().to_string();
         assert!(e.contains("training.learning_rte"), "{e}");

@@ -4,12 +4,17 @@ use clinpeft_experiment::Result;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+pub mod adapt;
 pub mod compare;
 pub mod convert;
+pub mod doctor;
 pub mod evaluate;
+pub mod finetune;
+pub mod merge;
 pub mod parity;
 pub mod predict;
 pub mod prepare;
+pub mod report;
 pub mod reproduce;
 pub mod run;
 pub mod search;
@@ -26,4 +31,12 @@ pub fn threads(wanted: Option<usize>) -> usize {
 /// This program, to start runs with.
 pub fn program() -> Result<PathBuf> {
     Ok(std::env::current_exe().map_err(clinpeft_files::at("find", Path::new("clinpeft")))?)
+}
+
+/// A place in `run.toml` and a TOML value; what is no number, list or table may stand without quotes.
+pub fn setting(text: &str) -> std::result::Result<(String, toml::Value), String> {
+    let (place, value) = text.split_once('=').ok_or("a setting is PLACE=VALUE, for example training.epochs=3")?;
+    let read = |value: &str| -> Option<toml::Value> { format!("v = {value}").parse::<toml::Table>().ok()?.remove("v") };
+    let value = read(value).or_else(|| read(&format!("{value:?}")));
+    Ok((place.to_string(), value.ok_or("the value is not TOML")?))
 }

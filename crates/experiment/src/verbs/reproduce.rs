@@ -1,6 +1,6 @@
 //! The whole matrix.
 
-use super::{STOP, program, threads};
+use super::{STOP, program, setting, threads};
 use crate::terminal::Terminal;
 use clap::Args;
 use clinpeft_clinical::prepare::Fidelity;
@@ -59,14 +59,6 @@ pub struct Reproduce {
     /// The plan as JSON
     #[arg(long, requires = "dry_run")]
     json: bool,
-}
-
-/// A place in `run.toml` and a TOML value; what is no number, list or table may stand without quotes.
-fn setting(text: &str) -> std::result::Result<(String, toml::Value), String> {
-    let (place, value) = text.split_once('=').ok_or("a setting is PLACE=VALUE, for example training.epochs=3")?;
-    let read = |value: &str| -> Option<toml::Value> { format!("v = {value}").parse::<toml::Table>().ok()?.remove("v") };
-    let value = read(value).or_else(|| read(&format!("{value:?}")));
-    Ok((place.to_string(), value.ok_or("the value is not TOML")?))
 }
 
 pub fn run(o: Reproduce, terminal: &Terminal) -> Result<()> {

@@ -25,9 +25,6 @@ pub struct Run {
 }
 
 pub fn run(o: Run, terminal: &Terminal) -> Result<()> {
-    let threads = threads(o.threads);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    pool.map_err(|e| Error::Options(format!("threads cannot be started: {e}")))?;
     if o.stop_at_end_of_input {
         std::thread::spawn(|| {
             // Whatever ends the input: the parent closed it, or is gone.
@@ -35,12 +32,22 @@ pub fn run(o: Run, terminal: &Terminal) -> Result<()> {
             STOP.store(true, Ordering::Relaxed);
         });
     }
-    let folder = RunFolder::at(&o.folder);
-    let mut steps = terminal.steps();
-    let mut observe = |e: &clinpeft_train::Event, total: u64| steps.hear(e, total);
     let checkpoint_every = Duration::try_from_secs_f64(o.checkpoint_every)
         .map_err(|_| Error::Options("`--checkpoint-every` is a number of seconds".into()))?;
-    execute(&folder, Control { stop: &STOP, observe: &mut observe, checkpoint_every })?;
+    go(&RunFolder::at(&o.folder), o.threads, checkpoint_every, terminal)
+}
+
+/// A run that a verb has planned, with a checkpoint every 20 seconds.
+pub fn carry_out(folder: &RunFolder, wanted: Option<usize>, terminal: &Terminal) -> Result<()> {
+    go(folder, wanted, Duration::from_secs(20), terminal)
+}
+
+fn go(folder: &RunFolder, wanted: Option<usize>, checkpoint_every: Duration, terminal: &Terminal) -> Result<()> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads(wanted)).build_global();
+    pool.map_err(|e| Error::Options(format!("threads cannot be started: {e}")))?;
+    let mut steps = terminal.steps();
+    let mut observe = |e: &clinpeft_train::Event, total: u64| steps.hear(e, total);
+    execute(folder, Control { stop: &STOP, observe: &mut observe, checkpoint_every })?;
     drop(steps);
     terminal.say(&format!("done: {}", folder.path().display()));
     Ok(())

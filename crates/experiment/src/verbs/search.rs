@@ -3,6 +3,7 @@
 use super::{STOP, program, threads};
 use crate::terminal::Terminal;
 use clap::Args;
+use clinpeft_experiment::cohort::Inputs;
 use clinpeft_experiment::launch::Launcher;
 use clinpeft_experiment::plan::Only;
 use clinpeft_experiment::{Result, Store, reproduce, search};
@@ -10,12 +11,15 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct Search {
-    /// What is searched: demo or smoke
+    /// What is searched: smoke, demo or paper
     #[arg(long, default_value = "demo")]
     profile: String,
     /// Folder for data and runs
     #[arg(long, default_value = "out")]
     out: PathBuf,
+    /// Folder with models and raw MIMIC, for the profile `paper`
+    #[arg(long, default_value = "inputs")]
+    inputs: PathBuf,
     /// Parts of row names, or names of tasks, separated by commas
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -37,7 +41,8 @@ pub fn run(o: Search, terminal: &Terminal) -> Result<()> {
     let mut watch = terminal.watch();
     let mut hear = |h: reproduce::Heard<'_>| watch.hear(&h);
     let only = Only { words: o.only, tables: o.table };
-    let choices = search::search(&Store::new(&o.out), (&o.profile, &search), &only, &launcher, &mut hear);
+    let inputs = Inputs::at(&o.inputs)?;
+    let choices = search::search(&Store::new(&o.out), (&o.profile, &search), (&inputs, &only), &launcher, &mut hear);
     drop(watch);
     let text = choices?.text(&format!("cargo xtask search --profile {}", o.profile))?;
     clinpeft_files::write_atomic(&o.write, &text)?;
