@@ -305,3 +305,71 @@ impl fmt::Display for CostPlan {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Only;
+    use crate::reproduce;
+    use clinpeft_clinical::prepare::Fidelity;
+
+    /// The plan of the real matrix on a machine that has nothing.
+    fn real(fidelity: Fidelity, tables: &[u8]) -> CostPlan {
+        let out = tempfile::tempdir().unwrap();
+        let options = reproduce::Options {
+            profile: "paper",
+            seeds: vec![],
+            only: Only { words: vec![], tables: tables.to_vec() },
+            fidelities: vec![fidelity],
+            inputs: Inputs::at(&out.path().join("inputs")).unwrap(),
+            set: Default::default(),
+            threads: 1,
+        };
+        let store = Store::new(out.path());
+        let (profile, runs) = reproduce::dry_run(&store, &options, &mut |_| {}).unwrap();
+        plan(&store, &profile, &options.inputs, &runs, Device::A100).unwrap()
+    }
+
+    #[test]
+    fn published_adaptations_have_their_counts_steps_and_hours() {
+        let plan = real(Fidelity::Code, &[2]);
+        let counts: Vec<u64> = plan.runs.iter().map(|r| r.trainable_parameters).collect();
+        let published = [
+            8_388_608, 1_228_830, 5_242_880, 61_440, 16_093_696, 2_097_152, 1_228_830, 2_621_440, 40_960, 2_171_392,
+        ];
+        assert_eq!(counts, published);
+        assert!(plan.runs.iter().all(|r| r.steps == 59_696), "one epoch in steps of 40 notes");
+        // The sum of the times in Table 2; the smallest and the greatest are 20.2 and 25 hours.
+        let hours: Vec<f64> = plan.runs.iter().map(|r| plan.hours(r.training_flop)).collect();
+        assert!((hours.iter().sum::<f64>() / 224.3 - 1.0).abs() < 0.1, "{hours:?}");
+        assert!(hours.iter().all(|h| (20.0..26.0).contains(h)), "{hours:?}");
+    }
+
+    #[test]
+    fn published_cells_have_their_counts_and_heads() {
+        let plan = real(Fidelity::Paper, &[3, 4]);
+        let cells = |table| plan.runs.iter().filter(|r| r.table == Some(table) && r.task.is_some()).count();
+        assert_eq!((cells(3), cells(4)), (80, 20));
+        let trained = |row: &str, task: &str| {
+            let run = plan.runs.iter().find(|r| r.row == row && r.task.as_deref() == Some(task)).unwrap();
+            run.trainable_parameters
+        };
+        assert_eq!(trained("LLaMA", "mortality"), 8192);
+        assert_eq!(trained("LLaMA", "diagnoses"), 5_185_536);
+        assert_eq!(trained("LLaMA + Clinical LLaMA-LoRA (Trainable)", "diagnoses"), 13_574_144);
+        assert_eq!(trained("BlueBERT + LoRA", "length_of_stay"), 589_824 + 3076);
+        assert_eq!(trained("CORe", "procedures"), 108_310_272 + 546_759);
+    }
+
+    #[test]
+    fn whatever_the_machine_lacks_is_named_with_its_place() {
+        let plan = real(Fidelity::Paper, &[2]);
+        assert_eq!(plan.missing.len(), 8, "six models, two collections");
+        let text = plan.to_string();
+        for part in ["inputs/models/llama-7b/config.json", "inputs/mimic3", "MIMIC-IV-Note 2.2", "chaoyi-wu/PMC_LLAMA_7B"] {
+            assert!(text.contains(part), "{part}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&plan.json().unwrap()).unwrap();
+        assert_eq!(json["runs"].as_array().unwrap().len(), 10);
+    }
+}
