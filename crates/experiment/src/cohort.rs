@@ -171,6 +171,8 @@ fn options(raw: &Path, out: &Path, fidelity: Fidelity, seed: Seed) -> PrepareOpt
         pmv_labels: None,
         near_duplicates: NearDuplicates::Keep,
         diff: Diff::None,
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        stop: None,
     }
 }
 

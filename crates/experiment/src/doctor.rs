@@ -131,8 +131,11 @@ impl fmt::Display for Diagnosis {
             let tokens = if fit.tokens == 0 { "does not fit".into() } else { fit.tokens.to_string() };
             writeln!(f, "  weights in {}{memory}: {tokens}", fit.weights)?;
         }
-        writeln!(f, "\nThe profiles smoke, llama and demo need less than 1 GiB. What the real matrix takes: \
-                     clinpeft reproduce --profile paper --dry-run")
+        writeln!(
+            f,
+            "\nThe profiles smoke, llama and demo need less than 1 GiB. What the real matrix takes: \
+                     clinpeft reproduce --profile paper --dry-run"
+        )
     }
 }
 

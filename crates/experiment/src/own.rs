@@ -48,8 +48,7 @@ pub enum Learner {
 }
 
 /// Methods by name.
-pub const METHODS: [&str; 7] =
-    ["lora", "dora", "adalora", "prefix", "prompt", "p-tuning", "adaptation-prompt"];
+pub const METHODS: [&str; 7] = ["lora", "dora", "adalora", "prefix", "prompt", "p-tuning", "adaptation-prompt"];
 
 /// The run of step 1. A CSV file has the columns `id` and `text`, and may have `subject` and `split` (train or test).
 pub fn adapt(store: &Store, options: &Options, method: &str) -> Result<RunFolder> {

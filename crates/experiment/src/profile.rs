@@ -383,7 +383,10 @@ mod tests {
     fn llama_is_a_part_of_the_demo() {
         let (demo, llama) = (Profile::named("demo").unwrap(), Profile::named("llama").unwrap());
         assert_ne!(demo.fidelities, llama.fidelities);
-        assert_eq!(format!("{:?}", Profile { fidelities: vec![], ..demo }), format!("{:?}", Profile { fidelities: vec![], ..llama }));
+        assert_eq!(
+            format!("{:?}", Profile { fidelities: vec![], ..demo }),
+            format!("{:?}", Profile { fidelities: vec![], ..llama })
+        );
     }
 
     #[test]

@@ -163,8 +163,7 @@ pub fn found(store: &Store) -> Result<Vec<RunSpec>> {
 }
 
 /// Columns of the tables.
-const COLUMNS: [Task; 5] =
-    [Task::Ventilation, Task::Mortality, Task::LengthOfStay, Task::Diagnoses, Task::Procedures];
+const COLUMNS: [Task; 5] = [Task::Ventilation, Task::Mortality, Task::LengthOfStay, Task::Diagnoses, Task::Procedures];
 
 /// Writes the report on these runs, whatever has become of them.
 pub fn report(store: &Store, runs: &[&RunSpec]) -> Result<Summary> {
@@ -177,9 +176,11 @@ pub fn report(store: &Store, runs: &[&RunSpec]) -> Result<Summary> {
         }
     }
     // The task sizes of the first preset stand in Table 1.
-    let first = runs.iter().find(|r| plans.first().is_some_and(|p| p.fidelity == r.fidelity.name()) && r.data.is_some());
+    let first =
+        runs.iter().find(|r| plans.first().is_some_and(|p| p.fidelity == r.fidelity.name()) && r.data.is_some());
     let Some(data) = first.and_then(|r| r.data.clone()) else {
-        let what = format!("`{}` holds no run of a table\nhint: `clinpeft reproduce` makes them", store.root().display());
+        let what =
+            format!("`{}` holds no run of a table\nhint: `clinpeft reproduce` makes them", store.root().display());
         return Err(Error::Options(what));
     };
     let folder = store.data(&data);

@@ -3,8 +3,8 @@
 //! A trial is a downstream run without a test evaluation, under a seed of its own. Every row of a table gets the same number of
 //! trials, and the settings with the highest validation AUROC, averaged over the search's tasks, become the row's [`Choice`].
 
-use crate::launch::{Ended, Launcher, launch};
 use crate::cohort::Inputs;
+use crate::launch::{Ended, Launcher, launch};
 use crate::plan::{Common, Only, Planned, plan};
 use crate::profile::{Adaptations, Part};
 use crate::reproduce::Heard;
@@ -166,12 +166,9 @@ impl Search {
             let of = |name: &str| choices.iter().find(|c| c.table == row.table && c.name == name).cloned();
             all.extend(match self.takes_over(&row.name) {
                 None => of(&row.name),
-                Some(from) => of(&from).map(|c| Choice {
-                    name: row.name.clone(),
-                    taken_from: Some(from),
-                    trial: vec![],
-                    ..c
-                }),
+                Some(from) => {
+                    of(&from).map(|c| Choice { name: row.name.clone(), taken_from: Some(from), trial: vec![], ..c })
+                }
             });
         }
         Ok(all)
@@ -303,12 +300,7 @@ pub fn search(
     Ok(profile.choices)
 }
 
-fn run_all(
-    store: &Store,
-    tried: &[Tried],
-    launcher: &Launcher<'_>,
-    hear: &mut dyn FnMut(Heard<'_>),
-) -> Result<()> {
+fn run_all(store: &Store, tried: &[Tried], launcher: &Launcher<'_>, hear: &mut dyn FnMut(Heard<'_>)) -> Result<()> {
     let runs: Vec<Planned> = tried.iter().map(|t| t.run.clone()).collect();
     hear(Heard::Plan(&runs));
     let ends = launch(store, &runs, launcher, &mut |news| hear(Heard::Run(news)))?;

@@ -108,8 +108,12 @@ fn planned<'a>(store: &'a Store, plan: &'a Plan) -> impl Iterator<Item = &'a Run
     let cells = rows.flat_map(move |row| plan.tasks.iter().map(move |task| (row, task)));
     let keys = cells.flat_map(move |(row, task)| {
         let fidelity = &plan.fidelity;
-        let key =
-            move |seed: &u64| Key { fidelity: fidelity.clone(), row: row.into(), task: Some(task.clone()), seed: *seed };
+        let key = move |seed: &u64| Key {
+            fidelity: fidelity.clone(),
+            row: row.into(),
+            task: Some(task.clone()),
+            seed: *seed,
+        };
         plan.seeds.iter().map(key)
     });
     keys.filter_map(|key| store.find(&key)).filter(|run| run.state == State::Done)

@@ -32,7 +32,9 @@ impl Cohort {
                 "Synthetic cohort and tiny stand-in models: the numbers show that the method runs, not how well it works; they can \
                  neither confirm nor refute the paper's."
             }
-            Self::Own => "Cohort of real notes: keep what is made from them under the terms of their data use agreement.",
+            Self::Own => {
+                "Cohort of real notes: keep what is made from them under the terms of their data use agreement."
+            }
         }
     }
 }

@@ -18,7 +18,8 @@ impl View<'_, '_> {
         );
         section.audience = Audience::Curious;
         section.columns = ["row", "against", "task", "difference", "p", "adjusted p", "test"].map(String::from).into();
-        for (table, _, c) in self.document.comparisons.iter().filter(|(_, fidelity, _)| *fidelity == self.plan.fidelity) {
+        for (table, _, c) in self.document.comparisons.iter().filter(|(_, fidelity, _)| *fidelity == self.plan.fidelity)
+        {
             let (lo, hi) = c.difference.interval();
             let difference =
                 Cell { detail: format!("[{}, {}]", points(lo), points(hi)), ..Cell::text(points(c.difference.value)) };

@@ -73,8 +73,7 @@ pub(crate) fn document(
     let mut document = Document { banner: cohort.banner(), models: cohort.models(), ..Document::default() };
     sizes::table1(&mut document, counts, published);
     let analyses: Vec<Analysis> = plans.iter().map(|plan| Analysis::new(store, plan)).collect();
-    let all: Vec<Cells<'_>> =
-        plans.iter().zip(&analyses).map(|(plan, analysis)| Cells { analysis, plan }).collect();
+    let all: Vec<Cells<'_>> = plans.iter().zip(&analyses).map(|(plan, analysis)| Cells { analysis, plan }).collect();
     for cells in &all {
         let mut view = View { store, plan: cells.plan, published, cells, document: &mut document };
         view.count();

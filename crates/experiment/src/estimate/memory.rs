@@ -169,8 +169,7 @@ mod tests {
             set: Default::default(),
             threads: 1,
         };
-        let (profile, runs): (Profile, _) =
-            reproduce::dry_run(&Store::new(out.path()), &options, &mut |_| {}).unwrap();
+        let (profile, runs): (Profile, _) = reproduce::dry_run(&Store::new(out.path()), &options, &mut |_| {}).unwrap();
         let sizes = Sizes::of_base(&profile, profile.base("llama").unwrap(), out.path()).unwrap();
         (runs[0].spec.clone(), sizes)
     }

@@ -13,8 +13,8 @@ mod memory;
 mod model;
 
 pub use device::Device;
-pub(crate) use machine::{cpu_seconds, free};
 pub use machine::{Machine, disk_free};
+pub(crate) use machine::{cpu_seconds, free};
 pub use memory::Memory;
 pub(crate) use memory::check;
 pub use model::Sizes;
@@ -88,13 +88,7 @@ pub struct CostPlan {
 }
 
 /// The costs of a plan on a machine.
-pub fn plan(
-    store: &Store,
-    profile: &Profile,
-    inputs: &Inputs,
-    runs: &[Planned],
-    on: Device,
-) -> Result<CostPlan> {
+pub fn plan(store: &Store, profile: &Profile, inputs: &Inputs, runs: &[Planned], on: Device) -> Result<CostPlan> {
     let mut counts: BTreeMap<String, CohortCounts> = BTreeMap::new();
     let by_name: BTreeMap<&str, &RunSpec> = runs.iter().map(|r| (r.name.as_str(), &r.spec)).collect();
     let mut costs = Vec::new();
@@ -197,7 +191,13 @@ fn cost(
     let head = classes * sizes.shape.width as u64 + if sizes.family == crate::Family::Bert { classes } else { 0 };
     let learning = adapters + head;
     let length = spec.tokens.max_length as u64 + rows;
-    let passes = if spec.full { 6.0 } else if learns(spec) { 4.0 } else { 2.0 };
+    let passes = if spec.full {
+        6.0
+    } else if learns(spec) {
+        4.0
+    } else {
+        2.0
+    };
     // Where only the head learns, the model runs over every note once.
     let epochs = if passes > 2.0 { spec.training.epochs } else { 1 };
     let tokens = splits.train * length * epochs;
@@ -334,9 +334,8 @@ mod tests {
     fn published_adaptations_have_their_counts_steps_and_hours() {
         let plan = real(Fidelity::Code, &[2]);
         let counts: Vec<u64> = plan.runs.iter().map(|r| r.trainable_parameters).collect();
-        let published = [
-            8_388_608, 1_228_830, 5_242_880, 61_440, 16_093_696, 2_097_152, 1_228_830, 2_621_440, 40_960, 2_171_392,
-        ];
+        let published =
+            [8_388_608, 1_228_830, 5_242_880, 61_440, 16_093_696, 2_097_152, 1_228_830, 2_621_440, 40_960, 2_171_392];
         assert_eq!(counts, published);
         assert!(plan.runs.iter().all(|r| r.steps == 59_696), "one epoch in steps of 40 notes");
         // The sum of the times in Table 2; the smallest and the greatest are 20.2 and 25 hours.
@@ -366,7 +365,9 @@ mod tests {
         let plan = real(Fidelity::Paper, &[2]);
         assert_eq!(plan.missing.len(), 8, "six models, two collections");
         let text = plan.to_string();
-        for part in ["inputs/models/llama-7b/config.json", "inputs/mimic3", "MIMIC-IV-Note 2.2", "chaoyi-wu/PMC_LLAMA_7B"] {
+        for part in
+            ["inputs/models/llama-7b/config.json", "inputs/mimic3", "MIMIC-IV-Note 2.2", "chaoyi-wu/PMC_LLAMA_7B"]
+        {
             assert!(text.contains(part), "{part}");
         }
         let json: serde_json::Value = serde_json::from_str(&plan.json().unwrap()).unwrap();

@@ -81,13 +81,7 @@ fn drawn(shares: &[(&'static str, u64)], subject: &str, seed: u64) -> &'static s
     shares.iter().find(|(_, until)| place < *until).map_or("train", |(split, _)| split)
 }
 
-fn write(
-    folder: &Path,
-    source: &Path,
-    (part, task): (&str, Option<Task>),
-    notes: &[Note],
-    hash: &str,
-) -> Result<()> {
+fn write(folder: &Path, source: &Path, (part, task): (&str, Option<Task>), notes: &[Note], hash: &str) -> Result<()> {
     let labels = task.map(|task| Labels::of(task, notes, source)).transpose()?;
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     let mut files: BTreeMap<&str, Vec<[String; 3]>> = BTreeMap::new();
@@ -107,8 +101,7 @@ fn write(
             notes.iter().enumerate().map(|(i, n)| [(i + 1).to_string(), n.subject.to_string()]).collect();
         table(&folder.join("subjects.csv"), &["id", "subject"], subjects.iter().map(|row| &row[..]))?;
     }
-    let counts: Vec<_> =
-        counts.iter().map(|(split, n)| json!({"task": part, "split": split, "samples": n})).collect();
+    let counts: Vec<_> = counts.iter().map(|(split, n)| json!({"task": part, "split": split, "samples": n})).collect();
     let manifest = json!({"program_version": env!("CARGO_PKG_VERSION"), "switches": {"source": "own notes"},
         "inputs": [{"blake3": hash}], "attrition": [], "counts": counts});
     // Last, so that its presence says that everything before it is there.

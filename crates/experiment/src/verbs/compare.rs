@@ -20,8 +20,9 @@ pub fn run(o: &Compare, terminal: &Terminal) -> ExitCode {
     let (first, second) = match (read(&o.first), read(&o.second)) {
         (Ok(first), Ok(second)) => (first, second),
         (Err(e), _) | (_, Err(e)) => {
-            terminal
-                .error(&format!("{e}\nhint: give two files manifest.json that `prepare` wrote, of the same version"));
+            let hint = "\nhint: give two files manifest.json that `prepare` wrote, of the same version";
+            let said = e.to_string();
+            terminal.error(&if said.contains("\nhint: ") { said } else { said + hint });
             return ExitCode::from(2);
         }
     };

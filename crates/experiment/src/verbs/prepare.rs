@@ -1,5 +1,6 @@
 //! Raw files to a dataset folder.
 
+use super::{STOP, threads};
 use crate::terminal::Terminal;
 use clap::Args;
 use clinpeft_clinical::Task;
@@ -48,8 +49,11 @@ pub struct Prepare {
     #[arg(long)]
     exclude_near_duplicates: bool,
     /// Write diff.json and diff.md: what each rule changes on the way from code to paper
-    #[arg(long, requires = "mimic3")]
+    #[arg(long)]
     diff: bool,
+    /// Threads that work on texts; the results do not depend on it
+    #[arg(long)]
+    threads: Option<usize>,
 }
 
 pub fn run(o: Prepare, terminal: &Terminal) -> Result<()> {
@@ -69,6 +73,8 @@ pub fn run(o: Prepare, terminal: &Terminal) -> Result<()> {
         pmv_labels: o.pmv_labels,
         near_duplicates: if o.exclude_near_duplicates { NearDuplicates::Exclude } else { NearDuplicates::Keep },
         diff: if o.diff { Diff::CodeToPaper } else { Diff::None },
+        threads: threads(o.threads),
+        stop: Some(&STOP),
     };
     let watch = terminal.rows();
     let manifest = prepare(&options, &|p| watch.tick(p))?;

@@ -1,11 +1,13 @@
 //! A synthetic cohort.
 
+use super::STOP;
 use crate::terminal::Terminal;
 use clap::Args;
 use clinpeft_clinical::synth::{CohortSpec, synth};
 use clinpeft_experiment::{Error, Result};
 use clinpeft_rng::Seed;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 #[derive(Debug, Args)]
 pub struct Synth {
@@ -54,7 +56,14 @@ pub fn run(o: Synth, terminal: &Terminal) -> Result<()> {
         beside.chart_events = (beside.chart_events as f64 * o.chartevents_share) as u64;
     }
     let watch = terminal.rows();
-    let summary = synth(&spec, Seed(o.seed).part("cohort"), &o.out, &|p| watch.tick(p))?;
+    let heard = |progress| {
+        watch.tick(progress);
+        if STOP.load(Ordering::Relaxed) {
+            // What is half-written is generated, hidden, and removed by the next attempt.
+            std::process::exit(130);
+        }
+    };
+    let summary = synth(&spec, Seed(o.seed).part("cohort"), &o.out, &heard)?;
     drop(watch);
     terminal.say(&format!(
         "{} patients, {} admissions, {} notes, {} chart events, {} + {} MIMIC-IV notes in {}",
