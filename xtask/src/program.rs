@@ -20,7 +20,8 @@ pub fn run(arguments: &[String]) -> Result<ExitCode, String> {
     Ok(status.code().and_then(|c| u8::try_from(c).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-fn target_folder() -> Result<PathBuf, String> {
+/// Where cargo builds.
+pub fn target_folder() -> Result<PathBuf, String> {
     let out = cargo().args(["metadata", "--format-version", "1", "--no-deps"]).output();
     let out = out.map_err(|e| format!("cargo cannot be started: {e}"))?;
     let json: serde_json::Value = serde_json::from_slice(&out.stdout).map_err(|e| format!("cargo metadata: {e}"))?;
