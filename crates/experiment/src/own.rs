@@ -135,12 +135,7 @@ fn clinical(store: &Store, below: &Below) -> Result<StackEntry> {
 fn spec(store: &Store, profile: &Profile, options: &Options, row: String, task: Option<Task>) -> Result<RunSpec> {
     let absolute = |path: &Path| std::path::absolute(path).map_err(clinpeft_files::at("find", path));
     let folder = absolute(&options.base)?;
-    if !folder.join("config.json").is_file() {
-        return Err(Error::Options(format!(
-            "`{}` has no config.json\nhint: give the folder that contains config.json, the weights and the tokenizer",
-            folder.display()
-        )));
-    }
+    Family::of(&folder)?;
     let data = absolute(&options.data)?;
     let (name, data) = if data.is_dir() {
         (data.to_string_lossy().into_owned(), data)

@@ -170,7 +170,8 @@ fn changed(mut runs: Vec<Planned>, set: &Values) -> Result<Vec<Planned>> {
 pub fn found(store: &Store) -> Result<Vec<RunSpec>> {
     let folder = store.root().join("runs");
     let mut specs = Vec::new();
-    for path in clinpeft_files::walk(&folder)? {
+    let files = if folder.is_dir() { clinpeft_files::walk(&folder)? } else { vec![] };
+    for path in files {
         if path.file_name().is_some_and(|name| name == "run.toml") {
             let spec = RunSpec::load(&path)?;
             specs.extend(matches!(spec.kind, Kind::Adaptation | Kind::Downstream).then_some(spec));
