@@ -7,6 +7,7 @@ use clinpeft_llama::{Config, Llama};
 use clinpeft_nn::{Backbone, Learning, Memory, Pass, Ragged, Rows, Sites};
 use clinpeft_peft::{Activity, AdapterConfig, Stack};
 use clinpeft_rng::Seed;
+use clinpeft_tensor::memory;
 use peak_alloc::PeakAlloc;
 use serde_json::json;
 use std::sync::Arc;
@@ -16,15 +17,17 @@ static MEMORY: PeakAlloc = PeakAlloc;
 
 /// Gradients of a LoRA step, and the highest memory above what was there before it.
 fn step(model: &Llama, stack: &Stack, batch: &Ragged, memory: Memory) -> (Vec<Vec<f64>>, usize) {
-    let before = MEMORY.current_usage();
+    let before = MEMORY.current_usage() + memory::in_use();
     MEMORY.reset_peak_usage();
+    memory::reset_peak();
     let sites: Arc<dyn Sites> = Arc::new(stack.clone());
     let pass = Pass::train(Seed(9), memory);
     let hidden = model.hidden(batch, &sites, &pass, Rows::All).unwrap();
     let (loss, count) = model.language_loss(&hidden, batch).unwrap();
     drop(hidden);
     let gradients = backward(&ops::scale(&loss, 1.0 / count as f64).unwrap()).unwrap();
-    let peak = MEMORY.peak_usage() - before;
+    // Large tensors are pages, which the allocator does not see.
+    let peak = MEMORY.peak_usage() + memory::peak() - before;
     let all = stack.trainable().iter().map(|(_, p)| gradients.of(p.var()).unwrap().to_f64_vec().unwrap()).collect();
     (all, peak)
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use clinpeft_autodiff::{Var, backward, ops};
-use clinpeft_tensor::{DType, Tensor};
+use clinpeft_tensor::{DType, Tensor, memory};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -20,12 +20,13 @@ fn kept(layers: usize, frozen: bool) -> usize {
         .collect();
     let adapter = Var::leaf(Tensor::zeros(&[d, d], DType::F32));
     let x = Var::constant(Tensor::zeros(&[t, d], DType::F32));
-    let before = MEMORY.current_usage();
+    let in_use = || MEMORY.current_usage() + memory::in_use();
+    let before = in_use();
     let mut y = ops::linear(&x, &adapter).unwrap();
     for w in &weights {
         y = ops::linear(&y, w).unwrap();
     }
-    let after = MEMORY.current_usage();
+    let after = in_use();
     assert!(backward(&y).unwrap().of(&adapter).is_some());
     after - before
 }

@@ -9,16 +9,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub const USAGE: &str = "usage: cargo xtask bench [--opponent PYTHON] [--only WORD] [--seconds N] [--ops]
+pub const USAGE: &str =
+    "usage: cargo xtask bench [--opponent PYTHON] [--only WORD] [--without WORD] [--seconds N] [--ops]
 
   --opponent PYTHON   a Python that has torch, transformers and peft; it runs after each figure of ours
   --only WORD         cases whose name holds the word, for example `small`, `bf16`, `products`; nothing is written
+  --without WORD      leaves out cases whose name holds the word, and says so in the file
   --seconds N         time for the steps of one case (60)
   --ops               the criterion benches of single ops as well";
 
 struct Options {
     opponent: Option<PathBuf>,
     only: Option<String>,
+    without: Option<String>,
     seconds: String,
     ops: bool,
 }
@@ -88,7 +91,9 @@ pub fn run(words: &[&str]) -> Result<ExitCode, String> {
     }
     let target = target_folder()?;
     let program = target.join("release").join("clinpeft-bench");
-    let chosen = |name: &str| options.only.as_ref().is_none_or(|word| name.contains(word.as_str()));
+    let holds = |name: &str, word: &Option<String>| word.as_ref().map(|word| name.contains(word.as_str()));
+    let chosen =
+        |name: &str| holds(name, &options.only).unwrap_or(true) && !holds(name, &options.without).unwrap_or(false);
     let mut steps = Table::new(STEP_COLUMNS);
     let mut versions = None;
     for case in cases().iter().filter(|c| chosen(&c.name())) {
@@ -120,13 +125,14 @@ pub fn run(words: &[&str]) -> Result<ExitCode, String> {
 }
 
 fn parse(words: &[&str]) -> Result<Options, String> {
-    let mut options = Options { opponent: None, only: None, seconds: "60".into(), ops: false };
+    let mut options = Options { opponent: None, only: None, without: None, seconds: "60".into(), ops: false };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().map(|w| (*w).to_string()).ok_or(format!("`{word}` needs a value\n\n{USAGE}"));
         match *word {
             "--opponent" => options.opponent = Some(value()?.into()),
             "--only" => options.only = Some(value()?),
+            "--without" => options.without = Some(value()?),
             "--seconds" => options.seconds = value()?,
             "--ops" => options.ops = true,
             _ => return Err(format!("unknown option `{word}`\n\n{USAGE}")),
@@ -295,11 +301,12 @@ fn report(options: &Options, steps: &str, products: &str, versions: Option<&str>
         (Some(_), Some(versions)) => format!("Opponent: `benches/opponent.py`, {versions}."),
         _ => "Without an opponent.".to_string(),
     };
+    let left_out = options.without.as_ref().map(|word| format!(" Left out: cases named `{word}`.")).unwrap_or_default();
     format!(
         "# Figures of one machine\n\n\
         `cargo xtask bench --opponent PYTHON` writes this file. Both sides run one after the other, each figure in a process of \
         its own with two threads; times are medians. Ratios above 1 in `step` and `evaluation` mean that we are faster, \
-        below 1 in `memory` and `start` that we need less. Only real tokens are counted; the opponent pads.\n\n\
+        below 1 in `memory` and `start` that we need less. Only real tokens are counted; the opponent pads.{left_out}\n\n\
         Machine: {}. Date: {}. {}. {opponent}\n\n## LoRA steps (r 16 on q and v, AdamW)\n\n{steps}\n## Matrix products\n\n{products}",
         processor(),
         line(Command::new("date").args(["-u", "+%Y-%m-%d"])),

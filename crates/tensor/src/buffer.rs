@@ -154,15 +154,38 @@ fn class(bytes: usize) -> usize {
     bytes.next_multiple_of(step)
 }
 
+/// Bytes of pages, which no allocator sees. They are those of the whole process.
+pub mod memory {
+    use super::shelf;
+
+    /// Bytes of pages that hold values now.
+    pub fn in_use() -> usize {
+        shelf(|s| s.in_use)
+    }
+
+    /// The most that was in use at once since [`reset_peak`].
+    pub fn peak() -> usize {
+        shelf(|s| s.peak)
+    }
+
+    /// Begins a new measurement.
+    pub fn reset_peak() {
+        shelf(|s| s.peak = s.in_use);
+    }
+}
+
 /// Pages that nobody uses, by size.
 struct Shelf {
     free: BTreeMap<usize, Vec<MmapMut>>,
     kept: usize,
     in_use: usize,
+    /// The most that was ever in use.
     most: usize,
+    /// The most since somebody asked.
+    peak: usize,
 }
 
-static SHELF: Mutex<Shelf> = Mutex::new(Shelf { free: BTreeMap::new(), kept: 0, in_use: 0, most: 0 });
+static SHELF: Mutex<Shelf> = Mutex::new(Shelf { free: BTreeMap::new(), kept: 0, in_use: 0, most: 0, peak: 0 });
 
 fn shelf<R>(body: impl FnOnce(&mut Shelf) -> R) -> R {
     body(&mut SHELF.lock().unwrap_or_else(PoisonError::into_inner))
@@ -178,11 +201,10 @@ impl Shelf {
     fn take(&mut self, size: usize) -> (Option<MmapMut>, Vec<MmapMut>) {
         let fits = self.free.range(size..=size + size / 2).next().map(|(size, _)| *size);
         if let Some(map) = fits.and_then(|size| self.remove(size)) {
-            self.in_use += map.len();
+            self.count(map.len());
             return (Some(map), Vec::new());
         }
-        self.in_use += size;
-        self.most = self.most.max(self.in_use);
+        self.count(size);
         let mut stale = Vec::new();
         while self.in_use + self.kept > self.limit()
             && let Some(largest) = self.free.keys().next_back().copied()
@@ -190,6 +212,12 @@ impl Shelf {
             stale.extend(self.remove(largest));
         }
         (None, stale)
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.in_use += bytes;
+        self.most = self.most.max(self.in_use);
+        self.peak = self.peak.max(self.in_use);
     }
 
     fn put(&mut self, map: MmapMut) -> Option<MmapMut> {
@@ -228,7 +256,7 @@ mod tests {
 
     #[test]
     fn shelf_holds_little_more_than_was_in_use() {
-        let mut s = Shelf { free: BTreeMap::new(), kept: 0, in_use: 0, most: 0 };
+        let mut s = Shelf { free: BTreeMap::new(), kept: 0, in_use: 0, most: 0, peak: 0 };
         let new = |n: usize| MmapMut::map_anon(n).unwrap();
         assert!(s.take(8192).0.is_none() && s.take(4096).0.is_none());
         assert!(s.put(new(8192)).is_none() && s.put(new(4096)).is_none());

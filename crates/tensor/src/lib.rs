@@ -28,7 +28,7 @@ mod real;
 mod tensor;
 
 pub use backend::{Backend, Device};
-pub use buffer::Buffer;
+pub use buffer::{Buffer, memory};
 pub use clinpeft_rng as rng;
 pub use element::{DType, Element};
 pub use error::{Error, Result};
