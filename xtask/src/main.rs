@@ -10,13 +10,29 @@ mod test;
 mod tidy;
 
 /// Commands of the program itself.
-const PROGRAM: [&str; 10] =
-    ["reproduce", "search", "run", "synth", "prepare", "compare", "predict", "evaluate", "parity", "convert"];
+const PROGRAM: [&str; 15] = [
+    "reproduce",
+    "search",
+    "adapt",
+    "finetune",
+    "merge",
+    "report",
+    "doctor",
+    "run",
+    "synth",
+    "prepare",
+    "compare",
+    "predict",
+    "evaluate",
+    "parity",
+    "convert",
+];
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   reproduce [OPTIONS]   build the program, run the experiment matrix, print the tables
-  search, run, synth, prepare, compare, predict, evaluate, convert
+  doctor                what this machine can run
+  adapt, finetune, merge, report, search, run, synth, prepare, compare, predict, evaluate, convert
                         the program's other commands; `cargo xtask COMMAND --help` shows their options
   parity DIR            compare with what transformers and peft computed
   test                  every test: layers, crates, the whole program, Vulkan where a driver is

@@ -33,6 +33,11 @@ impl Family {
     /// The family of a Hugging Face folder.
     pub(crate) fn of(folder: &Path) -> Result<Family> {
         let path = folder.join("config.json");
+        if !path.is_file() {
+            let what = "is not there\nhint: a model folder holds config.json, the weights and the tokenizer; give the one that contains \
+                        config.json";
+            return Err(Error::Config { path, what: what.into() });
+        }
         let ModelType { model_type } = clinpeft_files::read_json(&path)?;
         match model_type.as_str() {
             "llama" => Ok(Family::Llama),

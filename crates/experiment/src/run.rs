@@ -1,6 +1,6 @@
 //! One run in its folder.
 
-use crate::{Error, Kind, Result, RunFolder, RunSpec, RunState, Store, base, downstream, language};
+use crate::{Error, Kind, Result, RunFolder, RunSpec, RunState, Store, base, downstream, estimate, language};
 use clinpeft_metrics::{Bootstrap, Estimate};
 use clinpeft_rng::Seed;
 use clinpeft_train::{Event, Outcome};
@@ -142,6 +142,8 @@ struct RunManifest {
     base_hash: Option<String>,
     peak_memory_mib: Option<f64>,
     wall_seconds: f64,
+    /// Seconds of processor time, over all threads.
+    cpu_seconds: f64,
     tokens_kept: u64,
     tokens_dropped: u64,
 }
@@ -172,6 +174,7 @@ pub fn execute(folder: &RunFolder, control: Control<'_>) -> Result<()> {
     let ended = match context.spec.kind {
         Kind::Base => base::base(&mut context),
         Kind::Adaptation => language::adaptation(&mut context),
+        Kind::Trial if context.spec.task.is_none() => language::trial(&mut context),
         Kind::Downstream | Kind::Trial => downstream::run(&mut context),
     };
     match ended.and_then(|report| finish(&context, report, started)) {
@@ -200,6 +203,7 @@ fn finish(context: &Context<'_>, mut report: Report, started: Instant) -> Result
         base_hash: report.base_hash,
         peak_memory_mib: peak,
         wall_seconds: started.elapsed().as_secs_f64(),
+        cpu_seconds: estimate::cpu_seconds(),
         tokens_kept: report.kept,
         tokens_dropped: report.dropped,
     };

@@ -12,11 +12,19 @@ use crate::Result;
 pub enum Cohort {
     /// Made by the program; the models are tiny stand-ins.
     Synthetic,
-    /// MIMIC, under its data use agreement.
-    Mimic,
+    /// Brought by a person: MIMIC, or notes of one's own.
+    Own,
 }
 
 impl Cohort {
+    /// What every table says of its models.
+    pub(crate) fn models(self) -> &'static str {
+        match self {
+            Self::Synthetic => " Every model is a tiny stand-in under the name of the published one.",
+            Self::Own => "",
+        }
+    }
+
     /// The first line of every output.
     pub(crate) fn banner(self) -> &'static str {
         match self {
@@ -24,7 +32,9 @@ impl Cohort {
                 "Synthetic cohort and tiny stand-in models: the numbers show that the method runs, not how well it works; they can \
                  neither confirm nor refute the paper's."
             }
-            Self::Mimic => "MIMIC cohort.",
+            Self::Own => {
+                "Cohort of real notes: keep what is made from them under the terms of their data use agreement."
+            }
         }
     }
 }
@@ -35,6 +45,9 @@ pub struct CohortCounts {
     /// By name of the task.
     #[serde(default)]
     pub tasks: BTreeMap<String, TaskCounts>,
+    /// Notes of the adaptation corpus.
+    #[serde(default)]
+    pub adaptation: Option<Splits>,
 }
 
 /// Size of one task.
