@@ -29,7 +29,7 @@ const CANARY: &str = "zzcanaryzz";
 /// A tiny model folder and a file of notes: those who die have another word in their note.
 fn folders(dir: &Path) -> (PathBuf, PathBuf) {
     let note = |i: usize| {
-        let word = if i % 3 == 0 { "moribund" } else { "stable" };
+        let word = if i.is_multiple_of(3) { "moribund" } else { "stable" };
         format!("patient {i} came in {word} and was seen by the doctor {CANARY}")
     };
     let notes: Vec<String> = (0..90).map(note).collect();
@@ -41,7 +41,7 @@ fn folders(dir: &Path) -> (PathBuf, PathBuf) {
     tokenizer.save(&model.join("tokenizer.json")).unwrap();
     let mut csv = String::from("id,subject,text,label\n");
     for (i, note) in notes.iter().enumerate() {
-        csv += &format!("h{i},p{},\"{note}\",{}\n", i / 2, if i % 3 == 0 { "DIE" } else { "0" });
+        csv += &format!("h{i},p{},\"{note}\",{}\n", i / 2, if i.is_multiple_of(3) { "DIE" } else { "0" });
     }
     let file = dir.join("notes.csv");
     std::fs::write(&file, csv).unwrap();

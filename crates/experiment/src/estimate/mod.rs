@@ -157,8 +157,8 @@ fn sizes(profile: &Profile, inputs: &Inputs, runs: &BTreeMap<&str, &RunSpec>, sp
 }
 
 /// Parameters of adapters that learn, and rows that they put before a sequence.
-pub(crate) fn adapters<'a>(
-    spec: &'a RunSpec,
+pub(crate) fn adapters(
+    spec: &RunSpec,
     sizes: &Sizes,
     made_by: impl Fn(&str) -> Option<AdapterSpec>,
 ) -> Result<(u64, u64)> {
