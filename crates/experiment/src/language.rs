@@ -19,7 +19,9 @@ const EVALUATION_TOKENS: usize = 4096;
 /// Step 1: an adapter that learns clinical notes.
 pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let data = context.data()?;
-    let Model { family, backbone, tokenizer, hash } = inputs::model(&context.store, &context.spec, Learning::Frozen)?;
+    let device = context.control.device.clone();
+    let frozen = || inputs::model(&context.store, &context.spec, Learning::Frozen, &device);
+    let Model { family, backbone, tokenizer, hash } = frozen()?;
     let tokens = |split: CorpusSplit| -> Result<Packed> {
         let notes = load_corpus(&data, split)?;
         let name = if split == CorpusSplit::Train { "train" } else { "test" };
@@ -33,6 +35,7 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
         &context.spec.stack,
         (&*backbone, &tokenizer),
         Seed(context.spec.seed).part("init"),
+        &device,
     )?;
     let total = inputs::total_parameters(&*backbone, &stack, 0);
     let data = train_data.sequences.clone();
@@ -40,7 +43,7 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let trainable = objective.stack.trainable().iter().map(|(_, p)| p.value().count()).sum();
     let before = {
         let plain = LanguageModelling {
-            backbone: inputs::model(&context.store, &context.spec, Learning::Frozen)?.backbone,
+            backbone: frozen()?.backbone,
             stack: Stack::new(),
             data: Sequences::default(),
         };

@@ -15,6 +15,7 @@ use clinpeft_experiment::plan::Only;
 use clinpeft_experiment::predict;
 use clinpeft_experiment::{Control, Error, Result, RunFolder, Store, execute, reproduce, search};
 use clinpeft_rng::Seed;
+use clinpeft_tensor::Device;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -77,9 +78,8 @@ struct Reproduce {
     /// Rules: paper (corrected), code (as published), or both side by side: paper,code
     #[arg(long, default_value = "paper", value_delimiter = ',')]
     fidelity: Vec<Fidelity>,
-    /// Device: cpu
-    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
-    device: String,
+    #[command(flatten)]
+    on: On,
     /// Threads for everything; the results do not depend on it
     #[arg(long)]
     threads: Option<usize>,
@@ -102,6 +102,8 @@ struct Search {
     /// File to write the choices to
     #[arg(long)]
     write: PathBuf,
+    #[command(flatten)]
+    on: On,
     /// Threads for everything; the results do not depend on it
     #[arg(long)]
     threads: Option<usize>,
@@ -197,6 +199,23 @@ struct Run {
     /// Seconds between two checkpoints
     #[arg(long, default_value_t = 20.0)]
     checkpoint_every: f64,
+    #[command(flatten)]
+    on: On,
+}
+
+/// Where the model runs.
+#[derive(Debug, Args)]
+struct On {
+    /// Device: cpu, vulkan or cuda; with a number where there are several, as in cuda:1
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+impl On {
+    /// Opens and tries the device.
+    fn open(&self) -> Result<Device> {
+        clinpeft_kernels::open(&self.device).map_err(|e| Error::Model(e.into()))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -210,6 +229,8 @@ struct Predict {
     /// CSV file to write: id, then the probability of each class
     #[arg(long)]
     out: PathBuf,
+    #[command(flatten)]
+    on: On,
 }
 
 #[derive(Debug, Args)]
@@ -220,6 +241,8 @@ struct Evaluate {
     /// The notes with their labels
     #[arg(long)]
     input: PathBuf,
+    #[command(flatten)]
+    on: On,
 }
 
 #[derive(Debug, Args)]
@@ -229,9 +252,8 @@ struct Parity {
     /// One case
     #[arg(long)]
     case: Option<String>,
-    /// Device: cpu
-    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
-    device: String,
+    #[command(flatten)]
+    on: On,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -303,6 +325,7 @@ fn run_reproduce(o: Reproduce, terminal: &Terminal) -> Result<()> {
         only: Only { words: o.only, tables: o.table },
         fidelities: o.fidelity,
         threads: threads(o.threads),
+        device: &o.on.device,
     };
     let mut watch = terminal.watch();
     let mut hear = |h: reproduce::Heard<'_>| watch.hear(&h);
@@ -312,6 +335,8 @@ fn run_reproduce(o: Reproduce, terminal: &Terminal) -> Result<()> {
         terminal.print(&format!("{}\n{} runs\n", lines.join("\n"), runs.len()));
         return Ok(());
     }
+    // What a run could not open is said before the first one.
+    o.on.open()?;
     let program = std::env::current_exe().map_err(clinpeft_files::at("find", Path::new("clinpeft")))?;
     let ended = reproduce::reproduce(&store, &options, &program, &STOP, &mut hear);
     drop(watch);
@@ -323,7 +348,7 @@ fn run_reproduce(o: Reproduce, terminal: &Terminal) -> Result<()> {
 
 fn run_search(o: Search, terminal: &Terminal) -> Result<()> {
     let program = std::env::current_exe().map_err(clinpeft_files::at("find", Path::new("clinpeft")))?;
-    let launcher = Launcher { program: &program, threads: threads(o.threads), stop: &STOP };
+    let launcher = Launcher { program: &program, threads: threads(o.threads), device: &o.on.device, stop: &STOP };
     let search = search::Search::named(&o.profile)?;
     let mut watch = terminal.watch();
     let mut hear = |h: reproduce::Heard<'_>| watch.hear(&h);
@@ -462,20 +487,20 @@ fn run_one(o: Run, terminal: &Terminal) -> Result<()> {
     let mut observe = |e: &clinpeft_train::Event, total: u64| steps.hear(e, total);
     let checkpoint_every = Duration::try_from_secs_f64(o.checkpoint_every)
         .map_err(|_| Error::Options("`--checkpoint-every` is a number of seconds".into()))?;
-    execute(&folder, Control { stop: &STOP, observe: &mut observe, checkpoint_every })?;
+    execute(&folder, Control { stop: &STOP, observe: &mut observe, checkpoint_every, device: o.on.open()? })?;
     drop(steps);
     terminal.say(&format!("done: {}", folder.path().display()));
     Ok(())
 }
 
 fn run_predict(o: &Predict, terminal: &Terminal) -> Result<()> {
-    let notes = predict::predict(&RunFolder::at(&o.run), &o.input, &o.out)?;
+    let notes = predict::predict(&RunFolder::at(&o.run), &o.input, &o.out, &o.on.open()?)?;
     terminal.say(&format!("{notes} notes scored in {}", o.out.display()));
     Ok(())
 }
 
 fn run_evaluate(o: &Evaluate, terminal: &Terminal) -> Result<()> {
-    let metrics = predict::evaluate(&RunFolder::at(&o.run), &o.input)?;
+    let metrics = predict::evaluate(&RunFolder::at(&o.run), &o.input, &o.on.open()?)?;
     let text = serde_json::to_string_pretty(&metrics);
     terminal.print(&(text.map_err(|e| Error::Options(e.to_string()))? + "\n"));
     Ok(())
@@ -489,8 +514,7 @@ fn run_convert(o: Convert, terminal: &Terminal) -> Result<()> {
 
 /// Exit code 1 if a quantity is outside of its tolerance, 2 if the folder cannot be read.
 fn run_parity(o: Parity, terminal: &Terminal) -> ExitCode {
-    let options = parity::Options { case: o.case, ..parity::Options::default() };
-    let outcomes = parity::run(&o.folder, &options);
+    let outcomes = o.on.open().and_then(|device| parity::run(&o.folder, &parity::Options { case: o.case, device }));
     let printed =
         outcomes.and_then(|all| Ok((if o.json { parity::json_lines(&all)? } else { parity::table(&all) }, all)));
     match printed {

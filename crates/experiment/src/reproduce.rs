@@ -24,6 +24,8 @@ pub struct Options<'a> {
     pub fidelities: Vec<Fidelity>,
     /// Threads for everything.
     pub threads: usize,
+    /// Name of the device for every run.
+    pub device: &'a str,
 }
 
 /// What the caller hears.
@@ -53,7 +55,7 @@ pub fn reproduce(
 ) -> Result<Summary> {
     let (ready, runs, profile) = prepare(store, options, hear)?;
     hear(Heard::Plan(&runs));
-    let launcher = Launcher { program, threads: options.threads, stop };
+    let launcher = Launcher { program, threads: options.threads, device: options.device, stop };
     let ends = launch(store, &runs, &launcher, &mut |news| hear(Heard::Run(news)))?;
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Stopped);

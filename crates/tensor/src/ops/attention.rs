@@ -17,7 +17,7 @@ use super::matmul::{Matrix, gemm_block};
 use super::{by_float, require, same_device, same_dtype};
 use crate::parallel::vectorised;
 use crate::real::{Real, dot, largest, sum};
-use crate::{Device, Error, Result, Tensor};
+use crate::{Device, Result, Tensor};
 use clinpeft_rng::{Key, philox};
 use rayon::prelude::*;
 
@@ -105,7 +105,6 @@ pub fn attention(
 ) -> Result<(Tensor, Tensor)> {
     check("attention", q, k, v, shape, segments)?;
     match same_device("attention", &[q, k, v])? {
-        Device::Other(backend) if shape.dropout.is_some() => Err(no_dropout(backend.name())),
         Device::Other(backend) => backend.attention(q, k, v, shape, segments),
         Device::Cpu => by_float!("attention", q, T => {
             let (qs, ks, vs) = (q.as_slice::<T>()?, k.as_slice::<T>()?, v.as_slice::<T>()?);
@@ -137,7 +136,6 @@ pub fn attention_backward(
     let fits = g.dims() == q.dims() && o.dims() == q.dims() && lse.dims() == [q.dims()[0], shape.heads];
     require(fits, "attention_backward", "g and o like q, lse [tq, h]", &[g, q, o, lse])?;
     match same_device("attention_backward", &[g, q, k, v, o, lse])? {
-        Device::Other(backend) if shape.dropout.is_some() => Err(no_dropout(backend.name())),
         Device::Other(backend) => backend.attention_backward(g, saved, shape, segments),
         Device::Cpu => by_float!("attention_backward", q, T => {
             let (qs, ks, vs) = (q.as_slice::<T>()?, k.as_slice::<T>()?, v.as_slice::<T>()?);
@@ -160,11 +158,6 @@ pub fn attention_backward(
             Ok((Tensor::from_vec(dq, q.dims())?, Tensor::from_vec(dk, k.dims())?, Tensor::from_vec(dv, v.dims())?))
         }),
     }
-}
-
-/// Dropout stands outside of the contract of devices, so that none can leave it out in silence.
-fn no_dropout(device: String) -> Error {
-    Error::Unsupported { op: "attention with dropout", device }
 }
 
 fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShape, segments: &Segments) -> Result<()> {
