@@ -58,9 +58,6 @@ pub(super) struct Case {
     pub batches: BTreeMap<String, Batch>,
     #[serde(default)]
     pub zero_gradient_tensors: Vec<String>,
-    /// The reference's own f32 error of the gradients of a batch, relative to the largest value of the tensor.
-    #[serde(default)]
-    pub grad_f32_vs_f64_max_rel_to_tensor_max: BTreeMap<String, f64>,
     #[serde(default)]
     pub step_losses_f64: Vec<f64>,
     pub loss_after_f64: Option<f64>,
