@@ -57,6 +57,8 @@ pub fn launch(
     let mut ends = Ends::new();
     let mut running: Vec<(usize, Child, Instant)> = Vec::new();
     let mut waiting: Vec<usize> = (0..plan.len()).collect();
+    // A device is one thing: runs beside each other would share its memory and wait for each other.
+    let at_once = if launcher.device == "cpu" { launcher.threads } else { 1 };
     while !waiting.is_empty() || !running.is_empty() {
         let stopping = launcher.stop.load(Ordering::Relaxed);
         if stopping {
@@ -68,8 +70,9 @@ pub fn launch(
         }
         settle(store, plan, &mut waiting, &mut ends, tell)?;
         let ready: Vec<usize> = waiting.iter().copied().filter(|i| is_ready(&plan[*i], &ends)).collect();
-        let free = launcher.threads.saturating_sub(running.len());
-        let share = (launcher.threads / (ready.len() + running.len()).max(1)).max(1);
+        let free = at_once.saturating_sub(running.len());
+        let beside = (ready.len() + running.len()).clamp(1, at_once);
+        let share = (launcher.threads / beside).max(1);
         for i in ready.into_iter().take(free) {
             waiting.retain(|w| *w != i);
             let child = start(store, &plan[i], launcher, share)?;

@@ -487,7 +487,9 @@ fn run_one(o: Run, terminal: &Terminal) -> Result<()> {
     let mut observe = |e: &clinpeft_train::Event, total: u64| steps.hear(e, total);
     let checkpoint_every = Duration::try_from_secs_f64(o.checkpoint_every)
         .map_err(|_| Error::Options("`--checkpoint-every` is a number of seconds".into()))?;
-    execute(&folder, Control { stop: &STOP, observe: &mut observe, checkpoint_every, device: o.on.open()? })?;
+    let device = clinpeft_kernels::open_with_choices(&o.on.device, &folder.store()?.devices());
+    let device = device.map_err(|e| Error::Model(e.into()))?;
+    execute(&folder, Control { stop: &STOP, observe: &mut observe, checkpoint_every, device })?;
     drop(steps);
     terminal.say(&format!("done: {}", folder.path().display()));
     Ok(())

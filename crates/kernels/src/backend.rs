@@ -6,6 +6,7 @@ use clinpeft_tensor::ops::{AdamW, AttentionShape, Direction, Layout, Segments};
 use clinpeft_tensor::rng::Key;
 use clinpeft_tensor::{Backend, Result, Tensor};
 use cubecl::Runtime;
+use std::path::Path;
 
 type Pair = (Tensor, Tensor);
 type Triple = (Tensor, Tensor, Tensor);
@@ -13,6 +14,10 @@ type Triple = (Tensor, Tensor, Tensor);
 impl<R: Runtime> Opened for Client<R> {
     fn limits(&self) -> Limits {
         Client::limits(self)
+    }
+
+    fn remember(&self, file: &Path, what: &str) -> Result<()> {
+        self.choices.remember(file, what)
     }
 }
 

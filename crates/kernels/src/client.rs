@@ -3,6 +3,7 @@
 use crate::limits::Limits;
 use crate::name::{Kind, Name};
 use crate::narrow::Narrow;
+use crate::ops::matmul::Choices;
 use crate::panics::{self, Watch};
 use crate::work::{AXIS, Buffer, Loops, UNITS, Work};
 use clinpeft_tensor::{DType, Device, Element, Error, Result, Tensor};
@@ -38,6 +39,7 @@ pub(crate) struct Client<R: Runtime> {
     watch: Watch,
     pub(crate) loops: Loops,
     pub(crate) health: Mutex<Health>,
+    pub(crate) choices: Choices,
     /// Bytes of the largest buffer, where it is less than the device's own.
     limit: Option<u64>,
     /// One download at a time, so that the one that takes a late error is the one that acts on it.
@@ -89,6 +91,7 @@ impl<R: Runtime> Client<R> {
             watch,
             loops,
             health: Mutex::default(),
+            choices: Choices::default(),
             limit,
             downloads: Mutex::default(),
             this: this.clone(),
@@ -249,7 +252,7 @@ impl<R: Runtime> Client<R> {
         if let Some(ids) = &work.buffer(tensor)?.ids {
             return Ok(ids.clone());
         }
-        work.run(|compute| cubecl::future::block_on(compute.sync())).and_then(|late| work.accept(late))?;
+        work.finish()?;
         let mut bytes = Vec::new();
         for part in &work.buffer(tensor)?.parts {
             let part = part.clone();

@@ -47,6 +47,7 @@ pub use limits::Limits;
 use clinpeft_tensor::{Backend, Device, Error, Result};
 use name::{Kind, Name};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A device, or why there is none.
@@ -105,6 +106,8 @@ fn listing(name: Name, what: String) -> Listing {
 /// An open device.
 trait Opened: Backend {
     fn limits(&self) -> Limits;
+    /// Keeps the choices of this device, which is `what`, in a file.
+    fn remember(&self, file: &Path, what: &str) -> Result<()>;
 }
 
 /// The device called `name`: `vulkan` or `cuda`, with `:0`, `:1` ... where there are several; `cpu` is main memory.
@@ -126,6 +129,26 @@ pub fn open(name: &str) -> Result<Device> {
     }
     let backend: Arc<dyn Backend> = opened(wanted)?;
     Ok(Device::Other(backend))
+}
+
+/// Opens a device as [`open`] does, and keeps in `folder` which ways of computing products were the fastest on it, so that they
+/// are measured once and the next process computes the same bits. On the CPU, and on a device of software, nothing is measured.
+pub fn open_with_choices(name: &str, folder: &Path) -> Result<Device> {
+    let device = open(name)?;
+    if device == Device::Cpu {
+        return Ok(device);
+    }
+    let wanted = Name::parse(name)?;
+    let missing = |what| Error::Backend { device: wanted.to_string(), what };
+    let adapters = adapters(wanted.kind).map_err(missing)?;
+    let what = adapters.get(wanted.index).cloned().unwrap_or_default();
+    // Vulkan names its driver; CUDA's is named here on Linux.
+    let driver = std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
+    let driver = driver.lines().next().unwrap_or_default();
+    let what = format!("{what}; {driver}; clinpeft {}", env!("CARGO_PKG_VERSION"));
+    let file = folder.join(format!("{}.txt", wanted.to_string().replace(':', "-")));
+    opened(wanted)?.remember(&file, &what)?;
+    Ok(device)
 }
 
 /// What the adapters of a kind are called; at least one, or what is missing.

@@ -227,6 +227,20 @@ impl<R: Runtime> Work<'_, R> {
         Operand { handle, count, dtype: DType::F32 }
     }
 
+    /// Waits until all work so far is done.
+    pub(crate) fn finish(&self) -> Result<()> {
+        self.run(|compute| cubecl::future::block_on(compute.sync())).and_then(|late| self.accept(late))
+    }
+
+    /// Values of this operation, once they are there.
+    pub(crate) fn read(&self, values: &Operand) -> Result<Vec<f32>> {
+        self.finish()?;
+        let handle = values.handle.clone();
+        let bytes = self.run(|compute| compute.read_one(handle)).and_then(|late| self.accept(late))?;
+        let (words, _) = bytes.as_chunks::<4>();
+        Ok(words.iter().take(values.count).map(|w| f32::from_ne_bytes(*w)).collect())
+    }
+
     /// f32 values that a kernel has written, as a tensor.
     pub(crate) fn made(&self, values: &Operand, dims: &[usize]) -> Tensor {
         let rows = dims.split_last().map_or(1, |(_, rest)| rest.iter().product());
@@ -293,7 +307,12 @@ pub(crate) fn units(count: usize) -> CubeCount {
     grid(count.div_ceil(UNITS as usize))
 }
 
-/// The cube of every kernel.
+/// Units of the cube that takes a row of `width` values. Narrow rows do with fewer: most of their time is waiting for each other.
+pub(crate) fn row_units(width: usize) -> u32 {
+    if width <= 128 { 32 } else { UNITS }
+}
+
+/// The cube of most kernels.
 pub(crate) fn cube() -> CubeDim {
     CubeDim::new_1d(UNITS)
 }

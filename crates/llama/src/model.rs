@@ -55,6 +55,11 @@ impl Llama {
         })
     }
 
+    /// A model whose parameters come from `get`, by name and shape, with a head.
+    pub fn made_of(config: Config, get: impl FnMut(&str, &[usize]) -> Result<Parameter>) -> Result<Llama> {
+        Llama::build(config, true, get)
+    }
+
     fn build(
         config: Config,
         has_head: bool,

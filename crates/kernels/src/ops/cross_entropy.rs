@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::ops::elementwise;
 use crate::ops::matmul::{Sizes, product};
 use crate::reduce::{Fold, Term, over_cube, total};
-use crate::work::{Operand, Part, UNITS, Work, cube, grid};
+use crate::work::{Operand, Part, Work, cube, grid, row_units, units};
 use clinpeft_tensor::ops::Layout;
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
@@ -106,7 +106,7 @@ fn back<R: Runtime>(
             let more = work.scratch(&[rows, width])?;
             product(work, operands, &more, &sizes)?;
             work.run(|compute| {
-                let (grid, to) = (crate::work::units(dx.count()), dx.array());
+                let (grid, to) = (units(dx.count()), dx.array());
                 more_of::launch::<R>(compute, grid, cube(), more.array(), to);
             })?;
         }
@@ -148,10 +148,11 @@ impl Batch {
         }
         work.run(|compute| {
             let (targets, weights) = (self.targets.array(), self.weights.array());
+            let of_row = row_units(self.classes);
             row::launch::<R>(
                 compute,
                 grid(some),
-                cube(),
+                CubeDim::new_1d(of_row),
                 z.array(),
                 targets,
                 weights,
@@ -160,7 +161,7 @@ impl Batch {
                 self.classes,
                 first,
                 some,
-                UNITS,
+                of_row,
             );
         })
     }

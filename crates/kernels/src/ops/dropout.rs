@@ -61,19 +61,24 @@ pub(crate) fn dropped(x: &Array<f32>, y: &mut Array<f32>, chances: Chances) {
 /// Philox 4x32 with 10 rounds (Salmon et al. 2011), as `clinpeft_rng::philox` for the counter `high * 2^32 + low`.
 #[cube]
 pub(crate) fn philox(key0: u32, key1: u32, low: u32, high: u32) -> Array<u32> {
-    let (mut k0, mut k1) = (key0, key1);
-    let (mut c0, mut c1, mut c2, mut c3) = (low, high, 0u32, 0u32);
+    let mut k0 = key0;
+    let mut k1 = key1;
+    let mut c0 = low;
+    let mut c1 = high;
+    let mut c2 = 0u32;
+    let mut c3 = 0u32;
     // Literals are signed where the kernel is made; these are 0xD2511F53, 0xCD9E8D57, 0x9E3779B9 and 0xBB67AE85.
-    let m0 = u32::cast_from(comptime!(0xD251_1F53u32));
-    let m1 = u32::cast_from(comptime!(0xCD9E_8D57u32));
+    let m0 = comptime!(0xD251_1F53u32).runtime();
+    let m1 = comptime!(0xCD9E_8D57u32).runtime();
     #[unroll]
-    for _ in 0..10 {
-        let (high0, low0) = (m0.mul_hi(c0), m0 * c0);
-        let (high1, low1) = (m1.mul_hi(c2), m1 * c2);
-        let (x0, x2) = (high1 ^ c1 ^ k0, high0 ^ c3 ^ k1);
-        c0 = x0;
+    for _round in 0..10 {
+        let high0 = m0.mul_hi(c0);
+        let low0 = m0 * c0;
+        let high1 = m1.mul_hi(c2);
+        let low1 = m1 * c2;
+        c0 = high1 ^ c1 ^ k0;
+        c2 = high0 ^ c3 ^ k1;
         c1 = low1;
-        c2 = x2;
         c3 = low0;
         k0 += comptime!(0x9E37_79B9u32);
         k1 += comptime!(0xBB67_AE85u32);

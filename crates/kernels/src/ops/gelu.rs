@@ -63,7 +63,7 @@ impl Map for Gelu {
 impl Map for GeluSlope {
     fn at(a: f32, b: f32, _number: f32) -> f32 {
         // 1 / sqrt(2 pi)
-        let density = (-0.5 * b * b).exp() * 0.398_942_3;
+        let density = (0.0 - 0.5 * b * b).exp() * 0.398_942_3;
         a * (below(b) + b * density)
     }
 }

@@ -7,7 +7,7 @@
 
 use crate::client::Client;
 use crate::reduce::{Fold, add_rows, over_cube};
-use crate::work::{UNITS, cube, grid, units};
+use crate::work::{cube, grid, row_units, units};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
@@ -27,7 +27,9 @@ pub(crate) fn layer_norm<R: Runtime>(
     if x.count() > 0 {
         work.run(|compute| {
             let (x, w, b, y) = (xs.array(), w.array(), b.array(), ys.array());
-            forward::launch::<R>(compute, grid(rows), cube(), x, w, b, y, ms.array(), width, eps as f32, UNITS);
+            let (of_row, eps) = (row_units(width), eps as f32);
+            let row = CubeDim::new_1d(of_row);
+            forward::launch::<R>(compute, grid(rows), row, x, w, b, y, ms.array(), width, eps, of_row);
         })?;
     }
     Ok((y, moments))
@@ -52,7 +54,9 @@ pub(crate) fn layer_norm_backward<R: Runtime>(
     if x.count() > 0 {
         work.run(|compute| {
             let (g, x, w, m) = (gs.array(), xs.array(), w.array(), ms.array());
-            backward_x::launch::<R>(compute, grid(rows), cube(), g, x, w, m, dxs.array(), width, UNITS);
+            let of_row = row_units(width);
+            let row = CubeDim::new_1d(of_row);
+            backward_x::launch::<R>(compute, grid(rows), row, g, x, w, m, dxs.array(), width, of_row);
         })?;
         work.run(|compute| {
             let (g, x, m) = (gs.array(), xs.array(), ms.array());
@@ -121,7 +125,8 @@ pub(crate) fn backward_x(
     if row < moments.len() / 2 {
         let first = row * width;
         let (mean, inv) = (moments[row * 2], moments[row * 2 + 1]);
-        let (mut plain, mut along) = (0.0f32, 0.0f32);
+        let mut plain = 0.0f32;
+        let mut along = 0.0f32;
         let mut i = UNIT_POS as usize;
         while i < width {
             let u = w[i] * g[first + i];

@@ -8,7 +8,7 @@
 
 use crate::client::Client;
 use crate::reduce::{Fold, add_rows, over_cube};
-use crate::work::{UNITS, cube, grid, units};
+use crate::work::{cube, grid, row_units, units};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
@@ -23,20 +23,21 @@ pub(crate) fn rms_norm<R: Runtime>(
     let work = device.begin("rms_norm")?;
     work.can_sum(width)?;
     let (xs, w) = (work.input(x)?, work.input(weight)?);
+    let of_row = row_units(width);
     let ((y, ys), (inv_rms, inv)) = (work.output(x.dims())?, work.output(&[rows])?);
     if rows > 0 {
         work.run(|compute| {
             forward::launch::<R>(
                 compute,
                 grid(rows),
-                cube(),
+                CubeDim::new_1d(of_row),
                 xs.array(),
                 w.array(),
                 ys.array(),
                 inv.array(),
                 width,
                 eps as f32,
-                UNITS,
+                of_row,
             );
         })?;
     }
@@ -60,7 +61,10 @@ pub(crate) fn rms_norm_backward<R: Runtime>(
     if x.count() > 0 {
         work.run(|compute| {
             let (g, x, w) = (gs.array(), xs.array(), w.array());
-            backward_x::launch::<R>(compute, grid(rows), cube(), g, x, w, inv.array(), dxs.array(), width, UNITS);
+            let (of_row, to) = (row_units(width), dxs.array());
+            backward_x::launch::<R>(
+                compute, grid(rows), CubeDim::new_1d(of_row), g, x, w, inv.array(), to, width, of_row,
+            );
         })?;
     }
     let (dw, dws) = work.output(weight.dims())?;

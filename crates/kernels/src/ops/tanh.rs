@@ -15,7 +15,7 @@ pub(crate) struct TanhSlope;
 /// By one exponential that cannot overflow; the absolute error is that of a rounding of 1.
 #[cube]
 pub(crate) fn squashed(x: f32) -> f32 {
-    let small = (-2.0 * x.abs()).exp();
+    let small = (0.0 - 2.0 * x.abs()).exp();
     let size = (1.0 - small) / (1.0 + small);
     let mut y = size;
     if x < 0.0 {

@@ -59,15 +59,15 @@ pub(crate) fn forward(
             scores[unit] = shown;
             sync_cube();
             load(v, &mut other, start, narrow, keys - key, heads.width, kind.padded);
-            let before = top;
+            let mut higher = top;
             #[unroll]
-            for other in 0..SIDE {
-                top = max(top, scores[i * SIDE + other]);
+            for place in 0..SIDE {
+                higher = max(higher, scores[i * SIDE + place]);
             }
-            let shrink = (before - top).exp();
+            let shrink = (top - higher).exp();
             let mut weight = f32::new(0.0);
             if allowed {
-                weight = (score - top).exp();
+                weight = (score - higher).exp();
             }
             all = all * shrink + weight;
             weights[unit] = weight * mask(&chances, (first + i) * heads.count + head, key + j, kind);
@@ -75,6 +75,7 @@ pub(crate) fn forward(
             for a in 0..comptime!(kind.padded / SIDE) {
                 sums[a] *= shrink;
             }
+            top = higher;
             sync_cube();
             add_weighted(&mut sums, &weights, &other, false, kind.padded);
             sync_cube();

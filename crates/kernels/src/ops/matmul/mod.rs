@@ -9,9 +9,14 @@
 //! units, since its strategies for tensor cores would round f32 to TF32, and with a right operand that is stored in 16 bits on
 //! tensor cores, where the device has them. Where it refuses, [`tiles`] computes.
 
+mod choice;
+
+pub(crate) use choice::Choices;
+
 use crate::client::Client;
 use crate::narrow::{Narrow, widened};
-use crate::work::{Loops, Operand, TURNS, UNITS, Work, cube, grid};
+use crate::work::{Operand, UNITS, Work, cube, grid};
+use choice::Way;
 use clinpeft_tensor::ops::Layout;
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
@@ -45,19 +50,14 @@ pub(crate) fn product<R: Runtime>(work: &Work<'_, R>, [a, b]: [&Operand; 2], y: 
     if sizes.batch * sizes.rows * sizes.columns == 0 {
         return Ok(());
     }
-    if let Some(narrow) = Narrow::of(b.dtype())
-        && work.client.tensor_cores(narrow)
-        && on_tensor_cores(work, [a, b], y, sizes, narrow)?
-    {
+    // Without tensor cores for them, 16 bits are only how a weight is stored.
+    let narrow = Narrow::of(b.dtype()).filter(|narrow| work.client.tensor_cores(*narrow));
+    let b = if narrow.is_some() { b.clone() } else { widened(work, b)? };
+    let way = choice::way(work, [a, &b], y, sizes, narrow)?;
+    if ready_made(work, [a, &b], y, sizes, way)? {
         return Ok(());
     }
-    let operands = [a.clone(), widened(work, b)?];
-    // How many terms the ready-made product takes in a turn is its own affair.
-    let ready = work.client.loops == Loops::Free || sizes.depth <= TURNS;
-    if ready && ready_made(work, &operands, y, sizes)? {
-        return Ok(());
-    }
-    tiles(work, &operands, y, sizes)
+    tiles(work, [a, &widened(work, &b)?], y, sizes)
 }
 
 /// Lengths, and how the operands are stored.
@@ -113,8 +113,26 @@ impl Sizes {
     }
 }
 
-/// The product of `cubek-matmul`. False if it refuses these sizes.
-fn ready_made<R: Runtime>(work: &Work<'_, R>, [a, b]: &[Operand; 2], y: &Operand, sizes: &Sizes) -> Result<bool> {
+/// The product in one of the ways. False if `cubek-matmul` refuses these sizes.
+///
+/// On tensor cores the right operand stays in its 16 bits, the left one is rounded to the same type on its way there, and the
+/// sums are in f32.
+fn ready_made<R: Runtime>(
+    work: &Work<'_, R>,
+    [a, b]: [&Operand; 2],
+    y: &Operand,
+    sizes: &Sizes,
+    way: Way,
+) -> Result<bool> {
+    let strategy = match way {
+        Way::Tiles => return tiles(work, [a, &widened(work, b)?], y, sizes).map(|()| true),
+        Way::Units => Strategy::SimpleUnit(Default::default()),
+        Way::DoubleUnits => Strategy::DoubleUnit(Default::default()),
+        Way::Cores => Strategy::SimpleCyclicCmma(Default::default()),
+        Way::DoubleCores => Strategy::DoubleCyclicCmma(Default::default()),
+        Way::Registers => Strategy::SimpleCyclicMma(Default::default()),
+        Way::DoubleRegisters => Strategy::DoubleCyclicMma(Default::default()),
+    };
     let (z, m, k, n) = (sizes.batch, sizes.rows, sizes.depth, sizes.columns);
     let [sa, sb, sy] = sizes.strides();
     let views = (a.matrices([z, m, k], sa), b.matrices([z, k, n], sb), y.matrices([z, m, n], sy));
@@ -123,38 +141,16 @@ fn ready_made<R: Runtime>(work: &Work<'_, R>, [a, b]: &[Operand; 2], y: &Operand
     };
     work.run(|compute| {
         let float = f32::cube_type();
-        let mut types = MatmulElems::from_globals(&MatmulGlobalElems { lhs: float, rhs: float, out: float });
-        let (left, right) = (InputBinding::Normal(left, float), InputBinding::Normal(right, float));
-        launch_ref(&Strategy::SimpleUnit(Default::default()), compute, left, right, out, &mut types).is_ok()
-    })
-}
-
-/// The product with a right operand in 16 bits on tensor cores: the left one is rounded to the same type on its way there,
-/// the sums are in f32. False if `cubek-matmul` refuses these sizes.
-fn on_tensor_cores<R: Runtime>(
-    work: &Work<'_, R>,
-    [a, b]: [&Operand; 2],
-    y: &Operand,
-    sizes: &Sizes,
-    narrow: Narrow,
-) -> Result<bool> {
-    let (z, m, k, n) = (sizes.batch, sizes.rows, sizes.depth, sizes.columns);
-    let [sa, sb, sy] = sizes.strides();
-    let views = (a.matrices([z, m, k], sa), b.matrices([z, k, n], sb), y.matrices([z, m, n], sy));
-    let (Some(left), Some(right), Some(out)) = views else {
-        return Ok(false);
-    };
-    work.run(|compute| {
-        let (float, short) = (f32::cube_type(), narrow.element());
-        let mut types = MatmulElems::from_globals(&MatmulGlobalElems { lhs: float, rhs: short, out: float });
-        (types.lhs_stage, types.lhs_register) = (short, short);
-        let (left, right) = (InputBinding::Normal(left, float), InputBinding::Normal(right, short));
-        launch_ref(&Strategy::SimpleCyclicCmma(Default::default()), compute, left, right, out, &mut types).is_ok()
+        let stored = Narrow::of(b.dtype()).map_or(float, Narrow::element);
+        let mut types = MatmulElems::from_globals(&MatmulGlobalElems { lhs: float, rhs: stored, out: float });
+        (types.lhs_stage, types.lhs_register) = (stored, stored);
+        let (left, right) = (InputBinding::Normal(left, float), InputBinding::Normal(right, stored));
+        launch_ref(&strategy, compute, left, right, out, &mut types).is_ok()
     })
 }
 
 /// The product by squares of y, for any sizes.
-fn tiles<R: Runtime>(work: &Work<'_, R>, [a, b]: &[Operand; 2], y: &Operand, sizes: &Sizes) -> Result<()> {
+fn tiles<R: Runtime>(work: &Work<'_, R>, [a, b]: [&Operand; 2], y: &Operand, sizes: &Sizes) -> Result<()> {
     let [sa, sb, sy] = sizes.strides();
     let cubes = sizes.batch * sizes.rows.div_ceil(TILE) * sizes.columns.div_ceil(TILE);
     work.run(|compute| {
@@ -277,7 +273,7 @@ fn store(sums: &Array<f32>, y: &mut Array<f32>, before: usize, row: usize, colum
 #[cfg(feature = "vulkan")]
 mod tests {
     use super::*;
-    use crate::work::LONGEST_SUM;
+    use crate::work::{LONGEST_SUM, Loops, TURNS};
     use crate::vulkan::tests::alone;
     use clinpeft_tensor::ops;
     use clinpeft_tensor::rng::{Seed, normal};
@@ -336,9 +332,9 @@ mod tests {
             let (a, b) = (device.upload(&a).unwrap(), device.upload(&b).unwrap());
             let sizes = Sizes::new(&a, &b, layout);
             let work = device.begin("test").unwrap();
-            let operands = [work.input(&a).unwrap(), work.input(&b).unwrap()];
+            let (left, right) = (work.input(&a).unwrap(), work.input(&b).unwrap());
             let (y, out) = work.output(&sizes.dims(&a)).unwrap();
-            tiles(&work, &operands, &out, &sizes).unwrap();
+            tiles(&work, [&left, &right], &out, &sizes).unwrap();
             assert_close(&device.download(&y).unwrap(), &want);
         }
     }
