@@ -395,7 +395,7 @@ mod tests {
         }
 
         /// A client with buffers of 64 KiB at most.
-        fn cramped() -> std::sync::Arc<Client<cubecl::wgpu::WgpuRuntime>> {
+        fn cramped() -> Arc<Client<cubecl::wgpu::WgpuRuntime>> {
             crate::vulkan::tests::with_limit(64 << 10)
         }
 

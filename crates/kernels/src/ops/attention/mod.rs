@@ -21,8 +21,7 @@ use clinpeft_tensor::rng::Key;
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
-pub(crate) use backward::{deltas, keys_backward, queries_backward};
-pub(crate) use forward::forward;
+use backward::{deltas, keys_backward, queries_backward};
 
 /// Queries and keys of a tile; its square is the number of units.
 pub(crate) const SIDE: usize = 16;
@@ -74,7 +73,8 @@ impl<'a> Plan<'a> {
         let length = |o: &[usize]| o.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
         let longest = length(&segments.queries).max(length(&segments.keys));
         let group = shape.heads / shape.kv_heads;
-        let turns = group * longest.div_ceil(SIDE) * (7 * padded / SIDE + SIDE);
+        // Two products of rows and two weighted sums to a tile, and the tile itself.
+        let turns = group * longest.div_ceil(SIDE) * (2 * padded / SIDE + 2 * SIDE + 1) + group;
         if work.client.loops == Loops::Counted && turns > TURNS {
             let what = format!("{}: sequences of {longest} tokens are too long\nhint: use `--device cpu`", work.op);
             return Err(work.client.error(what));
@@ -125,7 +125,7 @@ pub(crate) fn attention<R: Runtime>(
         work.run(|compute| {
             let (q, k, v) = (qs.array(), ks.array(), vs.array());
             let (b, o, l, heads) = (blocks.array(), os.array(), ls.array(), plan.heads());
-            forward::launch::<R>(compute, grid(cubes), cube(), q, k, v, b, o, l, heads, plan.chances(), plan.kind);
+            forward::forward::launch::<R>(compute, grid(cubes), cube(), q, k, v, b, o, l, heads, plan.chances(), plan.kind);
         })?;
     }
     Ok((o, lse))
