@@ -9,15 +9,16 @@ pub fn test() -> Result<ExitCode, String> {
     let mut failed = Vec::new();
     let mut absent = Vec::new();
     step(&mut failed, "all crates on the CPU", &["test", "--workspace"]);
-    let kernels = ["test", "--package", "clinpeft-kernels", "--features", DEVICES];
     let texts = std::env::temp_dir().join(format!("clinpeft-cuda-{}", std::process::id()));
+    // One build for all of them: the device libraries are most of it.
+    let mut on_devices = vec!["test", "--package", "clinpeft-kernels", "--package", "clinpeft-experiment"];
+    on_devices.extend(["--features", "vulkan,cuda"]);
     if vulkan_driver() {
-        kernels_step(&mut failed, "op contract on Vulkan, kernels in CUDA C++", &kernels, &texts);
-        let runs = ["test", "--package", "clinpeft-experiment", "--features", DEVICES, "--test", "devices"];
-        step(&mut failed, "runs and reference cases on Vulkan", &runs);
+        on_devices.extend(["--lib", "--test", "conformance", "--test", "steps", "--test", "devices"]);
+        kernels_step(&mut failed, "op contract, reference cases and runs on Vulkan; CUDA C++", &on_devices, &texts);
     } else {
-        let alone = [&kernels[..], &["--lib", "cuda_text"]].concat();
-        kernels_step(&mut failed, "kernels in CUDA C++", &alone, &texts);
+        on_devices.extend(["--lib", "cuda_text"]);
+        kernels_step(&mut failed, "CUDA C++", &on_devices, &texts);
         absent.push("Vulkan: no driver (Debian: apt-get install mesa-vulkan-drivers libvulkan1)");
     }
     match compile_cuda(&texts) {
@@ -47,9 +48,6 @@ pub fn lint() -> Result<ExitCode, String> {
     }
     end(&failed)
 }
-
-/// Both kinds of devices in one build, which the steps share.
-const DEVICES: &str = "vulkan,cuda";
 
 /// A step that leaves the CUDA C++ of the kernels in `texts`.
 fn kernels_step(failed: &mut Vec<&'static str>, name: &'static str, arguments: &[&str], texts: &Path) {

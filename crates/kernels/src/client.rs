@@ -205,16 +205,18 @@ impl<R: Runtime> Client<R> {
         let (dtype, (rows, width)) = (tensor.dtype(), tensor.rows_and_width());
         let bytes = self.bytes(tensor)?;
         let largest = usize::try_from(self.largest()).unwrap_or(usize::MAX);
-        let stride = width * dtype.size();
-        let fitting = largest / stride.max(1) / ROWS_OF_A_PART * ROWS_OF_A_PART;
-        if bytes.len() <= largest || tensor.dims().len() != 2 || dtype == DType::U32 || fitting == 0 {
+        // What is stored in 16 bits must also fit in f32, as which it is multiplied where there are no tensor cores.
+        let wide = width * DType::F32.size();
+        let fitting = largest / wide.max(1) / ROWS_OF_A_PART * ROWS_OF_A_PART;
+        let fits = rows * wide <= largest;
+        if fits || tensor.dims().len() != 2 || dtype == DType::U32 || fitting == 0 {
             work.size(tensor.dims(), dtype)?;
             let handle = self.create(&work, bytes)?;
             let ids = (dtype == DType::U32).then(|| tensor.clone());
             let buffer = Buffer { parts: vec![handle], rows, epoch: work.epoch, ids };
             return Ok(work.tensor_in_parts(buffer, dtype, tensor.dims()));
         }
-        let pieces = bytes.chunks(fitting * stride).map(|piece| self.create(&work, piece.to_vec()));
+        let pieces = bytes.chunks(fitting * width * dtype.size()).map(|piece| self.create(&work, piece.to_vec()));
         let parts = pieces.collect::<Result<Vec<Handle>>>()?;
         let buffer = Buffer { parts, rows: fitting, epoch: work.epoch, ids: None };
         Ok(work.tensor_in_parts(buffer, dtype, tensor.dims()))
