@@ -5,7 +5,7 @@
 use clinpeft_bert::{Bert, MaskedHead};
 use clinpeft_llama::{Config, Llama};
 use clinpeft_nn::{Backbone, Classifier, Learning, Memory, Pooling};
-use clinpeft_peft::{Activity, AdaLora, AdaLoraConfig, Head, Lora, LoraConfig, Scaling, Stack};
+use clinpeft_peft::{Activity, AdaLora, AdaLoraConfig, Head, Lora, LoraConfig, Scaling, Stack, merge};
 use clinpeft_rng::{RngExt, Seed};
 use clinpeft_text::Sequences;
 use clinpeft_train::*;
@@ -240,6 +240,52 @@ fn loss_falls_and_the_base_stays() {
     train(&mut o, &plan(15, 1), settings(), dir.path(), None);
     assert!(mean(&o) < before - 0.05, "{} -> {}", before, mean(&o));
     assert_eq!(weights, base(&o));
+}
+
+/// After step 1: a second adapter on the first, which is kept beside it or merged into the weights.
+fn second_step(first: &Stack, merged: bool) -> Classification {
+    let mut o = classification();
+    o.stack = Stack::new();
+    let adapter = first.entries()[0].adapter.boxed();
+    if merged {
+        merge(&mut *o.backbone, &*adapter).unwrap();
+    } else {
+        o.stack.push("clinical", adapter, Activity::Active).unwrap();
+        o.stack.set_learning("clinical", Learning::Frozen).unwrap();
+    }
+    let config = LoraConfig {
+        r: 2,
+        alpha: 4.0,
+        dropout: 0.0,
+        targets: vec!["q_proj".into(), "down_proj".into()],
+        scaling: Scaling::Standard,
+    };
+    let lora = Lora::new(config, &o.backbone.linear_sites(), SEED.part("second"), Learning::Trainable).unwrap();
+    o.stack.push("downstream", Box::new(lora), Activity::Active).unwrap();
+    o
+}
+
+#[test]
+fn first_adapter_merged_or_kept_leads_the_second_to_the_same_place() {
+    let mut first = language();
+    train(&mut first, &plan(10, 1), settings(), tempfile::tempdir().unwrap().path(), None);
+    let ends = [false, true].map(|merged| {
+        let mut o = second_step(&first.stack, merged);
+        let start = o.evaluate(&o.data, 64).unwrap().logits;
+        train(&mut o, &plan(5, 1), settings(), tempfile::tempdir().unwrap().path(), None);
+        (start, o.evaluate(&o.data, 64).unwrap().logits, values(&o))
+    });
+    let (kept, merged) = (&ends[0], &ends[1]);
+    assert!(kept.0.iter().zip(&kept.1).any(|(a, b)| (a - b).abs() > 0.1), "nothing was learned");
+    for (a, b) in kept.1.iter().zip(&merged.1) {
+        assert!((a - b).abs() < 1e-4, "logits {a} {b}");
+    }
+    assert_eq!(kept.2.len(), merged.2.len());
+    for ((name, a), (_, b)) in kept.2.iter().zip(&merged.2) {
+        for (x, y) in a.iter().zip(b) {
+            assert!((x - y).abs() < 1e-3, "{name}: {x} {y}");
+        }
+    }
 }
 
 #[test]
