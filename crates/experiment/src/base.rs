@@ -62,13 +62,13 @@ fn new_bert(context: &mut Context<'_>, new: &NewBase, writer: &Writer, text: &[S
 fn further(context: &mut Context<'_>, text: &[String]) -> Result<Report> {
     let folder = inputs::base_folder(&context.store, &context.spec.base)?;
     if Family::of(&folder)? == Family::Llama {
-        let Model { backbone, tokenizer, .. } = inputs::model(&context.store, &context.spec, Learning::Trainable, &context.control.device)?;
+        let Model { backbone, tokenizer, .. } =
+            inputs::model(&context.store, &context.spec, Learning::Trainable, &context.control.device)?;
         return causal(context, backbone, &tokenizer, text);
     }
     let tokenizer = Tokenizer::load(&folder.join("tokenizer.json"))?;
     let (keep, device) = (Keep::As(DType::F32), &context.control.device);
-    let (mut model, mut head) =
-        (Bert::load(&folder, keep, device)?, MaskedHead::load(&folder, keep, device)?);
+    let (mut model, mut head) = (Bert::load(&folder, keep, device)?, MaskedHead::load(&folder, keep, device)?);
     let all = model.parameters_mut().into_iter().chain(head.parameters_mut());
     all.for_each(|p| p.set_learning(Learning::Trainable));
     masked(context, model, head, &tokenizer, text)

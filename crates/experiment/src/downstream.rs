@@ -28,7 +28,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
         return Err(Error::Options("full fine-tuning takes no adapters\nhint: leave out `full`, or the stack".into()));
     }
     let learning = if context.spec.full { Learning::Trainable } else { Learning::Frozen };
-    let Model { family, backbone, tokenizer, hash } = inputs::model(&context.store, &context.spec, learning, &context.control.device)?;
+    let Model { family, backbone, tokenizer, hash } =
+        inputs::model(&context.store, &context.spec, learning, &context.control.device)?;
     let reader = Reader::new(family, &tokenizer);
     let mut kept = TokenCount::default();
     let mut examples = |name, split: &[Example]| examples(context, reader, (name, split), &data, &mut kept);

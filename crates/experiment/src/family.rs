@@ -154,7 +154,8 @@ mod tests {
         let kept = whole.parameters().into_iter().filter(|p| !p.name().contains("pooler"));
         let kept: TensorMap = kept.map(|p| (p.name().to_string(), p.value().clone())).collect();
         clinpeft_weights::save(&file, &kept, &std::collections::BTreeMap::new()).unwrap();
-        let count = |learning| Family::Bert.load(dir.path(), learning, Seed(2), &Device::Cpu).unwrap().parameter_count();
+        let count =
+            |learning| Family::Bert.load(dir.path(), learning, Seed(2), &Device::Cpu).unwrap().parameter_count();
         let pooler = 8 * 8 + 8;
         assert_eq!(count(Learning::Trainable), whole.parameter_count());
         assert_eq!(count(Learning::Frozen), whole.parameter_count() - pooler);

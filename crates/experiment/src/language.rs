@@ -42,11 +42,7 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let mut objective = LanguageModelling { backbone, stack, data };
     let trainable = objective.stack.trainable().iter().map(|(_, p)| p.value().count()).sum();
     let before = {
-        let plain = LanguageModelling {
-            backbone: frozen()?.backbone,
-            stack: Stack::new(),
-            data: Sequences::default(),
-        };
+        let plain = LanguageModelling { backbone: frozen()?.backbone, stack: Stack::new(), data: Sequences::default() };
         losses(&plain, &test_data)?
     };
     let lengths = objective.data.lengths();

@@ -28,19 +28,19 @@ mod cuda;
 #[cfg(feature = "cuda")]
 mod cuda_text;
 #[cfg(any(feature = "vulkan", feature = "cuda"))]
-mod ops;
-#[cfg(any(feature = "vulkan", feature = "cuda"))]
-mod panics;
-#[cfg(any(feature = "vulkan", feature = "cuda"))]
 mod map;
 #[cfg(any(feature = "vulkan", feature = "cuda"))]
 mod narrow;
 #[cfg(any(feature = "vulkan", feature = "cuda"))]
-mod reduce;
+mod ops;
 #[cfg(any(feature = "vulkan", feature = "cuda"))]
-mod work;
+mod panics;
+#[cfg(any(feature = "vulkan", feature = "cuda"))]
+mod reduce;
 #[cfg(feature = "vulkan")]
 mod vulkan;
+#[cfg(any(feature = "vulkan", feature = "cuda"))]
+mod work;
 
 pub use limits::Limits;
 

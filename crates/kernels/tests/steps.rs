@@ -23,8 +23,7 @@ fn random(name: &str, dims: &[usize], at: &Device) -> Tensor {
 
 /// What a layer is made of: attention over two sequences, a gated unit, dropout, norms.
 fn layer(x: &Var, weights: &[Var]) -> Result<Var> {
-    let shape =
-        AttentionShape { heads: 2, kv_heads: 1, head_width: 8, scale: 0.35, mask: Mask::Causal, dropout: None };
+    let shape = AttentionShape { heads: 2, kv_heads: 1, head_width: 8, scale: 0.35, mask: Mask::Causal, dropout: None };
     let h = learn::rms_norm(x, &weights[0], 1e-5)?;
     let (k, v) = (learn::linear(&h, &weights[1])?, learn::linear(&h, &weights[2])?);
     let a = learn::attention(&h, &k, &v, &shape, &Segments::same(&[0, 7, ROWS as u32]))?;
@@ -89,7 +88,8 @@ fn memory_does_not_grow_over_a_thousand_steps_and_the_loss_falls() {
     let at = device();
     let Device::Other(backend) = &at else { panic!("a device") };
     let mut values = parameters(&at);
-    let zeros = || values.iter().map(|v| Tensor::zeros(v.dims(), DType::F32).to_device(&at).unwrap()).collect::<Vec<_>>();
+    let zeros =
+        || values.iter().map(|v| Tensor::zeros(v.dims(), DType::F32).to_device(&at).unwrap()).collect::<Vec<_>>();
     let (mut first, mut second) = (zeros(), zeros());
     let (mut losses, mut memory) = (Vec::new(), Vec::new());
     for step in 1..=1000 {

@@ -2,8 +2,8 @@
 
 use crate::{Error, LinearSite, Observer, Parameter, Pass, Pooling, Ragged, Result, Sites};
 use clinpeft_autodiff::Var;
-use clinpeft_tensor::{Device, Tensor};
 use clinpeft_tensor::ops::AttentionShape;
+use clinpeft_tensor::{Device, Tensor};
 use clinpeft_weights::{TensorMap, save};
 use serde_json::Value;
 use std::collections::BTreeMap;

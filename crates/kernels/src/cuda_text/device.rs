@@ -18,11 +18,13 @@ use cubecl::server::{
 use cubecl::stream_id::StreamId;
 use cubecl::zspace::{Shape, Strides, striding::has_pitched_row_major_strides};
 use cubecl::{CubeTask, MemoryAllocationMode, MemoryUsage};
+use cubecl_cpp::DialectWmmaCompiler;
+use cubecl_cpp::cuda::CudaDialect;
 use cubecl_cpp::cuda::arch::CudaArchitecture;
 use cubecl_cpp::cuda::mma::{CudaWmmaCompiler, contiguous_elements_cuda};
-use cubecl_cpp::cuda::CudaDialect;
-use cubecl_cpp::shared::{CompilationOptions, CppCompiler, register_mma_features, register_supported_types, register_wmma_features};
-use cubecl_cpp::DialectWmmaCompiler;
+use cubecl_cpp::shared::{
+    CompilationOptions, CppCompiler, register_mma_features, register_supported_types, register_wmma_features,
+};
 use cubecl_runtime::allocator::PitchedMemoryLayoutPolicy;
 use cubecl_runtime::logging::ServerLogger;
 use cubecl_runtime::memory_management::ManagedMemoryHandle;

@@ -28,11 +28,8 @@ pub(crate) fn adamw<R: Runtime>(
     let ((new_m, m_out), (new_v, v_out)) = (work.output(p.dims())?, work.output(p.dims())?);
     let t = step.step as f64;
     work.run(|compute| {
-        let (grid, old, new) = (
-            units(p.count()),
-            (ps.array(), ms.array(), vs.array()),
-            (p_out.array(), m_out.array(), v_out.array()),
-        );
+        let (grid, old, new) =
+            (units(p.count()), (ps.array(), ms.array(), vs.array()), (p_out.array(), m_out.array(), v_out.array()));
         let rates = RatesLaunch::new(
             step.beta1 as f32,
             step.beta2 as f32,

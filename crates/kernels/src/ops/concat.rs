@@ -40,7 +40,9 @@ pub(crate) fn copy<R: Runtime>(
     if count == 0 {
         return Ok(());
     }
-    work.run(|compute| copied::launch::<R>(compute, units(count), cube(), from.array(), to.array(), start, place, count))
+    work.run(|compute| {
+        copied::launch::<R>(compute, units(count), cube(), from.array(), to.array(), start, place, count)
+    })
 }
 
 #[cube(launch)]

@@ -39,7 +39,11 @@ pub(crate) fn lstm<R: Runtime>(device: &Client<R>, x: &Tensor, recurrent: &Tenso
 }
 
 /// Returns (dx, dU). `saved` is `[U, h, gates, c]` of the forward pass.
-pub(crate) fn lstm_backward<R: Runtime>(device: &Client<R>, g: &Tensor, saved: [&Tensor; 4]) -> Result<(Tensor, Tensor)> {
+pub(crate) fn lstm_backward<R: Runtime>(
+    device: &Client<R>,
+    g: &Tensor,
+    saved: [&Tensor; 4],
+) -> Result<(Tensor, Tensor)> {
     let [recurrent, h, gates, c] = saved;
     let (steps, width) = (h.dims()[0], recurrent.dims()[1]);
     let work = device.begin("lstm_backward")?;
@@ -55,7 +59,19 @@ pub(crate) fn lstm_backward<R: Runtime>(device: &Client<R>, g: &Tensor, saved: [
             let (dh, dc, dx) = (dh.array(), dc.array(), dxs.array());
             let (da, less) = (da.array(), less.array());
             slopes::launch::<R>(
-                compute, units(width), cube(), saved.0, saved.1, saved.2, dh, dc, dx, da, less, width, step,
+                compute,
+                units(width),
+                cube(),
+                saved.0,
+                saved.1,
+                saved.2,
+                dh,
+                dc,
+                dx,
+                da,
+                less,
+                width,
+                step,
             );
         })?;
         dc = less;

@@ -63,7 +63,16 @@ pub(crate) fn rms_norm_backward<R: Runtime>(
             let (g, x, w) = (gs.array(), xs.array(), w.array());
             let (of_row, to) = (row_units(width), dxs.array());
             backward_x::launch::<R>(
-                compute, grid(rows), CubeDim::new_1d(of_row), g, x, w, inv.array(), to, width, of_row,
+                compute,
+                grid(rows),
+                CubeDim::new_1d(of_row),
+                g,
+                x,
+                w,
+                inv.array(),
+                to,
+                width,
+                of_row,
             );
         })?;
     }

@@ -147,8 +147,7 @@ pub(crate) fn keys_backward(
                 let left = min(queries - query, SIDE);
                 load(q, &mut other, from, wide, left, heads.width, kind.padded);
                 sync_cube();
-                let allowed =
-                    i < left && j < rows && place + j < visible(query + i, queries, keys, kind);
+                let allowed = i < left && j < rows && place + j < visible(query + i, queries, keys, kind);
                 let mut row = first_query * heads.count + head;
                 if i < left {
                     row = (first_query + query + i) * heads.count + head;

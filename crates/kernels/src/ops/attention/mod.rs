@@ -125,7 +125,20 @@ pub(crate) fn attention<R: Runtime>(
         work.run(|compute| {
             let (q, k, v) = (qs.array(), ks.array(), vs.array());
             let (b, o, l, heads) = (blocks.array(), os.array(), ls.array(), plan.heads());
-            forward::forward::launch::<R>(compute, grid(cubes), cube(), q, k, v, b, o, l, heads, plan.chances(), plan.kind);
+            forward::forward::launch::<R>(
+                compute,
+                grid(cubes),
+                cube(),
+                q,
+                k,
+                v,
+                b,
+                o,
+                l,
+                heads,
+                plan.chances(),
+                plan.kind,
+            );
         })?;
     }
     Ok((o, lse))
@@ -183,9 +196,7 @@ fn by_queries<R: Runtime>(work: &Work<'_, R>, plan: &Plan<'_>, of: &Saved, dq: &
         let (q, k, v, g) = (of.q.array(), of.k.array(), of.v.array(), of.g.array());
         let (l, d, b, to) = (of.lse.array(), of.delta.array(), blocks.array(), dq.array());
         let (heads, chances) = (plan.heads(), plan.chances());
-        queries_backward::launch::<R>(
-            compute, grid(cubes), cube(), q, k, v, g, l, d, b, to, heads, chances, plan.kind,
-        );
+        queries_backward::launch::<R>(compute, grid(cubes), cube(), q, k, v, g, l, d, b, to, heads, chances, plan.kind);
     })
 }
 
@@ -201,7 +212,21 @@ fn by_keys<R: Runtime>(work: &Work<'_, R>, plan: &Plan<'_>, of: &Saved, [dk, dv]
         let (l, d, b) = (of.lse.array(), of.delta.array(), blocks.array());
         let (dk, dv, heads, chances) = (dk.array(), dv.array(), plan.heads(), plan.chances());
         keys_backward::launch::<R>(
-            compute, grid(cubes), cube(), q, k, v, g, l, d, b, dk, dv, heads, chances, plan.kind,
+            compute,
+            grid(cubes),
+            cube(),
+            q,
+            k,
+            v,
+            g,
+            l,
+            d,
+            b,
+            dk,
+            dv,
+            heads,
+            chances,
+            plan.kind,
         );
     })
 }

@@ -36,13 +36,7 @@ pub(super) fn load(
 
 /// Product of row `i` of one tile and row `j` of another.
 #[cube]
-pub(super) fn dot(
-    a: &SharedMemory<f32>,
-    b: &SharedMemory<f32>,
-    i: usize,
-    j: usize,
-    #[comptime] padded: usize,
-) -> f32 {
+pub(super) fn dot(a: &SharedMemory<f32>, b: &SharedMemory<f32>, i: usize, j: usize, #[comptime] padded: usize) -> f32 {
     let (first, second) = (i * comptime!(padded + 1), j * comptime!(padded + 1));
     let mut sum = 0.0f32;
     for part in 0..comptime!(padded / SIDE) {

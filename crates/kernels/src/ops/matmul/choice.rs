@@ -36,15 +36,8 @@ pub(crate) enum Way {
     DoubleRegisters,
 }
 
-const ALL: [Way; 7] = [
-    Way::Tiles,
-    Way::Units,
-    Way::DoubleUnits,
-    Way::Cores,
-    Way::DoubleCores,
-    Way::Registers,
-    Way::DoubleRegisters,
-];
+const ALL: [Way; 7] =
+    [Way::Tiles, Way::Units, Way::DoubleUnits, Way::Cores, Way::DoubleCores, Way::Registers, Way::DoubleRegisters];
 
 impl Way {
     /// Ways for a right operand that stays in 16 bits, or one in f32; the first is the one that needs no measuring.
@@ -78,7 +71,8 @@ impl Choices {
             let mut lines = text.lines();
             // The choices of another device or version are made again.
             if lines.next() == Some(device) {
-                let read = lines.filter_map(|l| l.rsplit_once(' ')).filter_map(|(key, way)| Some((key, Way::named(way)?)));
+                let read =
+                    lines.filter_map(|l| l.rsplit_once(' ')).filter_map(|(key, way)| Some((key, Way::named(way)?)));
                 kept.ways.extend(read.map(|(key, way)| (key.to_owned(), way)));
             }
         }
@@ -189,7 +183,13 @@ impl Square {
     }
 
     /// Whether `y` begins with these numbers, to the rounding of the operands.
-    fn is_in<R: Runtime>(&self, work: &Work<'_, R>, y: &Operand, sizes: &Sizes, narrow: Option<Narrow>) -> Result<bool> {
+    fn is_in<R: Runtime>(
+        &self,
+        work: &Work<'_, R>,
+        y: &Operand,
+        sizes: &Sizes,
+        narrow: Option<Narrow>,
+    ) -> Result<bool> {
         let own = work.scratch(&[self.rows, self.columns])?;
         for row in 0..self.rows {
             copy(work, (y, row * sizes.row[2]), (&own, row * self.columns), self.columns)?;

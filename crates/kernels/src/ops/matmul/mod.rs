@@ -254,7 +254,16 @@ fn add_products(from_a: &SharedMemory<f32>, from_b: &SharedMemory<f32>, sums: &m
 }
 
 #[cube]
-fn store(sums: &Array<f32>, y: &mut Array<f32>, before: usize, row: usize, column: usize, rows: usize, columns: usize, stride: usize) {
+fn store(
+    sums: &Array<f32>,
+    y: &mut Array<f32>,
+    before: usize,
+    row: usize,
+    column: usize,
+    rows: usize,
+    columns: usize,
+    stride: usize,
+) {
     let across = comptime!(TILE / SIDE);
     let unit = UNIT_POS as usize;
     let (r, c) = (row + unit / across * SIDE, column + unit % across * SIDE);
@@ -273,8 +282,8 @@ fn store(sums: &Array<f32>, y: &mut Array<f32>, before: usize, row: usize, colum
 #[cfg(feature = "vulkan")]
 mod tests {
     use super::*;
-    use crate::work::{LONGEST_SUM, Loops, TURNS};
     use crate::vulkan::tests::alone;
+    use crate::work::{LONGEST_SUM, Loops, TURNS};
     use clinpeft_tensor::ops;
     use clinpeft_tensor::rng::{Seed, normal};
 
