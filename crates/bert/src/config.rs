@@ -1,6 +1,6 @@
 //! `config.json`.
 
-use clinpeft_nn::{Error, Result};
+use clinpeft_nn::{Error, LinearSite, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -111,6 +111,25 @@ impl Config {
         self.hidden_size / self.num_attention_heads.max(1)
     }
 
+    /// Every linear layer that an adapter may target, the pooler's among them, without making any.
+    pub fn linear_sites(&self) -> Vec<LinearSite> {
+        let (d, wide) = (self.hidden_size, self.intermediate_size);
+        let parts = [
+            ("attention.self.query", d, d),
+            ("attention.self.key", d, d),
+            ("attention.self.value", d, d),
+            ("attention.output.dense", d, d),
+            ("intermediate.dense", d, wide),
+            ("output.dense", wide, d),
+        ];
+        let layer = |i: usize| {
+            let name = move |part: &str| format!("bert.encoder.layer.{i}.{part}");
+            parts.map(|(part, input, output)| LinearSite { name: name(part), input, output })
+        };
+        let pooler = LinearSite { name: "bert.pooler.dense".into(), input: d, output: d };
+        (0..self.num_hidden_layers).flat_map(layer).chain([pooler]).collect()
+    }
+
     /// Weights of the encoder with its pooler, without making any.
     pub fn parameter_count(&self) -> usize {
         let (d, wide) = (self.hidden_size, self.intermediate_size);
@@ -207,6 +226,7 @@ mod tests {
         let tiny = Config::tiny(32, 16, 2, 4, 24);
         let model = crate::Bert::random(tiny.clone(), clinpeft_rng::Seed(1), clinpeft_nn::Learning::Frozen).unwrap();
         assert_eq!(tiny.parameter_count(), clinpeft_nn::Backbone::parameter_count(&model));
+        assert_eq!(tiny.linear_sites(), clinpeft_nn::Backbone::linear_sites(&model));
         // BERT-base with the vocabularies of the uncased and the cased checkpoints.
         let base = |v| Config { intermediate_size: 3072, ..Config::tiny(v, 768, 12, 12, 512) }.parameter_count();
         assert_eq!([base(30_522), base(28_996)], [109_482_240, 108_310_272]);

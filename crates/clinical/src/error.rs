@@ -24,6 +24,16 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
+    /// Two files claim to be one table.
+    #[error("`{}`: both `{first}` and `{second}` are there\nhint: keep one of them; they are files of the same table", folder.display())]
+    TwoFiles {
+        /// Where they are.
+        folder: PathBuf,
+        /// One file.
+        first: String,
+        /// The other.
+        second: String,
+    },
     /// A table lacks a column.
     #[error("`{}`: no column `{column}`; the nearest is `{nearest}`\nhint: the columns of the published version are expected; check that this is the right table", path.display())]
     MissingColumn {
@@ -78,6 +88,15 @@ pub enum Error {
         /// `ends too early` or `is damaged`.
         what: &'static str,
     },
+    /// A table that cannot be empty has a header and no row.
+    #[error("`{}`: no row follows the header\nhint: the file may be cut off; compare its checksum with the published one", path.display())]
+    NoRows {
+        /// The table.
+        path: PathBuf,
+    },
+    /// Somebody asked for an end.
+    #[error("stopped before the end; nothing was written\nhint: start again to make the folder")]
+    Stopped,
     /// Nothing is left for one part of a task.
     #[error("task `{task}`: no sample is left in `{split}`\nhint: {hint}")]
     EmptySplit {
@@ -134,6 +153,12 @@ impl Error {
     /// The same for what the `csv` crate reports while writing.
     pub(crate) fn csv_at(path: &std::path::Path) -> impl FnOnce(csv::Error) -> Error {
         let path = path.to_path_buf();
-        move |source| Error::at("write", &path)(std::io::Error::other(source))
+        move |source| {
+            let source = match source.into_kind() {
+                csv::ErrorKind::Io(source) => source,
+                other => std::io::Error::other(format!("{other:?}")),
+            };
+            Error::at("write", &path)(source)
+        }
     }
 }

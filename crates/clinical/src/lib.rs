@@ -48,6 +48,8 @@
 //!     pmv_labels: None,
 //!     near_duplicates: NearDuplicates::Keep,
 //!     diff: Diff::None,
+//!     threads: 2,
+//!     stop: None,
 //! };
 //! prepare(&options, &|progress| eprintln!("{}: {}", progress.table, progress.rows))?;
 //! let dataset = Dataset::load(&options.out, Task::Mortality)?;
@@ -58,6 +60,7 @@
 mod dataset;
 mod error;
 mod ids;
+mod ordered;
 mod output;
 pub mod prepare;
 mod progress;

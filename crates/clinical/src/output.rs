@@ -15,14 +15,33 @@ pub(crate) enum Sink<W: Write> {
     Gzip(Box<flate2::write::GzEncoder<W>>),
 }
 
-impl Sink<BufWriter<File>> {
+/// A file that is hashed while it is written.
+pub(crate) struct Hashed {
+    file: File,
+    hasher: blake3::Hasher,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Sink<BufWriter<Hashed>> {
     /// Creates the file and the folders above it.
     pub fn create(path: &Path) -> Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(Error::at("create folder", folder))?;
         }
         let file = File::create(path).map_err(Error::at("write", path))?;
-        Ok(Sink::new(path, BufWriter::with_capacity(BUFFER, file)))
+        let hashed = Hashed { file, hasher: blake3::Hasher::new() };
+        Ok(Sink::new(path, BufWriter::with_capacity(BUFFER, hashed)))
     }
 }
 
@@ -66,7 +85,7 @@ impl<W: Write> Write for Sink<W> {
 /// A CSV file that is being written into a folder which is not yet visible under its name.
 pub(crate) struct Output {
     path: PathBuf,
-    writer: csv::Writer<Sink<BufWriter<File>>>,
+    writer: csv::Writer<Sink<BufWriter<Hashed>>>,
     rows: u64,
 }
 
@@ -89,12 +108,32 @@ impl Output {
         self.rows
     }
 
-    /// Writes out what is buffered and closes the file.
-    pub fn finish(self) -> Result<()> {
+    /// Writes out what is buffered and closes the file; tells where it is and the BLAKE3 of its bytes.
+    pub fn finish(self) -> Result<(PathBuf, String)> {
         let path = self.path;
-        let sink =
-            self.writer.into_inner().map_err(|e| Error::at("write", &path)(std::io::Error::other(e.to_string())))?;
-        sink.finish().map_err(Error::at("write", &path))?;
-        Ok(())
+        // The writer's error holds the writer too; its kind is what a hint goes by.
+        let why = |source: &std::io::Error| std::io::Error::new(source.kind(), source.to_string());
+        let sink = self.writer.into_inner().map_err(|e| Error::at("write", &path)(why(e.error())))?;
+        let written = sink.finish().map_err(Error::at("write", &path))?;
+        let hash = written.get_ref().hasher.finalize().to_hex().to_string();
+        Ok((path, hash))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_is_an_error_with_a_hint() {
+        let full = Path::new("/dev/full");
+        let mut short = Output::create(full, &["a"]).unwrap();
+        short.row(["1"]).unwrap();
+        let mut long = Output::create(full, &["a"]).unwrap();
+        let errors = [short.finish().map(|_| ()), long.row(["x".repeat(4 * BUFFER)])];
+        for error in errors.map(|e| e.unwrap_err().to_string()) {
+            assert!(error.contains("`/dev/full`") && error.contains("\nhint: free some space"), "{error}");
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! How far reading or writing has come.
 
+use crate::error::{Error, Result};
 use crate::table::{InputFile, Row, find_table};
 use std::cell::Cell;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A report on the way; `done` of `total` is in one unit throughout (bytes of the files for reading, notes for writing).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,9 +19,10 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// Reports on the reading of tables whose sizes are known beforehand.
+/// Reports on the reading of tables whose sizes are known beforehand, and ends it when somebody asks for that.
 pub(crate) struct Meter<'a> {
     report: &'a dyn Fn(Progress),
+    stop: Option<&'a AtomicBool>,
     total: Cell<u64>,
     done: Cell<u64>,
 }
@@ -29,20 +32,22 @@ const EVERY: u64 = 8192;
 
 impl<'a> Meter<'a> {
     /// Nothing is expected yet.
-    pub fn new(report: &'a dyn Fn(Progress)) -> Meter<'a> {
-        Meter { report, total: Cell::new(0), done: Cell::new(0) }
+    pub fn new(report: &'a dyn Fn(Progress), stop: Option<&'a AtomicBool>) -> Meter<'a> {
+        Meter { report, stop, total: Cell::new(0), done: Cell::new(0) }
     }
 
     /// One more reading of a table is to come; opening it tells what is wrong if it is missing.
     pub fn expect(&self, folder: &Path, table: &str) {
-        let size = find_table(folder, table).and_then(|path| path.metadata().ok()).map_or(0, |m| m.len());
+        let path = find_table(folder, table).ok().flatten();
+        let size = path.and_then(|path| path.metadata().ok()).map_or(0, |m| m.len());
         self.total.set(self.total.get() + size);
     }
 
     /// A row of an expected table.
-    pub fn row(&self, table: &'static str, row: &Row<'_>) {
-        if row.index().is_multiple_of(EVERY) {
-            self.report(table, row.index(), row.bytes_read());
+    pub fn row(&self, table: &'static str, row: &Row<'_>) -> Result<()> {
+        match row.index().is_multiple_of(EVERY) {
+            true => self.report(table, row.index(), row.bytes_read()),
+            false => Ok(()),
         }
     }
 
@@ -52,13 +57,18 @@ impl<'a> Meter<'a> {
     }
 
     /// A step that reads no table.
-    pub fn step(&self, table: &'static str, rows: u64) {
-        if rows.is_multiple_of(EVERY) {
-            self.report(table, rows, 0);
+    pub fn step(&self, table: &'static str, rows: u64) -> Result<()> {
+        match rows.is_multiple_of(EVERY) {
+            true => self.report(table, rows, 0),
+            false => Ok(()),
         }
     }
 
-    fn report(&self, table: &'static str, rows: u64, bytes: u64) {
+    fn report(&self, table: &'static str, rows: u64, bytes: u64) -> Result<()> {
         (self.report)(Progress { table, rows, done: self.done.get() + bytes, total: self.total.get() });
+        match self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            true => Err(Error::Stopped),
+            false => Ok(()),
+        }
     }
 }

@@ -33,20 +33,32 @@ pub struct InputFile {
 impl InputFile {
     /// The table's name, whatever the case and the compression of the file: `NOTEEVENTS`.
     pub fn table(&self) -> String {
-        let name = self.name.strip_suffix(".gz").unwrap_or(&self.name);
-        name.strip_suffix(".csv").unwrap_or(name).to_ascii_uppercase()
+        let name = self.name.to_ascii_uppercase();
+        let name = name.strip_suffix(".GZ").unwrap_or(&name);
+        name.strip_suffix(".CSV").unwrap_or(name).to_string()
     }
 }
 
-/// Finds `name.csv`, `name.csv.gz` or the same in lower or upper case.
-pub fn find_table(folder: &Path, name: &str) -> Option<PathBuf> {
-    let lower = name.to_ascii_lowercase();
-    let upper = name.to_ascii_uppercase();
-    [name, &lower, &upper]
-        .iter()
-        .flat_map(|stem| [format!("{stem}.csv"), format!("{stem}.csv.gz")])
-        .map(|file| folder.join(file))
-        .find(|path| path.is_file())
+/// Finds the one file `name.csv` or `name.csv.gz`, in upper or lower case; `None` if there is none.
+pub fn find_table(folder: &Path, name: &str) -> Result<Option<PathBuf>> {
+    let is_table = |file: &str| {
+        let file = file.to_ascii_lowercase();
+        let stem = file.strip_suffix(".gz").unwrap_or(&file).strip_suffix(".csv");
+        stem.is_some_and(|stem| stem.eq_ignore_ascii_case(name))
+    };
+    // A folder that cannot be listed has no tables.
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<String> =
+        entries.filter(|e| e.path().is_file()).map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    found.retain(|file| is_table(file));
+    found.sort();
+    match found.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some(folder.join(one))),
+        [first, second, ..] => {
+            Err(Error::TwoFiles { folder: folder.into(), first: first.clone(), second: second.clone() })
+        }
+    }
 }
 
 /// What went through a [`Hashing`].
@@ -73,12 +85,29 @@ impl Read for Hashing<'_> {
 /// Bytes of a file, unpacked and hashed by a thread of its own that is a few blocks ahead.
 struct Unpacked {
     blocks: Receiver<std::io::Result<Vec<u8>>>,
-    /// Ends with the hashes of the file and of what was packed in it.
-    thread: JoinHandle<(blake3::Hash, blake3::Hash)>,
+    /// Ends with what the file turned out to be.
+    thread: JoinHandle<Whole>,
     block: Vec<u8>,
     place: usize,
     /// Bytes of the file that were read so far.
     bytes: Arc<AtomicU64>,
+}
+
+/// A file that was read to its end.
+struct Whole {
+    /// Of the file.
+    hash: blake3::Hash,
+    /// Of what was packed in it.
+    content: blake3::Hash,
+    quotes: usize,
+    last: Option<u8>,
+}
+
+impl Whole {
+    /// Quotes come in pairs and a table ends with a line break, except where it was cut off.
+    fn ends_in_a_cell(&self) -> bool {
+        self.quotes % 2 == 1 && self.last != Some(b'\n')
+    }
 }
 
 const BLOCKS_AHEAD: usize = 4;
@@ -86,21 +115,27 @@ const BLOCKS_AHEAD: usize = 4;
 impl Unpacked {
     fn open(path: &Path) -> std::io::Result<Unpacked> {
         let file = File::open(path)?;
-        let packed = path.extension().is_some_and(|e| e == "gz");
+        let packed = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
         let (send, blocks) = sync_channel(BLOCKS_AHEAD);
         let bytes = Arc::new(AtomicU64::new(0));
         let mut seen = Hashed { hasher: blake3::Hasher::new(), bytes: Arc::clone(&bytes) };
         let thread = std::thread::Builder::new().spawn(move || {
             let hashing = BufReader::with_capacity(BUFFER, Hashing { file, seen: &mut seen });
             let mut content = blake3::Hasher::new();
-            match packed {
-                true => forward(flate2::bufread::MultiGzDecoder::new(hashing), &send, |block| {
+            let (mut quotes, mut last) = (0, None);
+            let see = |block: &[u8]| {
+                quotes += block.iter().filter(|byte| **byte == b'"').count();
+                last = block.last().copied().or(last);
+                if packed {
                     content.update(block);
-                }),
-                false => forward(hashing, &send, |_| ()),
+                }
+            };
+            match packed {
+                true => forward(flate2::bufread::MultiGzDecoder::new(hashing), &send, see),
+                false => forward(hashing, &send, see),
             }
-            let file = seen.hasher.finalize();
-            (file, if packed { content.finalize() } else { file })
+            let hash = seen.hasher.finalize();
+            Whole { hash, content: if packed { content.finalize() } else { hash }, quotes, last }
         })?;
         Ok(Unpacked { blocks, thread, block: Vec::new(), place: 0, bytes })
     }
@@ -160,7 +195,7 @@ impl Table {
         optional: &[&str],
         hint: &'static str,
     ) -> Result<Table> {
-        let path = find_table(folder, name).ok_or_else(|| Error::MissingTable {
+        let path = find_table(folder, name)?.ok_or_else(|| Error::MissingTable {
             folder: folder.into(),
             name: name.into(),
             hint,
@@ -224,7 +259,7 @@ impl Table {
         }
     }
 
-    fn read_error(&self, error: csv::Error) -> Error {
+    fn read_error(&mut self, error: csv::Error) -> Error {
         let path = self.path.clone();
         let row = self.row;
         match error.into_kind() {
@@ -236,10 +271,31 @@ impl Table {
                 _ => Error::at("read", &path)(source),
             },
             csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                Error::Row { path, row: row + 1, what: format!("{len} columns where the header has {expected_len}") }
+                let what = format!("{len} columns where the header has {expected_len}{}", self.where_it_ends(len));
+                Error::Row { path, row: row + 1, what }
             }
             _ => Error::Row { path, row: row + 1, what: "not valid CSV".into() },
         }
+    }
+
+    /// The column at which a row of `length` cells is too short or too long.
+    fn where_it_ends(&mut self, length: u64) -> String {
+        let names = self.reader.byte_headers().map(column_names).unwrap_or_default();
+        match (names.get(length as usize), names.last()) {
+            (Some(missing), _) => format!(": `{missing}` is the first that is missing"),
+            (None, Some(last)) => format!(": there is more after `{last}`"),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// The same as [`Table::finish`] for a table that cannot be empty.
+    pub fn finish_some(self) -> Result<InputFile> {
+        let path = self.path.clone();
+        let input = self.finish()?;
+        if input.rows == 0 {
+            return Err(Error::NoRows { path });
+        }
+        Ok(input)
     }
 
     /// Reads what is left and tells what was read.
@@ -247,13 +303,20 @@ impl Table {
         while self.next_row()?.is_some() {}
         let unpacked = self.reader.into_inner();
         let bytes = unpacked.bytes.load(Ordering::Relaxed);
-        let (hash, content) = unpacked.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let whole = unpacked.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if whole.ends_in_a_cell() {
+            return Err(Error::Row {
+                path: self.path,
+                row: self.row,
+                what: "the file ends inside a quoted cell".into(),
+            });
+        }
         Ok(InputFile {
             name: self.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
             bytes,
             rows: self.row,
-            blake3: hash.to_hex().to_string(),
-            content_blake3: content.to_hex().to_string(),
+            blake3: whole.hash.to_hex().to_string(),
+            content_blake3: whole.content.to_hex().to_string(),
         })
     }
 }
@@ -412,6 +475,35 @@ mod tests {
         let path = dir.path().join("t.csv");
         std::fs::write(&path, "\u{feff}B,x,A\n1,2,3\n").unwrap();
         assert_eq!(read_all(&path).unwrap(), [["3", "1", ""]]);
+    }
+
+    #[test]
+    fn a_table_is_found_in_any_case_but_not_among_two_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let find = || find_table(dir.path(), "ADMISSIONS");
+        assert!(find().unwrap().is_none());
+        std::fs::write(dir.path().join("Admissions.CSV"), "a\n").unwrap();
+        assert!(find().unwrap().is_some_and(|path| path.ends_with("Admissions.CSV")));
+        std::fs::create_dir(dir.path().join("ADMISSIONS.csv")).unwrap();
+        std::fs::write(dir.path().join("ADMISSIONS.csv.txt"), "a\n").unwrap();
+        assert!(find().is_ok(), "a folder and another kind of file are no tables");
+        std::fs::write(dir.path().join("ADMISSIONS.csv.gz"), "").unwrap();
+        let error = find().unwrap_err().to_string();
+        assert!(error.contains("`ADMISSIONS.csv.gz` and `Admissions.CSV`") && error.contains("\nhint: "), "{error}");
+    }
+
+    #[test]
+    fn a_table_that_was_cut_off_inside_a_cell_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.csv");
+        std::fs::write(&path, "a,b\n1,\"whole\ntext\"").unwrap();
+        assert_eq!(read_all(&path).unwrap(), [["1", "whole\ntext", ""]]);
+        std::fs::write(&path, "a,b\n1,\"secret\ntex").unwrap();
+        let error = read_all(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("row 1") && error.contains("inside a quoted cell") && !error.contains("secret"),
+            "{error}"
+        );
     }
 
     #[test]

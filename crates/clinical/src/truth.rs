@@ -20,7 +20,7 @@ const HINT: &str = "`synth` writes this folder beside the tables";
 
 /// Reads `<dir>/<task>.csv` of a truth folder.
 pub fn load(dir: &Path, task: Task) -> Result<Truth> {
-    let path = find_table(dir, task.name()).ok_or_else(|| Error::MissingTable {
+    let path = find_table(dir, task.name())?.ok_or_else(|| Error::MissingTable {
         folder: dir.into(),
         name: task.name().into(),
         hint: HINT,

@@ -82,7 +82,9 @@ fn text_that_is_not_utf8_is_named_by_row() {
 #[test]
 fn row_of_another_length_is_named() {
     let error = error_after("DIAGNOSES_ICD", |t| (t + "1,2,3\n").into());
-    says(&error, &["DIAGNOSES_ICD.csv.gz", "3 columns", "5"]);
+    says(&error, &["DIAGNOSES_ICD.csv.gz", "3 columns", "5", "`SEQ_NUM`"]);
+    let error = error_after("DIAGNOSES_ICD", |t| (t + "1,2,3,4,5,6\n").into());
+    says(&error, &["DIAGNOSES_ICD.csv.gz", "6 columns", "5", "`ICD9_CODE`"]);
 }
 
 #[test]
@@ -92,6 +94,11 @@ fn missing_table_and_empty_split_are_named() {
     std::fs::remove_file(dir.path().join("mimic3/ICUSTAYS.csv.gz")).unwrap();
     says(&error_of(dir.path()), &["ICUSTAYS"]);
     let error = error_after("NOTEEVENTS", |t| t.lines().next().unwrap().as_bytes().to_vec());
+    says(&error, &["NOTEEVENTS.csv.gz", "no row"]);
+    let error = error_after("NOTEEVENTS", |t| t[..t.find('\n').unwrap() + 400].into());
+    says(&error, &["NOTEEVENTS.csv.gz", "row 1", "inside a quoted cell"]);
+    let one_row = |t: String| (t[..t.find("Report").unwrap()].to_string() + "Report\",,,\"x\"\n").into();
+    let error = error_after("NOTEEVENTS", one_row);
     says(&error, &["diagnoses", "train"]);
     let error = error_after("ADMISSIONS", |_| Vec::new());
     says(&error, &["ADMISSIONS.csv.gz", "header is empty"]);

@@ -1,6 +1,6 @@
 //! Arbitrary tables are prepared or refused: no panic, no folder that is left behind, no cell in an error.
 //!
-//! `PROPTEST_CASES=1000000 cargo test -p clinpeft-clinical --test fuzz` tries a million.
+//! `PROPTEST_CASES=20000 cargo test -p clinpeft-clinical --test fuzz` tries more than usual.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
 mod support;

@@ -3,12 +3,13 @@
 
 mod support;
 
-use clinpeft_clinical::prepare::{CorpusSource, Fidelity, Manifest, prepare};
+use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, Manifest, NearDuplicates, prepare};
 use clinpeft_clinical::synth::synth;
 use clinpeft_clinical::{CorpusSplit, Dataset, Label, SubjectId, Task, load_corpus};
 use clinpeft_rng::Seed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use support::{cohort, options};
 
 fn prepared(dir: &Path, fidelity: Fidelity) -> Manifest {
@@ -130,6 +131,37 @@ fn the_same_input_gives_the_same_folder_and_the_manifest_knows_every_file() {
 }
 
 #[test]
+fn the_number_of_threads_changes_no_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    cohort(dir.path(), 150);
+    for fidelity in [Fidelity::Paper, Fidelity::Code] {
+        let made = [1, 2, 5].map(|threads| {
+            let mut options = options(&dir.path().join("mimic3"), &dir.path().join("data"), fidelity);
+            options.mimic4_note = Some(dir.path().join("mimic4-note"));
+            options.corpus = CorpusSource::Combined;
+            options.diff = Diff::CodeToPaper;
+            options.near_duplicates = NearDuplicates::Exclude;
+            options.threads = threads;
+            // Every file of the folder is in the manifest by its hash.
+            prepare(&options, &|_| {}).unwrap()
+        });
+        assert!(made[0] == made[1] && made[1] == made[2]);
+    }
+}
+
+#[test]
+fn a_preparation_can_be_ended_early_and_leaves_nothing() {
+    static STOP: AtomicBool = AtomicBool::new(true);
+    let dir = tempfile::tempdir().unwrap();
+    cohort(dir.path(), 150);
+    let mut options = options(&dir.path().join("mimic3"), &dir.path().join("out/data"), Fidelity::Paper);
+    options.stop = Some(&STOP);
+    let error = prepare(&options, &|_| {}).unwrap_err().to_string();
+    assert!(error.contains("nothing was written") && error.contains("\nhint: "), "{error}");
+    assert_eq!(std::fs::read_dir(dir.path().join("out")).unwrap().count(), 0);
+}
+
+#[test]
 fn attrition_adds_up_to_the_counts() {
     let dir = tempfile::tempdir().unwrap();
     cohort(dir.path(), 150);
@@ -139,6 +171,11 @@ fn attrition_adds_up_to_the_counts() {
         let samples: u64 = manifest.counts.iter().filter(|c| c.task == task.name()).map(|c| c.samples).sum();
         assert_eq!(last.kept, samples, "{task}");
     }
+    let mut table = csv::Reader::from_path(dir.path().join("paper/attrition.csv")).unwrap();
+    let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), manifest.attrition.len());
+    let last = manifest.attrition.last().unwrap();
+    assert_eq!(rows.last().unwrap(), vec![&last.task, &last.filter, &last.kept.to_string(), &last.dropped.to_string()]);
 }
 
 #[test]

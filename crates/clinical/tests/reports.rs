@@ -4,7 +4,7 @@
 mod support;
 
 use clinpeft_clinical::prepare::{
-    Comparison, Diff, DiffReport, Fidelity, Manifest, NearDuplicates, PrepareOptions, compare, prepare,
+    Comparison, CorpusSource, Diff, DiffReport, Fidelity, Manifest, NearDuplicates, PrepareOptions, compare, prepare,
 };
 use clinpeft_clinical::{Dataset, Example, Split, Task};
 use std::collections::BTreeMap;
@@ -63,6 +63,57 @@ fn diff_report_counts_what_the_two_dataset_folders_differ_in() {
     assert_eq!(step("procedure_codes", "diagnoses").labels, 0);
     let table = std::fs::read_to_string(paper.out.join("diff.md")).unwrap();
     assert!(table.contains("| `sections` |"));
+}
+
+#[test]
+fn diff_report_counts_what_the_two_corpora_differ_in() {
+    let dir = tempfile::tempdir().unwrap();
+    cohort(dir.path(), 200);
+    let corpus = |fidelity: Fidelity| {
+        let mut options = options(&dir.path().join("mimic3"), &dir.path().join(fidelity.name()), fidelity);
+        options.mimic4_note = Some(dir.path().join("mimic4-note"));
+        options.corpus = CorpusSource::Combined;
+        options.diff = Diff::CodeToPaper;
+        let manifest = made(&options);
+        let mut notes = BTreeMap::new();
+        for split in ["train", "test"] {
+            let mut table =
+                csv::Reader::from_path(options.out.join("adaptation").join(format!("{split}.csv"))).unwrap();
+            let rows = table.records().map(Result::unwrap);
+            notes.extend(rows.map(|row| (row[0].to_string(), (row[1].to_string(), split))));
+        }
+        let report: DiffReport = clinpeft_files::read_json(&options.out.join("diff.json")).unwrap();
+        (manifest, notes, report)
+    };
+    let (code, old, of_code) = corpus(Fidelity::Code);
+    let (paper, new, report) = corpus(Fidelity::Paper);
+    let both = || new.iter().filter_map(|(id, n)| old.get(id).map(|o| (o, n)));
+    let changes = report.all.iter().find(|c| c.part == "adaptation").unwrap();
+    assert_eq!(changes.before, old.len() as u64);
+    assert_eq!(changes.added, 0);
+    assert_eq!(changes.before - changes.removed, new.len() as u64);
+    assert_eq!(changes.texts, both().filter(|(o, n)| o.0 != n.0).count() as u64);
+    assert_eq!(changes.splits, both().filter(|(o, n)| o.1 != n.1).count() as u64);
+    let step = |report: &DiffReport, rule: &str| {
+        let step = report.steps.iter().find(|s| s.rule == rule).unwrap();
+        step.changes.first().cloned().unwrap()
+    };
+    let dropped_in = |manifest: &Manifest, filter: &str| -> u64 {
+        let steps = manifest.attrition.iter().filter(|s| s.task == "adaptation" && s.filter.contains(filter));
+        steps.map(|s| s.dropped).sum()
+    };
+    let dropped = |filter: &str| dropped_in(&paper, filter);
+    // Notes without a text are in neither corpus.
+    let cleaning =
+        ["marked", "has a text", "repeated"].map(dropped).iter().sum::<u64>() - dropped_in(&code, "has a text");
+    assert_eq!(step(&report, "corpus_cleaning").removed, cleaning);
+    assert!(cleaning > 0 && step(&report, "corpus_cleaning").texts > 0);
+    let leaks = dropped("patient is not") + dropped("does not hold");
+    assert_eq!(step(&report, "corpus_leaks").removed, leaks);
+    assert!(leaks > 0 && step(&report, "corpus_leaks").texts == 0);
+    let split = step(&report, "corpus_split");
+    assert!(split.splits > 0 && split.removed + split.added + split.texts == 0);
+    assert_eq!(step(&of_code, "corpus_cleaning"), step(&report, "corpus_cleaning"));
 }
 
 #[test]

@@ -2,14 +2,16 @@
 
 use crate::downstream::auroc_of;
 use crate::plan::Common;
-use crate::{Error, Profile, Result, Store};
-use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, Manifest, NearDuplicates, PrepareOptions, prepare};
+use crate::profile::{Data, cohort_named};
+use crate::{Error, Result, Store};
+use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, NearDuplicates, PrepareOptions, prepare};
 use clinpeft_clinical::synth::{CohortSpec, synth};
 use clinpeft_clinical::{Dataset, Example, HadmId, Progress, Task, TaskKind, truth};
 use clinpeft_report::{CohortCounts, Splits, TaskCounts};
 use clinpeft_rng::Seed;
+use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A dataset that is ready.
 #[derive(Debug, Clone)]
@@ -26,45 +28,141 @@ pub struct Ready {
 
 impl Ready {
     /// What is the same for all runs on it.
-    pub fn common(&self, fidelity: Fidelity, seeds: Vec<u64>) -> Common {
-        let (data, data_hash) = (self.name.clone(), self.hash.clone());
-        Common { data, data_hash, data_rules: self.rules.clone(), fidelity, seeds }
+    pub fn common(&self, fidelity: Fidelity, inputs: &Inputs, seeds: Vec<u64>) -> Common {
+        let (data, data_hash, inputs) = (self.name.clone(), self.hash.clone(), inputs.folder.clone());
+        Common { data, data_hash, data_rules: self.rules.clone(), fidelity, inputs, seeds }
     }
 }
 
-/// Makes the profile's synthetic cohort and prepares it, unless that was done before.
-pub fn ready(store: &Store, profile: &Profile, fidelity: Fidelity, progress: &dyn Fn(Progress)) -> Result<Ready> {
-    let spec = profile.cohort_spec()?;
-    let text = format!("{spec:?} {} {} {}", profile.cohort_seed, fidelity.name(), env!("CARGO_PKG_VERSION"));
-    let folder = format!("{}-{}", profile.cohort, &clinpeft_files::hash_bytes(text)[..12]);
-    let (raw, data) = (store.raw(&folder), store.data(&folder));
-    let _lock = clinpeft_files::lock(&store.root().join("data"))?;
-    if !data.join("ceilings.json").exists() {
-        make(&spec, profile, fidelity, &raw, &data, progress)?;
+/// The folder with what a person brings: models and raw data.
+///
+/// ```text
+/// models/<name>/    config.json, weights and tokenizer of a published model
+/// mimic3/           the tables of MIMIC-III v1.4 (.csv or .csv.gz)
+/// mimic4-note/      discharge.csv.gz and radiology.csv.gz of MIMIC-IV-Note 2.2
+/// splits/           mimic_train.csv, mimic_val.csv, mimic_test.csv (published; optional)
+/// pmv.csv           the published ventilation labels (optional)
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inputs {
+    /// The folder, absolute.
+    pub folder: PathBuf,
+}
+
+impl Inputs {
+    /// The inputs in a folder, which need not be there.
+    pub fn at(folder: &Path) -> Result<Inputs> {
+        let folder = std::path::absolute(folder).map_err(clinpeft_files::at("find", folder))?;
+        Ok(Inputs { folder })
     }
-    let manifest: Manifest = clinpeft_files::read_json(&data.join("manifest.json"))?;
+
+    /// For profiles that make all that they need.
+    pub fn none() -> Inputs {
+        Inputs { folder: PathBuf::new() }
+    }
+
+    /// A file or folder that may be there.
+    pub(crate) fn optional(&self, name: &str) -> Option<PathBuf> {
+        Some(self.folder.join(name)).filter(|path| path.exists())
+    }
+}
+
+/// The dataset's name below `<out>/data`.
+pub(crate) fn name(data: &Data, fidelity: Fidelity, inputs: &Inputs) -> Result<String> {
+    let version = env!("CARGO_PKG_VERSION");
+    let (name, text) = match data {
+        Data::Synthetic { cohort, seed } => {
+            let spec = cohort_named(cohort)?;
+            (cohort.as_str(), format!("{spec:?} {seed} {} {version}", fidelity.name()))
+        }
+        Data::Mimic { seed } => ("mimic", format!("{inputs:?} {seed} {} {version}", fidelity.name())),
+    };
+    Ok(format!("{name}-{}", &clinpeft_files::hash_bytes(text)[..12]))
+}
+
+/// Makes or prepares the data of a profile, unless that was done before.
+pub fn ready(
+    store: &Store,
+    data: &Data,
+    fidelity: Fidelity,
+    inputs: &Inputs,
+    progress: &dyn Fn(Progress),
+) -> Result<Ready> {
+    let name = name(data, fidelity, inputs)?;
+    let folder = store.data(&name);
+    let _lock = clinpeft_files::lock(&store.root().join("data"))?;
+    match data {
+        Data::Synthetic { cohort, seed } if !folder.join("ceilings.json").exists() => {
+            make(&cohort_named(cohort)?, Seed(*seed), fidelity, &store.raw(&name), &folder, progress)?;
+        }
+        Data::Mimic { seed } if !folder.join("manifest.json").exists() => {
+            let options = PrepareOptions {
+                splits: inputs.optional("splits"),
+                pmv_labels: inputs.optional("pmv.csv"),
+                ..options(&inputs.folder, &folder, fidelity, Seed(*seed))
+            };
+            prepare(&options, progress)?;
+        }
+        _ => {}
+    }
+    found(&folder, name)
+}
+
+/// The data of a profile as they are; what is not prepared has the published sizes and no hash.
+pub(crate) fn planned(store: &Store, data: &Data, fidelity: Fidelity, inputs: &Inputs) -> Result<Ready> {
+    let name = name(data, fidelity, inputs)?;
+    let folder = store.data(&name);
+    if folder.join("manifest.json").exists() {
+        return found(&folder, name);
+    }
+    Ok(Ready { name, hash: "not prepared".into(), rules: BTreeMap::new(), counts: published()? })
+}
+
+/// The published sizes of the tasks and of the adaptation corpus (Table 1; 2,653,149 notes, of which a tenth is held out).
+fn published() -> Result<CohortCounts> {
+    let text = include_str!("../../../datasets/published/table1.csv");
+    let wrong = |what: String| Error::Config { path: "datasets/published/table1.csv".into(), what };
+    let mut tasks = BTreeMap::new();
+    for row in csv::Reader::from_reader(text.as_bytes()).records() {
+        let row = row.map_err(|e| wrong(e.to_string()))?;
+        let number = |i: usize| row[i].parse().map_err(|_| wrong(format!("`{}` is no number", &row[i])));
+        let splits = Splits { train: number(3)?, validation: number(4)?, test: number(5)? };
+        tasks.insert(row[0].to_string(), TaskCounts { classes: number(1)?, kind: row[2].to_string(), splits });
+    }
+    Ok(CohortCounts { tasks, adaptation: Some(Splits { train: 2_387_834, validation: 0, test: 265_315 }) })
+}
+
+/// What a manifest must say.
+#[derive(Deserialize)]
+struct Sized {
+    switches: BTreeMap<String, String>,
+    counts: Vec<Count>,
+}
+
+#[derive(Deserialize)]
+struct Count {
+    task: String,
+    split: String,
+    samples: u64,
+}
+
+/// A dataset folder that is there.
+pub(crate) fn found(folder: &Path, name: String) -> Result<Ready> {
+    let manifest: Sized = clinpeft_files::read_json(&folder.join("manifest.json"))?;
     Ok(Ready {
-        hash: clinpeft_files::hash_file(&data.join("manifest.json"))?,
-        counts: counts(&manifest, &data)?,
+        hash: clinpeft_files::hash_file(&folder.join("manifest.json"))?,
+        counts: counts(&manifest, folder)?,
         rules: manifest.switches,
-        name: folder,
+        name,
     })
 }
 
-fn make(
-    spec: &CohortSpec,
-    profile: &Profile,
-    fidelity: Fidelity,
-    raw: &Path,
-    data: &Path,
-    progress: &dyn Fn(Progress),
-) -> Result<()> {
-    let seed = Seed(profile.cohort_seed);
-    synth(spec, seed.part("cohort"), raw, progress)?;
-    let options = PrepareOptions {
+/// All tasks and the MIMIC-IV corpus from the raw files in a folder.
+fn options(raw: &Path, out: &Path, fidelity: Fidelity, seed: Seed) -> PrepareOptions {
+    PrepareOptions {
         mimic3: Some(raw.join("mimic3")),
         mimic4_note: Some(raw.join("mimic4-note")),
-        out: data.into(),
+        out: out.into(),
         fidelity,
         splits: None,
         seed,
@@ -73,10 +171,23 @@ fn make(
         pmv_labels: None,
         near_duplicates: NearDuplicates::Keep,
         diff: Diff::None,
-    };
-    prepare(&options, progress)?;
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        stop: None,
+    }
+}
+
+fn make(
+    spec: &CohortSpec,
+    seed: Seed,
+    fidelity: Fidelity,
+    raw: &Path,
+    data: &Path,
+    progress: &dyn Fn(Progress),
+) -> Result<()> {
+    synth(spec, seed.part("cohort"), raw, progress)?;
+    prepare(&options(raw, data, fidelity, seed), progress)?;
     // Last, so that its presence says that everything before it is there.
-    let ceilings = ceilings(&raw.join("truth"), data, &profile.tasks)?;
+    let ceilings = ceilings(&raw.join("truth"), data, &Task::ALL)?;
     Ok(clinpeft_files::write_json(&data.join("ceilings.json"), &ceilings)?)
 }
 
@@ -119,24 +230,27 @@ fn known(rows: &BTreeMap<HadmId, Vec<f32>>, id: HadmId) -> Result<&Vec<f32>> {
     rows.get(&id).ok_or_else(|| Error::Options("the cohort's truth lacks an admission of the test split".into()))
 }
 
-fn counts(manifest: &Manifest, data: &Path) -> Result<CohortCounts> {
-    let mut tasks: BTreeMap<String, TaskCounts> = BTreeMap::new();
+fn counts(manifest: &Sized, data: &Path) -> Result<CohortCounts> {
+    let mut found = CohortCounts::default();
     for count in &manifest.counts {
-        let Ok(task) = count.task.parse::<Task>() else { continue };
-        let kind = match task.kind() {
-            TaskKind::Binary => "binary",
-            TaskKind::Multiclass => "classes",
-            TaskKind::Multilabel => "multilabel",
+        let none = Splits { train: 0, validation: 0, test: 0 };
+        let splits = if let Ok(task) = count.task.parse::<Task>() {
+            let kind = match task.kind() {
+                TaskKind::Binary => "binary",
+                TaskKind::Multiclass => "classes",
+                TaskKind::Multilabel => "multilabel",
+            };
+            let labels = clinpeft_files::read_text(&data.join(task.name()).join("labels.txt"))?.lines().count() as u64;
+            let fresh = TaskCounts { classes: labels, kind: kind.into(), splits: none };
+            &mut found.tasks.entry(count.task.clone()).or_insert(fresh).splits
+        } else {
+            found.adaptation.get_or_insert(none)
         };
-        let labels = clinpeft_files::read_text(&data.join(task.name()).join("labels.txt"))?.lines().count() as u64;
-        let splits = Splits { train: 0, validation: 0, test: 0 };
-        let fresh = TaskCounts { classes: labels, kind: kind.into(), splits };
-        let splits = &mut tasks.entry(count.task.clone()).or_insert(fresh).splits;
         match count.split.as_str() {
             "train" => splits.train = count.samples,
             "validation" => splits.validation = count.samples,
             _ => splits.test = count.samples,
         }
     }
-    Ok(CohortCounts { tasks })
+    Ok(found)
 }

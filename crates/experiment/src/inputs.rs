@@ -1,7 +1,7 @@
 //! What a run reads: base model, tokenizer, tokens, adapters.
 
 use crate::switches::ClassWeights;
-use crate::{Base, Error, Family, Result, RunSpec, RunState, StackEntry, Store};
+use crate::{Base, Error, Family, Result, RunSpec, RunState, StackEntry, Store, estimate};
 use clinpeft_nn::{Backbone, Learning};
 use clinpeft_peft::{Activity, Adapter, ModelShape, Stack, load_adapter};
 use clinpeft_rng::Seed;
@@ -44,6 +44,10 @@ fn finished(store: &Store, run: &str, part: &str) -> Result<PathBuf> {
 pub(crate) fn model(store: &Store, spec: &RunSpec, learning: Learning, device: &Device) -> Result<Model> {
     let folder = base_folder(store, &spec.base)?;
     let family = Family::of(&folder)?;
+    // A device says itself what it cannot hold.
+    if *device == Device::Cpu {
+        check_memory(store, spec, &folder)?;
+    }
     let backbone = family.load(&folder, learning, Seed(spec.seed).part("init"), device)?;
     let tokenizer = Tokenizer::open(&folder)?;
     let words = backbone.vocabulary();
@@ -56,6 +60,15 @@ pub(crate) fn model(store: &Store, spec: &RunSpec, learning: Learning, device: &
     }
     let hash = model_hash(&folder)?;
     Ok(Model { family, backbone, tokenizer, hash })
+}
+
+/// Refuses what cannot fit before anything of it is loaded. Systems that do not tell their free memory are trusted.
+fn check_memory(store: &Store, spec: &RunSpec, folder: &Path) -> Result<()> {
+    let Some(free) = estimate::free() else { return Ok(()) };
+    let sizes = estimate::Sizes::of_folder(folder)?;
+    let made_by = |run: &str| store.run(run).spec().ok()?.stack.first()?.adapter.clone();
+    let (learning, rows) = estimate::adapters(spec, &sizes, made_by)?;
+    estimate::check(spec, &sizes, learning, rows, free)
 }
 
 /// BLAKE3 of the hashes of a model's configuration and weights, in the order of their names.

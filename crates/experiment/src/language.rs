@@ -70,6 +70,36 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     Ok(Report { result, base_hash: Some(hash), kept, dropped })
 }
 
+/// Of so many training notes a trial holds one out, and learns from three.
+const HELD_OUT: usize = 10;
+const LEARNED: std::ops::Range<usize> = 1..4;
+
+/// Step 1 with settings that are tried: learns from three tenths of the training notes and is scored on another tenth. The
+/// test notes are not read.
+pub(crate) fn trial(context: &mut Context<'_>) -> Result<Report> {
+    let data = context.data()?;
+    let device = context.control.device.clone();
+    let Model { family, backbone, tokenizer, hash } =
+        inputs::model(&context.store, &context.spec, Learning::Frozen, &device)?;
+    let notes = load_corpus(&data, CorpusSplit::Train)?;
+    let reader = Reader::new(family, &tokenizer);
+    let tokens = |places: std::ops::Range<usize>| -> Result<Packed> {
+        let part = notes.iter().enumerate().filter(|(i, _)| places.contains(&(i % HELD_OUT)));
+        reader.text(part.map(|(_, note)| note.expose()), &context.spec, None)
+    };
+    let (learn, judge) = (tokens(LEARNED)?, tokens(0..1)?);
+    let init = Seed(context.spec.seed).part("init");
+    let stack = inputs::stack(&context.store, &context.spec.stack, (&*backbone, &tokenizer), init, &device)?;
+    let mut objective = LanguageModelling { backbone, stack, data: learn.sequences.clone() };
+    let lengths = objective.data.lengths();
+    let outcome = train(context, &mut objective, &lengths)?;
+    let found = losses(&objective, &judge)?;
+    let mut result = RunResult::new(&context.spec, &outcome);
+    (result.split, result.n) = ("validation", found.len());
+    result.validation_score = Some(-clinpeft_metrics::perplexity(sum(&found))?);
+    Ok(Report { result, base_hash: Some(hash), kept: learn.count.kept, dropped: learn.count.dropped })
+}
+
 /// Where a saved unit comes from.
 pub(crate) fn provenance(context: &Context<'_>, base_hash: &str) -> Result<BTreeMap<String, String>> {
     let mut all = BTreeMap::from([

@@ -9,12 +9,16 @@
 mod base;
 pub mod cohort;
 pub mod convert;
+pub mod doctor;
 mod downstream;
 mod error;
+pub mod estimate;
 mod family;
 mod inputs;
 mod language;
 pub mod launch;
+pub mod merge;
+pub mod own;
 pub mod parity;
 pub mod plan;
 pub mod predict;

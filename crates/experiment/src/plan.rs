@@ -1,13 +1,14 @@
 //! From a profile and the matrix to the list of runs.
 
-use crate::profile::{BaseStart, Row, RowEntry};
-use crate::spec::FurtherBase;
+use crate::profile::{Adaptations, BaseStart, Part, Row, RowEntry};
+use crate::spec::{BaseText, FurtherBase};
 use crate::switches::{PUBLISHED_CONTEXT, SecondAdapter, Switches};
 use crate::{Base, Error, Kind, Matrix, Profile, Result, RunSpec, StackEntry, Tokens};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::Fidelity;
 use clinpeft_text::Packing;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// One run and what it waits for.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Common {
     pub data_rules: BTreeMap<String, String>,
     /// Preset of the rules.
     pub fidelity: Fidelity,
+    /// Where folders of published models lie.
+    pub inputs: PathBuf,
     /// Seeds of the runs.
     pub seeds: Vec<u64>,
 }
@@ -44,13 +47,26 @@ pub struct Only {
     pub tables: Vec<u8>,
 }
 
+/// True if one of `parts` stands in a row's name, or if there are none.
+fn named(row: &Row, mut parts: impl ExactSizeIterator<Item = impl AsRef<str>>) -> bool {
+    let name = row.name.to_lowercase();
+    parts.len() == 0 || parts.any(|part| name.contains(&part.as_ref().to_lowercase()))
+}
+
+impl Part {
+    fn row(&self, row: &Row) -> bool {
+        if row.table == 2 {
+            return self.adaptations == Adaptations::All;
+        }
+        (self.bases.is_empty() || self.bases.contains(&row.base)) && named(row, self.rows.iter())
+    }
+}
+
 impl Only {
-    fn row(&self, profile: &Profile, row: &Row) -> bool {
-        let shown = (self.tables.is_empty() || self.tables.iter().any(|t| row.is_in(*t)))
-            && (row.table == 2 || profile.task_bases.is_empty() || profile.task_bases.contains(&row.base));
+    fn row(&self, row: &Row) -> bool {
+        let shown = self.tables.is_empty() || self.tables.iter().any(|t| row.is_in(*t));
         let rows: Vec<&String> = self.words.iter().filter(|w| w.parse::<Task>().is_err()).collect();
-        let name = row.name.to_lowercase();
-        shown && (rows.is_empty() || rows.iter().any(|w| name.contains(&w.to_lowercase())))
+        shown && named(row, rows.into_iter())
     }
 
     fn task(&self, task: Task) -> bool {
@@ -59,11 +75,11 @@ impl Only {
     }
 }
 
-/// All runs, each after those that it needs.
-pub fn plan(profile: &Profile, matrix: &Matrix, common: &Common, only: &Only) -> Result<Vec<Planned>> {
+/// All runs of a part, each after those that it needs.
+pub fn plan(profile: &Profile, part: &Part, matrix: &Matrix, common: &Common, only: &Only) -> Result<Vec<Planned>> {
     let mut planner =
         Planner { profile, common, runs: Vec::new(), adaptations: BTreeMap::new(), bases: BTreeMap::new() };
-    let wanted = |r: &&Row| only.row(profile, r);
+    let wanted = |r: &&Row| part.row(r) && only.row(r);
     let downstream: Vec<&Row> = matrix.row.iter().filter(|r| r.table > 2).filter(wanted).collect();
     for seed in &common.seeds {
         for row in matrix.row.iter().filter(|r| r.table == 2).filter(|r| wanted(r) || needed(&downstream, r)) {
@@ -96,7 +112,8 @@ struct Planner<'a> {
     runs: Vec<Planned>,
     /// (id, seed) -> name of the run.
     adaptations: BTreeMap<(String, u64), String>,
-    bases: BTreeMap<String, String>,
+    /// Name -> the model, and the run that makes it if one does.
+    bases: BTreeMap<String, (Base, Option<String>)>,
 }
 
 impl Planner<'_> {
@@ -108,24 +125,39 @@ impl Planner<'_> {
         Ok(name)
     }
 
-    fn base(&mut self, name: &str) -> Result<String> {
-        if let Some(run) = self.bases.get(name) {
-            return Ok(run.clone());
+    /// A base model, and what must be done before it is there.
+    fn base(&mut self, name: &str) -> Result<(Base, Vec<String>)> {
+        if !self.bases.contains_key(name) {
+            let base = self.profile.base(name)?;
+            let found = match &base.start {
+                BaseStart::Folder(f) => (Base::Folder { folder: self.common.inputs.join(&f.folder) }, None),
+                BaseStart::New(new) => self.made(name, Base::New(new.clone()), &new.text, None)?,
+                BaseStart::Further(further) => {
+                    let (_, before) = self.base(&further.run)?;
+                    let [run] = &before[..] else {
+                        let what = format!("base model `{}` is a folder and cannot be trained further", further.run);
+                        return Err(Error::Options(what));
+                    };
+                    let start = FurtherBase { run: run.clone(), ..further.clone() };
+                    self.made(name, Base::Further(start), &further.text, Some(run.clone()))?
+                }
+            };
+            self.bases.insert(name.into(), found);
         }
+        let (base, run) = &self.bases[name];
+        Ok((base.clone(), run.iter().cloned().collect()))
+    }
+
+    /// A base model that a run makes from `start`, after `before`.
+    fn made(
+        &mut self,
+        name: &str,
+        start: Base,
+        text: &[BaseText],
+        before: Option<String>,
+    ) -> Result<(Base, Option<String>)> {
         let (base, step) = (self.profile.base(name)?, self.profile.base_step(name)?);
-        let text = match &base.start {
-            BaseStart::New(new) => &new.text,
-            BaseStart::Further(further) => &further.text,
-        };
         let data = text.iter().any(|t| t.is_of_notes()).then_some(self.common);
-        let (start, needs) = match &base.start {
-            BaseStart::New(new) => (Base::New(new.clone()), vec![]),
-            BaseStart::Further(further) => {
-                let run = self.base(&further.run)?;
-                let resolved = FurtherBase { run: run.clone(), ..further.clone() };
-                (Base::Further(resolved), vec![run])
-            }
-        };
         let spec = RunSpec {
             kind: Kind::Base,
             table: None,
@@ -145,13 +177,12 @@ impl Planner<'_> {
             training: step.training,
             stack: vec![],
         };
-        let run = self.add(spec, needs)?;
-        self.bases.insert(name.into(), run.clone());
-        Ok(run)
+        let run = self.add(spec, before.into_iter().collect())?;
+        Ok((Base::Run { run: run.clone() }, Some(run)))
     }
 
     fn adaptation(&mut self, row: &Row, seed: u64) -> Result<()> {
-        let base = self.base(&row.base)?;
+        let (base, needs) = self.base(&row.base)?;
         let wanted = row.adapter.as_deref().unwrap_or_default();
         let adapter = self.profile.adapters.get(wanted);
         let adapter = adapter.ok_or_else(|| Error::Options(format!("the profile has no adapter `{wanted}`")))?.clone();
@@ -170,20 +201,19 @@ impl Planner<'_> {
             switches: Switches::preset(self.common.fidelity),
             data_rules: self.common.data_rules.clone(),
             bootstrap_resamples: self.profile.bootstrap_resamples,
-            base: Base::Run { run: base.clone() },
+            base,
             full: false,
             tokens: self.tokens(&step.tokens),
             training: step.training.clone(),
             stack: vec![entry],
         };
-        let run = self.add(spec, vec![base])?;
+        let run = self.add(self.profile.choices.apply(spec)?, needs)?;
         self.adaptations.insert((adaptation_id(row), seed), run);
         Ok(())
     }
 
     fn downstream(&mut self, row: &Row, task: Task, seed: u64) -> Result<()> {
-        let base = self.base(&row.base)?;
-        let mut needs = vec![base.clone()];
+        let (base, mut needs) = self.base(&row.base)?;
         let mut stack = Vec::new();
         for entry in &row.stack {
             let resolved = self.entry(entry, seed)?;
@@ -214,7 +244,7 @@ impl Planner<'_> {
             switches: Switches::preset(self.common.fidelity),
             data_rules: self.common.data_rules.clone(),
             bootstrap_resamples: self.profile.bootstrap_resamples,
-            base: Base::Run { run: base },
+            base,
             full: row.full,
             tokens: self.tokens(&step.tokens),
             training,
@@ -254,61 +284,76 @@ impl Planner<'_> {
 mod tests {
     use super::*;
 
-    fn common(seeds: &[u64]) -> Common {
+    fn common(fidelity: Fidelity, seeds: &[u64]) -> Common {
         Common {
             data: "d".into(),
             data_hash: "h".into(),
             data_rules: BTreeMap::new(),
-            fidelity: Fidelity::Paper,
+            fidelity,
+            inputs: "inputs".into(),
             seeds: seeds.to_vec(),
         }
     }
 
-    #[test]
-    fn demo_has_two_bases_ten_adaptations_and_thirty_cells_for_a_seed() {
-        let (p, m) = (Profile::named("demo").unwrap(), Matrix::paper().unwrap());
-        let runs = plan(&p, &m, &common(&[1, 2]), &Only::default()).unwrap();
-        let count = |k: Kind| runs.iter().filter(|r| r.spec.kind == k).count();
-        assert_eq!((count(Kind::Base), count(Kind::Adaptation), count(Kind::Downstream)), (2, 20, 60));
+    /// The runs of a profile under one of its presets.
+    fn runs(profile: &str, rules: Fidelity, seeds: &[u64], only: &Only) -> Vec<Planned> {
+        let (profile, matrix) = (Profile::named(profile).unwrap(), Matrix::paper().unwrap());
+        let part = profile.parts(&[]).into_iter().find(|p| p.rules == rules).unwrap();
+        let runs = plan(&profile, &part, &matrix, &common(rules, seeds), only).unwrap();
         for (i, r) in runs.iter().enumerate() {
             assert!(r.needs.iter().all(|n| runs[..i].iter().any(|b| b.name == *n)), "{}", r.name);
+            assert!(!r.spec.full || r.spec.stack.is_empty(), "{}", r.name);
+        }
+        runs
+    }
+
+    fn paper(profile: &str) -> Vec<Planned> {
+        runs(profile, Fidelity::Paper, &[1], &Only::default())
+    }
+
+    fn count(runs: &[Planned], kind: Kind, table: Option<u8>) -> usize {
+        runs.iter().filter(|r| r.spec.kind == kind && (table.is_none() || r.spec.table == table)).count()
+    }
+
+    #[test]
+    fn demo_and_paper_have_every_run_of_the_paper() {
+        // 10 adaptations, 16 rows x 5 tasks, and 4 x 5 more in Table 4.
+        for (profile, bases) in [("demo", 8), ("paper", 0)] {
+            let all = paper(profile);
+            let of = |kind, table| count(&all, kind, table);
+            assert_eq!((of(Kind::Adaptation, Some(2)), of(Kind::Base, None)), (10, bases), "{profile}");
+            assert_eq!((of(Kind::Downstream, Some(3)), of(Kind::Downstream, Some(4))), (80, 20), "{profile}");
+            assert_eq!(all.iter().filter(|r| r.spec.full).count(), 20);
         }
     }
 
     #[test]
-    fn full_has_the_hundred_cells_of_the_paper() {
-        let (p, m) = (Profile::named("full").unwrap(), Matrix::paper().unwrap());
-        let runs = plan(&p, &m, &common(&[1]), &Only::default()).unwrap();
-        let cells = |wanted: &dyn Fn(&RunSpec) -> bool| {
-            runs.iter().filter(|r| r.spec.kind == Kind::Downstream && wanted(&r.spec)).count()
-        };
-        assert_eq!((cells(&|s| s.table == Some(3)), cells(&|s| s.table == Some(4))), (80, 20));
-        assert_eq!(cells(&|s| s.full), 20);
-        assert_eq!(runs.iter().filter(|r| r.spec.kind == Kind::Adaptation).count(), 10);
-        for r in &runs {
-            assert!(!r.spec.full || r.spec.stack.is_empty(), "{}", r.name);
-            assert!(r.needs.iter().all(|n| runs.iter().any(|b| b.name == *n)), "{}", r.name);
-        }
+    fn the_published_rules_have_the_rows_with_a_clinical_adapter() {
+        let code = runs("demo", Fidelity::Code, &[1], &Only::default());
+        assert_eq!((count(&code, Kind::Adaptation, None), count(&code, Kind::Downstream, None)), (2, 40));
+    }
+
+    #[test]
+    fn llama_is_one_block_with_every_adaptation() {
+        let all = runs("llama", Fidelity::Paper, &[1, 2], &Only::default());
+        let of = |kind| count(&all, kind, None);
+        assert_eq!((of(Kind::Base), of(Kind::Adaptation), of(Kind::Downstream)), (2, 20, 60));
     }
 
     #[test]
     fn tables_are_chosen_by_number_with_what_they_need() {
-        let (p, m) = (Profile::named("full").unwrap(), Matrix::paper().unwrap());
-        let count = |tables: &[u8]| {
-            let only = Only { tables: tables.to_vec(), ..Only::default() };
-            let runs = plan(&p, &m, &common(&[1]), &only).unwrap();
-            let of = |k: Kind| runs.iter().filter(|r| r.spec.kind == k).count();
-            (of(Kind::Adaptation), of(Kind::Downstream))
+        let of = |tables: &[u8]| {
+            let all = runs("demo", Fidelity::Paper, &[1], &Only { tables: tables.to_vec(), ..Only::default() });
+            (count(&all, Kind::Adaptation, None), count(&all, Kind::Downstream, None))
         };
         // Table 4 repeats a row with the clinical adapter; Table 3 uses that adapter of both bases.
-        assert_eq!((count(&[2]), count(&[3]), count(&[4])), ((10, 0), (2, 80), (1, 25)));
-        assert_eq!(count(&[2, 3, 4]), (10, 100));
+        assert_eq!((of(&[2]), of(&[3]), of(&[4])), ((10, 0), (2, 80), (1, 25)));
+        assert_eq!(of(&[2, 3, 4]), (10, 100));
     }
 
     #[test]
     fn only_bases_that_read_notes_depend_on_the_data() {
-        let (p, m) = (Profile::named("full").unwrap(), Matrix::paper().unwrap());
-        for run in plan(&p, &m, &common(&[1]), &Only::default()).unwrap() {
+        for run in paper("demo") {
             let reads = match &run.spec.base {
                 Base::New(new) => new.text.iter().any(|t| t.is_of_notes()),
                 Base::Further(further) => further.text.iter().any(|t| t.is_of_notes()),
@@ -320,9 +365,7 @@ mod tests {
 
     #[test]
     fn published_code_leaves_the_second_adapter_out() {
-        let (p, m) = (Profile::named("demo").unwrap(), Matrix::paper().unwrap());
-        let code = Common { fidelity: Fidelity::Code, ..common(&[1]) };
-        for run in plan(&p, &m, &code, &Only::default()).unwrap() {
+        for run in runs("demo", Fidelity::Code, &[1], &Only::default()) {
             for (i, entry) in run.spec.stack.iter().enumerate() {
                 assert_eq!(entry.active, i == 0, "{}", run.name);
             }
@@ -331,21 +374,49 @@ mod tests {
     }
 
     #[test]
+    fn under_the_published_rules_rows_with_and_without_the_second_adapter_have_the_same_settings() {
+        let all = runs("demo", Fidelity::Code, &[1], &Only::default());
+        let second = " + Downstream LLaMA-LoRA";
+        let with: Vec<_> = all.iter().filter(|r| r.spec.row.ends_with(second)).collect();
+        assert_eq!(with.len(), 20);
+        for run in with {
+            let bare = run.spec.row.trim_end_matches(second);
+            let other = all.iter().find(|r| r.spec.row == bare && r.spec.task == run.spec.task).unwrap();
+            assert_eq!(other.spec.training, run.spec.training);
+        }
+    }
+
+    #[test]
     fn only_narrows_rows_and_tasks() {
-        let (p, m) = (Profile::named("demo").unwrap(), Matrix::paper().unwrap());
         let only = Only { words: vec!["frozen".into(), "mortality".into()], ..Only::default() };
-        let runs = plan(&p, &m, &common(&[1]), &only).unwrap();
-        let cells: Vec<_> = runs.iter().filter(|r| r.spec.kind == Kind::Downstream).collect();
-        assert_eq!(cells.len(), 2);
-        assert!(runs.iter().any(|r| r.spec.kind == Kind::Adaptation), "its adaptation is made too");
+        let all = runs("llama", Fidelity::Paper, &[1], &only);
+        assert_eq!(count(&all, Kind::Downstream, None), 2);
+        assert!(count(&all, Kind::Adaptation, None) > 0, "its adaptation is made too");
     }
 
     #[test]
     fn spec_survives_its_own_text() {
-        let (p, m) = (Profile::named("smoke").unwrap(), Matrix::paper().unwrap());
-        for r in plan(&p, &m, &common(&[1]), &Only::default()).unwrap() {
+        for r in paper("smoke").iter().chain(&paper("paper")) {
             let again: RunSpec = toml::from_str(&r.spec.text().unwrap()).unwrap();
             assert_eq!(again, r.spec);
         }
+    }
+
+    #[test]
+    fn published_settings_reach_their_runs() {
+        let all = paper("paper");
+        let adapter = |row: &str, task: Option<Task>| {
+            let run = all.iter().find(|r| r.spec.row == row && r.spec.task == task).unwrap();
+            let mut text = toml::to_string(&run.spec.stack.last().unwrap().adapter).unwrap();
+            text += &format!("learning_rate = {:e}", run.spec.training.learning_rate);
+            text
+        };
+        assert!(adapter("PMC-LLaMA + LoRA", None).contains("r = 4\n"));
+        assert!(adapter("LLaMA + LoRA", None).contains("r = 16\n"));
+        assert!(adapter("LLaMA + LoRA", Some(Task::Mortality)).contains("learning_rate = 3e-4"));
+        assert!(adapter("LLaMA + LoRA", Some(Task::Procedures)).contains("learning_rate = 5e-5"));
+        let best = "LLaMA + Clinical LLaMA-LoRA (Trainable) + Downstream LLaMA-LoRA";
+        assert!(adapter(best, Some(Task::Procedures)).contains("r = 2\n"));
+        assert!(adapter(best, Some(Task::Mortality)).contains("r = 8\n"));
     }
 }

@@ -1,28 +1,28 @@
 //! Profiles and the matrix: TOML below `datasets/`, built into the program.
 
+use crate::cohort::Inputs;
 use crate::search::{Choices, Search};
 use crate::spec::{FurtherBase, NewBase};
 use crate::{AdapterSpec, Error, Result, Tokens, Training};
 use clinpeft_clinical::Task;
+use clinpeft_clinical::prepare::Fidelity;
 use clinpeft_clinical::synth::CohortSpec;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// What is run at which size.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// Name of the synthetic cohort.
-    pub cohort: String,
-    /// Its seed.
-    pub cohort_seed: u64,
+    /// Where the notes come from.
+    pub data: Data,
     /// Seeds of every run.
     pub seeds: Vec<u64>,
     /// Downstream tasks in the order of the tables.
     pub tasks: Vec<Task>,
-    /// Bases whose rows are run on tasks where no table is asked for by number; all if empty.
-    #[serde(default)]
-    pub task_bases: Vec<String>,
+    /// Presets of the rules, each with the rows that are run under it.
+    pub fidelities: Vec<Part>,
     /// Resamples of the confidence intervals.
     pub bootstrap_resamples: usize,
     /// Base models by name.
@@ -40,13 +40,60 @@ pub struct Profile {
     pub choices: Choices,
 }
 
-/// A base model that is trained here.
+/// Where the notes come from.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "source", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Data {
+    /// Made by the program.
+    Synthetic {
+        /// Name of the cohort's description.
+        cohort: String,
+        /// Its seed.
+        seed: u64,
+    },
+    /// The real collections, in folders below the inputs.
+    Mimic {
+        /// Seed of splits that no list gives.
+        seed: u64,
+    },
+}
+
+/// The rows of Tables 3 and 4 that are run under a preset of the rules, with the adaptations that they need.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// The preset.
+    pub rules: Fidelity,
+    /// Whether every row of Table 2 is run too, needed or not.
+    #[serde(default)]
+    pub adaptations: Adaptations,
+    /// Bases of the rows; all if empty.
+    #[serde(default)]
+    pub bases: Vec<String>,
+    /// Parts of the rows' names; all rows if empty.
+    #[serde(default)]
+    pub rows: Vec<String>,
+}
+
+/// Which rows of Table 2 a [`Part`] has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Adaptations {
+    /// Every one.
+    #[default]
+    All,
+    /// Those whose adapter a row uses.
+    Needed,
+}
+
+/// A base model.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileBase {
-    /// Its seed; the same for all seeds of the runs.
+    /// Its seed where it is trained here; the same for all seeds of the runs.
+    #[serde(default)]
     pub seed: u64,
-    /// A new model, or one of the others, trained further.
+    /// A new model, one of the others, trained further, or a folder.
     pub start: BaseStart,
     /// How its text becomes tokens; as for the base that it trains further, if absent.
     pub tokens: Option<Tokens>,
@@ -62,6 +109,20 @@ pub enum BaseStart {
     New(NewBase),
     /// Another base of the profile.
     Further(FurtherBase),
+    /// A published model.
+    Folder(FolderBase),
+}
+
+/// A published model in a folder of the inputs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FolderBase {
+    /// The folder, below the inputs.
+    pub folder: PathBuf,
+    /// Where to get it.
+    pub published_as: String,
+    /// What `config.json` says of its sizes, for plans on machines that do not have it.
+    pub sizes: toml::Table,
 }
 
 /// Tokens and training of a step.
@@ -150,19 +211,24 @@ fn yes() -> bool {
     true
 }
 
-const PROFILES: [(&str, &str); 3] = [
+const PROFILES: [(&str, &str); 4] = [
     ("smoke", include_str!("../../../datasets/profiles/smoke.toml")),
+    ("llama", include_str!("../../../datasets/profiles/llama.toml")),
     ("demo", include_str!("../../../datasets/profiles/demo.toml")),
-    ("full", include_str!("../../../datasets/profiles/full.toml")),
+    ("paper", include_str!("../../../datasets/profiles/paper.toml")),
 ];
 
-const SEARCHES: [(&str, &str); 2] = [
+const SEARCHES: [(&str, &str); 3] = [
     ("smoke", include_str!("../../../datasets/searches/smoke.toml")),
     ("demo", include_str!("../../../datasets/searches/demo.toml")),
+    ("paper", include_str!("../../../datasets/searches/paper.toml")),
 ];
 
 /// What was chosen by the searches.
-const SEARCHED: [(&str, &str); 1] = [("demo", include_str!("../../../datasets/searched/demo.toml"))];
+const SEARCHED: [(&str, &str); 2] = [
+    ("demo", include_str!("../../../datasets/searched/demo.toml")),
+    ("paper", include_str!("../../../datasets/searched/paper.toml")),
+];
 
 const COHORTS: [(&str, &str); 3] = [
     ("smoke", include_str!("../../../datasets/cohorts/smoke.toml")),
@@ -223,6 +289,20 @@ impl Profile {
         Ok(profile)
     }
 
+    /// Errors with all that the profile needs and `inputs` lacks.
+    pub(crate) fn check_inputs(&self, inputs: &Inputs) -> Result<()> {
+        let missing = crate::estimate::missing(self, inputs);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let lines: Vec<String> = missing.iter().map(|m| format!("  {}: {}", m.path.display(), m.what)).collect();
+        Err(Error::Options(format!(
+            "the inputs are not complete; missing are\n{}\nhint: put them there, or name another folder with `--inputs`; README.md \
+             shows its layout",
+            lines.join("\n")
+        )))
+    }
+
     /// A base by its name.
     pub fn base(&self, name: &str) -> Result<&ProfileBase> {
         let base = self.bases.get(name);
@@ -239,9 +319,12 @@ impl Profile {
         }
     }
 
-    /// Its cohort.
-    pub fn cohort_spec(&self) -> Result<CohortSpec> {
-        cohort_named(&self.cohort)
+    /// The presets that are run, each with its rows: those of the profile, or every row of its first one under each of
+    /// `wanted`.
+    pub fn parts(&self, wanted: &[Fidelity]) -> Vec<Part> {
+        let first = self.fidelities.first();
+        let every = |rules: &Fidelity| Some(Part { rules: *rules, ..first?.clone() });
+        if wanted.is_empty() { self.fidelities.clone() } else { wanted.iter().filter_map(every).collect() }
     }
 }
 
@@ -283,7 +366,9 @@ mod tests {
     fn everything_built_in_parses() {
         for (name, _) in PROFILES {
             let p = Profile::named(name).unwrap();
-            p.cohort_spec().unwrap();
+            if let Data::Synthetic { cohort, .. } = &p.data {
+                cohort_named(cohort).unwrap();
+            }
             for row in Matrix::paper().unwrap().row {
                 assert!(p.bases.contains_key(&row.base), "{name}: {}", row.base);
                 for a in row.adapter.iter().chain(row.stack.iter().filter_map(|e| e.adapter.as_ref())) {
@@ -291,14 +376,25 @@ mod tests {
                 }
             }
         }
-        assert!(Profile::named("demos").unwrap_err().to_string().contains("smoke, demo"));
+        assert!(Profile::named("demos").unwrap_err().to_string().contains("smoke, llama, demo, paper"));
     }
 
     #[test]
-    fn full_is_the_demo_with_every_row() {
-        let (demo, full) = (Profile::named("demo").unwrap(), Profile::named("full").unwrap());
-        assert!(!demo.task_bases.is_empty() && full.task_bases.is_empty());
-        assert_eq!(format!("{:?}", Profile { task_bases: vec![], ..demo }), format!("{full:?}"));
+    fn llama_is_a_part_of_the_demo() {
+        let (demo, llama) = (Profile::named("demo").unwrap(), Profile::named("llama").unwrap());
+        assert_ne!(demo.fidelities, llama.fidelities);
+        assert_eq!(
+            format!("{:?}", Profile { fidelities: vec![], ..demo }),
+            format!("{:?}", Profile { fidelities: vec![], ..llama })
+        );
+    }
+
+    #[test]
+    fn wanted_presets_have_every_row_of_the_first() {
+        let demo = Profile::named("demo").unwrap();
+        let parts = demo.parts(&[Fidelity::Code]);
+        assert_eq!(parts, [Part { rules: Fidelity::Code, ..demo.fidelities[0].clone() }]);
+        assert_eq!(demo.parts(&[]), demo.fidelities);
     }
 
     #[test]

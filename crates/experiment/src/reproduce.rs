@@ -1,13 +1,15 @@
-//! The whole matrix: cohort, runs, report.
+//! The whole matrix: data, runs, report.
 
-use crate::cohort::{self, Ready};
+use crate::cohort::{self, Inputs, Ready};
 use crate::launch::{Ended, Launcher, News, launch};
-use crate::plan::{Only, Planned, plan};
-use crate::profile::Row;
-use crate::{Error, Kind, Matrix, Profile, Result, Store};
-use clinpeft_clinical::Progress;
+use crate::plan::{Common, Only, Planned, plan};
+use crate::profile::{Data, Part, Row};
+use crate::search::{Values, with};
+use crate::{Error, Kind, Matrix, Profile, Result, RunSpec, Store};
 use clinpeft_clinical::prepare::Fidelity;
+use clinpeft_clinical::{Progress, Task};
 use clinpeft_report::{Cohort, Plan, Summary};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,8 +22,12 @@ pub struct Options<'a> {
     pub seeds: Vec<u64>,
     /// Rows and tasks.
     pub only: Only,
-    /// Presets of the rules; each gives a set of tables.
+    /// Presets of the rules, each with every row; if empty, those of the profile with its rows.
     pub fidelities: Vec<Fidelity>,
+    /// Models and raw data that a person brings.
+    pub inputs: Inputs,
+    /// Settings that differ from the profile's, by their place in `run.toml`; a run without that place is as before.
+    pub set: Values,
     /// Threads for everything.
     pub threads: usize,
     /// Name of the device for every run.
@@ -30,7 +36,7 @@ pub struct Options<'a> {
 
 /// What the caller hears.
 pub enum Heard<'a> {
-    /// The cohort is being made.
+    /// The data are being made.
     Cohort(Progress),
     /// All runs, before the first one.
     Plan(&'a [Planned]),
@@ -38,12 +44,25 @@ pub enum Heard<'a> {
     Run(News<'a>),
 }
 
-/// The runs without running them.
-pub fn dry_run(store: &Store, options: &Options<'_>, hear: &mut dyn FnMut(Heard<'_>)) -> Result<Vec<Planned>> {
-    Ok(prepare(store, options, hear)?.1)
+/// The runs, without running them, and the profile that they come from.
+///
+/// Data that the program makes are made; real data are planned for as they are, prepared or not.
+pub fn dry_run(
+    store: &Store,
+    options: &Options<'_>,
+    hear: &mut dyn FnMut(Heard<'_>),
+) -> Result<(Profile, Vec<Planned>)> {
+    let profile = Profile::named(options.profile)?;
+    let heard = std::cell::RefCell::new(hear);
+    let progress = |p: Progress| (*heard.borrow_mut())(Heard::Cohort(p));
+    let runs = runs(&profile, options, |part| match &profile.data {
+        Data::Synthetic { .. } => cohort::ready(store, &profile.data, part.rules, &options.inputs, &progress),
+        Data::Mimic { .. } => cohort::planned(store, &profile.data, part.rules, &options.inputs),
+    })?;
+    Ok((profile, runs))
 }
 
-/// Makes the cohort, runs everything that is not done, writes the report.
+/// Makes the data, runs everything that is not done, writes the report.
 ///
 /// Runs that fail are shown in the report and end in an error after it.
 pub fn reproduce(
@@ -53,14 +72,21 @@ pub fn reproduce(
     stop: &AtomicBool,
     hear: &mut dyn FnMut(Heard<'_>),
 ) -> Result<Summary> {
-    let (ready, runs, profile) = prepare(store, options, hear)?;
+    let profile = Profile::named(options.profile)?;
+    let runs = {
+        let heard = std::cell::RefCell::new(&mut *hear);
+        let progress = |p: Progress| (*heard.borrow_mut())(Heard::Cohort(p));
+        profile.check_inputs(&options.inputs)?;
+        runs(&profile, options, |part| cohort::ready(store, &profile.data, part.rules, &options.inputs, &progress))?
+    };
     hear(Heard::Plan(&runs));
     let launcher = Launcher { program, threads: options.threads, device: options.device, stop };
     let ends = launch(store, &runs, &launcher, &mut |news| hear(Heard::Run(news)))?;
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Stopped);
     }
-    let summary = report(store, &ready, &runs, &profile)?;
+    let specs: Vec<&RunSpec> = runs.iter().map(|run| &run.spec).collect();
+    let summary = report(store, &specs)?;
     let mut lost = runs.iter().filter_map(|r| match ends.get(&r.name) {
         Some(Ended::Failed(e)) => Some(format!("{}: {}", r.name, e.lines().next().unwrap_or_default())),
         _ => None,
@@ -71,50 +97,126 @@ pub fn reproduce(
     }
 }
 
-fn prepare(
-    store: &Store,
+/// The runs of all parts; what two parts share is there once.
+fn runs(
+    profile: &Profile,
     options: &Options<'_>,
-    hear: &mut dyn FnMut(Heard<'_>),
-) -> Result<(Ready, Vec<Planned>, Profile)> {
-    let (profile, matrix) = (Profile::named(options.profile)?, Matrix::paper()?);
-    let heard = std::cell::RefCell::new(hear);
-    let progress = |p: Progress| (*heard.borrow_mut())(Heard::Cohort(p));
-    let seeds = if options.seeds.is_empty() { profile.seeds.clone() } else { options.seeds.clone() };
-    let (mut first, mut runs): (Option<Ready>, Vec<Planned>) = (None, Vec::new());
-    for fidelity in &options.fidelities {
-        let ready = cohort::ready(store, &profile, *fidelity, &progress)?;
-        let common = ready.common(*fidelity, seeds.clone());
-        for run in plan(&profile, &matrix, &common, &options.only)? {
+    mut ready: impl FnMut(&Part) -> Result<Ready>,
+) -> Result<Vec<Planned>> {
+    let seeds = if options.seeds.is_empty() { &profile.seeds } else { &options.seeds };
+    let matrix = Matrix::paper()?;
+    let mut runs: Vec<Planned> = Vec::new();
+    for part in profile.parts(&options.fidelities) {
+        let common: Common = ready(&part)?.common(part.rules, &options.inputs, seeds.clone());
+        for run in plan(profile, &part, &matrix, &common, &options.only)? {
             if runs.iter().all(|r| r.name != run.name) {
                 runs.push(run);
             }
         }
-        first.get_or_insert(ready);
     }
-    let ready = first.ok_or_else(|| Error::Options("no fidelity was chosen".into()))?;
     if !runs.iter().any(|r| r.spec.kind != Kind::Base) {
         return Err(Error::Options("`--only` and `--table` leave nothing\nhint: give parts of row names, or names of tasks, that these tables have".into()));
     }
-    Ok((ready, runs, profile))
+    changed(runs, &options.set)
 }
 
-fn report(store: &Store, ready: &Ready, runs: &[Planned], profile: &Profile) -> Result<Summary> {
-    let matrix = Matrix::paper()?;
-    let run_of = |row: &Row| runs.iter().any(|r| r.spec.table == Some(row.table) && r.spec.row == row.name);
-    // A table that only repeats rows of others is left out.
-    let rows = |table: u8| -> Vec<String> {
-        let all: Vec<&Row> = matrix.table(table).into_iter().filter(|r| run_of(r)).collect();
-        let own = all.iter().any(|r| r.table == table);
-        all.into_iter().filter(|_| own).map(|r| r.name.clone()).collect()
-    };
-    let mut wanted = Plan { table2: rows(2), table3: rows(3), table4: rows(4), ..Plan::default() };
-    for run in runs.iter().filter(|r| r.spec.table.is_some()) {
-        if !wanted.seeds.contains(&run.spec.seed) {
-            wanted.seeds.push(run.spec.seed);
+/// Runs with other settings, under the names that these give them.
+fn changed(mut runs: Vec<Planned>, set: &Values) -> Result<Vec<Planned>> {
+    let mut names = BTreeMap::new();
+    let mut unused: BTreeSet<&String> = set.keys().collect();
+    for run in &mut runs {
+        run.spec.rename_runs(&names);
+        let made_here = run.spec.kind == Kind::Base;
+        for (place, value) in set.iter().filter(|_| !made_here) {
+            // A row without that place stays as it is.
+            if let Ok(spec) = with(&run.spec, &Values::from([(place.clone(), value.clone())])) {
+                run.spec = spec;
+                unused.remove(place);
+            }
+        }
+        let new = run.spec.folder_name()?;
+        for need in &mut run.needs {
+            if let Some(name) = names.get(need) {
+                need.clone_from(name);
+            }
+        }
+        names.insert(std::mem::replace(&mut run.name, new.clone()), new);
+    }
+    match unused.first() {
+        None => Ok(runs),
+        Some(place) => Err(Error::Options(format!(
+            "no run has a setting `{place}`, or it takes other values\nhint: places are those of run.toml, adapters by name: \
+             training.micro_tokens=1024"
+        ))),
+    }
+}
+
+/// Every run below `<out>/runs` that a table shows, as it stands there, in the order of the names.
+pub fn found(store: &Store) -> Result<Vec<RunSpec>> {
+    let folder = store.root().join("runs");
+    let mut specs = Vec::new();
+    for path in clinpeft_files::walk(&folder)? {
+        if path.file_name().is_some_and(|name| name == "run.toml") {
+            let spec = RunSpec::load(&path)?;
+            specs.extend(matches!(spec.kind, Kind::Adaptation | Kind::Downstream).then_some(spec));
         }
     }
-    let has = |t: &clinpeft_clinical::Task| runs.iter().any(|r| r.spec.task == Some(*t));
-    wanted.tasks = profile.tasks.iter().filter(|t| has(t)).map(ToString::to_string).collect();
-    wanted.folders = Some(runs.iter().filter(|r| r.spec.kind != Kind::Base).map(|r| r.name.clone()).collect());
-    Ok(clinpeft_report::write(store.root(), &wanted, Cohort::Synthetic, &ready.counts)?)
+    Ok(specs)
+}
+
+/// Columns of the tables.
+const COLUMNS: [Task; 5] = [Task::Ventilation, Task::Mortality, Task::LengthOfStay, Task::Diagnoses, Task::Procedures];
+
+/// Writes the report on these runs, whatever has become of them.
+pub fn report(store: &Store, runs: &[&RunSpec]) -> Result<Summary> {
+    let matrix = Matrix::paper()?;
+    let mut plans: Vec<Plan> = Vec::new();
+    for rules in [Fidelity::Paper, Fidelity::Code] {
+        let part: Vec<&RunSpec> = runs.iter().copied().filter(|r| r.fidelity == rules).collect();
+        if part.iter().any(|r| r.kind != Kind::Base) {
+            plans.push(tables(&matrix, rules, &part)?);
+        }
+    }
+    // The task sizes of the first preset stand in Table 1.
+    let first =
+        runs.iter().find(|r| plans.first().is_some_and(|p| p.fidelity == r.fidelity.name()) && r.data.is_some());
+    let Some(data) = first.and_then(|r| r.data.clone()) else {
+        let what =
+            format!("`{}` holds no run of a table\nhint: `clinpeft reproduce` makes them", store.root().display());
+        return Err(Error::Options(what));
+    };
+    let folder = store.data(&data);
+    let kind = if folder.join("ceilings.json").exists() { Cohort::Synthetic } else { Cohort::Own };
+    let counts = cohort::found(&folder, data)?.counts;
+    Ok(clinpeft_report::write(store.root(), &plans, kind, &counts)?)
+}
+
+/// What a preset's runs fill of the tables. Rows that the matrix does not have follow those that it has.
+fn tables(matrix: &Matrix, rules: Fidelity, runs: &[&RunSpec]) -> Result<Plan> {
+    let run_of = |row: &Row| runs.iter().any(|r| r.table == Some(row.table) && r.row == row.name);
+    let rows = |table: u8| -> Vec<String> {
+        let all: Vec<&Row> = matrix.table(table).into_iter().filter(|r| run_of(r)).collect();
+        // A table that only repeats rows of others is left out.
+        let own = all.iter().any(|r| r.table == table);
+        let mut names: Vec<String> = all.into_iter().filter(|_| own).map(|r| r.name.clone()).collect();
+        for run in runs.iter().filter(|r| r.table == Some(table)) {
+            if !names.contains(&run.row) {
+                names.push(run.row.clone());
+            }
+        }
+        names
+    };
+    let seeds: BTreeSet<u64> = runs.iter().filter(|r| r.table.is_some()).map(|r| r.seed).collect();
+    let folders: Result<BTreeSet<String>> =
+        runs.iter().filter(|r| r.kind != Kind::Base).map(|r| r.folder_name()).collect();
+    let has = |task: &Task| runs.iter().any(|r| r.task == Some(*task));
+    Ok(Plan {
+        fidelity: rules.name().into(),
+        table2: rows(2),
+        table3: rows(3),
+        table4: rows(4),
+        tasks: COLUMNS.iter().filter(|t| has(t)).map(ToString::to_string).collect(),
+        seeds: seeds.into_iter().collect(),
+        folders: Some(folders?),
+    })
 }

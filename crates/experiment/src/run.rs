@@ -1,6 +1,6 @@
 //! One run in its folder.
 
-use crate::{Error, Kind, Result, RunFolder, RunSpec, RunState, Store, base, downstream, language};
+use crate::{Error, Kind, Result, RunFolder, RunSpec, RunState, Store, base, downstream, estimate, language};
 use clinpeft_metrics::{Bootstrap, Estimate};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
@@ -144,6 +144,8 @@ struct RunManifest {
     peak_memory_mib: Option<f64>,
     device_memory_mib: Option<f64>,
     wall_seconds: f64,
+    /// Seconds of processor time, over all threads.
+    cpu_seconds: f64,
     tokens_kept: u64,
     tokens_dropped: u64,
 }
@@ -173,6 +175,7 @@ pub fn execute(folder: &RunFolder, control: Control<'_>) -> Result<()> {
     let ended = match context.spec.kind {
         Kind::Base => base::base(&mut context),
         Kind::Adaptation => language::adaptation(&mut context),
+        Kind::Trial if context.spec.task.is_none() => language::trial(&mut context),
         Kind::Downstream | Kind::Trial => downstream::run(&mut context),
     };
     match ended.and_then(|report| finish(&context, report, started)) {
@@ -201,6 +204,7 @@ fn finish(context: &Context<'_>, mut report: Report, started: Instant) -> Result
         peak_memory_mib: peak,
         device_memory_mib: device_memory(&context.control.device)?.map(|bytes| bytes as f64 / f64::from(1 << 20)),
         wall_seconds: started.elapsed().as_secs_f64(),
+        cpu_seconds: estimate::cpu_seconds(),
         tokens_kept: report.kept,
         tokens_dropped: report.dropped,
     };

@@ -3,8 +3,10 @@
 //! A trial is a downstream run without a test evaluation, under a seed of its own. Every row of a table gets the same number of
 //! trials, and the settings with the highest validation AUROC, averaged over the search's tasks, become the row's [`Choice`].
 
+use crate::cohort::Inputs;
 use crate::launch::{Ended, Launcher, launch};
 use crate::plan::{Common, Only, Planned, plan};
+use crate::profile::{Adaptations, Part};
 use crate::reproduce::Heard;
 use crate::{Error, Kind, Matrix, Profile, Result, RunSpec, Store, cohort};
 use clinpeft_clinical::Progress;
@@ -26,6 +28,9 @@ pub struct Search {
     pub seed: u64,
     /// Tasks whose validation AUROC is averaged.
     pub tasks: Vec<Task>,
+    /// Base models whose rows take over what is chosen for the same rows of another one, by their names in the tables.
+    #[serde(default)]
+    pub take_over: BTreeMap<String, String>,
     /// What is tried for which rows.
     pub space: Vec<Space>,
 }
@@ -34,7 +39,9 @@ pub struct Search {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Space {
-    /// Names of rows of the matrix.
+    /// The table of the rows.
+    pub table: u8,
+    /// Their names.
     pub rows: Vec<String>,
     /// Which points of the grid.
     pub strategy: Strategy,
@@ -56,6 +63,9 @@ pub enum Strategy {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Choices {
+    /// Presets of the rules under which they hold; others keep the profile's settings.
+    #[serde(default)]
+    pub rules: Vec<Fidelity>,
     /// By row.
     #[serde(default)]
     pub row: Vec<Choice>,
@@ -65,20 +75,35 @@ pub struct Choices {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Choice {
-    /// Name of the row.
+    /// The table of the row.
+    pub table: u8,
+    /// Its name.
     pub name: String,
+    /// The task that it was chosen for; all if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
+    /// The row whose trials decided, if it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<String>,
     /// The settings.
     pub values: Values,
     /// Every trial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trial: Vec<Trial>,
+}
+
+impl Choice {
+    fn is_for(&self, spec: &RunSpec) -> bool {
+        Some(self.table) == spec.table && self.name == spec.row && self.task.is_none_or(|t| spec.task == Some(t))
+    }
 }
 
 /// One point of a grid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trial {
-    /// Mean validation AUROC of the tasks.
-    pub validation_auroc: f64,
+    /// Mean validation AUROC of the tasks; for an adaptation the negative perplexity on the notes that it held out.
+    pub score: f64,
     /// The settings.
     pub values: Values,
 }
@@ -86,10 +111,14 @@ pub struct Trial {
 impl Choices {
     /// `spec` with what was chosen for its row.
     pub fn apply(&self, spec: RunSpec) -> Result<RunSpec> {
-        match self.row.iter().find(|c| c.name == spec.row) {
-            Some(choice) => with(&spec, &choice.values),
-            None => Ok(spec),
+        let fitting = |spec: &RunSpec| -> Vec<&Choice> { self.row.iter().filter(|c| c.is_for(spec)).collect() };
+        if !self.rules.contains(&spec.fidelity) {
+            return Ok(spec);
         }
+        // What is for one task stands after what is for all, and wins.
+        let mut choices = fitting(&spec);
+        choices.sort_by_key(|c| c.task.is_some());
+        choices.into_iter().try_fold(spec, |spec, choice| with(&spec, &choice.values))
     }
 
     /// As the text of a file that says how it was made.
@@ -102,7 +131,7 @@ impl Choices {
 }
 
 /// `spec` with other values at some places of its text.
-fn with(spec: &RunSpec, values: &Values) -> Result<RunSpec> {
+pub(crate) fn with(spec: &RunSpec, values: &Values) -> Result<RunSpec> {
     let wrong = |e: &dyn std::fmt::Display| Error::Options(format!("row `{}`: {e}", spec.row));
     let mut text = toml::Value::try_from(spec).map_err(|e| wrong(&e))?;
     for (place, value) in values {
@@ -130,9 +159,33 @@ impl Search {
         crate::profile::search_named(name)
     }
 
+    /// The choices in the order of the matrix, with those that rows take over.
+    fn with_taken_over(&self, choices: Vec<Choice>) -> Result<Vec<Choice>> {
+        let mut all = Vec::new();
+        for row in Matrix::paper()?.row {
+            let of = |name: &str| choices.iter().find(|c| c.table == row.table && c.name == name).cloned();
+            all.extend(match self.takes_over(&row.name) {
+                None => of(&row.name),
+                Some(from) => {
+                    of(&from).map(|c| Choice { name: row.name.clone(), taken_from: Some(from), trial: vec![], ..c })
+                }
+            });
+        }
+        Ok(all)
+    }
+
+    /// The row whose choice a row takes over.
+    fn takes_over(&self, row: &str) -> Option<String> {
+        self.take_over.iter().find_map(|(to, from)| {
+            let rest = row.strip_prefix(to.as_str()).filter(|rest| rest.is_empty() || rest.starts_with(' '))?;
+            Some(format!("{from}{rest}"))
+        })
+    }
+
     /// The points that a row is tried with.
-    fn points(&self, row: &str) -> Result<Vec<Values>> {
-        let spaces: Vec<&Space> = self.space.iter().filter(|s| s.rows.iter().any(|r| r == row)).collect();
+    fn points(&self, (table, row): (u8, &str)) -> Result<Vec<Values>> {
+        let fits = |s: &&Space| s.table == table && s.rows.iter().any(|r| r == row);
+        let spaces: Vec<&Space> = self.space.iter().filter(fits).collect();
         let [space] = spaces[..] else {
             let what = format!("row `{row}` stands in {} search spaces\nhint: it needs exactly one", spaces.len());
             return Err(Error::Options(what));
@@ -164,18 +217,25 @@ struct Tried {
     values: Option<Values>,
 }
 
-/// All runs of a search; those of a row and its points are as many as there are tasks.
-fn trials(profile: &Profile, matrix: &Matrix, common: &Common, only: &Only, search: &Search) -> Result<Vec<Tried>> {
+/// The tables whose trials run together: what is chosen for adaptations is used by the tasks' trials.
+const STAGES: [&[u8]; 2] = [&[2], &[3, 4]];
+
+/// All runs of a stage; those of a task's row and its points are as many as there are tasks.
+fn trials(profile: &Profile, common: &Common, only: &Only, search: &Search, stage: &[u8]) -> Result<Vec<Tried>> {
     let mut all = Vec::new();
     let mut budgets: BTreeMap<u8, (usize, String)> = BTreeMap::new();
-    for run in plan(profile, matrix, common, only)? {
-        if run.spec.kind != Kind::Downstream {
+    let every = Part { rules: common.fidelity, adaptations: Adaptations::All, bases: vec![], rows: vec![] };
+    for run in plan(profile, &every, &Matrix::paper()?, common, only)? {
+        let table = run.spec.table.unwrap_or(0);
+        if !stage.contains(&table) {
             all.push(Tried { run, values: None });
             continue;
         }
-        let points = search.points(&run.spec.row)?;
-        let (budget, first) =
-            budgets.entry(run.spec.table.unwrap_or(0)).or_insert((points.len(), run.spec.row.clone()));
+        if search.takes_over(&run.spec.row).is_some() {
+            continue;
+        }
+        let points = search.points((table, &run.spec.row))?;
+        let (budget, first) = budgets.entry(table).or_insert((points.len(), run.spec.row.clone()));
         if *budget != points.len() {
             return Err(Error::Options(format!(
                 "row `{}` has {} trials, `{first}` has {budget}\nhint: the rows of a table get equal budgets",
@@ -202,25 +262,46 @@ fn trials(profile: &Profile, matrix: &Matrix, common: &Common, only: &Only, sear
     Ok(kept)
 }
 
-/// Runs the trials that are not done, and chooses.
+/// Runs the trials that are not done, and chooses. What was chosen before for rows that are left out is kept.
 pub fn search(
     store: &Store,
     (name, search): (&str, &Search),
-    only: &Only,
+    (inputs, only): (&Inputs, &Only),
     launcher: &Launcher<'_>,
     hear: &mut dyn FnMut(Heard<'_>),
 ) -> Result<Choices> {
-    let profile = Profile { choices: Choices::default(), tasks: search.tasks.clone(), ..Profile::named(name)? };
+    let mut profile = Profile { tasks: search.tasks.clone(), ..Profile::named(name)? };
     if profile.seeds.contains(&search.seed) {
         return Err(Error::Options(format!("seed {} is one of the reported seeds of `{name}`", search.seed)));
     }
+    let wanted = |table: u8| only.tables.is_empty() || only.tables.contains(&table);
+    profile.choices.rules = vec![Fidelity::Paper];
+    profile.check_inputs(inputs)?;
     let heard = std::cell::RefCell::new(hear);
     let progress = |p: Progress| (*heard.borrow_mut())(Heard::Cohort(p));
-    let ready = cohort::ready(store, &profile, Fidelity::Paper, &progress)?;
-    let common = ready.common(Fidelity::Paper, vec![search.seed]);
-    let tried = trials(&profile, &Matrix::paper()?, &common, only, search)?;
-    let runs: Vec<Planned> = tried.iter().map(|t| t.run.clone()).collect();
+    let ready = cohort::ready(store, &profile.data, Fidelity::Paper, inputs, &progress)?;
+    let common = ready.common(Fidelity::Paper, inputs, vec![search.seed]);
     let hear = heard.into_inner();
+    for stage in STAGES {
+        let tables: Vec<u8> =
+            stage.iter().copied().filter(|t| wanted(*t) && search.space.iter().any(|s| s.table == *t)).collect();
+        let only = Only { tables: tables.clone(), ..only.clone() };
+        if tables.is_empty() {
+            continue;
+        }
+        let tried = trials(&profile, &common, &only, search, &tables)?;
+        run_all(store, &tried, launcher, hear)?;
+        for choice in choose(store, &tried)? {
+            profile.choices.row.retain(|c| (c.table, &c.name) != (choice.table, &choice.name));
+            profile.choices.row.push(choice);
+        }
+        profile.choices.row = search.with_taken_over(std::mem::take(&mut profile.choices.row))?;
+    }
+    Ok(profile.choices)
+}
+
+fn run_all(store: &Store, tried: &[Tried], launcher: &Launcher<'_>, hear: &mut dyn FnMut(Heard<'_>)) -> Result<()> {
+    let runs: Vec<Planned> = tried.iter().map(|t| t.run.clone()).collect();
     hear(Heard::Plan(&runs));
     let ends = launch(store, &runs, launcher, &mut |news| hear(Heard::Run(news)))?;
     if launcher.stop.load(Ordering::Relaxed) {
@@ -231,7 +312,7 @@ pub fn search(
             return Err(Error::Options(format!("trial `{}` failed: {e}", run.name)));
         }
     }
-    choose(store, &tried)
+    Ok(())
 }
 
 /// What a trial reports.
@@ -240,26 +321,26 @@ struct Scored {
     validation_score: f64,
 }
 
-fn choose(store: &Store, tried: &[Tried]) -> Result<Choices> {
-    let mut choices = Choices::default();
+fn choose(store: &Store, tried: &[Tried]) -> Result<Vec<Choice>> {
+    let mut choices: Vec<Choice> = Vec::new();
     for Tried { run, values } in tried {
-        let Some(values) = values else { continue };
-        if choices.row.iter().all(|c| c.name != run.spec.row) {
-            choices.row.push(Choice { name: run.spec.row.clone(), values: Values::new(), trial: vec![] });
-        }
+        let (Some(values), Some(table)) = (values, run.spec.table) else { continue };
         let scored: Scored = clinpeft_files::read_json(&store.run(&run.name).file("result.json"))?;
-        // The row was pushed above.
-        let Some(choice) = choices.row.iter_mut().find(|c| c.name == run.spec.row) else { continue };
-        let same = |t: &RunSpec| t.row == run.spec.row;
+        let same = |t: &RunSpec| t.row == run.spec.row && t.table == run.spec.table;
         let tasks = tried.iter().filter(|t| same(&t.run.spec) && t.values.as_ref() == Some(values)).count();
         let share = scored.validation_score / tasks as f64;
-        match choice.trial.iter_mut().find(|t| t.values == *values) {
-            Some(trial) => trial.validation_auroc += share,
-            None => choice.trial.push(Trial { validation_auroc: share, values: values.clone() }),
+        let place = choices.iter().position(|c| c.table == table && c.name == run.spec.row).unwrap_or_else(|| {
+            let name = run.spec.row.clone();
+            choices.push(Choice { table, name, task: None, taken_from: None, values: Values::new(), trial: vec![] });
+            choices.len() - 1
+        });
+        match choices[place].trial.iter_mut().find(|t| t.values == *values) {
+            Some(trial) => trial.score += share,
+            None => choices[place].trial.push(Trial { score: share, values: values.clone() }),
         }
     }
-    for choice in &mut choices.row {
-        let best = choice.trial.iter().max_by(|a, b| a.validation_auroc.total_cmp(&b.validation_auroc));
+    for choice in &mut choices {
+        let best = choice.trial.iter().max_by(|a, b| a.score.total_cmp(&b.score));
         choice.values = best.map(|t| t.values.clone()).unwrap_or_default();
     }
     Ok(choices)
@@ -275,62 +356,104 @@ mod tests {
             data_hash: "h".into(),
             data_rules: BTreeMap::new(),
             fidelity: Fidelity::Paper,
+            inputs: "inputs".into(),
             seeds: vec![1],
         }
     }
 
-    fn tried(search: &Search) -> Result<Vec<Tried>> {
-        let only = Only { words: vec!["mortality".into()], ..Only::default() };
-        trials(&Profile::named("demo").unwrap(), &Matrix::paper().unwrap(), &common(), &only, search)
+    fn tried(search: &Search, tables: &[u8]) -> Result<Vec<Tried>> {
+        let only = Only { words: vec!["mortality".into()], tables: tables.to_vec() };
+        trials(&Profile::named("demo").unwrap(), &common(), &only, search, tables)
     }
 
     #[test]
-    fn searches_built_in_cover_their_rows_with_equal_budgets() {
-        for name in ["smoke", "demo"] {
-            let all = tried(&Search::named(name).unwrap()).unwrap();
-            assert!(all.iter().filter(|t| t.values.is_some()).all(|t| t.run.spec.kind == Kind::Trial));
-            assert!(all.iter().any(|t| t.values.is_some()));
-            let others: Vec<Kind> = all.iter().filter(|t| t.values.is_none()).map(|t| t.run.spec.kind).collect();
-            assert_eq!(others, [Kind::Base, Kind::Adaptation], "what no trial needs is not run");
+    fn searches_built_in_cover_every_row_with_equal_budgets() {
+        for name in ["smoke", "demo", "paper"] {
+            let (search, profile) = (Search::named(name).unwrap(), Profile::named(name).unwrap());
+            for tables in STAGES {
+                let only = Only { words: vec!["mortality".into()], tables: tables.to_vec() };
+                let all = trials(&profile, &common(), &only, &search, tables).unwrap();
+                let tried: Vec<_> = all.iter().filter(|t| t.values.is_some()).collect();
+                assert!(tried.iter().all(|t| t.run.spec.kind == Kind::Trial));
+                for row in Matrix::paper().unwrap().row.iter().filter(|r| tables.contains(&r.table)) {
+                    let own = tried.iter().any(|t| t.run.spec.row == row.name);
+                    assert_ne!(own, search.takes_over(&row.name).is_some(), "{name}: {}", row.name);
+                }
+                // Bases and adaptations that trials need; nothing else.
+                let needed = |t: &Tried| all.iter().any(|o| o.run.needs.contains(&t.run.name));
+                assert!(all.iter().filter(|t| t.values.is_none()).all(needed));
+            }
         }
+    }
+
+    #[test]
+    fn rows_take_over_choices_of_the_same_table() {
+        let search = Search::named("demo").unwrap();
+        let choice = |table, name: &str, rate: f64| Choice {
+            table,
+            name: name.into(),
+            task: None,
+            taken_from: None,
+            values: Values::from([("training.learning_rate".to_string(), toml::Value::Float(rate))]),
+            trial: vec![Trial { score: 0.5, values: Values::new() }],
+        };
+        let all = vec![choice(2, "LLaMA + LoRA", 0.2), choice(3, "LLaMA + LoRA", 0.3)];
+        let all = search.with_taken_over(all).unwrap();
+        let pmc: Vec<_> = all.iter().filter(|c| c.name == "PMC-LLaMA + LoRA").collect();
+        assert_eq!(pmc.iter().map(|c| c.table).collect::<Vec<_>>(), [2, 3]);
+        for c in pmc {
+            assert_eq!(c.values["training.learning_rate"].as_float(), Some(f64::from(c.table) / 10.0));
+            assert!(c.trial.is_empty() && c.taken_from.as_deref() == Some("LLaMA + LoRA"));
+        }
+        assert_eq!(search.with_taken_over(all.clone()).unwrap(), all, "once more changes nothing");
     }
 
     #[test]
     fn unequal_budgets_are_an_error() {
         let mut search = Search::named("demo").unwrap();
-        search.space[0].strategy = Strategy::Random(1);
-        let Err(e) = tried(&search) else { panic!("must fail") };
+        let bert = search.space.iter_mut().find(|s| s.table == 3).unwrap();
+        bert.strategy = Strategy::Random(1);
+        let Err(e) = tried(&search, &[3]) else { panic!("must fail") };
         assert!(e.to_string().contains("equal budgets"), "{e}");
     }
 
     #[test]
     fn random_points_are_points_of_the_grid_without_repetition() {
         let mut search = Search::named("demo").unwrap();
-        let grid = search.points("LLaMA").unwrap();
-        search.space[0].strategy = Strategy::Random(3);
-        let drawn = search.points("LLaMA").unwrap();
+        let grid = search.points((3, "LLaMA")).unwrap();
+        search.space.iter_mut().for_each(|s| s.strategy = Strategy::Random(3));
+        let drawn = search.points((3, "LLaMA")).unwrap();
         assert_eq!(drawn.len(), 3);
         assert!(drawn.iter().enumerate().all(|(i, p)| grid.contains(p) && !drawn[..i].contains(p)));
     }
 
     #[test]
-    fn choice_changes_its_row_and_no_other() {
-        let all = tried(&Search::named("demo").unwrap()).unwrap();
+    fn choice_changes_its_row_of_its_table_under_its_rules() {
+        let all = tried(&Search::named("demo").unwrap(), &[3]).unwrap();
         let spec = &all.iter().find(|t| t.run.spec.row == "LLaMA + LoRA" && t.values.is_some()).unwrap().run.spec;
         let values = Values::from([
             ("training.epochs".to_string(), toml::Value::Integer(77)),
             ("stack.downstream.adapter.r".to_string(), toml::Value::Integer(3)),
         ]);
-        let choice = |name: &str| Choice { name: name.into(), values: values.clone(), trial: vec![] };
-        let changed = Choices { row: vec![choice("LLaMA + LoRA")] }.apply(spec.clone()).unwrap();
-        assert_eq!(changed.training.epochs, 77);
-        assert!(changed.text().unwrap().contains("r = 3"));
-        assert_eq!(Choices { row: vec![choice("LLaMA")] }.apply(spec.clone()).unwrap(), *spec);
+        let choices = |rules: &[Fidelity], table, name: &str, task| {
+            let (name, values) = (name.to_string(), values.clone());
+            let row = vec![Choice { table, name, task, taken_from: None, values, trial: vec![] }];
+            Choices { rules: rules.to_vec(), row }.apply(spec.clone()).unwrap()
+        };
+        for task in [None, Some(Task::Mortality)] {
+            let changed = choices(&[Fidelity::Paper], 3, "LLaMA + LoRA", task);
+            assert_eq!(changed.training.epochs, 77);
+            assert!(changed.text().unwrap().contains("r = 3"));
+        }
+        assert_eq!(choices(&[Fidelity::Paper], 3, "LLaMA", None), *spec);
+        assert_eq!(choices(&[Fidelity::Paper], 2, "LLaMA + LoRA", None), *spec);
+        assert_eq!(choices(&[Fidelity::Paper], 3, "LLaMA + LoRA", Some(Task::Diagnoses)), *spec);
+        assert_eq!(choices(&[Fidelity::Code], 3, "LLaMA + LoRA", None), *spec);
     }
 
     #[test]
     fn unknown_place_is_named() {
-        let all = tried(&Search::named("demo").unwrap()).unwrap();
+        let all = tried(&Search::named("demo").unwrap(), &[3]).unwrap();
         let values = Values::from([("training.learning_rte".to_string(), toml::Value::Float(0.1))]);
         let e = with(&all.last().unwrap().run.spec, &values).unwrap_err().to_string();
         assert!(e.contains("training.learning_rte"), "{e}");

@@ -22,7 +22,7 @@ pub enum Kind {
     Adaptation,
     /// Step 2: a task.
     Downstream,
-    /// The same with settings that are tried: the test split is not read.
+    /// One of the two with settings that are tried: the test split is not read. Without a task it is an adaptation.
     Trial,
 }
 
@@ -254,6 +254,20 @@ impl RunSpec {
         Ok(format!("{trial}{}{task}-seed{}-{}", row.trim_matches('-'), self.seed, &hash[..12]))
     }
 
+    /// Calls the runs that it reads by other names.
+    pub(crate) fn rename_runs(&mut self, names: &BTreeMap<String, String>) {
+        let base = match &mut self.base {
+            Base::Run { run } => Some(run),
+            Base::Further(further) => Some(&mut further.run),
+            Base::New(_) | Base::Folder { .. } => None,
+        };
+        for run in base.into_iter().chain(self.stack.iter_mut().filter_map(|e| e.from.as_mut())) {
+            if let Some(name) = names.get(run) {
+                run.clone_from(name);
+            }
+        }
+    }
+
     /// Sequences of one micro-batch where it is counted so.
     pub(crate) fn micro_sequences(&self) -> usize {
         self.training.micro_sequences.unwrap_or(self.training.batch_sequences).max(1)
@@ -282,7 +296,9 @@ impl RunSpec {
                 clip: t.clip,
             },
             selection: match (self.kind, self.switches.selection) {
-                (Kind::Downstream | Kind::Trial, EpochRule::BestAuroc | EpochRule::LowestLoss) => {
+                (Kind::Downstream | Kind::Trial, EpochRule::BestAuroc | EpochRule::LowestLoss)
+                    if self.task.is_some() =>
+                {
                     Selection::BestValidation
                 }
                 _ => Selection::LastEpoch,

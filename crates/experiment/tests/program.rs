@@ -213,7 +213,7 @@ fn failed_cell_is_shown_and_the_rest_goes_on() {
     let part = ["reproduce", "--profile", "smoke", "--out", out.path().to_str().unwrap(), only[0], only[1]];
     let names = clinpeft(&[&part[..], &["--dry-run"]].concat());
     let names = String::from_utf8(names.stdout).unwrap();
-    let victim = names.lines().find(|l| l.starts_with("llama-mortality")).unwrap();
+    let victim = names.split_whitespace().find(|l| l.starts_with("llama-mortality")).unwrap();
     // A folder in place of a file: this run cannot write its events.
     std::fs::create_dir_all(out.path().join("runs").join(victim).join("events.jsonl")).unwrap();
     let ended = clinpeft(&part);
@@ -253,7 +253,9 @@ fn refused(dir: &Path, place: &[&str]) {
     for word in place {
         assert!(text(&out).contains(word), "{word}: {}", text(&out));
     }
-    assert!(!target.exists(), "nothing is half-written");
+    assert!(!text(&out).to_lowercase().contains(&clinpeft_clinical::synth::CANARY.to_lowercase()));
+    let left = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    assert!(left.into_iter().all(|name| name != "data" && !name.starts_with(".partial")), "nothing is half-written");
 }
 
 #[test]
@@ -335,7 +337,7 @@ fn configuration_of_another_model_is_refused() {
     std::fs::write(model.join("config.json"), r#"{"model_type":"gpt2","vocab_size":8}"#).unwrap();
     let first = reproduce(out.path(), &["--dry-run"]);
     let name = String::from_utf8(first.stdout).unwrap();
-    let name = name.lines().find(|l| l.contains("mortality")).unwrap().to_string();
+    let name = name.split_whitespace().find(|l| l.contains("mortality")).unwrap().to_string();
     // The plan's run, but with a folder in place of the tiny base model and without adapters.
     assert!(reproduce(out.path(), &[]).status.success());
     let path = out.path().join("runs").join(&name).join("run.toml");
@@ -358,5 +360,5 @@ fn toml_of(path: &Path) -> clinpeft_experiment::RunSpec {
 fn unknown_profile_names_the_known_ones() {
     let out = clinpeft(&["reproduce", "--profile", "deme", "--out", "/nonexistent/x"]);
     assert_eq!(out.status.code(), Some(1));
-    assert!(text(&out).contains("smoke, demo, full"), "{}", text(&out));
+    assert!(text(&out).contains("smoke, llama, demo, paper"), "{}", text(&out));
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused.
-    #[error("cannot {action} `{}`: {source}", path.display())]
+    #[error("cannot {action} `{}`: {source}{}", path.display(), hint(source))]
     Io {
         /// What was tried, for example `read`.
         action: &'static str,
@@ -30,6 +30,19 @@ pub enum Error {
         /// What is wrong, and a hint where one is known.
         what: String,
     },
+}
+
+/// What to do where the reason alone says it.
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "\nhint: free some space there, or choose a folder on another disk"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "\nhint: change the permissions there, or choose another folder"
+        }
+        _ => "",
+    }
 }
 
 /// Result of this crate.
@@ -100,15 +113,31 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
 pub struct Pending {
     temporary: tempfile::TempDir,
     target: PathBuf,
+    /// Locked as long as this process lives, so that what a killed one left can be told.
+    _alive: Option<File>,
 }
 
-/// Starts a folder that will appear at `target` whole or not at all.
+/// Starts a folder that will appear at `target` whole or not at all. What killed processes left of earlier attempts is removed.
 pub fn commit_dir(target: &Path) -> Result<Pending> {
     let dir = parent(target);
     fs::create_dir_all(dir).map_err(at("create folder", dir))?;
-    let temporary =
-        tempfile::Builder::new().prefix(".partial-").tempdir_in(dir).map_err(at("create folder", target))?;
-    Ok(Pending { temporary, target: target.into() })
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let prefix = format!(".partial-{name}-");
+    remove_abandoned(dir, &prefix);
+    let temporary = tempfile::Builder::new().prefix(&prefix).tempdir_in(dir).map_err(at("create folder", target))?;
+    let alive = File::open(temporary.path()).ok().filter(|folder| folder.try_lock().is_ok());
+    Ok(Pending { temporary, target: target.into(), _alive: alive })
+}
+
+/// Removes folders that no living process has locked; one that cannot be removed harms nobody.
+fn remove_abandoned(dir: &Path, prefix: &str) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_partial = entry.file_name().to_string_lossy().starts_with(prefix) && path.is_dir();
+        if is_partial && File::open(&path).is_ok_and(|folder| folder.try_lock().is_ok()) {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
 }
 
 impl Pending {
@@ -122,7 +151,9 @@ impl Pending {
         for entry in walk(self.temporary.path())? {
             File::open(&entry).and_then(|f| f.sync_all()).map_err(at("flush", &entry))?;
         }
-        let old = self.target.with_extension("replaced");
+        let mut old = self.target.clone().into_os_string();
+        old.push(".replaced");
+        let old = PathBuf::from(old);
         if self.target.exists() {
             if old.exists() {
                 fs::remove_dir_all(&old).map_err(at("remove", &old))?;
@@ -248,6 +279,21 @@ mod tests {
         assert!(!target.exists());
         pending.commit().unwrap();
         assert_eq!(read_text(&target.join("x")).unwrap(), "1");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join(".partial-data-x");
+        fs::create_dir(&left).unwrap();
+        let living = commit_dir(&dir.path().join("data")).unwrap();
+        assert!(!left.exists());
+        fs::write(living.path().join("a"), "1").unwrap();
+        let second = commit_dir(&dir.path().join("data")).unwrap();
+        assert!(living.path().join("a").exists() && second.path() != living.path());
+        living.commit().unwrap();
+        assert!(dir.path().join("data/a").exists());
     }
 
     #[test]

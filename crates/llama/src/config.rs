@@ -1,6 +1,6 @@
 //! `config.json`.
 
-use clinpeft_nn::{Error, Result, RopeScaling};
+use clinpeft_nn::{Error, LinearSite, Result, RopeScaling};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -112,6 +112,32 @@ impl Config {
         }
     }
 
+    /// Every linear layer that an adapter may target, without making any.
+    pub fn linear_sites(&self) -> Vec<LinearSite> {
+        let (d, inner, head) = (self.hidden_size, self.intermediate_size, self.head_width());
+        let (wide, narrow) = (self.num_attention_heads * head, self.kv_heads() * head);
+        let parts = [
+            ("self_attn.q_proj", d, wide),
+            ("self_attn.k_proj", d, narrow),
+            ("self_attn.v_proj", d, narrow),
+            ("self_attn.o_proj", wide, d),
+            ("mlp.gate_proj", d, inner),
+            ("mlp.up_proj", d, inner),
+            ("mlp.down_proj", inner, d),
+        ];
+        let layer = |i: usize| {
+            parts.map(|(part, input, output)| LinearSite { name: format!("model.layers.{i}.{part}"), input, output })
+        };
+        (0..self.num_hidden_layers).flat_map(layer).collect()
+    }
+
+    /// Weights of the model with its language-model head, without making any.
+    pub fn parameter_count(&self) -> usize {
+        let tables = if self.tie_word_embeddings { 1 } else { 2 } * self.vocab_size * self.hidden_size;
+        let norms = (2 * self.num_hidden_layers + 1) * self.hidden_size;
+        tables + norms + self.linear_sites().iter().map(|s| s.input * s.output).sum::<usize>()
+    }
+
     /// Key-value heads.
     pub fn kv_heads(&self) -> usize {
         self.num_key_value_heads.unwrap_or(self.num_attention_heads)
@@ -184,6 +210,18 @@ mod tests {
         let mut c = Config::tiny(16, 8, 1, 2, 8);
         c.model_type = "bert".into();
         assert!(c.check().unwrap_err().to_string().contains("not `llama`"));
+    }
+
+    #[test]
+    fn sizes_alone_give_layers_and_counts_of_the_model() {
+        use clinpeft_nn::{Backbone, Learning};
+        let mut c = Config::tiny(32, 16, 2, 4, 64);
+        c.num_key_value_heads = Some(2);
+        let model = crate::Llama::random(c.clone(), clinpeft_rng::Seed(3), Learning::Frozen).unwrap();
+        assert_eq!(c.linear_sites(), model.linear_sites());
+        assert_eq!(c.parameter_count(), model.parameter_count());
+        let seven = Config { intermediate_size: 11_008, ..Config::tiny(32_000, 4096, 32, 32, 2048) };
+        assert_eq!(seven.parameter_count(), 6_738_415_616);
     }
 
     #[test]

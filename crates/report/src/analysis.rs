@@ -67,9 +67,9 @@ pub(crate) struct Analysis {
 
 impl Analysis {
     /// Reads the predictions of every planned cell.
-    pub(crate) fn new(store: &Store, plan: &Plan, fidelity: &str) -> Self {
+    pub(crate) fn new(store: &Store, plan: &Plan) -> Self {
         let mut found = Self::default();
-        let runs: Vec<&Run> = planned(store, plan, fidelity).collect();
+        let runs: Vec<&Run> = planned(store, plan).collect();
         let path = |run: &Run| run.path.join(FILE);
         let mut patients = Vec::new();
         for run in &runs {
@@ -103,12 +103,17 @@ impl Analysis {
 const FILE: &str = "predictions.safetensors";
 
 /// Runs of downstream tasks that are done, newest of each cell.
-fn planned<'a>(store: &'a Store, plan: &'a Plan, fidelity: &'a str) -> impl Iterator<Item = &'a Run> {
+fn planned<'a>(store: &'a Store, plan: &'a Plan) -> impl Iterator<Item = &'a Run> {
     let rows = plan.downstream_rows().into_iter();
     let cells = rows.flat_map(move |row| plan.tasks.iter().map(move |task| (row, task)));
     let keys = cells.flat_map(move |(row, task)| {
-        let key =
-            move |seed: &u64| Key { fidelity: fidelity.into(), row: row.into(), task: Some(task.clone()), seed: *seed };
+        let fidelity = &plan.fidelity;
+        let key = move |seed: &u64| Key {
+            fidelity: fidelity.clone(),
+            row: row.into(),
+            task: Some(task.clone()),
+            seed: *seed,
+        };
         plan.seeds.iter().map(key)
     });
     keys.filter_map(|key| store.find(&key)).filter(|run| run.state == State::Done)

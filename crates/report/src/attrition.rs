@@ -30,17 +30,17 @@ struct Step {
 impl View<'_, '_> {
     /// Adds attrition and leaks of the data sets that the runs name.
     pub(crate) fn attrition(&mut self) {
-        let runs = self.store.runs.iter().filter(|run| run.key.fidelity == self.fidelity);
+        let runs = self.store.runs.iter().filter(|run| run.key.fidelity == self.plan.fidelity);
         let folders = runs.filter_map(|run| {
             let out = run.path.parent()?.parent()?;
             Some((run.data.clone()?, out.to_owned()))
         });
         let (mut steps, mut leaks) = (self.section("Attrition"), self.section("Leaks"));
-        steps.caption = format!("What each filter kept and dropped. Fidelity: {}.", self.fidelity);
+        steps.caption = format!("What each filter kept and dropped. Fidelity: {}.", self.plan.fidelity);
         steps.columns = ["part", "filter", "kept", "dropped"].map(String::from).into();
         leaks.caption = format!(
             "Whether held-out samples were seen before: in the adaptation corpus or in another split. Fidelity: {}.",
-            self.fidelity
+            self.plan.fidelity
         );
         leaks.columns = ["what", "found"].map(String::from).into();
         for (name, out) in folders.collect::<BTreeSet<_>>() {

@@ -14,7 +14,7 @@ impl View<'_, '_> {
              temperature that the validation split chose and the error with it. Binary: probability of the outcome; length \
              of stay: the class of greatest probability; label sets: every cell, so frequent labels weigh most. Scores that \
              are a softmax over labels are no probabilities of labels and have none. Fidelity: {}.",
-            self.fidelity
+            self.plan.fidelity
         );
         section.columns =
             std::iter::once("model".to_owned()).chain(self.plan.tasks.iter().map(|t| heading(t))).collect();

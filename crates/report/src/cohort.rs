@@ -12,8 +12,8 @@ use crate::Result;
 pub enum Cohort {
     /// Made by the program; the models are tiny stand-ins.
     Synthetic,
-    /// MIMIC, under its data use agreement.
-    Mimic,
+    /// Brought by a person: MIMIC, or notes of one's own.
+    Own,
 }
 
 impl Cohort {
@@ -24,7 +24,9 @@ impl Cohort {
                 "Synthetic cohort and tiny stand-in models: the numbers show that the method runs, not how well it works; they can \
                  neither confirm nor refute the paper's."
             }
-            Self::Mimic => "MIMIC cohort.",
+            Self::Own => {
+                "Cohort of real notes: keep what is made from them under the terms of their data use agreement."
+            }
         }
     }
 }
@@ -35,6 +37,9 @@ pub struct CohortCounts {
     /// By name of the task.
     #[serde(default)]
     pub tasks: BTreeMap<String, TaskCounts>,
+    /// Notes of the adaptation corpus.
+    #[serde(default)]
+    pub adaptation: Option<Splits>,
 }
 
 /// Size of one task.

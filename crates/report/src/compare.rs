@@ -69,12 +69,11 @@ impl Comparison {
 pub(crate) struct Cells<'a> {
     pub(crate) analysis: &'a Analysis,
     pub(crate) plan: &'a Plan,
-    pub(crate) fidelity: &'a str,
 }
 
 impl<'a> Cells<'a> {
     fn measured(&self, row: &str, task: &str, seed: u64) -> Option<&'a Measured> {
-        let key = Key { fidelity: self.fidelity.into(), row: row.into(), task: Some(task.into()), seed };
+        let key = Key { fidelity: self.plan.fidelity.clone(), row: row.into(), task: Some(task.into()), seed };
         self.analysis.get(&key)
     }
 

@@ -30,9 +30,9 @@ impl View<'_, '_> {
              learns, 4 with adapters, 6 where all learns; 6.74e9 parameters (BERT: 1.09e8); tokens: the paper's training \
              examples x {CONTEXT} x {EPOCHS} epochs (head alone: 1; adaptation: 2,387,834 notes, 1 epoch). Fidelity: {}.",
             SPEED / 1e12,
-            self.fidelity
+            self.plan.fidelity
         );
-        cells.caption = format!("The same for each cell. Fidelity: {}.", self.fidelity);
+        cells.caption = format!("The same for each cell. Fidelity: {}.", self.plan.fidelity);
         cells.audience = Audience::Curious;
         for section in [&mut rows, &mut cells] {
             section.columns = std::iter::once("model").chain(COLUMNS).map(String::from).collect();

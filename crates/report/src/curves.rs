@@ -15,7 +15,7 @@ impl View<'_, '_> {
         section.caption = format!(
             "First seed; the band of the best row of each task is the pointwise 95% interval by patient. Tasks with \
              several outcomes: mean of the curves of each outcome against the rest. Fidelity: {}.",
-            self.fidelity
+            self.plan.fidelity
         );
         let rows = self.strokes();
         for task in &self.plan.tasks {

@@ -14,11 +14,12 @@ impl View<'_, '_> {
              by patient with {} resamples, normal approximation. Training seeds count as fixed. The best baseline is chosen \
              by its own test scores. Fidelity: {}.",
             crate::analysis::BOOTSTRAP.resamples,
-            self.fidelity
+            self.plan.fidelity
         );
         section.audience = Audience::Curious;
         section.columns = ["row", "against", "task", "difference", "p", "adjusted p", "test"].map(String::from).into();
-        for (table, _, c) in self.document.comparisons.iter().filter(|(_, fidelity, _)| *fidelity == self.fidelity) {
+        for (table, _, c) in self.document.comparisons.iter().filter(|(_, fidelity, _)| *fidelity == self.plan.fidelity)
+        {
             let (lo, hi) = c.difference.interval();
             let difference =
                 Cell { detail: format!("[{}, {}]", points(lo), points(hi)), ..Cell::text(points(c.difference.value)) };

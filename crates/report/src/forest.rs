@@ -24,7 +24,7 @@ impl View<'_, '_> {
         section.caption = format!(
             "AUROC x 100 with 95% interval by patient (thick), the published number (dashed), the ceiling where known (thin), \
              and 50, a coin's (dotted). Several seeds: their mean. Fidelity: {}.",
-            self.fidelity
+            self.plan.fidelity
         );
         for task in &self.plan.tasks {
             let strips: Vec<Strip> = self.plan.downstream_rows().iter().map(|row| self.strip(row, task)).collect();

@@ -75,7 +75,7 @@ impl View<'_, '_> {
             "First seed. Training loss, neighbouring steps averaged to at most {POINTS} points, against the share of the \
              training, since rows differ in their number of steps; validation score by epoch, larger is better. \
              Fidelity: {}.",
-            self.fidelity
+            self.plan.fidelity
         );
         let rows: Vec<String> = self.plan.downstream_rows().into_iter().map(String::from).collect();
         let tasks = self.plan.tasks.iter().map(|task| (Some(task.as_str()), rows.as_slice()));

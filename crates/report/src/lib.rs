@@ -31,6 +31,7 @@
 //!
 //! let out = tempfile::tempdir()?;
 //! let plan = Plan {
+//!     fidelity: "paper".into(),
 //!     table2: vec!["LLaMA + LoRA".into()],
 //!     table3: vec!["LLaMA".into(), "LLaMA + LoRA".into()],
 //!     table4: vec![],
@@ -38,12 +39,13 @@
 //!     seeds: vec![1234],
 //!     folders: None,
 //! };
-//! let summary = write(out.path(), &plan, Cohort::Synthetic, &CohortCounts::default())?;
+//! let summary = write(out.path(), &[plan], Cohort::Synthetic, &CohortCounts::default())?;
 //! assert_eq!((summary.done, summary.missing), (0, 5));
 //! assert!(summary.terminal().starts_with("Synthetic cohort"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 mod analysis;
@@ -130,18 +132,20 @@ impl Summary {
 /// Reads the run folders below `out` and the manifests of their data sets, and writes `index.html`, `tables.md`,
 /// `tables.csv`, `tables.tex` and `comparisons.csv` into `out/report`.
 ///
-/// `plan` says which rows, tasks and seeds are expected, in order; `counts` are the task sizes of the data set (Table 1).
-/// Several fidelities in the store give one set of tables each. Writing twice gives the same bytes.
+/// Each of `plans` says which rows, tasks and seeds are expected under its preset of the rules, in order, and gives a set of
+/// tables; what the first two share stands side by side in Table 5. `counts` are the task sizes of the data set (Table 1).
+/// Writing twice gives the same bytes.
 ///
 /// # Errors
 /// The folder of runs cannot be listed, or a file of the report cannot be written.
-pub fn write(out: &Path, plan: &Plan, cohort: Cohort, counts: &CohortCounts) -> Result<Summary> {
+pub fn write(out: &Path, plans: &[Plan], cohort: Cohort, counts: &CohortCounts) -> Result<Summary> {
     let published = published::Published::embedded()?;
     let mut store = store::Store::read(&out.join("runs"))?;
-    if let Some(folders) = &plan.folders {
-        store.keep(folders);
+    let folders: Option<Vec<&BTreeSet<String>>> = plans.iter().map(|plan| plan.folders.as_ref()).collect();
+    if let Some(folders) = folders {
+        store.keep(|name| folders.iter().any(|f| f.contains(name)));
     }
-    let document = tables::document(&store, plan, cohort, counts, &published);
+    let document = tables::document(&store, plans, cohort, counts, &published);
     let folder = out.join("report");
     let markdown = markdown::render(&document);
     clinpeft_files::write_atomic(&folder.join("tables.md"), &markdown)?;

@@ -6,7 +6,7 @@ use crate::store::{Key, Store};
 use crate::tables::{Section, heading};
 
 /// Folders that no table shows: not planned, older than another of the same cell, or without a name.
-pub(crate) fn others(store: &Store, plan: &Plan) -> Option<Section> {
+pub(crate) fn others(store: &Store, plans: &[Plan]) -> Option<Section> {
     let mut section = Section {
         title: "Other run folders".into(),
         caption: "Folders that no table above shows.".into(),
@@ -14,7 +14,7 @@ pub(crate) fn others(store: &Store, plan: &Plan) -> Option<Section> {
         ..Section::default()
     };
     for run in &store.runs {
-        let why = match (is_planned(plan, &run.key), store.find(&run.key)) {
+        let why = match (plans.iter().any(|plan| is_planned(plan, &run.key)), store.find(&run.key)) {
             (false, _) => "not planned".to_owned(),
             (true, Some(newest)) if newest.folder != run.folder => {
                 format!("older than {}", newest.folder)
@@ -38,5 +38,5 @@ fn is_planned(plan: &Plan, key: &Key) -> bool {
         None => plan.table2.contains(&key.row),
         Some(task) => plan.tasks.contains(task) && plan.downstream_rows().contains(&key.row.as_str()),
     };
-    row && plan.seeds.contains(&key.seed)
+    row && plan.fidelity == key.fidelity && plan.seeds.contains(&key.seed)
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-/// The rows, tasks and seeds that are expected, in the order in which they are shown.
+/// The rows, tasks and seeds that are expected under a preset of the rules, in the order in which they are shown.
 ///
 /// Row names are those of the runs; the published numbers appear beside rows of the paper's name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
+    /// Preset of the rules, for example `paper`.
+    pub fidelity: String,
     /// Rows of Table 2 (domain adaptation), for example `LLaMA + LoRA`.
     pub table2: Vec<String>,
     /// Rows of Table 3 (downstream tasks), for example `LLaMA + Clinical LLaMA-LoRA (Frozen)`.

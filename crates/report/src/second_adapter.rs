@@ -9,10 +9,10 @@ use crate::tables::{Document, Section, heading};
 
 const SECOND: &str = " + Downstream LLaMA-LoRA";
 
-/// Adds both parts, if the store holds two fidelities.
+/// Adds both parts, if there are several plans: the rows that all of them have.
 pub(crate) fn table5(document: &mut Document, store: &Store, all: &[Cells<'_>], published: &Published) {
     let Some(plan) = all.first().filter(|_| all.len() > 1).map(|cells| cells.plan) else { return };
-    let names: Vec<&str> = all.iter().map(|cells| cells.fidelity).collect();
+    let names: Vec<&str> = all.iter().map(|cells| cells.plan.fidelity.as_str()).collect();
     let mut columns = vec!["model".to_owned()];
     columns.extend(plan.tasks.iter().map(|task| heading(task)));
     columns.push("macro average".into());
@@ -28,7 +28,8 @@ pub(crate) fn table5(document: &mut Document, store: &Store, all: &[Cells<'_>], 
         columns: columns.clone(),
         ..Section::default()
     };
-    for row in plan.downstream_rows() {
+    let shared = |row: &str| all.iter().all(|cells| cells.plan.downstream_rows().contains(&row));
+    for row in plan.downstream_rows().into_iter().filter(|row| shared(row)) {
         let cell = |task: &Option<&str>| side_by_side(store, all, row, *task);
         sides.rows.push((row.to_owned(), tasks.iter().map(cell).collect()));
     }
@@ -46,7 +47,7 @@ pub(crate) fn table5(document: &mut Document, store: &Store, all: &[Cells<'_>], 
     };
     for with in plan.table3.iter().filter(|row| row.ends_with(SECOND)) {
         let without = with.trim_end_matches(SECOND);
-        if !plan.table3.iter().any(|row| row == without) {
+        if !shared(with) || !shared(without) {
             continue;
         }
         for cells in all {
@@ -58,7 +59,7 @@ pub(crate) fn table5(document: &mut Document, store: &Store, all: &[Cells<'_>], 
                 }
                 None => Cell { state: "missing", ..Cell::text("missing") },
             };
-            added.rows.push((format!("{without}, {}", cells.fidelity), tasks.iter().map(one).collect()));
+            added.rows.push((format!("{without}, {}", cells.plan.fidelity), tasks.iter().map(one).collect()));
         }
         let paper = published.scores("3", with).zip(published.scores("3", without));
         let one = |task: &Option<&str>| {
@@ -81,7 +82,7 @@ fn side_by_side(store: &Store, all: &[Cells<'_>], row: &str, task: Option<&str>)
     for cells in all {
         let plan = cells.plan;
         let series = |task: &str| {
-            let key = |seed| Key { fidelity: cells.fidelity.into(), row: row.into(), task: Some(task.into()), seed };
+            let key = |seed| Key { fidelity: plan.fidelity.clone(), row: row.into(), task: Some(task.into()), seed };
             Series::new(store, &plan.seeds, key, &metric("auroc"))
         };
         let found = match task {

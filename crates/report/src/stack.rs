@@ -13,7 +13,7 @@ impl View<'_, '_> {
         section.caption = format!(
             "Each adapter of each row in its first finished run, with the gradient norm after the first step (in the table) \
              and at the last one. A trainable adapter without a gradient ends a run with an error. Fidelity: {}.",
-            self.fidelity
+            self.plan.fidelity
         );
         section.audience = Audience::Curious;
         let seed = self.plan.seeds.first().copied().unwrap_or_default();

@@ -189,10 +189,10 @@ struct Status {
 }
 
 impl Store {
-    /// Forgets every folder that is not among `folders`.
-    pub(crate) fn keep(&mut self, folders: &std::collections::BTreeSet<String>) {
-        self.runs.retain(|run| folders.contains(&run.folder));
-        self.unplaced.retain(|(name, _)| folders.contains(name));
+    /// Forgets every folder that is not `wanted`.
+    pub(crate) fn keep(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.runs.retain(|run| wanted(&run.folder));
+        self.unplaced.retain(|(name, _)| wanted(name));
     }
 
     /// Reads every folder below `runs`; a folder that is not there holds no runs.
@@ -225,17 +225,6 @@ impl Store {
     pub(crate) fn find(&self, key: &Key) -> Option<&Run> {
         let runs = self.runs.iter().filter(|run| run.key == *key);
         runs.max_by_key(|run| run.modified)
-    }
-
-    /// The fidelities of the runs, `paper` first; `paper` alone for an empty store.
-    pub(crate) fn fidelities(&self) -> Vec<String> {
-        let mut found: Vec<String> = self.runs.iter().map(|r| r.key.fidelity.clone()).collect();
-        found.sort_by_key(|name| (name != PAPER, name.clone()));
-        found.dedup();
-        if found.is_empty() {
-            found.push(PAPER.into());
-        }
-        found
     }
 }
 

@@ -60,32 +60,29 @@ pub(crate) enum Audience {
     Curious,
 }
 
-/// All tables in the paper's order, once per fidelity that the store holds.
+/// All tables in the paper's order, once per plan; what is not a table is folded for all plans but the first.
 pub(crate) fn document(
     store: &Store,
-    plan: &Plan,
+    plans: &[Plan],
     cohort: Cohort,
     counts: &CohortCounts,
     published: &Published,
 ) -> Document {
     let mut document = Document { banner: cohort.banner(), ..Document::default() };
     sizes::table1(&mut document, counts, published);
-    let fidelities = store.fidelities();
-    let analyses: Vec<Analysis> = fidelities.iter().map(|f| Analysis::new(store, plan, f)).collect();
-    let all: Vec<Cells<'_>> =
-        fidelities.iter().zip(&analyses).map(|(fidelity, analysis)| Cells { analysis, plan, fidelity }).collect();
-    for (fidelity, cells) in fidelities.iter().zip(&all) {
-        let mut view = View { store, plan, published, cells, fidelity: fidelity.clone(), document: &mut document };
+    let analyses: Vec<Analysis> = plans.iter().map(|plan| Analysis::new(store, plan)).collect();
+    let all: Vec<Cells<'_>> = plans.iter().zip(&analyses).map(|(plan, analysis)| Cells { analysis, plan }).collect();
+    for cells in &all {
+        let mut view = View { store, plan: cells.plan, published, cells, document: &mut document };
         view.count();
         view.table2();
-        view.downstream("3", "Downstream tasks", &plan.table3);
-        if !plan.table4.is_empty() {
-            view.downstream("4", "LoRA on the BERT models", &plan.table4);
-        }
+        view.downstream("3", "Downstream tasks", &cells.plan.table3);
+        view.downstream("4", "LoRA on the BERT models", &cells.plan.table4);
     }
     second_adapter::table5(&mut document, store, &all, published);
-    for (fidelity, cells) in fidelities.iter().zip(&all) {
-        let mut view = View { store, plan, published, cells, fidelity: fidelity.clone(), document: &mut document };
+    for (i, cells) in all.iter().enumerate() {
+        let first = document.sections.len();
+        let mut view = View { store, plan: cells.plan, published, cells, document: &mut document };
         view.forests();
         view.curves();
         view.learning();
@@ -94,9 +91,12 @@ pub(crate) fn document(
         view.differences();
         view.attrition();
         view.cost();
+        if i > 0 {
+            document.sections[first..].iter_mut().for_each(|s| s.audience = Audience::Curious);
+        }
     }
     document.sections.push(environment::environment(store));
-    document.sections.extend(others::others(store, plan));
+    document.sections.extend(others::others(store, plans));
     document.sections.push(tripod::tripod());
     document
 }
@@ -112,7 +112,6 @@ pub(crate) struct View<'a, 'd> {
     pub(crate) plan: &'a Plan,
     pub(crate) published: &'a Published,
     pub(crate) cells: &'a Cells<'a>,
-    pub(crate) fidelity: String,
     pub(crate) document: &'d mut Document,
 }
 
@@ -129,12 +128,12 @@ struct Place<'s> {
 
 impl<'a> View<'a, '_> {
     pub(crate) fn key(&self, row: &str, task: Option<&str>, seed: u64) -> Key {
-        Key { fidelity: self.fidelity.clone(), row: row.into(), task: task.map(String::from), seed }
+        Key { fidelity: self.plan.fidelity.clone(), row: row.into(), task: task.map(String::from), seed }
     }
 
     /// An empty section of this fidelity.
     pub(crate) fn section(&self, title: &str) -> Section {
-        let title = match self.fidelity.as_str() {
+        let title = match self.plan.fidelity.as_str() {
             "paper" => title.to_owned(),
             other => format!("{title} (fidelity: {other})"),
         };
@@ -194,18 +193,21 @@ impl<'a> View<'a, '_> {
                 peak_memory_mib: result.and_then(|r| r.peak_memory_mib),
                 run_folder: entry.run.map(|run| run.folder.clone()),
                 state: entry.outcome.name(),
-                fidelity: self.fidelity.clone(),
+                fidelity: self.plan.fidelity.clone(),
             });
         }
     }
 
     fn table2(&mut self) {
+        if self.plan.table2.is_empty() {
+            return;
+        }
         let mut section = Section {
             caption: format!(
                 "Ours [95% interval by note] / paper, inside or outside of our interval. {} Fidelity: {}. The paper's train \
                  perplexity is that of one logged micro-batch; it gives none before adaptation.",
                 seeds(self.plan),
-                self.fidelity
+                self.plan.fidelity
             ),
             columns: [
                 "model",
@@ -261,6 +263,9 @@ impl<'a> View<'a, '_> {
     }
 
     fn downstream(&mut self, table: &str, title: &str, rows: &[String]) {
+        if rows.is_empty() {
+            return;
+        }
         let mut columns = vec!["model".to_owned()];
         columns.extend(self.plan.tasks.iter().map(|task| heading(task)));
         columns.push("macro average".into());
@@ -273,7 +278,7 @@ impl<'a> View<'a, '_> {
                  p < 0.05 over this table). Fidelity: {}.",
                 seeds(self.plan),
                 self.cells.best_baseline().map(|b| format!(", {b}")).unwrap_or_default(),
-                self.fidelity
+                self.plan.fidelity
             ),
             columns,
             ..self.section(&format!("Table {table}. {title}"))
@@ -286,7 +291,7 @@ impl<'a> View<'a, '_> {
             section.notes.extend(paper.iter().flat_map(|p| notes(row, p)));
         }
         self.document.sections.push(section);
-        let comparisons = comparisons.into_iter().map(|c| (table.to_owned(), self.fidelity.clone(), c));
+        let comparisons = comparisons.into_iter().map(|c| (table.to_owned(), self.plan.fidelity.clone(), c));
         self.document.comparisons.extend(comparisons);
     }
 

@@ -55,6 +55,7 @@ const TASKS: [&str; 5] = ["ventilation", "mortality", "length_of_stay", "diagnos
 fn plan(seeds: &[u64]) -> Plan {
     let text = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
     Plan {
+        fidelity: "paper".into(),
         table2: text(&["LLaMA + LoRA", "LLaMA + Prompt Tuning"]),
         table3: text(&["LLaMA", "LLaMA + LoRA", "LLaMA + Clinical LLaMA-LoRA (Frozen)"]),
         table4: text(&["BlueBERT + LoRA"]),
@@ -93,7 +94,7 @@ fn counts() -> CohortCounts {
 }
 
 fn report(out: &Path, seeds: &[u64]) -> Summary {
-    write(out, &plan(seeds), Cohort::Synthetic, &counts()).expect("report can be written")
+    write(out, &[plan(seeds)], Cohort::Synthetic, &counts()).expect("report can be written")
 }
 
 fn read(out: &Path, name: &str) -> String {
@@ -205,7 +206,8 @@ fn two_fidelities_give_two_sets_of_tables() {
     code["fidelity"] = "code".into();
     run(out.path(), "a", &downstream("LLaMA", "mortality", 1, 0.6), None);
     run(out.path(), "b", &code, None);
-    report(out.path(), &[1]);
+    let plans = [plan(&[1]), Plan { fidelity: "code".into(), ..plan(&[1]) }];
+    write(out.path(), &plans, Cohort::Synthetic, &counts()).unwrap();
     let text = read(out.path(), "tables.md");
     let (paper, code) = (text.find("Fidelity: paper").unwrap(), text.find("Fidelity: code").unwrap());
     assert!(paper < code);
@@ -219,7 +221,7 @@ fn published_macro_stands_beside_the_same_tasks_only() {
     store(out.path());
     let mut plan = plan(&[1]);
     plan.tasks.truncate(2);
-    write(out.path(), &plan, Cohort::Synthetic, &counts()).unwrap();
+    write(out.path(), &[plan], Cohort::Synthetic, &counts()).unwrap();
     let text = read(out.path(), "tables.md");
     assert!(line(&text, "| LLaMA  ", "/ 51.38").trim_end_matches([' ', '|']).ends_with("57.50 / – / 90.00"));
 }
@@ -227,10 +229,10 @@ fn published_macro_stands_beside_the_same_tasks_only() {
 #[test]
 fn only_a_synthetic_cohort_is_called_synthetic() {
     let out = tempfile::tempdir().unwrap();
-    write(out.path(), &plan(&[1]), Cohort::Mimic, &CohortCounts::default()).unwrap();
+    write(out.path(), &[plan(&[1])], Cohort::Own, &CohortCounts::default()).unwrap();
     for name in FILES {
         let text = read(out.path(), name);
-        assert!(!text.contains("ynthetic") && text.lines().next().unwrap().contains("MIMIC cohort"));
+        assert!(!text.contains("ynthetic") && text.lines().next().unwrap().contains("real notes"));
     }
 }
 
@@ -305,7 +307,7 @@ fn predicted_plan() -> Plan {
 fn predictions_give_joint_intervals_tests_and_pictures() {
     let out = tempfile::tempdir().unwrap();
     predicted(out.path());
-    write(out.path(), &predicted_plan(), Cohort::Synthetic, &counts()).unwrap();
+    write(out.path(), &[predicted_plan()], Cohort::Synthetic, &counts()).unwrap();
     let text = read(out.path(), "tables.md");
     let better = line(&text, "| LLaMA + LoRA ", "60.00");
     assert_eq!(better.matches("↑⇑").count(), 4, "three tasks and the macro average: {better}");
@@ -333,10 +335,13 @@ fn both_fidelities_stand_side_by_side() {
     let mut code = downstream("LLaMA", "mortality", 1, 0.4);
     code["fidelity"] = "code".into();
     run(out.path(), "code", &code, None);
-    write(out.path(), &predicted_plan(), Cohort::Synthetic, &counts()).unwrap();
+    let code = Plan { fidelity: "code".into(), table3: vec!["LLaMA".into()], ..predicted_plan() };
+    write(out.path(), &[predicted_plan(), code], Cohort::Synthetic, &counts()).unwrap();
     let text = read(out.path(), "tables.md");
     let five = &text[text.find("## Table 5.").unwrap()..];
-    line(five, "| LLaMA  ", "| 60.00 \\| 40.00 ");
+    let five = &five[..five[3..].find("\n## ").unwrap()];
+    line(five, "| LLaMA ", "| 60.00 \\| 40.00 ");
+    assert!(!five.contains("| LLaMA + LoRA "), "only what both have");
     assert!(read(out.path(), "index.html").contains("Table 5b."));
 }
 
@@ -350,7 +355,7 @@ fn every_output_shows_what_is_absent_and_damaged_predictions_are_named() {
     let failed = r#"{"state": "failed", "error": "no 50% memory_left"}"#;
     fs::write(runs.join("LLaMA + LoRA-diagnoses/status.json"), failed).unwrap();
     fs::remove_dir_all(runs.join("LLaMA + LoRA-mortality")).unwrap();
-    write(out.path(), &predicted_plan(), Cohort::Synthetic, &counts()).unwrap();
+    write(out.path(), &[predicted_plan()], Cohort::Synthetic, &counts()).unwrap();
     for name in ["tables.md", "tables.csv", "tables.tex", "index.html"] {
         let text = read(out.path(), name);
         assert!(text.contains("unfinished") && text.contains("failed") && text.contains("missing"), "{name}");
@@ -376,7 +381,7 @@ fn nothing_beyond_what_is_shown_leaves_a_run_folder() {
         "attrition": [{"task": "mortality", "filter": "has a note", "kept": 1200, "dropped": 34, "text": canary}]});
     fs::create_dir_all(out.path().join("data/d")).unwrap();
     fs::write(out.path().join("data/d/manifest.json"), manifest.to_string()).unwrap();
-    write(out.path(), &predicted_plan(), Cohort::Synthetic, &counts()).unwrap();
+    write(out.path(), &[predicted_plan()], Cohort::Synthetic, &counts()).unwrap();
     for name in FILES {
         assert!(!read(out.path(), name).contains(canary), "{name}");
     }
@@ -390,7 +395,7 @@ fn hostile_names_stay_text() {
     run(out.path(), "a\"><b", &downstream(row, "mortality", 1, 0.5), None);
     let mut plan = plan(&[1]);
     plan.table3 = vec![row.into()];
-    write(out.path(), &plan, Cohort::Synthetic, &CohortCounts::default()).unwrap();
+    write(out.path(), &[plan], Cohort::Synthetic, &CohortCounts::default()).unwrap();
     let html = read(out.path(), "index.html");
     assert!(!html.contains("<script") && html.contains("../runs/a%22%3E%3Cb/"));
     assert!(read(out.path(), "tables.csv").contains("\"<script>alert(1)</script>, \"\"x\"\"\""));

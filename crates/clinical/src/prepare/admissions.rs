@@ -53,7 +53,7 @@ pub(super) fn read(folder: &Path, oddities: &mut Oddities) -> Result<(Admissions
             oddities.note("ADMISSIONS: admission listed twice, last row counts");
         }
     }
-    Ok((admissions, table.finish()?))
+    Ok((admissions, table.finish_some()?))
 }
 
 /// Birthdays, for the one task that needs an age.

@@ -116,7 +116,7 @@ pub(super) fn read(
     if rules.corrects(Switch::LabelOrder) {
         codes.sort_labels();
     }
-    Ok((codes, table.finish()?))
+    Ok((codes, table.finish_some()?))
 }
 
 /// The three-digit group: four characters for V and E codes. Published procedures are numbers, so leading zeros are lost.

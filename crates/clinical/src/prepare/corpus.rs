@@ -1,5 +1,8 @@
 //! The adaptation corpus: notes for language modelling, cleaned and split 90/10.
+//!
+//! Notes are judged side by side; what depends on the notes before, and the writing, goes in order.
 
+use super::diff::{CorpusChanges, Print};
 use super::leaks::{CorpusLeaks, Matching, Sketches};
 use super::manifest::{Count, Funnel};
 use super::rules::{Rules, Switch};
@@ -8,6 +11,7 @@ use super::version::{self, Collection};
 use super::{CorpusSource, Ledger, NearDuplicates, PrepareOptions};
 use crate::error::{Error, Result};
 use crate::ids::SubjectId;
+use crate::ordered::in_order;
 use crate::output::Output;
 use crate::progress::Meter;
 use crate::table::{InputFile, Row, Table};
@@ -23,26 +27,42 @@ const FILTERS: &[&str] = &[
     "note: patient is not in a validation or test split of the tasks",
     "note: does not hold the text of a validation or test sample",
 ];
+const MARKED: usize = 0;
+const BLANK: usize = 1;
+const REPEATED: usize = 2;
+const HELD_OUT: usize = 3;
+const HOLDS_A_SAMPLE: usize = 4;
+
+/// Bytes of text, and notes, that one thread works on at a time.
+const BATCH: usize = 1 << 18;
+const BATCH_NOTES: usize = 512;
 const HINT_NOTES: &str = "give the folder that holds the tables of MIMIC-IV-Note 2.2, or run `synth` first";
 const HINT_EVENTS: &str = super::admissions::HINT;
 
 /// Cleaning as published: mask brackets and line breaks become spaces, runs of the space character become one.
 pub fn clean_published(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let (put, length) = if rest.starts_with("[**") || rest.starts_with("**]") {
-            (' ', 3)
-        } else if c == '\n' {
-            (' ', 1)
-        } else {
-            (c, c.len_utf8())
-        };
-        if put != ' ' || !clean.ends_with(' ') {
-            clean.push(put);
+    let space = |clean: &mut String| {
+        if !clean.ends_with(' ') {
+            clean.push(' ');
         }
-        rest = &rest[length..];
+    };
+    let mut rest = text;
+    while let Some(place) = rest.find([' ', '\n', '[', '*']) {
+        clean.push_str(&rest[..place]);
+        rest = &rest[place..];
+        if rest.starts_with("[**") || rest.starts_with("**]") {
+            space(&mut clean);
+            rest = &rest[3..];
+        } else if rest.starts_with(['[', '*']) {
+            clean.push_str(&rest[..1]);
+            rest = &rest[1..];
+        } else {
+            space(&mut clean);
+            rest = &rest[1..];
+        }
     }
+    clean.push_str(rest);
     clean
 }
 
@@ -118,18 +138,135 @@ fn sources(options: &PrepareOptions) -> Result<Vec<Source<'_>>> {
     Ok(found)
 }
 
-struct Corpus<'a> {
+/// A row of a table of notes.
+struct RawNote {
+    id: String,
+    subject: SubjectId,
+    patients: Patients,
+    mark: Mark,
+    text: String,
+}
+
+/// What the table says of a note.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    None,
+    Error,
+}
+
+impl RawNote {
+    fn of(row: &Row<'_>, patients: Patients) -> Result<RawNote> {
+        let subject = row.subject(1)?;
+        let text = row.text(2)?.to_string();
+        let id = match patients {
+            Patients::OfTheTasks => format!("NOTEEVENTS-{}", row.text(0)?),
+            Patients::Others => row.text(0)?.to_string(),
+        };
+        let mark = if row.bytes(3).trim_ascii().starts_with(b"1") { Mark::Error } else { Mark::None };
+        Ok(RawNote { id, subject, patients, mark, text })
+    }
+}
+
+/// A note after everything that needs no other note.
+struct Judged {
+    id: String,
+    subject: SubjectId,
+    clean: String,
+    matching: Matching,
+    fate: Fate,
+    /// The text by which repeats are told; `None` if the corrected cleaning drops the note, or is not asked for.
+    print: Option<u128>,
+    /// Under the rules of each step from `code` to `paper`: its fate and its text.
+    steps: Vec<(Fate, u128)>,
+}
+
+/// What becomes of a note.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    DroppedBy(usize),
+    Kept(Split),
+}
+
+/// Judges notes one by one; threads share it.
+struct Judge<'a> {
     rules: Rules,
+    /// The rules of each step from `code` to `paper`; empty if nobody asks.
+    steps: Vec<Rules>,
     near_duplicates: NearDuplicates,
     key: Key,
     splitter: &'a Splitter,
     sketches: &'a Sketches,
+}
+
+/// The place of a cleaning in [`Judge::clean`].
+fn cleaning(rules: Rules) -> usize {
+    usize::from(rules.corrects(Switch::CorpusCleaning))
+}
+
+impl Judge<'_> {
+    fn judge(&self, note: RawNote) -> Judged {
+        let mut clean = self.clean(&note.text);
+        let compared = !self.steps.is_empty() || self.dropped_by(self.rules, &note, &clean).is_none();
+        let matching = if compared { self.sketches.match_text(&note.text) } else { Matching::Nothing };
+        let prints = [if self.steps.is_empty() { 0 } else { print(&clean[0]) }, print(&clean[1])];
+        let fate = |rules: Rules| match self.dropped_by(rules, &note, &clean) {
+            Some(place) => Fate::DroppedBy(place),
+            None if matching == Matching::AHeldOutSample && self.excludes(rules) => Fate::DroppedBy(HOLDS_A_SAMPLE),
+            None if rules.corrects(Switch::CorpusSplit) => Fate::Kept(nine_of_ten(self.key, note.subject.0)),
+            None => Fate::Kept(nine_of_ten(self.key, number_of(&note.id))),
+        };
+        Judged {
+            fate: fate(self.rules),
+            steps: self.steps.iter().map(|rules| (fate(*rules), prints[cleaning(*rules)])).collect(),
+            print: (note.mark == Mark::None && !clean[1].is_empty()).then_some(prints[1]),
+            clean: std::mem::take(&mut clean[cleaning(self.rules)]),
+            matching,
+            id: note.id,
+            subject: note.subject,
+        }
+    }
+
+    /// As published and corrected, as far as one of the rules asks for it.
+    fn clean(&self, text: &str) -> [String; 2] {
+        let asked = |which: usize| cleaning(self.rules) == which || self.steps.iter().any(|r| cleaning(*r) == which);
+        [
+            if asked(0) { clean_published(text) } else { String::new() },
+            if asked(1) { clean_corrected(text) } else { String::new() },
+        ]
+    }
+
+    /// The filter that drops a note before it is compared with held-out samples. Repeats are told in order, later.
+    fn dropped_by(&self, rules: Rules, note: &RawNote, clean: &[String; 2]) -> Option<usize> {
+        if rules.corrects(Switch::CorpusCleaning) && note.mark == Mark::Error {
+            Some(MARKED)
+        } else if clean[cleaning(rules)].is_empty() {
+            Some(BLANK)
+        } else if rules.corrects(Switch::CorpusLeaks) && self.is_held_out(note) {
+            Some(HELD_OUT)
+        } else {
+            None
+        }
+    }
+
+    fn excludes(&self, rules: Rules) -> bool {
+        rules.corrects(Switch::CorpusLeaks) || self.near_duplicates == NearDuplicates::Exclude
+    }
+
+    fn is_held_out(&self, note: &RawNote) -> bool {
+        note.patients == Patients::OfTheTasks && self.splitter.of(note.subject) != Some(Split::Train)
+    }
+}
+
+/// The books of the corpus, kept in the order of the notes.
+struct Corpus<'a> {
+    rules: Rules,
     compared: u64,
     matching: u64,
     funnel: Funnel,
     outputs: [Output; 2],
+    changes: Option<&'a mut CorpusChanges>,
     /// Texts of the patient whose rows are being read; bounded, since tables are ordered by patient.
-    seen: HashSet<[u8; 16]>,
+    seen: HashSet<u128>,
     patient: Option<SubjectId>,
 }
 
@@ -139,30 +276,34 @@ pub(super) fn write(
     out: &Path,
     splitter: &Splitter,
     ledger: &mut Ledger,
+    changes: Option<&mut CorpusChanges>,
     meter: &Meter<'_>,
 ) -> Result<CorpusLeaks> {
     let rules = Rules::of(options.fidelity);
-    let near_duplicates =
-        if rules.corrects(Switch::CorpusLeaks) { NearDuplicates::Exclude } else { options.near_duplicates };
+    let judge = Judge {
+        rules,
+        steps: changes.as_ref().map_or(Vec::new(), |changes| changes.rules().to_vec()),
+        near_duplicates: options.near_duplicates,
+        key: options.seed.key("adaptation-splits"),
+        splitter,
+        sketches: &ledger.sketches,
+    };
     let create = |split: Split| {
         let path = out.join("adaptation").join(format!("{split}.csv"));
         Output::create(&path, &["id", "text"])
     };
     let mut corpus = Corpus {
         rules,
-        near_duplicates,
-        key: options.seed.key("adaptation-splits"),
-        splitter,
-        sketches: &ledger.sketches,
         compared: 0,
         matching: 0,
         funnel: Funnel::new("adaptation", FILTERS),
         outputs: [create(Split::Train)?, create(Split::Test)?],
+        changes,
         seen: HashSet::new(),
         patient: None,
     };
     for source in sources(options)? {
-        let input = corpus.take_all(&source, meter)?;
+        let input = corpus.take_all(&source, &judge, options.threads, meter)?;
         if !ledger.inputs.contains(&input) {
             ledger.inputs.push(input);
         }
@@ -170,13 +311,14 @@ pub(super) fn write(
     let [train, test] = corpus.outputs;
     let samples = [train.rows(), 1, test.rows()];
     require_samples("adaptation", &samples)?;
-    train.finish()?;
-    test.finish()?;
+    ledger.written.extend([train.finish()?, test.finish()?]);
+    let excluded = if judge.excludes(rules) { NearDuplicates::Exclude } else { NearDuplicates::Keep };
     let report = CorpusLeaks {
-        held_out_samples: u64::from(ledger.sketches.samples),
+        held_out_samples: ledger.sketches.samples(),
+        held_out_samples_not_compared: ledger.sketches.not_compared(),
         corpus_notes: corpus.compared,
         matching_notes: corpus.matching,
-        matching_notes_were: near_duplicates.word().into(),
+        matching_notes_were: excluded.word().into(),
     };
     ledger.attrition.extend(corpus.funnel.steps());
     for split in [Split::Train, Split::Test] {
@@ -191,73 +333,82 @@ pub(super) fn write(
 }
 
 impl Corpus<'_> {
-    fn take_all(&mut self, source: &Source<'_>, meter: &Meter<'_>) -> Result<InputFile> {
+    fn take_all(
+        &mut self,
+        source: &Source<'_>,
+        judge: &Judge<'_>,
+        threads: usize,
+        meter: &Meter<'_>,
+    ) -> Result<InputFile> {
         let columns = [source.id, source.subject, source.text];
         let mut table = Table::open_in(source.folder, source.table, &columns, &["ISERROR"], source.hint)?;
-        while let Some(row) = table.next_row()? {
-            meter.row(source.table, &row);
-            self.take(&row, source.patients)?;
-        }
+        let next = || {
+            let mut batch = Vec::new();
+            let mut bytes = 0;
+            while bytes < BATCH && batch.len() < BATCH_NOTES {
+                let Some(row) = table.next_row()? else {
+                    break;
+                };
+                meter.row(source.table, &row)?;
+                let note = RawNote::of(&row, source.patients)?;
+                bytes += note.text.len();
+                batch.push(note);
+            }
+            Ok((!batch.is_empty()).then_some(batch))
+        };
+        let work = |batch: Vec<RawNote>| Ok(batch.into_iter().map(|note| judge.judge(note)).collect::<Vec<_>>());
+        let take = |batch: Vec<Judged>| batch.into_iter().try_for_each(|note| self.take(note));
+        in_order(threads, next, work, take, || ())?;
         let input = table.finish()?;
         meter.end(&input);
         Ok(input)
     }
 
-    fn take(&mut self, row: &Row<'_>, patients: Patients) -> Result<()> {
-        let subject = row.subject(1)?;
-        let text = row.text(2)?;
-        let id = match patients {
-            Patients::OfTheTasks => format!("NOTEEVENTS-{}", row.text(0)?),
-            Patients::Others => row.text(0)?.to_string(),
+    fn take(&mut self, note: Judged) -> Result<()> {
+        let repeated = note.print.is_some_and(|print| self.is_repeated(note.subject, print));
+        let with_repeats = |rules: Rules, fate: Fate| match repeated && rules.corrects(Switch::CorpusCleaning) {
+            true => Fate::DroppedBy(REPEATED),
+            false => fate,
         };
-        let cleaner = self.rules.corrects(Switch::CorpusCleaning);
-        let clean = if cleaner { clean_corrected(text) } else { clean_published(text) };
-        let place = if self.rules.corrects(Switch::CorpusSplit) { subject.0 } else { number_of(&id) };
-        if cleaner && row.bytes(3).trim_ascii().starts_with(b"1") {
-            self.funnel.drop_at(0);
-        } else if text.is_empty() || (cleaner && clean.is_empty()) {
-            self.funnel.drop_at(1);
-        } else if cleaner && self.is_repeated(subject, &clean) {
-            self.funnel.drop_at(2);
-        } else if self.rules.corrects(Switch::CorpusLeaks) && self.is_held_out(subject, patients) {
-            self.funnel.drop_at(3);
-        } else if self.holds_a_sample(text) == Matching::AHeldOutSample
-            && self.near_duplicates == NearDuplicates::Exclude
-        {
-            self.funnel.drop_at(4);
-        } else {
-            self.funnel.keep();
-            let output = match nine_of_ten(self.key, place) {
-                Split::Train => &mut self.outputs[0],
-                Split::Validation | Split::Test => &mut self.outputs[1],
-            };
-            output.row([id.as_str(), clean.as_str()])?;
+        if let Some(changes) = &mut self.changes {
+            let fates =
+                changes.rules().iter().zip(note.steps).map(|(rules, (fate, text))| match with_repeats(*rules, fate) {
+                    Fate::Kept(split) => Some(Print { text: text as u64, label: 0, split: Some(split) }),
+                    Fate::DroppedBy(_) => None,
+                });
+            let prints: Vec<Option<Print>> = fates.collect();
+            changes.see(&prints);
+        }
+        let fate = with_repeats(self.rules, note.fate);
+        if matches!(fate, Fate::Kept(_) | Fate::DroppedBy(HOLDS_A_SAMPLE)) {
+            self.compared += 1;
+            self.matching += u64::from(note.matching == Matching::AHeldOutSample);
+        }
+        match fate {
+            Fate::DroppedBy(place) => self.funnel.drop_at(place),
+            Fate::Kept(split) => {
+                self.funnel.keep();
+                let output = &mut self.outputs[usize::from(split != Split::Train)];
+                output.row([note.id.as_str(), note.clean.as_str()])?;
+            }
         }
         Ok(())
     }
 
-    fn is_repeated(&mut self, subject: SubjectId, text: &str) -> bool {
+    fn is_repeated(&mut self, subject: SubjectId, print: u128) -> bool {
         if self.patient != Some(subject) {
             self.patient = Some(subject);
             self.seen.clear();
         }
-        let mut hash = [0; 16];
-        hash.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
-        !self.seen.insert(hash)
+        !self.seen.insert(print)
     }
+}
 
-    fn holds_a_sample(&mut self, text: &str) -> Matching {
-        let matching = self.sketches.match_text(text);
-        self.compared += 1;
-        if matching == Matching::AHeldOutSample {
-            self.matching += 1;
-        }
-        matching
-    }
-
-    fn is_held_out(&self, subject: SubjectId, patients: Patients) -> bool {
-        patients == Patients::OfTheTasks && self.splitter.of(subject) != Some(Split::Train)
-    }
+/// Half a hash of a text: enough to tell texts of one patient apart.
+fn print(text: &str) -> u128 {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
+    u128::from_le_bytes(bytes)
 }
 
 /// A number for the split by note, from the note's name alone.

@@ -1,6 +1,6 @@
 //! Mentions of the patient's death, which would give a mortality label away.
 
-use crate::sections::AdmissionNote;
+use crate::sections::{AdmissionNote, any_case};
 use regex::Regex;
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -12,17 +12,20 @@ fn expression(text: &str) -> Regex {
     Regex::new(text).expect("a constant expression that a test compiles")
 }
 
-static AFTER_HEADER: LazyLock<Regex> = LazyLock::new(|| {
-    expression(
-        r"(?i)((?:PHYSICAL EXAM|MEDICATION ON ADMISSION):[^\n]*?)(?:(?:patient|pt)?[\s\x1c-\x1f]+(?:had[\s\x1c-\x1f]|has[\s\x1c-\x1f])?(?:expired|died|passed away|deceased))",
-    )
-});
+/// White space as Python's `\s` has it: four separators more than Unicode.
+const SPACE: &str = r"[\s\x1c-\x1f]";
 
-static ANYWHERE: LazyLock<Regex> = LazyLock::new(|| {
+fn published_expression(text: &str) -> Regex {
     expression(
-        r"(?i)(?:patient|pt)[\s\x1c-\x1f]+(?:had[\s\x1c-\x1f]|has[\s\x1c-\x1f])?(?:expired|died|passed away|deceased)|he expired|pronounced expired|time of death",
+        &any_case(&text.replace("DIED", "(?:had_|has_)?(?:expired|died|passed away|deceased)")).replace('_', SPACE),
     )
-});
+}
+
+static AFTER_HEADER: LazyLock<Regex> =
+    LazyLock::new(|| published_expression(r"((?:physical exam|medication on admission):[^\n]*?)(?:patient|pt)?_+DIED"));
+
+static ANYWHERE: LazyLock<Regex> =
+    LazyLock::new(|| published_expression("(?:patient|pt)_+DIED|he expired|pronounced expired|time of death"));
 
 static PATIENT_DIED: LazyLock<Regex> = LazyLock::new(|| {
     expression(
@@ -75,6 +78,7 @@ mod tests {
         assert_eq!(published(text).unwrap(), "PHYSICAL EXAM: cold, .\n\nFAMILY HISTORY: father died");
         assert_eq!(published("PRESENT ILLNESS: she expired"), None);
         assert_eq!(published("PRESENT ILLNESS: Time of Death 3"), None);
+        assert_eq!(published("PRESENT ILLNESS: pt d\u{131}ed"), None, "Python takes a dotless i for an i");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What each correction changes, in the order of [`Switch::ALL`].
 //!
 //! The rules go from `code` to `paper` one correction at a time; after each, the admission notes and the samples of every
-//! task are compared with those before. Texts are joined again from what was read once.
+//! task are compared with those before. Texts are joined again from what was read once. Notes of the adaptation corpus are
+//! judged under all rules as they stream by; held-out samples are those of the preparation itself there.
 
 use super::rules::{Rules, Switch};
 use super::samples::Material;
@@ -16,10 +17,10 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// `diff.json` of a dataset folder.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiffReport {
-    /// One step for each correction that bears on the tasks, each from the rules before it.
+    /// One step for each correction that bears on what was prepared, each from the rules before it.
     pub steps: Vec<DiffStep>,
     /// From `code` to `paper` at once; changes of several steps may meet in one sample.
     pub all: Vec<Changes>,
@@ -43,9 +44,9 @@ pub struct DiffStep {
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Changes {
-    /// `notes` for the admission notes of all tasks, or a task.
+    /// `notes` for the admission notes of all tasks, a task, or `adaptation` for the notes of the corpus.
     pub part: String,
-    /// Admissions before.
+    /// Admissions (notes of the corpus) before.
     pub before: u64,
     /// Admissions that are new.
     pub added: u64,
@@ -60,17 +61,75 @@ pub struct Changes {
 }
 
 impl Changes {
+    fn of(part: &str) -> Changes {
+        Changes { part: part.into(), ..Changes::default() }
+    }
+
     fn is_none(&self) -> bool {
         [self.added, self.removed, self.texts, self.labels, self.splits] == [0; 5]
     }
+
+    /// Counts one sample, before and after.
+    fn see(&mut self, before: Option<&Print>, after: Option<&Print>) {
+        self.before += u64::from(before.is_some());
+        match (before, after) {
+            (Some(old), Some(new)) => {
+                self.texts += u64::from(old.text != new.text);
+                self.labels += u64::from(old.label != new.label);
+                self.splits += u64::from(old.split != new.split);
+            }
+            (Some(_), None) => self.removed += 1,
+            (None, Some(_)) => self.added += 1,
+            (None, None) => {}
+        }
+    }
+}
+
+/// What the corrections that bear on the adaptation corpus change, counted while its notes stream by.
+pub(super) struct CorpusChanges {
+    rules: Vec<Rules>,
+    steps: Vec<Changes>,
+    all: Changes,
+}
+
+impl CorpusChanges {
+    pub fn new() -> CorpusChanges {
+        let mut rules = vec![Rules::of(Fidelity::Code)];
+        for switch in corpus_switches() {
+            rules.extend(rules.last().map(|before| before.correcting(switch)));
+        }
+        let steps = vec![Changes::of(CORPUS); rules.len() - 1];
+        CorpusChanges { rules, steps, all: Changes::of(CORPUS) }
+    }
+
+    /// The rules as published, then with one correction more at a time.
+    pub fn rules(&self) -> &[Rules] {
+        &self.rules
+    }
+
+    /// One note under each of the rules; `None` where they drop it.
+    pub fn see(&mut self, prints: &[Option<Print>]) {
+        for (step, pair) in self.steps.iter_mut().zip(prints.windows(2)) {
+            step.see(pair[0].as_ref(), pair[1].as_ref());
+        }
+        if let (Some(first), Some(last)) = (prints.first(), prints.last()) {
+            self.all.see(first.as_ref(), last.as_ref());
+        }
+    }
+}
+
+const CORPUS: &str = "adaptation";
+
+fn corpus_switches() -> impl Iterator<Item = Switch> {
+    Switch::ALL.into_iter().filter(|switch| !switch.is_of_the_tasks())
 }
 
 /// Hashes of text and label, and the split: what a sample is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Print {
-    text: u64,
-    label: u64,
-    split: Option<Split>,
+pub(super) struct Print {
+    pub text: u64,
+    pub label: u64,
+    pub split: Option<Split>,
 }
 
 /// All samples under one set of rules; `None` is the admission note itself.
@@ -108,15 +167,9 @@ pub(super) fn compare(
     let mut before = first.clone();
     let mut steps = Vec::new();
     for switch in Switch::ALL.into_iter().filter(|s| s.is_of_the_tasks()) {
-        let code = rules.word(switch);
         rules = rules.correcting(switch);
         let after = prints(rules)?;
-        steps.push(DiffStep {
-            rule: switch.name().into(),
-            code: code.into(),
-            paper: rules.word(switch).into(),
-            changes: changes(&before, &after),
-        });
+        steps.push(DiffStep::of(switch, changes(&before, &after)));
         before = after;
     }
     Ok(DiffReport { steps, all: changes(&first, &before) })
@@ -124,20 +177,12 @@ pub(super) fn compare(
 
 fn changes(before: &Prints, after: &Prints) -> Vec<Changes> {
     let parts = before.iter().zip(after.values()).map(|((part, before), after)| {
-        let mut changes = Changes {
-            part: part.map_or("notes", Task::name).into(),
-            before: before.len() as u64,
-            removed: before.keys().filter(|id| !after.contains_key(id)).count() as u64,
-            ..Changes::default()
-        };
-        for (id, new) in after {
-            let Some(old) = before.get(id) else {
-                changes.added += 1;
-                continue;
-            };
-            changes.texts += u64::from(old.text != new.text);
-            changes.labels += u64::from(old.label != new.label);
-            changes.splits += u64::from(old.split != new.split);
+        let mut changes = Changes::of(part.map_or("notes", Task::name));
+        for (id, old) in before {
+            changes.see(Some(old), after.get(id));
+        }
+        for (_, new) in after.iter().filter(|(id, _)| !before.contains_key(id)) {
+            changes.see(None, Some(new));
         }
         changes
     });
@@ -150,7 +195,22 @@ fn hash(text: &str) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
+impl DiffStep {
+    fn of(switch: Switch, changes: Vec<Changes>) -> DiffStep {
+        let word = |fidelity: Fidelity| Rules::of(fidelity).word(switch).to_string();
+        DiffStep { rule: switch.name().into(), code: word(Fidelity::Code), paper: word(Fidelity::Paper), changes }
+    }
+}
+
 impl DiffReport {
+    /// Adds what was seen of the adaptation corpus.
+    pub(super) fn add(&mut self, corpus: CorpusChanges) {
+        let some = |changes: Changes| Some(changes).filter(|c| !c.is_none()).into_iter().collect::<Vec<_>>();
+        let steps = corpus_switches().zip(corpus.steps);
+        self.steps.extend(steps.map(|(switch, changes)| DiffStep::of(switch, some(changes))));
+        self.all.extend(some(corpus.all));
+    }
+
     /// Writes `diff.json` and `diff.md`.
     pub(super) fn write(&self, out: &Path) -> Result<()> {
         clinpeft_files::write_json(&out.join("diff.json"), self)?;

@@ -2,15 +2,21 @@
 //!
 //! The two MIMIC releases cover partly the same stays under different numbers and with different masks, so only text can
 //! tell. Words are lowered, masks and marks are removed, and every window of [`WINDOW`] words is hashed. A held-out sample
-//! is sketched by the [`KEPT`] smallest of its window hashes (Broder 1997); a note that holds at least [`ENOUGH`] of them is
-//! taken to hold the sample.
+//! is found by the [`KEPT`] smallest of its window hashes (Broder 1997): a note that holds half of them is compared with it
+//! by the [`VERIFIED`] smallest, and is taken to hold the sample if [`ENOUGH_PERCENT`] of those are in it.
+//!
+//! A window that [`SHARED`] samples are known by already is a phrase and no mark of a sample: the next smallest takes its place.
+//! So a window of a corpus note leads to [`SHARED`] samples at most, and time grows with the corpus alone.
 
 use super::near;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 const WINDOW: usize = 8;
-const KEPT: usize = 12;
-const ENOUGH: usize = 9;
+const KEPT: usize = 16;
+const LEAST_KEPT: usize = 12;
+const VERIFIED: usize = 256;
+const ENOUGH_PERCENT: usize = 75;
+const SHARED: usize = 64;
 
 /// What a manifest says about leaks.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -30,8 +36,12 @@ impl LeakReport {
         let parameters = [
             ("words_per_window", WINDOW as u64),
             ("corpus_hashes_per_sample", KEPT as u64),
-            ("corpus_hashes_to_match", ENOUGH as u64),
+            ("corpus_least_hashes_per_sample", LEAST_KEPT as u64),
+            ("corpus_verified_hashes_per_sample", VERIFIED as u64),
+            ("corpus_percent_of_verified_hashes_to_match", ENOUGH_PERCENT as u64),
+            ("corpus_samples_per_hash", SHARED as u64),
             ("splits_bins", near::BINS as u64),
+            ("splits_bins_in_bands", near::BANDED as u64),
             ("splits_bins_per_band", near::BAND as u64),
             ("splits_similarity_percent", near::SIMILAR_PERCENT),
             ("splits_least_windows", near::LEAST as u64),
@@ -63,8 +73,10 @@ pub struct SplitLeaks {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CorpusLeaks {
-    /// Validation and test samples that were compared; shorter ones than a sketch needs are not.
+    /// Validation and test samples that were compared.
     pub held_out_samples: u64,
+    /// Those that were not: shorter than a sketch needs, or made of phrases alone.
+    pub held_out_samples_not_compared: u64,
     /// Corpus notes that were compared.
     pub corpus_notes: u64,
     /// Corpus notes that hold the text of a held-out sample.
@@ -77,51 +89,98 @@ pub struct CorpusLeaks {
 #[derive(Debug, Default)]
 pub(super) struct Sketches {
     samples_of: HashMap<u64, Vec<u32>>,
-    pub samples: u32,
+    /// One bit for each value of the first bits of a hash: most windows of a corpus are told apart by it alone.
+    filter: Vec<u64>,
+    samples: Vec<Sketch>,
+    not_compared: u64,
+}
+
+/// One sample.
+#[derive(Debug)]
+struct Sketch {
+    /// How many hashes lead to it.
+    kept: usize,
+    /// The smallest hashes, phrases included; half of each tells them apart.
+    verified: Box<[u32]>,
+}
+
+const FILTER_BITS: u32 = 23;
+
+/// The place of a hash in the filter: word and bit.
+fn place(hash: u64) -> (usize, u64) {
+    let bit = hash >> (64 - FILTER_BITS);
+    ((bit / 64) as usize, 1 << (bit % 64))
 }
 
 impl Sketches {
+    /// Samples that were remembered.
+    pub fn samples(&self) -> u64 {
+        self.samples.len() as u64
+    }
+
+    /// Samples that could not be.
+    pub fn not_compared(&self) -> u64 {
+        self.not_compared
+    }
+
     /// Remembers a held-out sample: the bodies of its sections, which headers of its own do not part.
     pub fn add<'a>(&mut self, parts: impl IntoIterator<Item = &'a str>) {
-        let mut hashes = BTreeSet::new();
+        let mut hashes = Vec::new();
         for part in parts {
-            windows(part, |hash| {
-                hashes.insert(hash);
-                if hashes.len() > KEPT {
-                    hashes.pop_last();
-                }
-            });
+            windows(part, |hash| hashes.push(hash));
         }
-        if hashes.len() < KEPT {
+        hashes.sort_unstable();
+        hashes.dedup();
+        let marks = |hash: &&u64| self.samples_of.get(hash).is_none_or(|samples| samples.len() < SHARED);
+        let kept: Vec<u64> = hashes.iter().filter(marks).take(KEPT).copied().collect();
+        if kept.len() < LEAST_KEPT {
+            self.not_compared += 1;
             return;
         }
-        for hash in hashes {
-            self.samples_of.entry(hash).or_default().push(self.samples);
+        if self.filter.is_empty() {
+            self.filter = vec![0; 1 << (FILTER_BITS - 6)];
         }
-        self.samples += 1;
+        let sample = self.samples.len() as u32;
+        for hash in &kept {
+            let (word, bit) = place(*hash);
+            self.filter[word] |= bit;
+            self.samples_of.entry(*hash).or_default().push(sample);
+        }
+        let verified = hashes.iter().take(VERIFIED).map(|hash| *hash as u32).collect();
+        self.samples.push(Sketch { kept: kept.len(), verified });
     }
 
     /// Whether a note holds the text of a held-out sample.
     pub fn match_text(&self, text: &str) -> Matching {
-        let mut counted = HashSet::new();
-        let mut hits: HashMap<u32, usize> = HashMap::new();
-        let mut found = Matching::Nothing;
+        if self.filter.is_empty() {
+            return Matching::Nothing;
+        }
+        let mut found = Vec::new();
         windows(text, |hash| {
-            let Some(samples) = self.samples_of.get(&hash) else {
-                return;
-            };
-            if !counted.insert(hash) {
-                return;
-            }
-            for sample in samples {
-                let hits = hits.entry(*sample).or_default();
-                *hits += 1;
-                if *hits >= ENOUGH {
-                    found = Matching::AHeldOutSample;
-                }
+            let (word, bit) = place(hash);
+            if self.filter[word] & bit != 0 && self.samples_of.contains_key(&hash) {
+                found.push(hash);
             }
         });
-        found
+        found.sort_unstable();
+        found.dedup();
+        let mut samples: Vec<u32> = found.iter().flat_map(|hash| &self.samples_of[hash]).copied().collect();
+        samples.sort_unstable();
+        let half = |hits: &&[u32]| 2 * hits.len() >= self.samples[hits[0] as usize].kept;
+        let mut candidates =
+            samples.chunk_by(u32::eq).filter(half).map(|hits| &self.samples[hits[0] as usize]).peekable();
+        if candidates.peek().is_none() {
+            return Matching::Nothing;
+        }
+        let mut inside = HashSet::new();
+        windows(text, |hash| {
+            inside.insert(hash as u32);
+        });
+        let is_held = |sample: &Sketch| {
+            let held = sample.verified.iter().filter(|hash| inside.contains(hash)).count();
+            100 * held >= ENOUGH_PERCENT * sample.verified.len()
+        };
+        if candidates.any(is_held) { Matching::AHeldOutSample } else { Matching::Nothing }
     }
 }
 
@@ -134,52 +193,76 @@ pub(super) enum Matching {
 
 /// Calls `each` with the hash of every window of words, in order.
 pub(super) fn windows(text: &str, mut each: impl FnMut(u64)) {
-    let mut last = [0u64; WINDOW];
-    let mut seen = 0;
-    let mut word = FNV_BASIS;
-    let mut length = 0;
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let mut step = c.len_utf8();
-        if c.is_alphanumeric() {
-            for low in c.to_lowercase() {
-                word = (word ^ u64::from(low)).wrapping_mul(FNV_PRIME);
+    let mut words = Words::default();
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    let mut masks_end = true;
+    while let Some(byte) = bytes.get(at) {
+        if byte.is_ascii_alphanumeric() {
+            words.letter(u64::from(byte.to_ascii_lowercase()));
+            at += 1;
+        } else if byte.is_ascii() {
+            words.end(&mut each);
+            let mask = if masks_end && bytes[at..].starts_with(b"[**") { text[at..].find("**]") } else { Some(0) };
+            // Searched for once in vain, the end of a mask is not searched for again.
+            masks_end &= mask.is_some();
+            at += mask.filter(|end| *end > 0).map_or(1, |end| end + 3);
+        } else if let Some(c) = text[at..].chars().next() {
+            match c.is_alphanumeric() {
+                true => c.to_lowercase().for_each(|low| words.letter(u64::from(low))),
+                false => words.end(&mut each),
             }
-            length += 1;
-        } else {
-            if rest.starts_with("[**") {
-                step = rest.find("**]").map_or(step, |end| end + 3);
-            }
-            if length > 0 {
-                push(&mut last, &mut seen, word, &mut each);
-                (word, length) = (FNV_BASIS, 0);
-            }
+            at += c.len_utf8();
         }
-        rest = &rest[step..];
     }
-    if length > 0 {
-        push(&mut last, &mut seen, word, &mut each);
+    words.end(&mut each);
+}
+
+/// Hashes of the word being read, of the last words, and of all of these together (a polynomial that rolls).
+struct Words {
+    word: u64,
+    last: [u64; WINDOW],
+    seen: usize,
+    all: u64,
+}
+
+impl Default for Words {
+    fn default() -> Words {
+        Words { word: FNV_BASIS, last: [0; WINDOW], seen: 0, all: 0 }
     }
 }
 
-fn push(last: &mut [u64; WINDOW], seen: &mut usize, word: u64, each: &mut impl FnMut(u64)) {
-    last.rotate_left(1);
-    last[WINDOW - 1] = word;
-    *seen += 1;
-    if *seen >= WINDOW {
-        let mixed = last.iter().fold(FNV_BASIS, |h, w| (h.rotate_left(7) ^ w).wrapping_mul(MIX));
-        each(mixed ^ (mixed >> 29));
+impl Words {
+    fn letter(&mut self, letter: u64) {
+        self.word = (self.word ^ letter).wrapping_mul(FNV_PRIME);
+    }
+
+    fn end(&mut self, each: &mut impl FnMut(u64)) {
+        if self.word == FNV_BASIS {
+            return;
+        }
+        let oldest = std::mem::replace(&mut self.last[self.seen % WINDOW], self.word);
+        self.all = self.all.wrapping_mul(MIX).wrapping_add(self.word).wrapping_sub(oldest.wrapping_mul(MIX_OF_OLDEST));
+        self.word = FNV_BASIS;
+        self.seen += 1;
+        if self.seen >= WINDOW {
+            let mixed = (self.all ^ (self.all >> 32)).wrapping_mul(MIX);
+            each(mixed ^ (mixed >> 29));
+        }
     }
 }
 
 const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+const MIX_OF_OLDEST: u64 = MIX.wrapping_pow(WINDOW as u32);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prepare::planted;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn sample(salt: usize) -> String {
         (0..60).map(|i| format!("w{} ", (i * 7 + salt * 1000) % 5000)).collect()
@@ -200,6 +283,62 @@ mod tests {
         let parts = [sample(1), sample(2), sample(3), sample(4)];
         sketches.add(parts.iter().map(String::as_str));
         assert_eq!(sketches.match_text(&sample(1)), Matching::Nothing);
+    }
+
+    /// Every window of a text.
+    fn all_windows(text: &str) -> BTreeSet<u64> {
+        let mut all = BTreeSet::new();
+        windows(text, |hash| {
+            all.insert(hash);
+        });
+        all
+    }
+
+    #[test]
+    fn phrases_that_samples_share_cost_nothing_and_hide_no_sample() {
+        let phrase: String = (0..100).map(|i| format!("p{i} ")).collect();
+        let samples: Vec<String> = (0..1000).map(|i| format!("{phrase} {}", planted::text(i, 300))).collect();
+        let mut sketches = Sketches::default();
+        samples.iter().for_each(|s| sketches.add([s.as_str()]));
+        assert_eq!((sketches.samples(), sketches.not_compared()), (1000, 0));
+        assert!(sketches.samples_of.values().all(|of| of.len() <= SHARED));
+        assert!(samples.iter().all(|s| sketches.match_text(s) == Matching::AHeldOutSample));
+        assert_eq!(sketches.match_text(&phrase), Matching::Nothing);
+        // Copies beyond that number have no window of their own; the first of them stand for all.
+        let copied = planted::text(5000, 20);
+        (0..2 * SHARED).for_each(|_| sketches.add([copied.as_str()]));
+        assert_eq!(sketches.not_compared(), SHARED as u64);
+        assert_eq!(sketches.match_text(&copied), Matching::AHeldOutSample);
+    }
+
+    #[test]
+    fn planted_samples_are_found_as_the_exact_share_of_their_windows_says() {
+        let mut sketches = Sketches::default();
+        let samples: Vec<String> = (0..400).map(|i| planted::text(i, 300)).collect();
+        samples.iter().for_each(|s| sketches.add([s.as_str()]));
+        let mut tally = planted::Tally::default();
+        for (i, sample) in samples.iter().enumerate() {
+            // Each in a longer note, with more and more words changed: from none to one in fifteen.
+            let note = format!(
+                "{} {} {}",
+                planted::text(9000 + i, 200),
+                planted::changed(sample, i % 21),
+                planted::text(7000 + i, 80)
+            );
+            let inside = all_windows(sample);
+            let exact = inside.intersection(&all_windows(&note)).count() as f64 / inside.len() as f64;
+            tally.see(exact, ENOUGH_PERCENT, sketches.match_text(&note) == Matching::AHeldOutSample);
+        }
+        tally.check("corpus");
+    }
+
+    #[test]
+    fn a_mask_without_an_end_is_read_once() {
+        // Were its end looked for at every beginning, this would take minutes.
+        let text = "[**a ".repeat(400_000);
+        let mut seen = 0;
+        windows(&text, |_| seen += 1);
+        assert_eq!(seen, 400_000 - WINDOW + 1);
     }
 
     proptest! {

@@ -17,8 +17,8 @@
 //! | `corpus_leaks` | counted | notes that hold a held-out sample, or belong to its patient, are dropped |
 //! | `corpus_split` | by note | by patient |
 //!
-//! Beside the data the folder holds `manifest.json` ([`Manifest`]), `attrition.svg` and, if asked for, what each switch changes
-//! ([`DiffReport`]). Two manifests tell whether two folders hold the same data ([`compare()`]).
+//! Beside the data the folder holds `manifest.json` ([`Manifest`]), `attrition.csv` and `.svg` and, if asked for, what each switch
+//! changes ([`DiffReport`]). Two manifests tell whether two folders hold the same data ([`compare()`]).
 //!
 //! The folder appears whole or not at all.
 
@@ -35,6 +35,8 @@ mod near;
 mod notes;
 mod order;
 mod picture;
+#[cfg(test)]
+mod planted;
 mod release;
 mod rules;
 mod samples;
@@ -53,10 +55,12 @@ pub use release::{Deviation, ReleaseCheck};
 pub use rules::Switch;
 
 use crate::error::{Error, Result};
+use crate::output::Output;
 use crate::progress::{Meter, Progress};
 use crate::table::InputFile;
 use crate::task::Task;
 use clinpeft_rng::Seed;
+use diff::CorpusChanges;
 use manifest::Oddities;
 use rules::Rules;
 use samples::Material;
@@ -64,6 +68,7 @@ use split::Splitter;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::AtomicBool;
 
 /// The preset of rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -164,7 +169,7 @@ pub enum Diff {
     /// No report.
     #[default]
     None,
-    /// `diff.json` and `diff.md`; the notes are joined and cut nine times more, but not read again.
+    /// `diff.json` and `diff.md`; the notes of the tasks are joined and cut nine times more, but not read again.
     CodeToPaper,
 }
 
@@ -193,6 +198,10 @@ pub struct PrepareOptions {
     pub near_duplicates: NearDuplicates,
     /// Whether a report tells what each rule changes from `code` to `paper`.
     pub diff: Diff,
+    /// Threads that work on texts, beside those that unpack and write; the result does not depend on it.
+    pub threads: usize,
+    /// Set to end the preparation early, with an error and without a folder.
+    pub stop: Option<&'static AtomicBool>,
 }
 
 impl PrepareOptions {
@@ -217,6 +226,8 @@ struct Ledger {
     sketches: leaks::Sketches,
     register: near::Register,
     labels: BTreeMap<String, u64>,
+    /// Hashes of files that were hashed as they were written.
+    written: BTreeMap<PathBuf, String>,
 }
 
 /// Makes a dataset folder; see the module for the rules.
@@ -233,6 +244,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
     let meter = expected(options, progress);
     let (splitter, lists) = Splitter::new(options.splits.as_deref(), options.seed)?;
     ledger.inputs.extend(lists);
+    let mut diff = DiffReport::default();
     if !options.tasks.is_empty() {
         let folder = options.mimic3.as_deref().ok_or(Error::Options {
             what: "the tasks are made from MIMIC-III, but no MIMIC-III folder is given",
@@ -241,14 +253,19 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
         let mut material = Material::read(options, folder, out, &mut ledger, &meter)?;
         samples::write(options, &mut material, out, &splitter, &mut ledger, &meter)?;
         if options.diff == Diff::CodeToPaper {
-            diff::compare(options, &mut material, folder, &splitter, &meter)?.write(out)?;
+            diff = diff::compare(options, &mut material, folder, &splitter, &meter)?;
         }
     }
     let mut corpus_leaks = None;
     if options.corpus != CorpusSource::None {
-        corpus_leaks = Some(corpus::write(options, out, &splitter, &mut ledger, &meter)?);
+        let mut changes = (options.diff == Diff::CodeToPaper).then(CorpusChanges::new);
+        corpus_leaks = Some(corpus::write(options, out, &splitter, &mut ledger, changes.as_mut(), &meter)?);
+        changes.into_iter().for_each(|changes| diff.add(changes));
     }
-    let data = output_files(out)?;
+    if options.diff == Diff::CodeToPaper {
+        diff.write(out)?;
+    }
+    let mut outputs = output_files(out, &ledger.written)?;
     let release = release::check(&release::Found {
         fidelity: options.fidelity,
         inputs: &ledger.inputs,
@@ -256,8 +273,9 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
         counts: &ledger.counts,
         labels: ledger.labels,
     });
-    let picture = out.join("attrition.svg");
-    std::fs::write(&picture, picture::attrition_svg(&ledger.attrition)).map_err(Error::at("write", &picture))?;
+    let cohort = CohortHash::of(&outputs);
+    outputs.extend(write_attrition(out, &ledger.attrition)?);
+    outputs.sort_by(|a, b| a.path.cmp(&b.path));
     let manifest = Manifest {
         program_version: env!("CARGO_PKG_VERSION").into(),
         fidelity: options.fidelity,
@@ -269,8 +287,8 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
         counts: ledger.counts,
         leaks: LeakReport::new(ledger.register.report(options.near_duplicates.word()), corpus_leaks),
         irregularities: ledger.oddities.list(),
-        cohort: CohortHash::of(&data),
-        outputs: output_files(out)?,
+        cohort,
+        outputs,
     };
     clinpeft_files::write_json(&out.join("manifest.json"), &manifest)?;
     pending.commit()?;
@@ -279,7 +297,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
 
 /// The large tables, as often as they will be read.
 fn expected<'a>(options: &PrepareOptions, progress: &'a dyn Fn(Progress)) -> Meter<'a> {
-    let meter = Meter::new(progress);
+    let meter = Meter::new(progress, options.stop);
     let with_mimic3 = matches!(options.corpus, CorpusSource::Mimic3 | CorpusSource::Combined);
     let with_mimic4 = matches!(options.corpus, CorpusSource::Mimic4 | CorpusSource::Combined);
     let tables = [
@@ -316,16 +334,28 @@ fn switches(options: &PrepareOptions) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn output_files(out: &Path) -> Result<Vec<OutputFile>> {
-    let mut files = Vec::new();
-    for path in clinpeft_files::walk(out)? {
-        let inside = path.strip_prefix(out).unwrap_or(&path);
-        let parts: Vec<_> = inside.iter().map(|p| p.to_string_lossy()).collect();
-        files.push(OutputFile {
-            path: parts.join("/"),
-            bytes: path.metadata().map_err(Error::at("inspect", &path))?.len(),
-            blake3: clinpeft_files::hash_file(&path)?,
-        });
+/// The filters as a table and as a picture; they tell about the data and are no part of them.
+fn write_attrition(out: &Path, steps: &[Attrition]) -> Result<[OutputFile; 2]> {
+    let (table, picture) = (out.join("attrition.csv"), out.join("attrition.svg"));
+    let mut rows = Output::create(&table, &["task", "filter", "kept", "dropped"])?;
+    for step in steps {
+        rows.row([&step.task, &step.filter, &step.kept.to_string(), &step.dropped.to_string()])?;
     }
-    Ok(files)
+    let hashed = [rows.finish()?].into();
+    std::fs::write(&picture, picture::attrition_svg(steps)).map_err(Error::at("write", &picture))?;
+    Ok([output_file(out, &table, &hashed)?, output_file(out, &picture, &hashed)?])
+}
+
+fn output_files(out: &Path, hashed: &BTreeMap<PathBuf, String>) -> Result<Vec<OutputFile>> {
+    clinpeft_files::walk(out)?.iter().map(|path| output_file(out, path, hashed)).collect()
+}
+
+fn output_file(out: &Path, path: &Path, hashed: &BTreeMap<PathBuf, String>) -> Result<OutputFile> {
+    let inside = path.strip_prefix(out).unwrap_or(path);
+    let parts: Vec<_> = inside.iter().map(|p| p.to_string_lossy()).collect();
+    Ok(OutputFile {
+        path: parts.join("/"),
+        bytes: path.metadata().map_err(Error::at("inspect", path))?.len(),
+        blake3: hashed.get(path).map_or_else(|| clinpeft_files::hash_file(path), |hash| Ok(hash.clone()))?,
+    })
 }

@@ -25,7 +25,8 @@ const FILTERS: &[&str] = &[
     "row: is not marked as an error",
     "row: is not repeated by a later note",
 ];
-const ADMISSION_FILTERS: &[&str] = &["admission: has a report, not addenda only", USABLE];
+const ADMISSION_FILTERS: &[&str] = &[REPORT, USABLE];
+pub(super) const REPORT: &str = "admission: has a report, not addenda only";
 pub(super) const USABLE: &str = "admission: complaint, illness or history is there";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +100,7 @@ impl Notes {
         let mut read = Funnel::new("notes", FILTERS);
         let mut pieces = Vec::new();
         while let Some(row) = table.next_row()? {
-            meter.row("NOTEEVENTS", &row);
+            meter.row("NOTEEVENTS", &row)?;
             candidates.see_note(&row, [HADM, CATEGORY, CHARTTIME])?;
             match refused(&row, admissions, oddities)? {
                 Some(filter) => read.drop_at(filter),
@@ -108,10 +109,10 @@ impl Notes {
         }
         let undated = pieces.iter().filter(|p| p.charted.is_none()).count();
         oddities.note_many("NOTEEVENTS: discharge summary without a date", undated as u64);
-        let input = table.finish()?;
+        let input = table.finish_some()?;
         meter.end(&input);
         let (spool, spool_path) = spool.close()?;
-        let (rows, admissions) = (read.clone(), Funnel::new("notes", ADMISSION_FILTERS));
+        let (rows, admissions) = (read.clone(), admission_funnel());
         let by_admission = BTreeMap::new();
         let mut notes = Notes { spool, spool_path, pieces, by_admission, rules, read, rows, admissions };
         notes.apply(rules);
@@ -122,7 +123,7 @@ impl Notes {
     pub fn apply(&mut self, rules: Rules) {
         self.rules = rules;
         self.rows = self.read.clone();
-        self.admissions = Funnel::new("notes", ADMISSION_FILTERS);
+        self.admissions = admission_funnel();
         self.by_admission = join_order(&self.pieces, rules, &mut self.rows);
     }
 
@@ -131,43 +132,48 @@ impl Notes {
         self.by_admission.keys().copied().collect()
     }
 
-    /// The admission note and the patient; `None` if a filter drops the admission.
-    pub fn admission_note(&mut self, id: HadmId) -> Result<Option<(SubjectId, AdmissionNote)>> {
-        let places = self.by_admission.get(&id).cloned().unwrap_or_default();
-        let report =
-            places.iter().rev().find(|p| self.pieces[**p].kind == Kind::Report).map(|p| self.pieces[*p].subject);
-        let Some(subject) = report else {
-            self.admissions.drop_at(0);
+    /// The patient and all texts of an admission, joined; `None` if it has addenda only.
+    pub fn joined(&self, id: HadmId) -> Result<Option<(SubjectId, String)>> {
+        let places = self.by_admission.get(&id).map(Vec::as_slice).unwrap_or_default();
+        let mut from_the_end = places.iter().rev().map(|place| &self.pieces[*place]);
+        let Some(report) = from_the_end.find(|piece| piece.kind == Kind::Report) else {
             return Ok(None);
         };
-        let mut texts = Vec::with_capacity(places.len());
-        for place in places {
-            texts.push(self.text(place)?);
+        let mut joined = Vec::new();
+        for (i, place) in places.iter().enumerate() {
+            if i > 0 {
+                joined.extend_from_slice(b"\n\n");
+            }
+            self.read_back(&self.pieces[*place], &mut joined)?;
         }
-        let joined = texts.join("\n\n");
-        let note = if self.rules.corrects(Switch::Sections) {
-            sections::corrected(&joined)
-        } else {
-            sections::published(sections::strip(&joined))
-        };
-        if !note.is_usable() {
-            self.admissions.drop_at(1);
-            return Ok(None);
-        }
-        self.admissions.keep();
-        Ok(Some((subject, note)))
+        // What was spooled passed through `str`, so nothing is replaced here.
+        let joined = String::from_utf8(joined).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
+        Ok(Some((report.subject, joined)))
     }
 
-    fn text(&mut self, place: usize) -> Result<String> {
-        let piece = &self.pieces[place];
-        let mut bytes = vec![0; piece.length as usize];
-        self.spool
+    fn read_back(&self, piece: &Piece, into: &mut Vec<u8>) -> Result<()> {
+        let mut spool = &self.spool;
+        let from = into.len();
+        into.resize(from + piece.length as usize, 0);
+        spool
             .seek(SeekFrom::Start(piece.offset))
-            .and_then(|_| self.spool.read_exact(&mut bytes))
-            .map_err(Error::at("read back", &self.spool_path))?;
-        // What was spooled passed through `str`, so nothing is replaced here.
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+            .and_then(|_| spool.read_exact(&mut into[from..]))
+            .map_err(Error::at("read back", &self.spool_path))
     }
+}
+
+/// Cuts the admission note out of the joined texts; `None` if it lacks all main sections.
+pub(super) fn cut(rules: Rules, joined: &str) -> Option<AdmissionNote> {
+    let note = match rules.corrects(Switch::Sections) {
+        true => sections::corrected(joined),
+        false => sections::published(sections::strip(joined)),
+    };
+    note.is_usable().then_some(note)
+}
+
+/// Counts what becomes of admissions.
+pub(super) fn admission_funnel() -> Funnel {
+    Funnel::new("notes", ADMISSION_FILTERS)
 }
 
 /// The filter that refuses a row under all rules, in the published order of the filters.

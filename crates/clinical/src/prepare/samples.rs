@@ -3,7 +3,7 @@
 use super::admissions::{self, Admission, Admissions};
 use super::codes::{self, CodeTable, Codes};
 use super::manifest::{Count, Funnel, Tally};
-use super::notes::Notes;
+use super::notes::{self, Notes};
 use super::rules::{Rules, Switch};
 use super::split::{self, Splitter};
 use super::ventilation::{Candidates, Sources, Unfit};
@@ -11,6 +11,7 @@ use super::version::{self, Collection};
 use super::{CorpusSource, Ledger, NearDuplicates, PrepareOptions, death};
 use crate::error::{Error, Result};
 use crate::ids::{HadmId, SubjectId};
+use crate::ordered::in_order;
 use crate::output::Output;
 use crate::progress::Meter;
 use crate::sections::AdmissionNote;
@@ -28,6 +29,9 @@ pub(super) const STAY_KNOWN: &str = "sample: length of stay is known";
 const A_STAY: &str = "sample: admission has a stay of the cohort";
 const LISTED: &str = "sample: admission is in the list of labels";
 const EARLY_NOTE: &str = "sample: nursing or respiratory note in the first 48 hours";
+
+/// Bytes of text that one thread works on at a time.
+const BATCH: usize = 1 << 18;
 
 const TABLES: &[&str] = &["ADMISSIONS", "NOTEEVENTS", "DIAGNOSES_ICD", "PROCEDURES_ICD", "PATIENTS", "ICUSTAYS"];
 
@@ -133,31 +137,76 @@ impl Material {
         meter: &Meter<'_>,
         mut each: impl FnMut(&Sample<'_>, &AdmissionNote) -> Result<()>,
     ) -> Result<()> {
-        for (place, id) in self.notes.ids().into_iter().enumerate() {
-            meter.step("admission notes", place as u64);
-            let Some((subject, note)) = self.notes.admission_note(id)? else {
-                continue;
-            };
-            let text = note.assemble();
-            let silent = if self.rules.corrects(Switch::DeathMentions) {
-                death::corrected(note.clone()).map(|n| n.assemble())
-            } else {
-                death::published(&text).map(|t| t.into_owned())
-            };
-            let sample = Sample {
-                id,
-                subject,
-                text,
-                silent,
-                admission: self.facts.admissions.get(&id),
-                split: splitter.of(subject),
-                split_by_admission: split::by_admission(options.seed, id),
-                rules: self.rules,
-                facts: &self.facts,
-            };
-            each(&sample, &note)?;
-        }
+        let (notes, facts, rules) = (&self.notes, &self.facts, self.rules);
+        let mut ids = notes.ids().into_iter().enumerate();
+        let next = || {
+            let mut batch = Vec::new();
+            let mut bytes = 0;
+            while bytes < BATCH
+                && let Some((place, id)) = ids.next()
+            {
+                meter.step("admission notes", place as u64)?;
+                let joined = notes.joined(id)?;
+                bytes += joined.as_ref().map_or(0, |(_, text)| text.len());
+                batch.push((id, joined));
+            }
+            Ok((!batch.is_empty()).then_some(batch))
+        };
+        let work = |batch: Vec<(HadmId, Option<(SubjectId, String)>)>| {
+            let cut = |(id, joined)| (id, Cut::of(rules, joined));
+            Ok(batch.into_iter().map(cut).collect::<Vec<_>>())
+        };
+        let mut funnel = notes::admission_funnel();
+        let take = |batch: Vec<(HadmId, Result<Cut, Filter>)>| {
+            for (id, cut) in batch {
+                let cut = match cut {
+                    Ok(cut) => cut,
+                    Err(filter) => {
+                        funnel.drop_by(filter);
+                        continue;
+                    }
+                };
+                funnel.keep();
+                let sample = Sample {
+                    id,
+                    subject: cut.subject,
+                    text: cut.text,
+                    silent: cut.silent,
+                    admission: facts.admissions.get(&id),
+                    split: splitter.of(cut.subject),
+                    split_by_admission: split::by_admission(options.seed, id),
+                    rules,
+                    facts,
+                };
+                each(&sample, &cut.note)?;
+            }
+            Ok(())
+        };
+        in_order(options.threads, next, work, take, || ())?;
+        self.notes.admissions = funnel;
         Ok(())
+    }
+}
+
+/// An admission note after everything that needs no other note.
+struct Cut {
+    subject: SubjectId,
+    note: AdmissionNote,
+    text: String,
+    silent: Option<String>,
+}
+
+impl Cut {
+    fn of(rules: Rules, joined: Option<(SubjectId, String)>) -> Result<Cut, Filter> {
+        let (subject, joined) = joined.ok_or(notes::REPORT)?;
+        let note = notes::cut(rules, &joined).ok_or(notes::USABLE)?;
+        let text = note.assemble();
+        let silent = if rules.corrects(Switch::DeathMentions) {
+            death::corrected(note.clone()).map(|n| n.assemble())
+        } else {
+            death::published(&text).map(|t| t.into_owned())
+        };
+        Ok(Cut { subject, note, text, silent })
     }
 }
 
@@ -185,25 +234,25 @@ pub(super) fn write(
             NearDuplicates::Keep => Some(ledger.register.add(sample.subject, note.bodies())),
             NearDuplicates::Exclude => None,
         };
-        let mut used = Used::ByNone;
+        let mut splits = BTreeSet::new();
         for writer in &mut writers {
             let Some(split) = writer.take(sample, &excluded)? else {
                 continue;
             };
-            used = used.max(if split == Split::Train { Used::ToLearn } else { Used::HeldOut });
+            splits.insert(split);
             if let Some(entry) = entry {
                 ledger.register.join(entry, writer.task, split);
             }
         }
-        if used == Used::HeldOut && options.corpus != CorpusSource::None {
+        if splits.iter().any(|split| *split != Split::Train) && options.corpus != CorpusSource::None {
             ledger.sketches.add(note.bodies());
         }
-        if used != Used::ByNone {
+        if !splits.is_empty() {
             subjects.row([sample.id.to_string(), sample.subject.to_string()])?;
         }
         Ok(())
     })?;
-    subjects.finish()?;
+    ledger.written.extend([subjects.finish()?]);
     ledger.attrition.extend(material.notes.rows.steps());
     ledger.attrition.extend(material.notes.admissions.steps());
     for writer in writers {
@@ -291,14 +340,6 @@ fn read_codes(
         both.1 = read(CodeTable::Procedures)?;
     }
     Ok(both)
-}
-
-/// How the tasks use a sample.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Used {
-    ByNone,
-    ToLearn,
-    HeldOut,
 }
 
 impl Sample<'_> {
@@ -412,7 +453,7 @@ impl Writer {
             });
         }
         for output in self.outputs {
-            output.finish()?;
+            ledger.written.extend([output.finish()?]);
         }
         Ok(())
     }

@@ -210,7 +210,7 @@ fn chart_events(
     let columns = ["ITEMID", "ICUSTAY_ID", "CHARTTIME", "VALUE"];
     let mut table = Table::open_in(folder, "CHARTEVENTS", &columns, &["ERROR"], HINT)?;
     while let Some(row) = table.next_row()? {
-        meter.row("CHARTEVENTS", &row);
+        meter.row("CHARTEVENTS", &row)?;
         let item = row.required_number(0)?;
         if !is_chart_item(item) || row.bytes(4) == b"1" {
             continue;

@@ -30,7 +30,10 @@ const OF_NOTE_2_2: &[&str] =
 
 /// Refuses those of `tables` that are there but of another collection; absent ones are for others to miss.
 pub(super) fn check(folder: &Path, tables: &[&str], collection: Collection) -> Result<()> {
-    for path in tables.iter().filter_map(|table| find_table(folder, table)) {
+    for table in tables {
+        let Some(path) = find_table(folder, table)? else {
+            continue;
+        };
         let header: Vec<String> = Table::header(&path)?.iter().map(|name| name.to_ascii_lowercase()).collect();
         let has = |name: &&str| header.iter().any(|h| h == name);
         let (expected, found) = match collection {

@@ -10,7 +10,7 @@ mod published;
 
 pub use corrected::corrected;
 pub use published::published;
-pub(crate) use published::strip;
+pub(crate) use published::{any_case, strip};
 
 /// How many sections an admission note has.
 pub const SECTIONS: usize = 8;

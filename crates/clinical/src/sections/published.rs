@@ -23,15 +23,17 @@ const NAMES: [&str; SECTIONS] = [
 ];
 
 static BEGIN: LazyLock<[Regex; SECTIONS]> = LazyLock::new(|| {
-    NAMES.map(|name| {
-        // Python folds two more characters into an i than Unicode's simple folding does.
-        let name = name.replace('i', "[iI\u{130}\u{131}]");
-        Regex::new(&format!("(?i){name}")).expect("the names hold no regex syntax but this class")
-    })
+    NAMES.map(|name| Regex::new(&any_case(name)).expect("the names hold no regex syntax but that of any case"))
 });
 
 static END: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\\n\\n[^(\\|\d.)]+?:").expect("a constant expression that a test compiles"));
+
+/// An expression that ignores case as Python does, which folds two more characters into an i than Unicode's simple folding.
+/// `expression` has no group flags and no class or escape with an i.
+pub(crate) fn any_case(expression: &str) -> String {
+    format!("(?i){}", expression.replace('i', "[i\u{130}\u{131}]"))
+}
 
 /// Cuts a note by the published rules.
 pub fn published(note: &str) -> AdmissionNote {

@@ -91,7 +91,7 @@ pub fn synth(spec: &CohortSpec, seed: Seed, out: &Path, progress: &dyn Fn(Progre
     let first = spec.notes_of_patients(spec.patients);
     let total = first + spec.mimic4_notes + spec.mimic4_radiology;
     blocks::append(mimic3.path(), tables::dictionaries()?)?;
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let threads = crate::ordered::cores();
     blocks::in_order(
         threads,
         spec.patients,
@@ -246,6 +246,8 @@ mod tests {
             pmv_labels: None,
             near_duplicates: crate::prepare::NearDuplicates::Keep,
             diff: crate::prepare::Diff::None,
+            threads: 1,
+            stop: None,
         };
         prepare(&options, &|_| {}).unwrap();
         let authors: Vec<Author> = (0..40).map(|n| Author::new(Seed(5), n)).collect();

@@ -20,6 +20,8 @@ pub fn options(mimic3: &Path, out: &Path, fidelity: Fidelity) -> PrepareOptions 
         pmv_labels: None,
         near_duplicates: NearDuplicates::Keep,
         diff: Diff::None,
+        threads: 2,
+        stop: None,
     }
 }
 

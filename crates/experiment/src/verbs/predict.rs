@@ -1,0 +1,28 @@
+//! Scores of a trained stack.
+
+use super::device::Where;
+use crate::terminal::Terminal;
+use clap::Args;
+use clinpeft_experiment::{Result, RunFolder, predict};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub struct Predict {
+    /// The run folder
+    #[arg(long)]
+    run: PathBuf,
+    /// The notes
+    #[arg(long)]
+    input: PathBuf,
+    /// CSV file to write: id, then the probability of each class
+    #[arg(long)]
+    out: PathBuf,
+    #[command(flatten)]
+    place: Where,
+}
+
+pub fn run(o: &Predict, terminal: &Terminal) -> Result<()> {
+    let notes = predict::predict(&RunFolder::at(&o.run), &o.input, &o.out, &o.place.open()?)?;
+    terminal.say(&format!("{notes} notes scored in {}", o.out.display()));
+    Ok(())
+}

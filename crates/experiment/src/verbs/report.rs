@@ -1,0 +1,22 @@
+//! The report again, from run folders alone.
+
+use crate::terminal::Terminal;
+use clap::Args;
+use clinpeft_experiment::{Result, RunSpec, Store, reproduce};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub struct Report {
+    /// Folder with data and runs
+    #[arg(long, default_value = "out")]
+    out: PathBuf,
+}
+
+pub fn run(o: &Report, terminal: &Terminal) -> Result<()> {
+    let store = Store::new(&o.out);
+    let runs = reproduce::found(&store)?;
+    let summary = reproduce::report(&store, &runs.iter().collect::<Vec<&RunSpec>>())?;
+    terminal.print(summary.terminal());
+    terminal.say(&format!("written to {}", summary.folder.display()));
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! The whole matrix.
+
+use super::device::Where;
+use super::{STOP, program, setting, threads};
+use crate::terminal::Terminal;
+use clap::Args;
+use clinpeft_clinical::prepare::Fidelity;
+use clinpeft_experiment::cohort::Inputs;
+use clinpeft_experiment::estimate::{self, Device};
+use clinpeft_experiment::plan::Only;
+use clinpeft_experiment::{Result, Store, reproduce};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub struct Reproduce {
+    /// What is run at which size: smoke (a minute), llama (Table 2 and the LLaMA block), demo (every row and column), or paper
+    /// (the real models on MIMIC)
+    #[arg(long, default_value = "demo")]
+    profile: String,
+    /// Folder for data, runs and report
+    #[arg(long, default_value = "out")]
+    out: PathBuf,
+    /// Folder with models and raw MIMIC, for the profile `paper`
+    #[arg(long, default_value = "inputs")]
+    inputs: PathBuf,
+    /// First seed of the runs
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Number of seeds
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Parts of row names, or names of tasks, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Tables by number, separated by commas; all of them if absent
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(2..=4))]
+    table: Vec<u8>,
+    /// Rules: paper (corrected), code (as published), or both side by side for every row: paper,code; those of the profile if
+    /// absent
+    #[arg(long, value_delimiter = ',')]
+    fidelity: Vec<Fidelity>,
+    /// Settings that differ from the profile's, by their place in run.toml: training.micro_tokens=1024
+    #[arg(long, value_name = "PLACE=VALUE", value_parser = setting)]
+    set: Vec<(String, toml::Value)>,
+    #[command(flatten)]
+    place: Where,
+    /// Threads for everything; the results do not depend on it
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Go on with what is there: always so, what is done is never run again
+    #[arg(long)]
+    resume: bool,
+    /// Print the runs with what they take, and what is missing, and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// For the plan: the machine that the hours are for, one of a100-80gb, h100, cpu-2
+    #[arg(long, default_value = "a100-80gb", requires = "dry_run")]
+    on: Device,
+    /// The plan as JSON
+    #[arg(long, requires = "dry_run")]
+    json: bool,
+}
+
+pub fn run(o: Reproduce, terminal: &Terminal) -> Result<()> {
+    let store = Store::new(&o.out);
+    let seeds = match (o.seed, o.seeds) {
+        (None, 1) => vec![],
+        (first, n) => (0..n.max(1)).map(|i| first.unwrap_or(1234) + i).collect(),
+    };
+    let options = reproduce::Options {
+        profile: &o.profile,
+        seeds,
+        only: Only { words: o.only, tables: o.table },
+        fidelities: o.fidelity,
+        inputs: Inputs::at(&o.inputs)?,
+        set: o.set.into_iter().collect(),
+        threads: threads(o.threads),
+        device: &o.place.device,
+    };
+    let mut watch = terminal.watch();
+    let mut hear = |h: reproduce::Heard<'_>| watch.hear(&h);
+    if o.dry_run {
+        let (profile, runs) = reproduce::dry_run(&store, &options, &mut hear)?;
+        drop(watch);
+        let plan = estimate::plan(&store, &profile, &options.inputs, &runs, o.on)?;
+        terminal.print(&if o.json { plan.json()? } else { plan.to_string() });
+        return Ok(());
+    }
+    // What no run could open is said before the first one.
+    o.place.open()?;
+    let program = program()?;
+    let ended = reproduce::reproduce(&store, &options, &program, &STOP, &mut hear);
+    drop(watch);
+    let summary = ended?;
+    terminal.print(summary.terminal());
+    terminal.say(&format!("written to {}", summary.folder.display()));
+    Ok(())
+}

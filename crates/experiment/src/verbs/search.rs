@@ -1,0 +1,55 @@
+//! Settings, tried and chosen.
+
+use super::device::Where;
+use super::{STOP, program, threads};
+use crate::terminal::Terminal;
+use clap::Args;
+use clinpeft_experiment::cohort::Inputs;
+use clinpeft_experiment::launch::Launcher;
+use clinpeft_experiment::plan::Only;
+use clinpeft_experiment::{Result, Store, reproduce, search};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub struct Search {
+    /// What is searched: smoke, demo or paper
+    #[arg(long, default_value = "demo")]
+    profile: String,
+    /// Folder for data and runs
+    #[arg(long, default_value = "out")]
+    out: PathBuf,
+    /// Folder with models and raw MIMIC, for the profile `paper`
+    #[arg(long, default_value = "inputs")]
+    inputs: PathBuf,
+    /// Parts of row names, or names of tasks, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Tables by number, separated by commas; all if absent
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(2..=4))]
+    table: Vec<u8>,
+    /// File to write the choices to
+    #[arg(long)]
+    write: PathBuf,
+    #[command(flatten)]
+    place: Where,
+    /// Threads for everything; the results do not depend on it
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+pub fn run(o: Search, terminal: &Terminal) -> Result<()> {
+    let program = program()?;
+    let launcher = Launcher { program: &program, threads: threads(o.threads), device: &o.place.device, stop: &STOP };
+    o.place.open()?;
+    let search = search::Search::named(&o.profile)?;
+    let mut watch = terminal.watch();
+    let mut hear = |h: reproduce::Heard<'_>| watch.hear(&h);
+    let only = Only { words: o.only, tables: o.table };
+    let inputs = Inputs::at(&o.inputs)?;
+    let choices = search::search(&Store::new(&o.out), (&o.profile, &search), (&inputs, &only), &launcher, &mut hear);
+    drop(watch);
+    let text = choices?.text(&format!("cargo xtask search --profile {}", o.profile))?;
+    clinpeft_files::write_atomic(&o.write, &text)?;
+    terminal.print(&text);
+    Ok(())
+}
