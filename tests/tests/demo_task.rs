@@ -6,13 +6,16 @@ use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, NearDuplicates, P
 use clinpeft_clinical::synth::{CohortSpec, synth};
 use clinpeft_clinical::{Dataset, Label, Task};
 use clinpeft_llama::{Config, Llama};
+use clinpeft_metrics::{DeLong, auroc_delong};
 use clinpeft_nn::{Backbone, Classifier, Learning, Memory, Pooling};
 use clinpeft_peft::{Activity, AdapterConfig, Head, Stack};
 use clinpeft_rng::Seed;
+use clinpeft_tensor::Precision;
 use clinpeft_tensor::ops::scale;
 use clinpeft_text::{Encoder, Kind, Sequences, Specials, Tokenizer, Truncation};
 use clinpeft_train::{
-    Classification, Division, Event, Examples, Fit, OptimiserSettings, Rate, Selection, Settings, Targets, Warmup, fit,
+    Classification, Division, Event, Examples, Fit, OptimiserSettings, Rate, Scores, Selection, Settings, Targets,
+    Warmup, fit,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -66,8 +69,15 @@ fn prepared(dir: &Path) -> DemoTask {
     DemoTask { sequences: encoder.finish(), labels, vocabulary: tokenizer.vocab_size() }
 }
 
-/// Mean training loss of the first and of the last epoch, while only the adapter and the head learn.
-fn losses(settings: Value) -> (f64, f64) {
+/// A trained adapter: mean training loss of the first and of the last epoch, and logits of every note.
+struct Trained {
+    first: f64,
+    last: f64,
+    scores: Scores,
+}
+
+/// Trains an adapter alone on a model whose frozen weights multiply with `precision`.
+fn trained(settings: Value, precision: Precision) -> Trained {
     let task = demo_task();
     let mut model = Llama::random(Config::tiny(task.vocabulary, 32, 3, 2, 64), Seed(1), Learning::Frozen).unwrap();
     // Fresh weights are so small that attention, through which most methods work, hardly counts.
@@ -75,6 +85,8 @@ fn losses(settings: Value) -> (f64, f64) {
         if p.value().dims().len() == 2 {
             p.set_value(scale(p.value(), 6.0).unwrap());
         }
+        let value = p.value().clone().with_precision(precision);
+        p.set_value(value);
     }
     let config: AdapterConfig = serde_json::from_value(settings).unwrap();
     let mut stack = Stack::new();
@@ -113,7 +125,8 @@ fn losses(settings: Value) -> (f64, f64) {
         stop: &AtomicBool::new(false),
     };
     assert!(fit(&mut objective, run).unwrap().finished);
-    (seen[0], *seen.last().unwrap())
+    let scores = objective.evaluate(&objective.data, 4096).unwrap();
+    Trained { first: seen[0], last: *seen.last().unwrap(), scores }
 }
 
 fn training() -> Settings {
@@ -135,7 +148,7 @@ macro_rules! loss_falls {
     ($($name:ident: $settings:expr;)*) => {$(
         #[test]
         fn $name() {
-            let (first, last) = losses($settings);
+            let Trained { first, last, .. } = trained($settings, Precision::F32);
             assert!(last < 0.985 * first, "{first} -> {last}");
         }
     )*};
@@ -160,4 +173,27 @@ loss_falls! {
     loss_falls_with_p_tuning_by_lstm: json!({"method": "p_tuning", "virtual_tokens": 8, "inner": 32,
         "encoder": {"lstm": {"layers": 2, "dropout": 0.0}}});
     loss_falls_with_adaptation_prompt: json!({"method": "adaptation_prompt", "length": 8, "layers": 3});
+}
+
+/// AUROC of every class that occurs against the others.
+fn aurocs(scores: &Scores) -> Vec<DeLong> {
+    let labels = &demo_task().labels;
+    let subjects: Vec<u64> = (0..labels.len() as u64).collect();
+    let one = |class: usize| {
+        let truth: Vec<u8> = labels.iter().map(|l| u8::from(*l as usize == class)).collect();
+        let scores: Vec<f32> = scores.logits.chunks(scores.columns).map(|row| row[class] as f32).collect();
+        auroc_delong(&truth, &scores, &subjects).ok()
+    };
+    (0..scores.columns).filter_map(one).collect()
+}
+
+#[test]
+fn aurocs_in_bf16_and_in_f32_lie_in_each_others_intervals() {
+    let [wide, narrow] = [Precision::F32, Precision::Bf16].map(|p| aurocs(&trained(low_rank("lora"), p).scores));
+    assert!(wide.len() > 1 && wide.len() == narrow.len());
+    for (f32, bf16) in wide.iter().zip(&narrow) {
+        let apart = (f32.auroc - bf16.auroc).abs();
+        let half_interval = 1.96 * f32.variance.min(bf16.variance).sqrt();
+        assert!(apart <= half_interval, "{f32:?} {bf16:?}");
+    }
 }

@@ -33,7 +33,8 @@ fn feature(arguments: &[String]) -> Option<&'static str> {
     ["vulkan", "cuda"].into_iter().find(|feature| kind == Some(feature))
 }
 
-fn target_folder() -> Result<PathBuf, String> {
+/// Where cargo builds.
+pub fn target_folder() -> Result<PathBuf, String> {
     let out = cargo().args(["metadata", "--format-version", "1", "--no-deps"]).output();
     let out = out.map_err(|e| format!("cargo cannot be started: {e}"))?;
     let json: serde_json::Value = serde_json::from_slice(&out.stdout).map_err(|e| format!("cargo metadata: {e}"))?;

@@ -15,7 +15,7 @@ use clinpeft_nn::{Backbone, Learning, Memory, Parameter, Pass, Ragged, Rows, Sit
 use clinpeft_peft::{Activity, Lora, LoraConfig, Scaling, Stack};
 use clinpeft_rng::{Rng, Seed};
 use clinpeft_tensor::ops::{self, AttentionShape, Layout, Mask, Segments};
-use clinpeft_tensor::{DType, Device, Tensor};
+use clinpeft_tensor::{DType, Device, Precision, Tensor};
 use clinpeft_train::{Optimiser, OptimiserSettings};
 use half::bf16;
 use serde_json::json;
@@ -91,7 +91,7 @@ fn weights(dims: &[usize], name: &str) -> Result<Tensor> {
     let mut rng = Seed(1).stream(name);
     let block: Vec<bf16> = (0..4099).map(|_| bf16::from_f32((rng.next_u32() as f32 / 4.3e9 - 0.5) * 0.07)).collect();
     let count = dims.iter().product();
-    Ok(Tensor::from_vec(block.into_iter().cycle().take(count).collect(), dims)?)
+    Ok(Tensor::from_vec(block.into_iter().cycle().take(count).collect(), dims)?.with_precision(Precision::Bf16))
 }
 
 fn steps(o: &Options, device: &Device) -> Result<()> {

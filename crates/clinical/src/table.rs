@@ -99,14 +99,29 @@ struct Whole {
     hash: blake3::Hash,
     /// Of what was packed in it.
     content: blake3::Hash,
-    quotes: usize,
+    quotes: Parity,
     last: Option<u8>,
+}
+
+/// Whether something was met an even or an odd number of times.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parity {
+    Even,
+    Odd,
+}
+
+impl Parity {
+    /// Of the quotes in `bytes` together with those before. One bit a byte costs less than counting.
+    fn with_quotes_of(self, bytes: &[u8]) -> Parity {
+        let odd = bytes.iter().fold(0, |odd, byte| odd ^ u8::from(*byte == b'"'));
+        if (self == Parity::Odd) ^ (odd == 1) { Parity::Odd } else { Parity::Even }
+    }
 }
 
 impl Whole {
     /// Quotes come in pairs and a table ends with a line break, except where it was cut off.
     fn ends_in_a_cell(&self) -> bool {
-        self.quotes % 2 == 1 && self.last != Some(b'\n')
+        self.quotes == Parity::Odd && self.last != Some(b'\n')
     }
 }
 
@@ -122,9 +137,9 @@ impl Unpacked {
         let thread = std::thread::Builder::new().spawn(move || {
             let hashing = BufReader::with_capacity(BUFFER, Hashing { file, seen: &mut seen });
             let mut content = blake3::Hasher::new();
-            let (mut quotes, mut last) = (0, None);
+            let (mut quotes, mut last) = (Parity::Even, None);
             let see = |block: &[u8]| {
-                quotes += block.iter().filter(|byte| **byte == b'"').count();
+                quotes = quotes.with_quotes_of(block);
                 last = block.last().copied().or(last);
                 if packed {
                     content.update(block);

@@ -48,7 +48,13 @@ pub(crate) fn model(store: &Store, spec: &RunSpec, learning: Learning, device: &
     if *device == Device::Cpu {
         check_memory(store, spec, &folder)?;
     }
-    let backbone = family.load(&folder, learning, Seed(spec.seed).part("init"), device)?;
+    let mut backbone = family.load(&folder, learning, Seed(spec.seed).part("init"), device)?;
+    if learning == Learning::Frozen {
+        for p in backbone.parameters_mut() {
+            let value = p.value().clone().with_precision(spec.training.precision.into());
+            p.set_value(value);
+        }
+    }
     let tokenizer = Tokenizer::open(&folder)?;
     let words = backbone.vocabulary();
     if tokenizer.vocab_size() > words {

@@ -1,6 +1,5 @@
 //! Profiles and the matrix: TOML below `datasets/`, built into the program.
 
-use crate::cohort::Inputs;
 use crate::search::{Choices, Search};
 use crate::spec::{FurtherBase, NewBase};
 use crate::{AdapterSpec, Error, Result, Tokens, Training};
@@ -287,20 +286,6 @@ impl Profile {
             profile.choices = built_in("searched", searched, &SEARCHED)?;
         }
         Ok(profile)
-    }
-
-    /// Errors with all that the profile needs and `inputs` lacks.
-    pub(crate) fn check_inputs(&self, inputs: &Inputs) -> Result<()> {
-        let missing = crate::estimate::missing(self, inputs);
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let lines: Vec<String> = missing.iter().map(|m| format!("  {}: {}", m.path.display(), m.what)).collect();
-        Err(Error::Options(format!(
-            "the inputs are not complete; missing are\n{}\nhint: put them there, or name another folder with `--inputs`; README.md \
-             shows its layout",
-            lines.join("\n")
-        )))
     }
 
     /// A base by its name.

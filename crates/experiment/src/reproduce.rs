@@ -76,7 +76,10 @@ pub fn reproduce(
     let runs = {
         let heard = std::cell::RefCell::new(&mut *hear);
         let progress = |p: Progress| (*heard.borrow_mut())(Heard::Cohort(p));
-        profile.check_inputs(&options.inputs)?;
+        let planned = |part: &Part| cohort::planned(store, &profile.data, part.rules, &options.inputs);
+        if let Data::Mimic { .. } = profile.data {
+            check_inputs(&profile, &options.inputs, &runs(&profile, options, planned)?)?;
+        }
         runs(&profile, options, |part| cohort::ready(store, &profile.data, part.rules, &options.inputs, &progress))?
     };
     hear(Heard::Plan(&runs));
@@ -95,6 +98,20 @@ pub fn reproduce(
         None => Ok(summary),
         Some(first) => Err(Error::Failed { failed: 1 + lost.count(), total: runs.len(), first }),
     }
+}
+
+/// Errors with all that the runs need and `inputs` lacks.
+pub(crate) fn check_inputs(profile: &Profile, inputs: &Inputs, runs: &[Planned]) -> Result<()> {
+    let missing = crate::estimate::missing(profile, inputs, runs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = missing.iter().map(|m| format!("  {}: {}", m.path.display(), m.what)).collect();
+    Err(Error::Options(format!(
+        "the inputs are not complete; missing are\n{}\nhint: put them there, or name another folder with `--inputs`; README.md \
+         shows its layout",
+        lines.join("\n")
+    )))
 }
 
 /// The runs of all parts; what two parts share is there once.

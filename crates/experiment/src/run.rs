@@ -138,6 +138,8 @@ struct RunManifest {
     target: &'static str,
     device: String,
     threads: usize,
+    /// The unit of the machine that computes products with frozen weights.
+    products: &'static str,
     seed: u64,
     data_hash: Option<String>,
     base_hash: Option<String>,
@@ -198,6 +200,7 @@ fn finish(context: &Context<'_>, mut report: Report, started: Instant) -> Result
         target: env!("CLINPEFT_TARGET"),
         device: context.control.device.name(),
         threads: rayon::current_num_threads(),
+        products: clinpeft_tensor::product::unit_name(context.spec.training.precision.into()),
         seed: context.spec.seed,
         data_hash: context.spec.data_hash.clone(),
         base_hash: report.base_hash,

@@ -7,7 +7,7 @@ use crate::cohort::Inputs;
 use crate::launch::{Ended, Launcher, launch};
 use crate::plan::{Common, Only, Planned, plan};
 use crate::profile::{Adaptations, Part};
-use crate::reproduce::Heard;
+use crate::reproduce::{Heard, check_inputs};
 use crate::{Error, Kind, Matrix, Profile, Result, RunSpec, Store, cohort};
 use clinpeft_clinical::Progress;
 use clinpeft_clinical::Task;
@@ -276,7 +276,7 @@ pub fn search(
     }
     let wanted = |table: u8| only.tables.is_empty() || only.tables.contains(&table);
     profile.choices.rules = vec![Fidelity::Paper];
-    profile.check_inputs(inputs)?;
+    check_inputs(&profile, inputs, &[])?;
     let heard = std::cell::RefCell::new(hear);
     let progress = |p: Progress| (*heard.borrow_mut())(Heard::Cohort(p));
     let ready = cohort::ready(store, &profile.data, Fidelity::Paper, inputs, &progress)?;

@@ -5,6 +5,7 @@ use crate::{Error, Family, Result};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::Fidelity;
 use clinpeft_nn::Memory;
+use clinpeft_tensor::Precision;
 use clinpeft_text::Packing;
 use clinpeft_train::{Division, OptimiserSettings, Rate, Selection, Settings, Warmup};
 use serde::{Deserialize, Serialize};
@@ -194,6 +195,32 @@ pub struct Training {
     pub patience: Option<u64>,
     /// What is kept for the backward pass.
     pub memory: MemoryPolicy,
+    /// How exact matrix products with frozen weights are.
+    #[serde(default)]
+    pub precision: PrecisionPolicy,
+}
+
+/// How exact matrix products with frozen weights are; everything else is f32 in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrecisionPolicy {
+    /// Every product of two f32 is rounded once.
+    StrictF32,
+    /// Errors of the size of f32, by the fastest unit of the machine.
+    #[default]
+    F32,
+    /// Operands are rounded to bf16.
+    Bf16,
+}
+
+impl From<PrecisionPolicy> for Precision {
+    fn from(policy: PrecisionPolicy) -> Precision {
+        match policy {
+            PrecisionPolicy::StrictF32 => Precision::StrictF32,
+            PrecisionPolicy::F32 => Precision::F32,
+            PrecisionPolicy::Bf16 => Precision::Bf16,
+        }
+    }
 }
 
 /// What is kept for the backward pass.

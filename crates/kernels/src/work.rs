@@ -2,7 +2,7 @@
 
 use crate::client::{Client, lock};
 use crate::panics;
-use clinpeft_tensor::{DType, Error, Result, Tensor};
+use clinpeft_tensor::{DType, Error, Precision, Result, Tensor};
 use cubecl::bytes::Bytes;
 use cubecl::prelude::*;
 use cubecl::server::{Handle, ServerError};
@@ -49,6 +49,8 @@ pub(crate) struct Operand {
     handle: Handle,
     count: usize,
     dtype: DType,
+    /// How exact products with it must be.
+    precision: Precision,
 }
 
 /// Some rows of a matrix, in one buffer.
@@ -164,7 +166,12 @@ impl<R: Runtime> Work<'_, R> {
         let parts = buffer.parts.iter().enumerate().map(|(i, handle)| {
             let first = i * buffer.rows;
             let rows = buffer.rows.min(all - first);
-            let values = Operand { handle: handle.clone(), count: rows * width, dtype: tensor.dtype() };
+            let values = Operand {
+                handle: handle.clone(),
+                count: rows * width,
+                dtype: tensor.dtype(),
+                precision: tensor.precision(),
+            };
             Part { first, rows, values }
         });
         Ok(parts.collect())
@@ -180,7 +187,7 @@ impl<R: Runtime> Work<'_, R> {
             let index = host.as_slice::<u32>()?[place] as usize;
             return Err(Error::Index { op: self.op, index, place, limit });
         }
-        let values = Operand { handle: handle.clone(), count: tensor.count(), dtype: DType::U32 };
+        let values = Operand::strict(handle.clone(), tensor.count(), DType::U32);
         Ok(Ids { values, host: host.clone() })
     }
 
@@ -199,7 +206,7 @@ impl<R: Runtime> Work<'_, R> {
         let mut bytes = values.to_vec();
         bytes.resize(bytes.len().max(4), 0);
         let handle = self.run(|compute| compute.create(Bytes::from_bytes_vec(bytes)))?;
-        Ok(Operand { handle, count, dtype })
+        Ok(Operand::strict(handle, count, dtype))
     }
 
     fn dtype_error(&self, expected: &str, got: &Tensor) -> Error {
@@ -217,14 +224,14 @@ impl<R: Runtime> Work<'_, R> {
     pub(crate) fn scratch(&self, dims: &[usize]) -> Result<Operand> {
         let bytes = self.size(dims, DType::F32)?;
         let handle = self.run(|compute| compute.empty(bytes.max(DType::F32.size())))?;
-        Ok(Operand { handle, count: bytes / DType::F32.size(), dtype: DType::F32 })
+        Ok(Operand::strict(handle, bytes / DType::F32.size(), DType::F32))
     }
 
     /// An operand without memory, as one is left where memory could not be had.
     #[cfg(test)]
     pub(crate) fn unreserved(&self, count: usize) -> Operand {
         let handle = self.client.on_stream(|_| Handle::new(cubecl::stream_id::StreamId::current(), count as u64 * 4));
-        Operand { handle, count, dtype: DType::F32 }
+        Operand::strict(handle, count, DType::F32)
     }
 
     /// Waits until all work so far is done.
@@ -255,6 +262,15 @@ impl<R: Runtime> Work<'_, R> {
 }
 
 impl Operand {
+    fn strict(handle: Handle, count: usize, dtype: DType) -> Operand {
+        Operand { handle, count, dtype, precision: Precision::StrictF32 }
+    }
+
+    /// How exact products with it must be.
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// Type of the values.
     pub(crate) fn dtype(&self) -> DType {
         self.dtype
@@ -269,7 +285,7 @@ impl Operand {
     /// buffer begin.
     pub(crate) fn rows(&self, first: usize, rows: usize, width: usize) -> Operand {
         let start = (first * width * self.dtype.size()) as u64;
-        Operand { handle: self.handle.clone().offset_start(start), count: rows * width, dtype: self.dtype }
+        Operand { handle: self.handle.clone().offset_start(start), count: rows * width, ..self.clone() }
     }
 
     /// As the argument of a kernel; 16-bit values as words of two.

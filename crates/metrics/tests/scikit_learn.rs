@@ -18,6 +18,19 @@ struct Cases {
     probabilities: Vec<Probabilities>,
     comparisons: Vec<Comparison>,
     cooled: Vec<Cooled>,
+    resampled: Vec<Limits>,
+}
+
+#[derive(Deserialize)]
+struct Limits {
+    labels: Vec<u8>,
+    patients: Vec<u64>,
+    scores: Vec<f32>,
+    resamples: usize,
+    lo: f64,
+    hi: f64,
+    lo_error: f64,
+    hi_error: f64,
 }
 
 #[derive(Deserialize)]
@@ -220,6 +233,21 @@ fn calibration_equals_scikit_learn() {
         for (i, bin) in found.bins.iter().enumerate() {
             equal(bin.observed, case.observed[i]);
             equal(bin.mean_probability, case.predicted[i]);
+        }
+    }
+}
+
+#[test]
+fn bootstrap_limits_equal_those_of_scikit_learn_and_numpy_within_their_errors() {
+    for case in cases().resampled {
+        let bootstrap = Bootstrap { resamples: case.resamples, ..NO_RESAMPLES };
+        let found = evaluate(Labels::Binary(&case.labels), &case.scores, &case.patients, &bootstrap).unwrap();
+        let interval = found.metrics["auroc"].interval.unwrap();
+        for (ours, theirs, error) in [(interval.lo, case.lo, case.lo_error), (interval.hi, case.hi, case.hi_error)] {
+            // Both sides have drawn as many resamples, so their errors add up.
+            let allowed = 4.0 * f64::sqrt(2.0) * error;
+            assert!((ours - theirs).abs() < allowed, "{ours} is not {theirs}: more than {allowed} apart");
+            assert!(allowed < 0.1 * (case.hi - case.lo), "the check is finer than the interval");
         }
     }
 }

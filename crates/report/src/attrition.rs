@@ -70,14 +70,20 @@ fn show(manifest: &Manifest, steps: &mut Section, leaks: &mut Section) {
 const MOST: usize = 200;
 
 /// Numbers, switches and short words of any JSON, each with the path to it.
-fn flat(path: &str, value: &Value, each: &mut impl FnMut(String, String)) {
+fn flat(path: &str, value: &Value, each: &mut dyn FnMut(String, String)) {
     let below = |name: &str| if path.is_empty() { heading(name) } else { format!("{path}: {}", heading(name)) };
     match value {
         Value::Object(entries) => entries.iter().for_each(|(name, value)| flat(&below(name), value, each)),
         Value::Array(values) => {
             for (i, value) in values.iter().take(MOST).enumerate() {
-                let name = ["task", "split", "name"].iter().find_map(|key| value.get(key)?.as_str());
-                flat(&below(name.unwrap_or(&(i + 1).to_string())), value, each);
+                let (mut name, mut found) = (Vec::new(), Vec::new());
+                // One line for each entry: its words name it, its numbers are what was found.
+                flat("", value, &mut |key, text| match text.starts_with(|c: char| c.is_ascii_digit()) {
+                    true => found.push(format!("{key} {text}")),
+                    false => name.push(heading(&text)),
+                });
+                let name = if name.is_empty() { (i + 1).to_string() } else { name.join(", ") };
+                each(below(&name), found.join(", "));
             }
         }
         Value::Number(n) => each(path.into(), n.as_u64().map_or_else(|| n.to_string(), |n| thousands(n as f64))),
@@ -93,15 +99,14 @@ mod tests {
 
     #[test]
     fn any_counts_become_lines() {
-        let json = serde_json::json!({"held_out_samples": 1200, "splits": [{"task": "mortality", "pairs": 0}],
+        let json = serde_json::json!({"held_out_samples": 1200, "splits": [{"task": "mortality", "pairs": 0, "patients": 2, "other": "test"}],
             "dropped": false, "long": "x".repeat(100)});
         let mut lines = Vec::new();
         flat("", &json, &mut |what, found| lines.push(format!("{what} = {found}")));
         let expected = [
             "dropped = no",
             "held out samples = 1,200",
-            "splits: mortality: pairs = 0",
-            "splits: mortality: task = mortality",
+            "splits: test, mortality = pairs 0, patients 2",
         ];
         assert_eq!(lines, expected);
     }

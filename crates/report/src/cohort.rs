@@ -17,6 +17,14 @@ pub enum Cohort {
 }
 
 impl Cohort {
+    /// What every table says of its models.
+    pub(crate) fn models(self) -> &'static str {
+        match self {
+            Self::Synthetic => " Every model is a tiny stand-in under the name of the published one.",
+            Self::Own => "",
+        }
+    }
+
     /// The first line of every output.
     pub(crate) fn banner(self) -> &'static str {
         match self {

@@ -21,8 +21,9 @@ pub(crate) fn render(document: &Document) -> String {
                 p.banner { (document.banner) }
                 p { "Ours beside the published numbers. Each number links to the folder of the run that made it." }
                 p { (state(document)) }
+                p.print { "Sections that are folded on the screen are left out here; unfold them before printing." }
                 nav aria-label="Contents" {
-                    ul { @for s in &document.sections { li { a href={ "#" (slug(&s.title)) } { (s.title) } } } }
+                    ul { @for s in contents(document) { li { a href={ "#" (slug(&s.title)) } { (s.title) } } } }
                 }
                 @for section in &document.sections { (show(section)) }
             }
@@ -35,6 +36,12 @@ pub(crate) fn render(document: &Document) -> String {
 fn state(document: &Document) -> String {
     let c = &document.counts;
     format!("Planned runs: {} done, {} failed, {} unfinished, {} missing.", c.done, c.failed, c.unfinished, c.missing)
+}
+
+/// What the contents list: not the folded sections of a second fidelity, which come after those of the first.
+fn contents(document: &Document) -> impl Iterator<Item = &Section> {
+    let second = |s: &Section| s.audience == Audience::Curious && s.title.contains("(fidelity: ");
+    document.sections.iter().filter(move |s| !second(s))
 }
 
 fn show(section: &Section) -> Markup {

@@ -21,9 +21,10 @@ pub(crate) fn table5(document: &mut Document, store: &Store, all: &[Cells<'_>], 
     let mut sides = Section {
         title: "Table 5. The same rows under both fidelities".into(),
         caption: format!(
-            "AUROC x 100, {}. `paper`: as the paper describes it, with a second adapter that takes part; `code`: as the \
-             published code behaves, where it never does.",
-            names.join(" | ")
+            "AUROC x 100, {}. Paper: as the paper describes it, with a second adapter that takes part; code: as the published \
+             code behaves, where it never does.{}",
+            names.join(" | "),
+            document.models
         ),
         columns: columns.clone(),
         ..Section::default()
@@ -90,6 +91,7 @@ fn side_by_side(store: &Store, all: &[Cells<'_>], row: &str, task: Option<&str>)
             None => Series::mean_of_tasks(&plan.tasks.iter().map(|t| series(t)).collect::<Vec<_>>(), |_| None),
         };
         let shown = found.cell(hundredfold, None);
+        cell.links.extend(shown.links.into_iter().map(|(_, folder)| (plan.fidelity.clone(), folder)));
         if found.mean().is_some() {
             cell.state = "done";
         }

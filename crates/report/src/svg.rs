@@ -7,6 +7,7 @@ const HEIGHT: f64 = 230.0;
 /// Margins: left, top, right, bottom.
 const MARGINS: [f64; 4] = [40.0, 8.0, 10.0, 36.0];
 const COLOURS: usize = 6;
+const DASHES: usize = 4;
 
 /// One axis.
 #[derive(Debug, Clone)]
@@ -73,7 +74,7 @@ impl Axis {
 
 /// Class names of a thing in a style.
 fn class(thing: &str, style: usize) -> String {
-    format!("{thing} c{} d{}", style % COLOURS, style / COLOURS % 3)
+    format!("{thing} c{} d{}", style % COLOURS, style / COLOURS % DASHES)
 }
 
 impl Plot {

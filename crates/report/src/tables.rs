@@ -20,6 +20,8 @@ use crate::{environment, others, second_adapter, sizes, tripod};
 #[derive(Debug, Default)]
 pub(crate) struct Document {
     pub(crate) banner: &'static str,
+    /// Said under every table of models.
+    pub(crate) models: &'static str,
     pub(crate) sections: Vec<Section>,
     pub(crate) records: Vec<Record>,
     /// Table, fidelity, comparison.
@@ -68,7 +70,7 @@ pub(crate) fn document(
     counts: &CohortCounts,
     published: &Published,
 ) -> Document {
-    let mut document = Document { banner: cohort.banner(), ..Document::default() };
+    let mut document = Document { banner: cohort.banner(), models: cohort.models(), ..Document::default() };
     sizes::table1(&mut document, counts, published);
     let analyses: Vec<Analysis> = plans.iter().map(|plan| Analysis::new(store, plan)).collect();
     let all: Vec<Cells<'_>> = plans.iter().zip(&analyses).map(|(plan, analysis)| Cells { analysis, plan }).collect();
@@ -205,9 +207,10 @@ impl<'a> View<'a, '_> {
         let mut section = Section {
             caption: format!(
                 "Ours [95% interval by note] / paper, inside or outside of our interval. {} Fidelity: {}. The paper's train \
-                 perplexity is that of one logged micro-batch; it gives none before adaptation.",
+                 perplexity is that of one logged micro-batch; it gives none before adaptation.{}",
                 seeds(self.plan),
-                self.plan.fidelity
+                self.plan.fidelity,
+                self.document.models
             ),
             columns: [
                 "model",
@@ -275,10 +278,11 @@ impl<'a> View<'a, '_> {
                  that any model can reach on this cohort, where known). {} Label sets: mean over labels, below it the mean \
                  that counts a label as often as it occurs. Macro average: plain mean of the row; patients are drawn for \
                  all tasks together. ↑ ↓: better or worse than the row above, ⇑ ⇓: than the best baseline{} (Holm-adjusted \
-                 p < 0.05 over this table). Fidelity: {}.",
+                 p < 0.05 over this table). Fidelity: {}.{}",
                 seeds(self.plan),
                 self.cells.best_baseline().map(|b| format!(", {b}")).unwrap_or_default(),
-                self.plan.fidelity
+                self.plan.fidelity,
+                self.document.models
             ),
             columns,
             ..self.section(&format!("Table {table}. {title}"))

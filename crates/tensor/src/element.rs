@@ -1,7 +1,8 @@
 //! Element types and where their values are kept.
 
+use crate::buffer::Buffer;
 use half::{bf16, f16};
-use ndarray::ArcArray1;
+use std::sync::Arc;
 
 /// The type of a tensor's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,27 +34,27 @@ impl DType {
 #[derive(Debug, Clone)]
 pub enum Host {
     /// See [`DType::F32`].
-    F32(ArcArray1<f32>),
+    F32(Arc<Buffer<f32>>),
     /// See [`DType::F64`].
-    F64(ArcArray1<f64>),
+    F64(Arc<Buffer<f64>>),
     /// See [`DType::Bf16`].
-    Bf16(ArcArray1<bf16>),
+    Bf16(Arc<Buffer<bf16>>),
     /// See [`DType::F16`].
-    F16(ArcArray1<f16>),
+    F16(Arc<Buffer<f16>>),
     /// See [`DType::U32`].
-    U32(ArcArray1<u32>),
+    U32(Arc<Buffer<u32>>),
 }
 
 /// A Rust type that can be an element.
-pub trait Element: Copy + Send + Sync + Default + std::fmt::Debug + 'static {
+pub trait Element: bytemuck::Pod + Copy + Send + Sync + Default + std::fmt::Debug + 'static {
     /// Its dtype.
     const DTYPE: DType;
     /// Puts values into storage.
-    fn wrap(values: ArcArray1<Self>) -> Host;
+    fn wrap(values: Arc<Buffer<Self>>) -> Host;
     /// Takes storage of this type.
-    fn unwrap(host: &Host) -> Option<&ArcArray1<Self>>;
+    fn unwrap(host: &Host) -> Option<&Arc<Buffer<Self>>>;
     /// Takes storage of this type for writing.
-    fn unwrap_mut(host: &mut Host) -> Option<&mut ArcArray1<Self>>;
+    fn unwrap_mut(host: &mut Host) -> Option<&mut Arc<Buffer<Self>>>;
     /// The value as `f64`.
     fn to_f64(self) -> f64;
     /// The nearest value to an `f64`.
@@ -64,16 +65,16 @@ macro_rules! element {
     ($t:ty, $v:ident, $to:expr, $from:expr) => {
         impl Element for $t {
             const DTYPE: DType = DType::$v;
-            fn wrap(values: ArcArray1<Self>) -> Host {
+            fn wrap(values: Arc<Buffer<Self>>) -> Host {
                 Host::$v(values)
             }
-            fn unwrap(host: &Host) -> Option<&ArcArray1<Self>> {
+            fn unwrap(host: &Host) -> Option<&Arc<Buffer<Self>>> {
                 match host {
                     Host::$v(a) => Some(a),
                     _ => None,
                 }
             }
-            fn unwrap_mut(host: &mut Host) -> Option<&mut ArcArray1<Self>> {
+            fn unwrap_mut(host: &mut Host) -> Option<&mut Arc<Buffer<Self>>> {
                 match host {
                     Host::$v(a) => Some(a),
                     _ => None,

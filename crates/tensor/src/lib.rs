@@ -16,17 +16,21 @@
 //! ```
 
 mod backend;
+mod buffer;
 pub mod conformance;
 mod element;
 mod erf;
 mod error;
 pub mod ops;
 mod parallel;
+pub mod product;
 mod real;
 mod tensor;
 
 pub use backend::{Backend, Device};
+pub use buffer::Buffer;
 pub use clinpeft_rng as rng;
 pub use element::{DType, Element};
 pub use error::{Error, Result};
+pub use product::Precision;
 pub use tensor::{Shape, Tensor};

@@ -1,35 +1,15 @@
 //! The two float types that CPU code computes in, and the few functions it needs of them.
 
 use crate::Element;
+use crate::product::{Kernel, Multiply};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
 
-/// `y = alpha y + beta a b` by pointers and strides (column, row) for y, a, b in turn; see the `gemm-common` crate.
-pub type ProductKernel<T> = unsafe fn(
-    usize,
-    usize,
-    usize,
-    *mut T,
-    isize,
-    isize,
-    bool,
-    *const T,
-    isize,
-    isize,
-    *const T,
-    isize,
-    isize,
-    T,
-    T,
-    bool,
-    bool,
-    bool,
-    gemm_common::Parallelism,
-);
-
 /// `f32` or `f64`. Kernels are written once over this trait.
-pub trait Real:
+pub(crate) trait Real:
     Element
+    + Multiply
+    + Kernel
     + PartialOrd
     + Add<Output = Self>
     + Sub<Output = Self>
@@ -58,8 +38,6 @@ pub trait Real:
     fn erf(self) -> Self;
     /// The larger of both; NaN wins.
     fn larger(self, other: Self) -> Self;
-    /// The matrix-product kernel for this type and this machine.
-    fn product_kernel() -> ProductKernel<Self>;
 }
 
 impl Real for f32 {
@@ -99,9 +77,6 @@ impl Real for f32 {
     fn sqrt(self) -> f32 {
         f32::sqrt(self)
     }
-    fn product_kernel() -> ProductKernel<f32> {
-        gemm_f32::gemm::f32::get_gemm_fn()
-    }
     #[inline(always)]
     fn erf(self) -> f32 {
         crate::erf::erf32(self)
@@ -131,9 +106,6 @@ impl Real for f64 {
     #[inline(always)]
     fn sqrt(self) -> f64 {
         f64::sqrt(self)
-    }
-    fn product_kernel() -> ProductKernel<f64> {
-        gemm_f64::gemm::f64::get_gemm_fn()
     }
     #[inline(always)]
     fn erf(self) -> f64 {

@@ -1,11 +1,15 @@
 //! The tensor: shape, values, device.
 
+use crate::buffer::Buffer;
 use crate::element::Host;
+use crate::product::Precision;
 use crate::{DType, Device, Element, Error, Result};
 use half::{bf16, f16};
-use ndarray::{ArcArray1, ArrayViewD, IxDyn};
+use memmap2::Mmap;
+use ndarray::{ArrayViewD, IxDyn};
 use std::any::Any;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Lengths of the axes, outermost first.
@@ -36,6 +40,7 @@ impl fmt::Debug for Shape {
 pub struct Tensor {
     shape: Shape,
     values: Values,
+    precision: Precision,
 }
 
 #[derive(Clone)]
@@ -54,15 +59,36 @@ impl fmt::Debug for Tensor {
 impl Tensor {
     /// A CPU tensor from values in row-major order. Errors if their number does not fit the shape.
     pub fn from_vec<T: Element>(values: Vec<T>, dims: &[usize]) -> Result<Tensor> {
+        Tensor::from_buffer(values.into(), dims)
+    }
+
+    /// The same from a buffer.
+    pub fn from_buffer<T: Element>(values: Buffer<T>, dims: &[usize]) -> Result<Tensor> {
         let shape = Shape(dims.to_vec());
         if values.len() != shape.count() {
             return Err(Error::Shape {
-                op: "from_vec",
+                op: "from_buffer",
                 what: format!("{} values for {} places", values.len(), shape.count()),
                 shapes: vec![shape],
             });
         }
-        Ok(Tensor { shape, values: Values::Host(T::wrap(ArcArray1::from_vec(values))) })
+        Ok(Tensor { shape, values: Values::Host(T::wrap(Arc::new(values))), precision: Precision::default() })
+    }
+
+    /// The values at `bytes` of a mapped file, little-endian, without a copy; `None` if they do not lie there as this machine
+    /// reads them.
+    pub fn from_map<T: Element>(map: Arc<Mmap>, bytes: Range<usize>, dims: &[usize]) -> Option<Tensor> {
+        Tensor::from_buffer(Buffer::<T>::from_map(map, bytes)?, dims).ok()
+    }
+
+    /// The same values, to be multiplied with this precision where they are the right operand; see [`crate::ops::matmul()`].
+    pub fn with_precision(self, precision: Precision) -> Tensor {
+        Tensor { precision, ..self }
+    }
+
+    /// How exact products with it must be; [`Precision::StrictF32`] unless [`Tensor::with_precision`] said otherwise.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// A tensor of zeros on the CPU.
@@ -70,24 +96,28 @@ impl Tensor {
         let shape = Shape(dims.to_vec());
         let n = shape.count();
         let host = match dtype {
-            DType::F32 => f32::wrap(ArcArray1::zeros(n)),
-            DType::F64 => f64::wrap(ArcArray1::zeros(n)),
-            DType::Bf16 => bf16::wrap(ArcArray1::from_elem(n, bf16::ZERO)),
-            DType::F16 => f16::wrap(ArcArray1::from_elem(n, f16::ZERO)),
-            DType::U32 => u32::wrap(ArcArray1::zeros(n)),
+            DType::F32 => f32::wrap(Arc::new(Buffer::zeros(n))),
+            DType::F64 => f64::wrap(Arc::new(Buffer::zeros(n))),
+            DType::Bf16 => bf16::wrap(Arc::new(Buffer::zeros(n))),
+            DType::F16 => f16::wrap(Arc::new(Buffer::zeros(n))),
+            DType::U32 => u32::wrap(Arc::new(Buffer::zeros(n))),
         };
-        Tensor { shape, values: Values::Host(host) }
+        Tensor { shape, values: Values::Host(host), precision: Precision::default() }
     }
 
     /// A single float of `dtype`, shape `[1]`.
     pub fn scalar(value: f64, dtype: DType) -> Tensor {
-        let one = Tensor { shape: Shape(vec![1]), values: Values::Host(f64::wrap(ArcArray1::from_vec(vec![value]))) };
+        let one = Tensor::from_buffer(vec![value].into(), &[1]).expect("one value for one place");
         one.cast(dtype).expect("a tensor just made on the CPU can be cast")
     }
 
     /// For backends: a tensor whose values are in `buffer` on `device`.
     pub fn on_device(device: Device, dtype: DType, dims: &[usize], buffer: Arc<dyn Any + Send + Sync>) -> Tensor {
-        Tensor { shape: Shape(dims.to_vec()), values: Values::Device { device, dtype, buffer } }
+        Tensor {
+            shape: Shape(dims.to_vec()),
+            values: Values::Device { device, dtype, buffer },
+            precision: Precision::default(),
+        }
     }
 
     /// For backends: the buffer that was given to [`Tensor::on_device`].
@@ -142,7 +172,7 @@ impl Tensor {
         let wrong =
             || Error::DType { op: "as_slice", expected: format!("{:?} on the CPU", T::DTYPE), got: self.dtype() };
         match &self.values {
-            Values::Host(h) => T::unwrap(h).and_then(|a| a.as_slice()).ok_or_else(wrong),
+            Values::Host(h) => T::unwrap(h).map(|a| &a[..]).ok_or_else(wrong),
             Values::Device { device, .. } => {
                 Err(Error::Device { op: "as_slice", left: device.name(), right: "cpu".into() })
             }
@@ -154,7 +184,7 @@ impl Tensor {
         let got = self.dtype();
         let wrong = move || Error::DType { op: "as_mut_slice", expected: format!("{:?} on the CPU", T::DTYPE), got };
         match &mut self.values {
-            Values::Host(h) => T::unwrap_mut(h).and_then(|a| a.as_slice_mut()).ok_or_else(wrong),
+            Values::Host(h) => T::unwrap_mut(h).map(|a| &mut Arc::make_mut(a)[..]).ok_or_else(wrong),
             Values::Device { device, .. } => {
                 Err(Error::Device { op: "as_mut_slice", left: device.name(), right: "cpu".into() })
             }
@@ -201,24 +231,24 @@ impl Tensor {
         }
         let shape = self.shape.clone();
         let host = match (&self.values, dtype) {
-            (Values::Host(Host::Bf16(a)), DType::F32) => f32::wrap(a.mapv(|x| x.to_f32()).into_shared()),
-            (Values::Host(Host::F16(a)), DType::F32) => f32::wrap(a.mapv(|x| x.to_f32()).into_shared()),
-            (Values::Host(Host::F32(a)), DType::Bf16) => bf16::wrap(a.mapv(bf16::from_f32).into_shared()),
+            (Values::Host(Host::Bf16(a)), DType::F32) => f32::wrap(converted(a, bf16::to_f32)),
+            (Values::Host(Host::F16(a)), DType::F32) => f32::wrap(converted(a, f16::to_f32)),
+            (Values::Host(Host::F32(a)), DType::Bf16) => bf16::wrap(converted(a, bf16::from_f32)),
             (Values::Host(_), _) => {
                 let x = self.to_f64_vec()?;
                 match dtype {
-                    DType::F32 => f32::wrap(x.iter().map(|v| *v as f32).collect()),
-                    DType::F64 => f64::wrap(ArcArray1::from_vec(x)),
-                    DType::Bf16 => bf16::wrap(x.iter().map(|v| bf16::from_f64(*v)).collect()),
-                    DType::F16 => f16::wrap(x.iter().map(|v| f16::from_f64(*v)).collect()),
-                    DType::U32 => u32::wrap(x.iter().map(|v| *v as u32).collect()),
+                    DType::F32 => f32::wrap(converted(&x, |v| v as f32)),
+                    DType::F64 => f64::wrap(Arc::new(x.into())),
+                    DType::Bf16 => bf16::wrap(converted(&x, bf16::from_f64)),
+                    DType::F16 => f16::wrap(converted(&x, f16::from_f64)),
+                    DType::U32 => u32::wrap(converted(&x, |v| v as u32)),
                 }
             }
             (Values::Device { device, .. }, _) => {
                 return Err(Error::Device { op: "cast", left: device.name(), right: "cpu".into() });
             }
         };
-        Ok(Tensor { shape, values: Values::Host(host) })
+        Ok(Tensor { shape, values: Values::Host(host), precision: self.precision })
     }
 
     /// The same values under another shape with as many places. Shares the values.
@@ -231,7 +261,7 @@ impl Tensor {
                 shapes: vec![self.shape.clone(), shape],
             });
         }
-        Ok(Tensor { shape, values: self.values.clone() })
+        Ok(Tensor { shape, ..self.clone() })
     }
 
     /// The tensor on the CPU; no copy if it is there.
@@ -243,12 +273,20 @@ impl Tensor {
     pub fn to_device(&self, device: &Device) -> Result<Tensor> {
         match (&self.values, device) {
             (Values::Host(_), Device::Cpu) => Ok(self.clone()),
-            (Values::Host(_), Device::Other(b)) => b.upload(self),
+            (Values::Host(_), Device::Other(b)) => Ok(b.upload(self)?.with_precision(self.precision)),
             (Values::Device { device: Device::Other(b), .. }, Device::Cpu) => b.download(self),
             (Values::Device { device: here, .. }, there) if here == there => Ok(self.clone()),
             (_, there) => self.to_cpu()?.to_device(there),
         }
     }
+}
+
+fn converted<A: Element, B: Element>(values: &[A], each: impl Fn(A) -> B) -> Arc<Buffer<B>> {
+    let mut out = Buffer::stale(values.len());
+    for (to, from) in out.iter_mut().zip(values) {
+        *to = each(*from);
+    }
+    Arc::new(out)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::pickled::{self, width};
 use crate::{Error, Raw, Result, folder, nearest};
-use clinpeft_tensor::{DType, Tensor};
+use clinpeft_tensor::{DType, Element, Tensor};
 use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors};
@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// In which dtype a tensor is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl Stored {
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
-    shards: Vec<Mmap>,
+    shards: Vec<Arc<Mmap>>,
     tensors: BTreeMap<String, Stored>,
     metadata: BTreeMap<String, String>,
     others: Vec<String>,
@@ -97,7 +98,7 @@ impl Checkpoint {
         } else {
             self.add_safetensors(path, &map)?
         }
-        self.shards.push(map);
+        self.shards.push(Arc::new(map));
         Ok(())
     }
 
@@ -174,19 +175,18 @@ impl Checkpoint {
         self.any(name, keep)
     }
 
-    /// A tensor of whatever shape it has.
+    /// A tensor of whatever shape it has. Its values stay in the mapped file where they can.
     pub fn any(&self, name: &str, keep: Keep) -> Result<Tensor> {
         let stored = self.stored(name)?;
-        let raw = &self.bytes(stored)[..];
         let d = &stored.dims;
         let t = match stored.dtype {
-            Dtype::F32 => Tensor::from_vec(values(raw, f32::from_le_bytes), d)?,
-            Dtype::F64 => Tensor::from_vec(values(raw, f64::from_le_bytes), d)?,
-            Dtype::BF16 => Tensor::from_vec(values(raw, bf16::from_le_bytes), d)?,
-            Dtype::F16 => Tensor::from_vec(values(raw, f16::from_le_bytes), d)?,
-            Dtype::U32 => Tensor::from_vec(values(raw, u32::from_le_bytes), d)?,
+            Dtype::F32 => self.in_place(stored, f32::from_le_bytes)?,
+            Dtype::F64 => self.in_place(stored, f64::from_le_bytes)?,
+            Dtype::BF16 => self.in_place(stored, bf16::from_le_bytes)?,
+            Dtype::F16 => self.in_place(stored, f16::from_le_bytes)?,
+            Dtype::U32 => self.in_place(stored, u32::from_le_bytes)?,
             Dtype::I64 => {
-                let ids = values(raw, i64::from_le_bytes);
+                let ids = values(&self.bytes(stored), i64::from_le_bytes);
                 let ids: Result<Vec<u32>> =
                     ids.iter().map(|x| u32::try_from(*x).map_err(|_| self.negative(name))).collect();
                 Tensor::from_vec(ids?, d)?
@@ -204,6 +204,15 @@ impl Checkpoint {
             Keep::Stored => t,
             Keep::As(dtype) => t.cast(dtype)?,
         })
+    }
+
+    /// Values as they lie in the mapped file, or a copy where they have gaps or another alignment.
+    fn in_place<T: Element, const N: usize>(&self, stored: &Stored, read: fn([u8; N]) -> T) -> Result<Tensor> {
+        let map = || Tensor::from_map::<T>(self.shards[stored.shard].clone(), stored.bytes.clone(), &stored.dims);
+        match stored.strides.is_none().then(map).flatten() {
+            Some(tensor) => Ok(tensor),
+            None => Ok(Tensor::from_vec(values(&self.bytes(stored), read), &stored.dims)?),
+        }
     }
 
     /// Signed integers, for example labels of which some mean "none". Errors if they are stored as anything else.

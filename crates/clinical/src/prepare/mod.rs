@@ -210,6 +210,13 @@ impl PrepareOptions {
         Task::ALL.into_iter().filter(|task| self.tasks.contains(task))
     }
 
+    fn folder_of_the_tasks(&self) -> Result<&Path> {
+        self.mimic3.as_deref().ok_or(Error::Options {
+            what: "the tasks are made from MIMIC-III, but no MIMIC-III folder is given",
+            hint: "give the folder that holds NOTEEVENTS and ADMISSIONS",
+        })
+    }
+
     /// Whether the ventilation cohort is made from raw tables.
     fn needs_bedside_tables(&self) -> bool {
         self.tasks.contains(&Task::Ventilation) && self.pmv_labels.is_none()
@@ -246,10 +253,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
     ledger.inputs.extend(lists);
     let mut diff = DiffReport::default();
     if !options.tasks.is_empty() {
-        let folder = options.mimic3.as_deref().ok_or(Error::Options {
-            what: "the tasks are made from MIMIC-III, but no MIMIC-III folder is given",
-            hint: "give the folder that holds NOTEEVENTS and ADMISSIONS",
-        })?;
+        let folder = options.folder_of_the_tasks()?;
         let mut material = Material::read(options, folder, out, &mut ledger, &meter)?;
         samples::write(options, &mut material, out, &splitter, &mut ledger, &meter)?;
         if options.diff == Diff::CodeToPaper {

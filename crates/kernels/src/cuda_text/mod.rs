@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::name::{Kind, Name};
 use crate::work::Loops;
 use clinpeft_tensor::ops::{self, AdamW, Layout};
-use clinpeft_tensor::{DType, Device, Tensor, conformance};
+use clinpeft_tensor::{DType, Device, Precision, Tensor, conformance};
 use cubecl::Runtime;
 use cubecl::device::Device as _;
 use device::{Card, OnPaper, Text, texts};
@@ -26,7 +26,7 @@ fn beyond_the_suite(device: &Device) {
     let x = on(&[300, 256], DType::F32);
     let targets = Tensor::from_vec(vec![1u32; 300], &[300]).unwrap().to_device(device).unwrap();
     for dtype in [DType::F32, DType::Bf16, DType::F16] {
-        let w = on(&[256, 256], dtype);
+        let w = on(&[256, 256], dtype).with_precision(Precision::Bf16);
         for layout in [Layout::Normal, Layout::RightTransposed] {
             ops::matmul(&x, &w, layout).unwrap();
         }

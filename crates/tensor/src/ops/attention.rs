@@ -13,9 +13,10 @@
 //! With dropout (section 5.4) P is multiplied, element by element, with a mask Z of zeros and 1 / (1 - rate) behind the
 //! softmax; then dV = (P Z)^T g, and dP = Z * (g V^T), while rowsum(g * o) = rowsum(P * dP) as before.
 
-use super::matmul::{Matrix, gemm_block};
 use super::{by_float, require, same_device, same_dtype};
+use crate::buffer::Buffer;
 use crate::parallel::vectorised;
+use crate::product::{Sizes, Update, View, gemm_block};
 use crate::real::{Real, dot, largest, sum};
 use crate::{Device, Result, Tensor};
 use clinpeft_rng::{Key, philox};
@@ -109,7 +110,7 @@ pub fn attention(
         Device::Cpu => by_float!("attention", q, T => {
             let (qs, ks, vs) = (q.as_slice::<T>()?, k.as_slice::<T>()?, v.as_slice::<T>()?);
             let (tq, wide) = (q.dims()[0], q.dims()[1]);
-            let (mut out, mut lse) = (vec![T::ZERO; tq * wide], vec![T::ZERO; tq * shape.heads]);
+            let (mut out, mut lse) = (Buffer::<T>::zeros(tq * wide), vec![T::ZERO; tq * shape.heads]);
             let outs = split(&mut out, &segments.queries, wide);
             let lses = split(&mut lse, &segments.queries, shape.heads);
             let narrow = k.dims()[1];
@@ -119,7 +120,7 @@ pub fn attention(
                     one.forward(head, out, lse);
                 }
             });
-            Ok((Tensor::from_vec(out, q.dims())?, Tensor::from_vec(lse, &[tq, shape.heads])?))
+            Ok((Tensor::from_buffer(out, q.dims())?, Tensor::from_vec(lse, &[tq, shape.heads])?))
         }),
     }
 }
@@ -141,7 +142,7 @@ pub fn attention_backward(
             let (qs, ks, vs) = (q.as_slice::<T>()?, k.as_slice::<T>()?, v.as_slice::<T>()?);
             let (gs, os, ls) = (g.as_slice::<T>()?, o.as_slice::<T>()?, lse.as_slice::<T>()?);
             let (wide, narrow) = (q.dims()[1], k.dims()[1]);
-            let (mut dq, mut dk, mut dv) = (vec![T::ZERO; qs.len()], vec![T::ZERO; ks.len()], vec![T::ZERO; vs.len()]);
+            let (mut dq, mut dk, mut dv) = (Buffer::<T>::zeros(qs.len()), Buffer::<T>::zeros(ks.len()), Buffer::<T>::zeros(vs.len()));
             let parts = split(&mut dq, &segments.queries, wide)
                 .into_par_iter()
                 .zip(split(&mut dk, &segments.keys, narrow))
@@ -155,7 +156,7 @@ pub fn attention_backward(
                     one.backward(head, (g, o, lse), dq, dk, dv);
                 }
             });
-            Ok((Tensor::from_vec(dq, q.dims())?, Tensor::from_vec(dk, k.dims())?, Tensor::from_vec(dv, v.dims())?))
+            Ok((Tensor::from_buffer(dq, q.dims())?, Tensor::from_buffer(dk, k.dims())?, Tensor::from_buffer(dv, v.dims())?))
         }),
     }
 }
@@ -251,9 +252,10 @@ impl<'a, T: Real> Sequence<'a, T> {
         }
     }
 
-    fn head<'b>(&self, values: &'b [T], first: usize, head: usize, width: usize) -> Matrix<'b, T> {
+    /// Rows of one head from row `first`.
+    fn head<'b>(&self, values: &'b [T], first: usize, head: usize, width: usize) -> View<'b, T> {
         let start = (first * width + head * self.shape.head_width).min(values.len());
-        Matrix { values: &values[start..], row: width, column: 1 }
+        View { values: &values[start..], across: width, along: 1 }
     }
 
     /// Scaled products of `rows` queries with `keys` keys of one head.
@@ -264,8 +266,8 @@ impl<'a, T: Real> Sequence<'a, T> {
         let kv = head / (self.shape.heads / self.shape.kv_heads);
         let q = self.head(self.q, first, head, self.wide);
         let k = self.head(self.k, 0, kv, self.narrow);
-        let kt = Matrix { row: 1, column: self.narrow, ..k };
-        gemm_block(q, kt, s, (rows, d, keys), (keys, 1), T::ZERO, T::from_f64(self.shape.scale));
+        let sizes = Sizes { m: rows, k: d, n: keys };
+        gemm_block(q, k, s, sizes, (keys, 1), Update { keep: T::ZERO, factor: T::from_f64(self.shape.scale) });
     }
 
     fn forward(&self, head: usize, out: &mut [T], lse: &mut [T]) {
@@ -291,10 +293,11 @@ impl<'a, T: Real> Sequence<'a, T> {
                     }
                 },
             );
-            let v = self.head(self.v, 0, kv, self.narrow);
-            let p = Matrix { values: &s[..], row: keys, column: 1 };
+            let v = self.head(self.v, 0, kv, self.narrow).transposed();
+            let p = View { values: &s[..], across: keys, along: 1 };
             let start = first * self.wide + head * d;
-            gemm_block(p, v, &mut out[start..], (rows, keys, d), (self.wide, 1), T::ZERO, T::ONE);
+            let sizes = Sizes { m: rows, k: keys, n: d };
+            gemm_block(p, v, &mut out[start..], sizes, (self.wide, 1), Update { keep: T::ZERO, factor: T::ONE });
         }
     }
 
@@ -310,10 +313,11 @@ impl<'a, T: Real> Sequence<'a, T> {
             }
             self.scores(head, first, rows, keys, &mut p);
             let gm = self.head(g, first, head, self.wide);
-            let vt = Matrix { row: 1, column: self.narrow, ..self.head(self.v, 0, kv, self.narrow) };
+            let v = self.head(self.v, 0, kv, self.narrow);
             dp.clear();
             dp.resize(rows * keys, T::ZERO);
-            gemm_block(gm, vt, &mut dp, (rows, d, keys), (keys, 1), T::ZERO, T::ONE);
+            let set = Update { keep: T::ZERO, factor: T::ONE };
+            gemm_block(gm, v, &mut dp, Sizes { m: rows, k: d, n: keys }, (keys, 1), set);
             vectorised(
                 #[inline(always)]
                 || {
@@ -331,14 +335,16 @@ impl<'a, T: Real> Sequence<'a, T> {
             );
             let start = first * self.wide + head * d;
             let scale = T::from_f64(self.shape.scale);
-            let ds = Matrix { values: &dp[..], row: keys, column: 1 };
-            let k = self.head(self.k, 0, kv, self.narrow);
-            gemm_block(ds, k, &mut dq[start..], (rows, keys, d), (self.wide, 1), T::ZERO, scale);
-            let q = self.head(self.q, first, head, self.wide);
-            let (dst, pt) =
-                (Matrix { values: &dp[..], row: 1, column: keys }, Matrix { values: &p[..], row: 1, column: keys });
-            gemm_block(dst, q, &mut dk[kv * d..], (keys, rows, d), (self.narrow, 1), T::ONE, scale);
-            gemm_block(pt, gm, &mut dv[kv * d..], (keys, rows, d), (self.narrow, 1), T::ONE, T::ONE);
+            let by_keys = |values| View { values, across: keys, along: 1 };
+            let k = self.head(self.k, 0, kv, self.narrow).transposed();
+            let scaled = Update { keep: T::ZERO, factor: scale };
+            gemm_block(by_keys(&dp[..]), k, &mut dq[start..], Sizes { m: rows, k: keys, n: d }, (self.wide, 1), scaled);
+            let q = self.head(self.q, first, head, self.wide).transposed();
+            let (ds, p) = (by_keys(&dp[..]).transposed(), by_keys(&p[..]).transposed());
+            let sizes = Sizes { m: keys, k: rows, n: d };
+            gemm_block(ds, q, &mut dk[kv * d..], sizes, (self.narrow, 1), Update { keep: T::ONE, factor: scale });
+            let add = Update { keep: T::ONE, factor: T::ONE };
+            gemm_block(p, gm.transposed(), &mut dv[kv * d..], sizes, (self.narrow, 1), add);
         }
     }
 }

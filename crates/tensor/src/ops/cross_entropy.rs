@@ -9,7 +9,9 @@
 
 use super::matmul::product;
 use super::{Layout, by_float, check_ids, matmul, require, require_dtype, same_device, same_dtype, tensor};
+use crate::buffer::Buffer;
 use crate::parallel::for_rows2;
+use crate::product::{Sizes, Update};
 use crate::real::{Real, largest, sum};
 use crate::{Device, Result, Tensor};
 
@@ -71,12 +73,15 @@ fn fused<T: Real>(
     let (d, classes) = (x.dims()[1], head.dims()[0]);
     let (xs, at, w) = (x.as_slice::<T>()?, targets.as_slice::<u32>()?, weights.as_slice::<T>()?);
     let used: Vec<usize> = (0..at.len()).filter(|i| w[*i] != T::ZERO).collect();
-    let mut dx = want[0].then(|| vec![T::ZERO; xs.len()]);
+    let mut dx = want[0].then(|| Buffer::<T>::zeros(xs.len()));
     let mut dhead = want[1].then(|| vec![T::ZERO; classes * d]);
     let mut loss = 0.0;
     for rows in used.chunks(CHUNK) {
-        let part: Vec<T> = rows.iter().flat_map(|r| &xs[r * d..(r + 1) * d]).copied().collect();
-        let part = Tensor::from_vec(part, &[rows.len(), d])?;
+        let mut part = Buffer::<T>::stale(rows.len() * d);
+        for (to, row) in part.chunks_exact_mut(d.max(1)).zip(rows) {
+            to.copy_from_slice(&xs[row * d..(row + 1) * d]);
+        }
+        let part = Tensor::from_buffer(part, &[rows.len(), d])?;
         let mut z = matmul(&part, head, Layout::RightTransposed)?;
         let (a, b): (Vec<u32>, Vec<T>) = rows.iter().map(|r| (at[*r], w[*r])).unzip();
         loss += rows_in_place(z.as_mut_slice::<T>()?, classes, &a, &b);
@@ -87,11 +92,12 @@ fn fused<T: Real>(
             }
         }
         if let Some(dhead) = &mut dhead {
-            let size = (classes, rows.len(), d);
-            product(z.as_slice::<T>()?, part.as_slice::<T>()?, dhead, size, Layout::LeftTransposed, T::ONE, T::ONE);
+            let size = Sizes { m: classes, k: rows.len(), n: d };
+            let add = Update { keep: T::ONE, factor: T::ONE };
+            product(z.as_slice::<T>()?, part.as_slice::<T>()?, dhead, size, Layout::LeftTransposed, add);
         }
     }
-    let dx = dx.map(|v| tensor(v, x.shape())).transpose()?;
+    let dx = dx.map(|v| Tensor::from_buffer(v, x.dims())).transpose()?;
     let dhead = dhead.map(|v| tensor(v, head.shape())).transpose()?;
     Ok((Tensor::scalar(loss, x.dtype()), dx, dhead))
 }

@@ -7,6 +7,7 @@
 //! ```
 
 use super::{by_float, require, same_device, same_dtype, tensor};
+use crate::buffer::Buffer;
 use crate::parallel::for_rows;
 use crate::{Device, Element, Result, Tensor};
 
@@ -31,7 +32,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         Device::Other(backend) => backend.add(a, b),
         Device::Cpu => by_float!("add", a, T => {
             let (x, y) = (a.as_slice::<T>()?, b.as_slice::<T>()?);
-            let mut out = vec![<T as crate::real::Real>::ZERO; x.len()];
+            let mut out = Buffer::<T>::stale(x.len());
             for_rows(&mut out, 1, #[inline(always)] |first, out| {
                 let n = out.len();
                 let (x, y) = (&x[first..first + n], &y[first..first + n]);
@@ -39,7 +40,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
                     out[i] = x[i] + y[i];
                 }
             });
-            tensor(out, a.shape())
+            Tensor::from_buffer(out, a.dims())
         }),
     }
 }
@@ -50,7 +51,14 @@ pub fn scale(x: &Tensor, factor: f64) -> Result<Tensor> {
         Device::Other(backend) => backend.scale(x, factor),
         Device::Cpu => by_float!("scale", x, T => {
             let f = T::from_f64(factor);
-            tensor(x.as_slice::<T>()?.iter().map(|v| *v * f).collect(), x.shape())
+            let x_values = x.as_slice::<T>()?;
+            let mut out = Buffer::<T>::stale(x_values.len());
+            for_rows(&mut out, 1, #[inline(always)] |first, out| {
+                for (y, x) in out.iter_mut().zip(&x_values[first..]) {
+                    *y = *x * f;
+                }
+            });
+            Tensor::from_buffer(out, x.dims())
         }),
     }
 }

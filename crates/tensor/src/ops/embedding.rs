@@ -7,6 +7,7 @@
 //! The table may be stored in bf16 or f16; the rows come out in f32.
 
 use super::{by_float, check_ids, require, require_dtype, same_device};
+use crate::buffer::Buffer;
 use crate::real::Real;
 use crate::{DType, Device, Element, Result, Tensor};
 use half::{bf16, f16};
@@ -47,12 +48,13 @@ pub fn embedding_backward(g: &Tensor, ids: &Tensor, rows: usize) -> Result<Tenso
 }
 
 fn gather<S: Copy, T: Element>(table: &[S], ids: &[u32], d: usize, widen: impl Fn(S) -> T) -> Result<Tensor> {
-    let mut y = Vec::with_capacity(ids.len() * d);
-    for id in ids {
-        let row = *id as usize * d;
-        y.extend(table[row..row + d].iter().map(|x| widen(*x)));
+    let mut y = Buffer::stale(ids.len() * d);
+    for (y, id) in y.chunks_exact_mut(d.max(1)).zip(ids) {
+        for (to, from) in y.iter_mut().zip(&table[*id as usize * d..]) {
+            *to = widen(*from);
+        }
     }
-    Tensor::from_vec(y, &[ids.len(), d])
+    Tensor::from_buffer(y, &[ids.len(), d])
 }
 
 fn scatter<T: Real>(g: &[T], ids: &[u32], rows: usize, d: usize) -> Vec<T> {

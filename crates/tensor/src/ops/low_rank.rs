@@ -7,6 +7,7 @@
 
 use super::matmul::product;
 use super::{Layout, by_float, matmul, require, same_device, same_dtype};
+use crate::product::{Sizes, Update};
 use crate::{Device, Result, Tensor};
 
 /// Returns (y, u). Errors if shapes, dtypes or devices do not fit.
@@ -28,7 +29,7 @@ pub fn low_rank(base: &Tensor, x: &Tensor, a: &Tensor, b: &Tensor, scale: f64) -
             let mut y = base.clone();
             by_float!("low_rank", base, T => {
                 let factor = <T as crate::Element>::from_f64(scale);
-                product(u.as_slice::<T>()?, b.as_slice::<T>()?, y.as_mut_slice::<T>()?, (t, r, out), Layout::RightTransposed, 1.0, factor);
+                product(u.as_slice::<T>()?, b.as_slice::<T>()?, y.as_mut_slice::<T>()?, Sizes { m: t, k: r, n: out }, Layout::RightTransposed, Update { keep: 1.0, factor });
                 Ok(())
             })?;
             Ok((y, u))

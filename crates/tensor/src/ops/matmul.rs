@@ -9,11 +9,11 @@
 //! weights); the sum runs in the dtype of `a`.
 
 use super::{by_float, require, same_device};
+use crate::buffer::Buffer;
+use crate::product::{Multiply, Precision, Right, Sizes, Update, View};
 use crate::real::Real;
 use crate::{DType, Device, Element, Error, Result, Tensor};
-use gemm_common::Parallelism;
 use half::{bf16, f16};
-use rayon::prelude::*;
 
 /// Which operand is stored transposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,34 +26,50 @@ pub enum Layout {
     LeftTransposed,
 }
 
+impl Layout {
+    /// The left operand by rows.
+    pub(crate) fn left<T>(self, values: &[T], s: Sizes) -> View<'_, T> {
+        match self {
+            Layout::LeftTransposed => View { values, across: 1, along: s.m },
+            Layout::Normal | Layout::RightTransposed => View { values, across: s.k, along: 1 },
+        }
+    }
+    /// The right operand by columns.
+    pub(crate) fn right<T>(self, values: &[T], s: Sizes) -> View<'_, T> {
+        match self {
+            Layout::RightTransposed => View { values, across: s.k, along: 1 },
+            Layout::Normal | Layout::LeftTransposed => View { values, across: 1, along: s.n },
+        }
+    }
+}
+
 /// `y[.., m, n]` from `a` and `b`. Errors if the inner lengths, batches, dtypes or devices differ.
 pub fn matmul(a: &Tensor, b: &Tensor, layout: Layout) -> Result<Tensor> {
-    let (batch, m, k, n) = sizes(a, b, layout)?;
+    let (batch, s) = sizes(a, b, layout)?;
     match same_device("matmul", &[a, b])? {
         Device::Other(backend) => backend.matmul(a, b, layout),
         Device::Cpu => by_float!("matmul", a, T => {
-            let mut out = vec![T::ZERO; batch * m * n];
-            let x = a.as_slice::<T>()?;
-            for i in 0..batch {
-                let left = &x[i * m * k..(i + 1) * m * k];
-                let y = &mut out[i * m * n..(i + 1) * m * n];
-                let right = i * k * n..(i + 1) * k * n;
-                match b.dtype() {
-                    d if d == T::DTYPE => product(left, &b.as_slice::<T>()?[right], y, (m, k, n), layout, T::ZERO, T::ONE),
-                    DType::Bf16 => widened(left, &b.as_slice::<bf16>()?[right], y, (m, k, n), layout),
-                    DType::F16 => widened(left, &b.as_slice::<f16>()?[right], y, (m, k, n), layout),
+            let mut out = Buffer::<T>::stale(batch * s.m * s.n);
+            for (i, y) in out.chunks_exact_mut((s.m * s.n).max(1)).enumerate() {
+                let left = layout.left(&a.as_slice::<T>()?[i * s.m * s.k..(i + 1) * s.m * s.k], s);
+                let part = i * s.k * s.n..(i + 1) * s.k * s.n;
+                let right = match b.dtype() {
+                    d if d == T::DTYPE => Right::Same(layout.right(&b.as_slice::<T>()?[part], s)),
+                    DType::Bf16 => Right::Bf16(layout.right(&b.as_slice::<bf16>()?[part], s)),
+                    DType::F16 => Right::F16(layout.right(&b.as_slice::<f16>()?[part], s)),
                     got => return Err(Error::DType { op: "matmul", expected: format!("{:?}, Bf16 or F16", T::DTYPE), got }),
-                }
+                };
+                T::multiply(b.precision(), left, right, y, s, Update { keep: T::ZERO, factor: T::ONE });
             }
             let mut dims = a.dims()[..a.dims().len() - 2].to_vec();
-            dims.extend([m, n]);
-            Tensor::from_vec(out, &dims)
+            dims.extend([s.m, s.n]);
+            Tensor::from_buffer(out, &dims)
         }),
     }
 }
 
-/// (batch, m, k, n), or an error.
-fn sizes(a: &Tensor, b: &Tensor, layout: Layout) -> Result<(usize, usize, usize, usize)> {
+/// The batch and the sizes of one product, or an error.
+fn sizes(a: &Tensor, b: &Tensor, layout: Layout) -> Result<(usize, Sizes)> {
     let (da, db) = (a.dims(), b.dims());
     let ranks = da.len() == db.len() && (da.len() == 2 || da.len() == 3);
     require(ranks, "matmul", "two matrices, or two equal batches of them", &[a, b])?;
@@ -61,197 +77,12 @@ fn sizes(a: &Tensor, b: &Tensor, layout: Layout) -> Result<(usize, usize, usize,
     let (m, k) = if layout == Layout::LeftTransposed { (da[r + 1], da[r]) } else { (da[r], da[r + 1]) };
     let (kb, n) = if layout == Layout::RightTransposed { (db[r + 1], db[r]) } else { (db[r], db[r + 1]) };
     require(k == kb && da[..r] == db[..r], "matmul", "equal inner lengths and batches", &[a, b])?;
-    Ok((if r == 1 { da[0] } else { 1 }, m, k, n))
+    Ok((if r == 1 { da[0] } else { 1 }, Sizes { m, k, n }))
 }
 
-/// Strides (row, column) of both operands.
-fn strides(layout: Layout, m: usize, k: usize, n: usize) -> ((usize, usize), (usize, usize)) {
-    let left = if layout == Layout::LeftTransposed { (1, m) } else { (k, 1) };
-    let right = if layout == Layout::RightTransposed { (1, k) } else { (n, 1) };
-    (left, right)
-}
-
-/// `y = keep * y + factor * a b`, cut into pieces of rows, or of columns where the rows are few. The cut depends on the
-/// shape alone, so the result does not depend on the number of threads.
-pub(crate) fn product<T: Real>(
-    a: &[T],
-    b: &[T],
-    y: &mut [T],
-    (m, k, n): (usize, usize, usize),
-    layout: Layout,
-    keep: T,
-    factor: T,
-) {
-    const ROWS: usize = 256;
-    const COLUMNS: usize = 512;
-    let (sa, sb) = strides(layout, m, k, n);
-    let left = Matrix { values: a, row: sa.0, column: sa.1 };
-    let right = Matrix { values: b, row: sb.0, column: sb.1 };
-    let serial = m * n * k <= 1 << 18 || rayon::current_num_threads() == 1;
-    let block = |rows: std::ops::Range<usize>, piece: &mut [T]| {
-        gemm_block(left.skip_rows(rows.start), right, piece, (rows.len(), k, n), (n, 1), keep, factor);
-    };
-    if m > ROWS {
-        let each = |(i, piece): (usize, &mut [T])| block(i * ROWS..(i * ROWS + piece.len() / n.max(1)), piece);
-        if serial {
-            y.chunks_mut(ROWS * n.max(1)).enumerate().for_each(each);
-        } else {
-            y.par_chunks_mut(ROWS * n.max(1)).enumerate().for_each(each);
-        }
-    } else if n >= 2 * COLUMNS {
-        by_columns(left, right, y, (m, k, n), (COLUMNS, serial), keep, factor);
-    } else {
-        block(0..m, y);
-    }
-}
-
-/// Few rows and many columns: each piece of columns is computed apart and copied into place.
-fn by_columns<T: Real>(
-    left: Matrix<'_, T>,
-    right: Matrix<'_, T>,
-    y: &mut [T],
-    (m, k, n): (usize, usize, usize),
-    (width, serial): (usize, bool),
-    keep: T,
-    factor: T,
-) {
-    let piece = |i: usize| {
-        let columns = i * width..((i + 1) * width).min(n);
-        let mut part = vec![T::ZERO; m * columns.len()];
-        gemm_block(
-            left,
-            right.skip_columns(columns.start),
-            &mut part,
-            (m, k, columns.len()),
-            (columns.len(), 1),
-            T::ZERO,
-            factor,
-        );
-        (columns, part)
-    };
-    let count = n.div_ceil(width);
-    let parts: Vec<_> =
-        if serial { (0..count).map(piece).collect() } else { (0..count).into_par_iter().map(piece).collect() };
-    for (columns, part) in parts {
-        for (row, values) in part.chunks_exact(columns.len()).enumerate() {
-            let place = &mut y[row * n + columns.start..row * n + columns.end];
-            for (to, from) in place.iter_mut().zip(values) {
-                *to = if keep == T::ZERO { *from } else { *to * keep + *from };
-            }
-        }
-    }
-}
-
-/// A matrix in a slice, by strides.
-#[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a, T> {
-    pub values: &'a [T],
-    pub row: usize,
-    pub column: usize,
-}
-
-impl<T> Matrix<'_, T> {
-    pub fn skip_rows(self, rows: usize) -> Self {
-        Matrix { values: &self.values[rows * self.row..], ..self }
-    }
-    pub fn skip_columns(self, columns: usize) -> Self {
-        Matrix { values: &self.values[columns * self.column..], ..self }
-    }
-    pub fn transposed(self) -> Self {
-        Matrix { row: self.column, column: self.row, ..self }
-    }
-    /// True if element (rows-1, columns-1) lies inside.
-    fn holds(&self, rows: usize, columns: usize) -> bool {
-        rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.values.len()
-    }
-}
-
-/// One call of the matrix-product kernel on this thread: `y = keep * y + factor * a b`, `y` with strides (row, column).
-#[expect(unsafe_code, reason = "the interface of the matrix-product kernel takes pointers")]
-pub(crate) fn gemm_block<T: Real>(
-    a: Matrix<'_, T>,
-    b: Matrix<'_, T>,
-    y: &mut [T],
-    (m, k, n): (usize, usize, usize),
-    (row, column): (usize, usize),
-    keep: T,
-    factor: T,
-) {
-    assert!(a.holds(m, k) && b.holds(k, n), "operands are large enough");
-    assert!(m == 0 || n == 0 || (m - 1) * row + (n - 1) * column < y.len(), "output is large enough");
-    if m == 0 || n == 0 {
-        return;
-    }
-    if k == 0 {
-        for i in 0..m {
-            for j in 0..n {
-                let cell = &mut y[i * row + j * column];
-                *cell = if keep == T::ZERO { T::ZERO } else { keep * *cell };
-            }
-        }
-        return;
-    }
-    // The kernel prefers columns: where y is stored by rows, the transposed product is asked for.
-    let (m, n, row, column, a, b) =
-        if column < row { (n, m, column, row, b.transposed(), a.transposed()) } else { (m, n, row, column, a, b) };
-    let kernel = T::product_kernel();
-    // SAFETY: the assertions above keep every access inside the three slices; `y` is borrowed mutably, so it overlaps
-    // neither operand; all strides are positive.
-    unsafe {
-        kernel(
-            m,
-            n,
-            k,
-            y.as_mut_ptr(),
-            column as isize,
-            row as isize,
-            keep != T::ZERO,
-            a.values.as_ptr(),
-            a.column as isize,
-            a.row as isize,
-            b.values.as_ptr(),
-            b.column as isize,
-            b.row as isize,
-            keep,
-            factor,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
-}
-
-/// The product with a right operand in 16 bits, widened in panels, so that no full copy of it is made.
-fn widened<T: Real, W: Element>(a: &[T], b: &[W], y: &mut [T], (m, k, n): (usize, usize, usize), layout: Layout) {
-    let wide = |w: &[W]| -> Vec<T> { w.iter().map(|x| T::from_f64(x.to_f64())).collect() };
-    const PANEL: usize = 1024;
-    if layout == Layout::RightTransposed {
-        let mut part = Vec::new();
-        for first in (0..n).step_by(PANEL) {
-            let last = (first + PANEL).min(n);
-            let panel = wide(&b[first * k..last * k]);
-            part.clear();
-            part.resize(m * (last - first), T::ZERO);
-            product(a, &panel, &mut part, (m, k, last - first), layout, T::ZERO, T::ONE);
-            for (row, values) in part.chunks_exact(last - first).enumerate() {
-                y[row * n + first..row * n + last].copy_from_slice(values);
-            }
-        }
-    } else {
-        for first in (0..k).step_by(PANEL) {
-            let last = (first + PANEL).min(k);
-            let panel = wide(&b[first * n..last * n]);
-            let right = Matrix { values: &panel[..], row: n, column: 1 };
-            let (sa, _) = strides(layout, m, k, n);
-            let left = Matrix { values: a, row: sa.0, column: sa.1 }.skip_columns(first);
-            let keep = if first == 0 { T::ZERO } else { T::ONE };
-            y.par_chunks_mut(256 * n.max(1)).enumerate().for_each(|(i, piece)| {
-                let rows = piece.len() / n.max(1);
-                gemm_block(left.skip_rows(i * 256), right, piece, (rows, last - first, n), (n, 1), keep, T::ONE);
-            });
-        }
-    }
+/// `y = keep * y + factor * a b`, every product rounded once.
+pub(crate) fn product<T: Real>(a: &[T], b: &[T], y: &mut [T], s: Sizes, layout: Layout, update: Update<T>) {
+    T::multiply(Precision::StrictF32, layout.left(a, s), Right::Same(layout.right(b, s)), y, s, update);
 }
 
 #[cfg(test)]
@@ -265,14 +96,9 @@ mod tests {
     }
 
     fn naive(a: &[f64], b: &[f64], (m, k, n): (usize, usize, usize), layout: Layout) -> Vec<f64> {
-        let (sa, sb) = strides(layout, m, k, n);
-        let mut y = vec![0.0; m * n];
-        for i in 0..m {
-            for j in 0..n {
-                y[i * n + j] = (0..k).map(|p| a[i * sa.0 + p * sa.1] * b[p * sb.0 + j * sb.1]).sum();
-            }
-        }
-        y
+        let s = Sizes { m, k, n };
+        let (a, b) = (layout.left(a, s), layout.right(b, s));
+        (0..m * n).map(|at| (0..k).map(|p| a.at(at / n, p) * b.at(at % n, p)).sum()).collect()
     }
 
     fn dims(layout: Layout, m: usize, k: usize, n: usize) -> ([usize; 2], [usize; 2]) {

@@ -5,8 +5,9 @@
 //! dx = (w*g - n * mean(w*g*n)) / r        dw = sum over rows of g * n
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, tensor};
-use crate::parallel::{for_rows, for_rows2};
+use super::{by_float, require, same_device, same_dtype};
+use crate::buffer::Buffer;
+use crate::parallel::{for_rows, for_rows2, vectorised};
 use crate::real::{Real, dot};
 use crate::{Device, Element, Result, Tensor};
 
@@ -19,9 +20,9 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor
         Device::Other(backend) => backend.rms_norm(x, weight, eps),
         Device::Cpu => by_float!("rms_norm", x, T => {
             let (values, w) = (x.as_slice::<T>()?, weight.as_slice::<T>()?);
-            let (mut y, mut inv) = (vec![T::ZERO; rows * d], vec![T::ZERO; rows]);
+            let (mut y, mut inv) = (Buffer::<T>::stale(rows * d), vec![T::ZERO; rows]);
             for_rows2(&mut y, d, &mut inv, 1, #[inline(always)] |first, y, inv| forward(&values[first * d..], w, T::from_f64(eps), y, inv));
-            Ok((tensor(y, x.shape())?, Tensor::from_vec(inv, &[rows])?))
+            Ok((Tensor::from_buffer(y, x.dims())?, Tensor::from_vec(inv, &[rows])?))
         }),
     }
 }
@@ -37,10 +38,10 @@ pub fn rms_norm_backward(g: &Tensor, x: &Tensor, weight: &Tensor, inv_rms: &Tens
         Device::Cpu => by_float!("rms_norm_backward", x, T => {
             let (gs, xs) = (g.as_slice::<T>()?, x.as_slice::<T>()?);
             let (w, inv) = (weight.as_slice::<T>()?, inv_rms.as_slice::<T>()?);
-            let mut dx = vec![T::ZERO; rows * d];
+            let mut dx = Buffer::<T>::stale(rows * d);
             for_rows(&mut dx, d, #[inline(always)] |first, dx| backward_x(&gs[first * d..], &xs[first * d..], w, &inv[first..], dx));
-            let dw = backward_weight(gs, xs, inv, d);
-            Ok((tensor(dx, x.shape())?, Tensor::from_vec(dw, &[d])?))
+            let dw = vectorised(#[inline(always)] || backward_weight(gs, xs, inv, d));
+            Ok((Tensor::from_buffer(dx, x.dims())?, Tensor::from_vec(dw, &[d])?))
         }),
     }
 }
@@ -70,6 +71,7 @@ fn backward_x<T: Real>(g: &[T], x: &[T], w: &[T], inv: &[T], dx: &mut [T]) {
     }
 }
 
+#[inline(always)]
 fn backward_weight<T: Real>(g: &[T], x: &[T], inv: &[T], d: usize) -> Vec<T> {
     let mut dw = vec![T::ZERO; d];
     for ((g, x), inv) in g.chunks_exact(d).zip(x.chunks_exact(d)).zip(inv) {

@@ -6,7 +6,8 @@
 //! dx = the rotation by the negative angle applied to g
 //! ```
 
-use super::{by_float, check_ids, require, require_dtype, same_device, same_dtype, tensor};
+use super::{by_float, check_ids, require, require_dtype, same_device, same_dtype};
+use crate::buffer::Buffer;
 use crate::parallel::for_rows;
 use crate::real::Real;
 use crate::{DType, Device, Result, Tensor};
@@ -40,7 +41,7 @@ pub fn rotary(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &Tensor, direct
                 let (xs, c, s) = (x.as_slice::<T>()?, cos.as_slice::<T>()?, sin.as_slice::<T>()?);
                 let (width, half) = (x.dims()[1], cos.dims()[1]);
                 let sign = if direction == Direction::Forward { T::ONE } else { -T::ONE };
-                let mut y = vec![T::ZERO; xs.len()];
+                let mut y = Buffer::<T>::stale(xs.len());
                 for_rows(&mut y, width, #[inline(always)] |first, y| {
                     for (i, y) in y.chunks_exact_mut(width).enumerate() {
                         let row = first + i;
@@ -48,7 +49,7 @@ pub fn rotary(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &Tensor, direct
                         turn(&xs[row * width..(row + 1) * width], &c[p..p + half], &s[p..p + half], sign, y);
                     }
                 });
-                tensor(y, x.shape())
+                Tensor::from_buffer(y, x.dims())
             })
         }
     }

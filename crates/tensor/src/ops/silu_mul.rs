@@ -5,7 +5,8 @@
 //! da = g * u * sigma(a) * (1 + a * (1 - sigma(a)))        du = g * silu(a)
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, tensor};
+use super::{by_float, require, same_device, same_dtype};
+use crate::buffer::Buffer;
 use crate::parallel::{for_rows, for_rows2};
 use crate::real::Real;
 use crate::{Device, Result, Tensor};
@@ -18,9 +19,9 @@ pub fn silu_mul(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
         Device::Other(backend) => backend.silu_mul(gate, up),
         Device::Cpu => by_float!("silu_mul", gate, T => {
             let (a, u) = (gate.as_slice::<T>()?, up.as_slice::<T>()?);
-            let mut y = vec![T::ZERO; a.len()];
+            let mut y = Buffer::<T>::stale(a.len());
             for_rows(&mut y, 1, #[inline(always)] |first, y| forward(&a[first..], &u[first..], y));
-            tensor(y, gate.shape())
+            Tensor::from_buffer(y, gate.dims())
         }),
     }
 }
@@ -34,9 +35,9 @@ pub fn silu_mul_backward(g: &Tensor, gate: &Tensor, up: &Tensor) -> Result<(Tens
         Device::Other(backend) => backend.silu_mul_backward(g, gate, up),
         Device::Cpu => by_float!("silu_mul_backward", gate, T => {
             let (g, a, u) = (g.as_slice::<T>()?, gate.as_slice::<T>()?, up.as_slice::<T>()?);
-            let (mut da, mut du) = (vec![T::ZERO; a.len()], vec![T::ZERO; a.len()]);
+            let (mut da, mut du) = (Buffer::<T>::stale(a.len()), Buffer::<T>::stale(a.len()));
             for_rows2(&mut da, 1, &mut du, 1, #[inline(always)] |first, da, du| backward(&g[first..], &a[first..], &u[first..], da, du));
-            Ok((tensor(da, gate.shape())?, tensor(du, gate.shape())?))
+            Ok((Tensor::from_buffer(da, gate.dims())?, Tensor::from_buffer(du, gate.dims())?))
         }),
     }
 }

@@ -6,8 +6,8 @@
 //! LeftTransposed:   a is stored [k, m]
 //! ```
 //! A transposed operand is read through its strides, never copied. The product is that of `cubek-matmul`: in f32 on the plain
-//! units, since its strategies for tensor cores would round f32 to TF32, and with a right operand that is stored in 16 bits on
-//! tensor cores, where the device has them. Where it refuses, [`tiles`] computes.
+//! units, since its strategies for tensor cores would round f32 to TF32, and on tensor cores where the right operand is
+//! stored in 16 bits, products with it may be rounded (`Precision::Bf16`) and the device has them. Where it refuses, [`tiles`] computes.
 
 mod choice;
 
@@ -18,7 +18,7 @@ use crate::narrow::{Narrow, widened};
 use crate::work::{Operand, UNITS, Work, cube, grid};
 use choice::Way;
 use clinpeft_tensor::ops::Layout;
-use clinpeft_tensor::{Result, Tensor};
+use clinpeft_tensor::{Precision, Result, Tensor};
 use cubecl::prelude::*;
 use cubek_matmul::definition::{MatmulElems, MatmulGlobalElems};
 use cubek_matmul::launch::{Strategy, launch_ref};
@@ -50,8 +50,9 @@ pub(crate) fn product<R: Runtime>(work: &Work<'_, R>, [a, b]: [&Operand; 2], y: 
     if sizes.batch * sizes.rows * sizes.columns == 0 {
         return Ok(());
     }
-    // Without tensor cores for them, 16 bits are only how a weight is stored.
-    let narrow = Narrow::of(b.dtype()).filter(|narrow| work.client.tensor_cores(*narrow));
+    // Unless products with it may be rounded, and there are tensor cores for it, 16 bits are only how a weight is stored.
+    let rounded = b.precision() == Precision::Bf16;
+    let narrow = Narrow::of(b.dtype()).filter(|narrow| rounded && work.client.tensor_cores(*narrow));
     let b = if narrow.is_some() { b.clone() } else { widened(work, b)? };
     let way = choice::way(work, [a, &b], y, sizes, narrow)?;
     if ready_made(work, [a, &b], y, sizes, way)? {

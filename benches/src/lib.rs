@@ -1,1 +1,0 @@
-//! Benches stand beside this file.

@@ -1,0 +1,169 @@
+//! Both steps on folders of one's own, and what else a person without the matrix types.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use assert_cmd::cargo::cargo_bin;
+use clinpeft_nn::{Backbone, Learning};
+use clinpeft_rng::Seed;
+use clinpeft_text::Tokenizer;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn clinpeft(arguments: &[&str]) -> Output {
+    Command::new(cargo_bin("clinpeft")).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(out: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+#[track_caller]
+fn works(arguments: &[&str]) -> Output {
+    let out = clinpeft(arguments);
+    assert!(out.status.success(), "{arguments:?}: {}", text(&out));
+    out
+}
+
+const CANARY: &str = "zzcanaryzz";
+
+/// A tiny model folder and a file of notes: those who die have another word in their note.
+fn folders(dir: &Path) -> (PathBuf, PathBuf) {
+    let note = |i: usize| {
+        let word = if i % 3 == 0 { "moribund" } else { "stable" };
+        format!("patient {i} came in {word} and was seen by the doctor {CANARY}")
+    };
+    let notes: Vec<String> = (0..90).map(note).collect();
+    let tokenizer = Tokenizer::train(notes.iter(), 300, clinpeft_text::Kind::ByteFallback).unwrap();
+    let model = dir.join("tiny-llama");
+    std::fs::create_dir_all(&model).unwrap();
+    let config = clinpeft_llama::Config::tiny(tokenizer.vocab_size(), 16, 2, 2, 512);
+    clinpeft_llama::Llama::random(config, Seed(1), Learning::Frozen).unwrap().save(&model).unwrap();
+    tokenizer.save(&model.join("tokenizer.json")).unwrap();
+    let mut csv = String::from("id,subject,text,label\n");
+    for (i, note) in notes.iter().enumerate() {
+        csv += &format!("h{i},p{},\"{note}\",{}\n", i / 2, if i % 3 == 0 { "DIE" } else { "0" });
+    }
+    let file = dir.join("notes.csv");
+    std::fs::write(&file, csv).unwrap();
+    (model, file)
+}
+
+fn run_folder(out: &Path, part: &str) -> PathBuf {
+    let mut runs = std::fs::read_dir(out.join("runs")).unwrap().map(|d| d.unwrap().path());
+    runs.find(|p| p.file_name().unwrap().to_str().unwrap().contains(part)).unwrap()
+}
+
+#[test]
+fn two_steps_merge_scores_and_report_on_own_folders() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, notes) = folders(dir.path());
+    let out = dir.path().join("out");
+    let [base, data, to] = [&model, &notes, &out].map(|p| p.to_str().unwrap());
+    let own = ["--base", base, "--data", data, "--out", to, "--set", "training.epochs=2"];
+    let first = works(&[&["adapt"], &own[..]].concat());
+    let adapted = run_folder(&out, "tiny-llama-lora");
+    let below = adapted.to_str().unwrap();
+    let more = ["--task", "mortality", "--method", "lora", "--clinical", below, "--frozen"];
+    let second = works(&[&["finetune"], &own[..], &more].concat());
+    let tuned = run_folder(&out, "clinical-frozen-lora-mortality");
+    let stack: serde_json::Value = clinpeft_files::read_json(&tuned.join("adapter/stack.json")).unwrap();
+    let roles: Vec<_> = stack["adapters"].as_array().unwrap().iter().map(|a| a["trainable"].as_bool()).collect();
+    assert_eq!(roles, [Some(false), Some(true)]);
+
+    // The same command again runs nothing.
+    let state = tuned.join("status.json");
+    let before = std::fs::metadata(&state).unwrap().modified().unwrap();
+    works(&[&["finetune"], &own[..], &more].concat());
+    assert_eq!(before, std::fs::metadata(&state).unwrap().modified().unwrap());
+
+    // The merged model alone is the model with its adapter.
+    let merged = dir.path().join("merged");
+    let adapter = adapted.join("adapter");
+    works(&["merge", "--base", base, "--adapter", adapter.to_str().unwrap(), "--out", merged.to_str().unwrap()]);
+    let load = |folder: &Path| {
+        let keep = clinpeft_weights::Keep::Stored;
+        clinpeft_llama::Llama::load(folder, keep, &clinpeft_tensor::Device::Cpu).unwrap()
+    };
+    let (plain, both) = (load(&model), load(&merged));
+    let weights = |m: &clinpeft_llama::Llama, part: &str| -> Vec<f64> {
+        let found = m.parameters().into_iter().find(|p| p.name().ends_with(part)).unwrap();
+        found.value().to_f64_vec().unwrap()
+    };
+    assert_ne!(weights(&plain, "0.self_attn.q_proj.weight"), weights(&both, "0.self_attn.q_proj.weight"));
+    assert_eq!(weights(&plain, "0.self_attn.k_proj.weight"), weights(&both, "0.self_attn.k_proj.weight"));
+    assert!(merged.join("tokenizer.json").exists());
+
+    let scores = dir.path().join("scores.csv");
+    works(&["predict", "--run", tuned.to_str().unwrap(), "--input", data, "--out", scores.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(&scores).unwrap().lines().count(), 91);
+    let reported = works(&["report", "--out", to]);
+    let tables = text(&reported);
+    assert!(tables.starts_with("Cohort of real notes") && tables.contains("tiny-llama + clinical (frozen) + lora"));
+    for shown in [&first, &second, &reported] {
+        assert!(!text(shown).contains(CANARY));
+    }
+    for file in clinpeft_files::walk(&out.join("report")).unwrap() {
+        assert!(!std::fs::read_to_string(&file).unwrap().contains(CANARY), "{}", file.display());
+    }
+}
+
+#[test]
+fn what_is_wrong_with_own_folders_is_named_with_a_hint() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, notes) = folders(dir.path());
+    let out = dir.path().join("out");
+    let [base, data, to] = [&model, &notes, &out].map(|p| p.to_str().unwrap());
+    let refused = |arguments: &[&str], part: &str| {
+        let ended = clinpeft(arguments);
+        let said = text(&ended);
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains(part) && said.contains("hint:") && !said.contains(CANARY), "{part}: {said}");
+    };
+    let empty = dir.path().join("empty");
+    std::fs::create_dir_all(&empty).unwrap();
+    refused(&["adapt", "--base", empty.to_str().unwrap(), "--data", data, "--out", to], "config.json");
+    let write = |name: &str, content: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let bad = write("bad.csv", "id,note\n1,x\n");
+    refused(&["adapt", "--base", base, "--data", &bad, "--out", to], "`text`");
+    let bad = write("label.csv", &format!("id,text,label,split\n1,{CANARY},1,train\n2,x,ZEBRA,test\n3,x,1,validation\n"));
+    refused(&["finetune", "--base", base, "--data", &bad, "--out", to, "--task", "mortality"], "row 2, column `label`");
+    let bad = write("split.csv", "id,text,split\n1,x,dev\n");
+    refused(&["adapt", "--base", base, "--data", &bad, "--out", to], "row 1, column `split`");
+    let place = ["--set", "training.epoch=1"];
+    refused(&[&["adapt", "--base", base, "--data", data, "--out", to], &place[..]].concat(), "training.epoch");
+    refused(&["report", "--out", empty.to_str().unwrap()], "holds no run");
+    assert!(!out.join("runs").exists(), "nothing was begun");
+}
+
+#[test]
+fn the_real_matrix_without_inputs_names_all_that_is_missing_and_where_it_belongs() {
+    let dir = tempfile::tempdir().unwrap();
+    let inputs = dir.path().join("in");
+    let out = dir.path().join("out");
+    let paper = ["reproduce", "--profile", "paper", "--inputs", inputs.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let refused = clinpeft(&paper);
+    assert_eq!(refused.status.code(), Some(1));
+    let plan = works(&[&paper[..], &["--dry-run", "--on", "h100"]].concat());
+    for said in [text(&refused), text(&plan)] {
+        for part in ["in/models/llama-7b", "in/models/core", "in/mimic3", "in/mimic4-note"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+    let plan: serde_json::Value =
+        serde_json::from_slice(&works(&[&paper[..], &["--dry-run", "--json", "--table", "4"]].concat()).stdout).unwrap();
+    // Twenty cells of its own, the repeated row, and the adaptation below it.
+    assert_eq!(plan["runs"].as_array().unwrap().len(), 26);
+    assert!(!out.exists(), "a plan writes nothing");
+}
+
+#[test]
+fn doctor_says_what_this_machine_is() {
+    let plain = works(&["doctor"]);
+    assert!(text(&plain).contains("memory") && text(&plain).contains("device     cpu"));
+    let json: serde_json::Value = serde_json::from_slice(&works(&["doctor", "--json"]).stdout).unwrap();
+    assert!(json["machine"]["cores"].as_u64().unwrap() > 0);
+}

@@ -1,0 +1,258 @@
+//! Memory of tensors: a vector, pages that are used again, or a part of a mapped file.
+//!
+//! A training step needs buffers of the same sizes over and over. Large ones are pages that go to a shelf when they are
+//! dropped, so that after the first step no fresh page is touched (a fresh one costs a fault and is zeroed first). Large ones
+//! ask for 2 MiB pages. The shelf and what is in use together exceed the most that was in use at once by an eighth at most.
+
+use bytemuck::{Pod, cast_slice, cast_slice_mut};
+use memmap2::{Mmap, MmapMut};
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut, Range};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes from which a buffer is made of pages.
+const PAGES: usize = 1 << 16;
+
+/// Values of one type. Cloning copies them.
+#[derive(Debug)]
+pub struct Buffer<T>(Memory<T>);
+
+#[derive(Debug)]
+enum Memory<T> {
+    Vector(Vec<T>),
+    Pages {
+        pages: Pages,
+        bytes: usize,
+    },
+    /// Read only.
+    File {
+        map: Arc<Mmap>,
+        bytes: Range<usize>,
+    },
+}
+
+impl<T: Pod> Buffer<T> {
+    /// `n` values that are valid but may be anything: for a writer that fills all of them.
+    pub fn stale(n: usize) -> Buffer<T> {
+        let bytes = n * size_of::<T>();
+        if bytes >= PAGES
+            && let Some((pages, _)) = Pages::take(bytes)
+        {
+            return Buffer(Memory::Pages { pages, bytes });
+        }
+        Buffer(Memory::Vector(vec![T::zeroed(); n]))
+    }
+
+    /// `n` zeros.
+    pub fn zeros(n: usize) -> Buffer<T> {
+        let bytes = n * size_of::<T>();
+        if bytes >= PAGES
+            && let Some((mut pages, used)) = Pages::take(bytes)
+        {
+            if used {
+                pages.bytes_mut()[..bytes].fill(0);
+            }
+            return Buffer(Memory::Pages { pages, bytes });
+        }
+        Buffer(Memory::Vector(vec![T::zeroed(); n]))
+    }
+
+    /// The values at `bytes` of a mapped file, without a copy; `None` if they do not lie there as this machine reads them.
+    pub fn from_map(map: Arc<Mmap>, bytes: Range<usize>) -> Option<Buffer<T>> {
+        let values = map.get(bytes.clone())?;
+        let fits = cfg!(target_endian = "little") && bytemuck::try_cast_slice::<u8, T>(values).is_ok();
+        fits.then(|| Buffer(Memory::File { map, bytes }))
+    }
+}
+
+impl<T> From<Vec<T>> for Buffer<T> {
+    fn from(values: Vec<T>) -> Buffer<T> {
+        Buffer(Memory::Vector(values))
+    }
+}
+
+impl<T: Pod> Clone for Buffer<T> {
+    fn clone(&self) -> Buffer<T> {
+        let mut copy = Buffer::stale(self.len());
+        copy.copy_from_slice(self);
+        copy
+    }
+}
+
+impl<T: Pod> Deref for Buffer<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        match &self.0 {
+            Memory::Vector(v) => v,
+            Memory::Pages { pages, bytes } => cast_slice(&pages.bytes()[..*bytes]),
+            Memory::File { map, bytes } => cast_slice(&map[bytes.clone()]),
+        }
+    }
+}
+
+impl<T: Pod> DerefMut for Buffer<T> {
+    /// Values of a file are copied first.
+    fn deref_mut(&mut self) -> &mut [T] {
+        if let Memory::File { .. } = self.0 {
+            *self = self.clone();
+        }
+        match &mut self.0 {
+            Memory::Vector(v) => v,
+            Memory::Pages { pages, bytes } => cast_slice_mut(&mut pages.bytes_mut()[..*bytes]),
+            Memory::File { .. } => unreachable!("it was replaced by a copy"),
+        }
+    }
+}
+
+/// Anonymous pages that go back to the shelf.
+#[derive(Debug)]
+struct Pages(Option<MmapMut>);
+
+impl Pages {
+    /// Pages for `bytes` bytes, and whether they were used before; `None` if the system has none.
+    fn take(bytes: usize) -> Option<(Pages, bool)> {
+        let size = class(bytes);
+        let (found, stale) = shelf(|s| s.take(size));
+        drop(stale);
+        if let Some(map) = found {
+            return Some((Pages(Some(map)), true));
+        }
+        let Ok(map) = MmapMut::map_anon(size) else {
+            shelf(|s| s.in_use -= size);
+            return None;
+        };
+        #[cfg(target_os = "linux")]
+        if size >= 1 << 21 {
+            // A system without such pages gives small ones; nothing else changes.
+            let _ = map.advise(memmap2::Advice::HugePage);
+        }
+        Some((Pages(Some(map)), false))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.0.as_deref_mut().unwrap_or_default()
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        if let Some(map) = self.0.take() {
+            // What does not fit is given back to the system outside of the lock.
+            let rest = shelf(|s| s.put(map));
+            drop(rest);
+        }
+    }
+}
+
+/// Sizes of pages: eight steps for each power of two, so that batches of nearby lengths share them.
+fn class(bytes: usize) -> usize {
+    let step = (bytes.next_power_of_two() / 16).max(4096);
+    bytes.next_multiple_of(step)
+}
+
+/// Pages that nobody uses, by size.
+struct Shelf {
+    free: BTreeMap<usize, Vec<MmapMut>>,
+    kept: usize,
+    in_use: usize,
+    most: usize,
+}
+
+static SHELF: Mutex<Shelf> = Mutex::new(Shelf { free: BTreeMap::new(), kept: 0, in_use: 0, most: 0 });
+
+fn shelf<R>(body: impl FnOnce(&mut Shelf) -> R) -> R {
+    body(&mut SHELF.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Shelf {
+    /// What the shelf and what is in use may hold together.
+    fn limit(&self) -> usize {
+        self.most + self.most / 8
+    }
+
+    /// Pages of `size` bytes or a little more, counted as in use in any case; and pages to give back.
+    fn take(&mut self, size: usize) -> (Option<MmapMut>, Vec<MmapMut>) {
+        let fits = self.free.range(size..=size + size / 2).next().map(|(size, _)| *size);
+        if let Some(map) = fits.and_then(|size| self.remove(size)) {
+            self.in_use += map.len();
+            return (Some(map), Vec::new());
+        }
+        self.in_use += size;
+        self.most = self.most.max(self.in_use);
+        let mut stale = Vec::new();
+        while self.in_use + self.kept > self.limit()
+            && let Some(largest) = self.free.keys().next_back().copied()
+        {
+            stale.extend(self.remove(largest));
+        }
+        (None, stale)
+    }
+
+    fn put(&mut self, map: MmapMut) -> Option<MmapMut> {
+        self.in_use -= map.len();
+        if self.in_use + self.kept + map.len() > self.limit() {
+            return Some(map);
+        }
+        self.kept += map.len();
+        self.free.entry(map.len()).or_default().push(map);
+        None
+    }
+
+    fn remove(&mut self, size: usize) -> Option<MmapMut> {
+        let list = self.free.get_mut(&size)?;
+        let map = list.pop();
+        if list.is_empty() {
+            self.free.remove(&size);
+        }
+        self.kept -= map.as_ref().map_or(0, |m| m.len());
+        map
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_are_zero_whatever_the_pages_held() {
+        for _ in 0..4 {
+            let mut a = Buffer::<f32>::zeros(100_000);
+            assert!(a.iter().all(|x| *x == 0.0));
+            a.fill(3.0);
+        }
+    }
+
+    #[test]
+    fn shelf_holds_little_more_than_was_in_use() {
+        let mut s = Shelf { free: BTreeMap::new(), kept: 0, in_use: 0, most: 0 };
+        let new = |n: usize| MmapMut::map_anon(n).unwrap();
+        assert!(s.take(8192).0.is_none() && s.take(4096).0.is_none());
+        assert!(s.put(new(8192)).is_none() && s.put(new(4096)).is_none());
+        // A size that nothing fits makes room first.
+        let (found, given_back) = s.take(65536);
+        assert!(found.is_none() && s.in_use + s.kept <= s.limit() && given_back.len() == 1);
+        assert!(s.put(new(65536)).is_none());
+        assert_eq!(s.take(65536).0.map(|m| m.len()), Some(65536));
+        let (found, given_back) = s.take(40960);
+        assert!(found.is_none() && s.in_use + s.kept <= s.limit(), "{given_back:?}");
+    }
+
+    #[test]
+    fn writing_to_a_file_writes_to_a_copy() {
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, &[0, 0, 128, 63, 0, 0, 0, 64]).unwrap();
+        #[expect(unsafe_code, reason = "memory map")]
+        // SAFETY: nobody else knows the file.
+        let map = Arc::new(unsafe { Mmap::map(&file) }.unwrap());
+        let mut b = Buffer::<f32>::from_map(map.clone(), 0..8).unwrap();
+        assert_eq!(b[..], [1.0, 2.0]);
+        b[0] = 5.0;
+        assert_eq!(b[..], [5.0, 2.0]);
+        assert_eq!(Buffer::<f32>::from_map(map.clone(), 0..8).unwrap()[0], 1.0);
+        assert!(Buffer::<f32>::from_map(map.clone(), 2..8).is_none() && Buffer::<f32>::from_map(map, 0..12).is_none());
+    }
+}
