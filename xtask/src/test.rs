@@ -2,19 +2,32 @@
 
 use crate::program::cargo;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 /// Every test. What cannot run on this machine is said at the end, and is a failure under `CI=true`.
 pub fn test() -> Result<ExitCode, String> {
     let mut failed = Vec::new();
     let mut absent = Vec::new();
     step(&mut failed, "all crates on the CPU", &["test", "--workspace"]);
+    let texts = std::env::temp_dir().join(format!("clinpeft-cuda-{}", std::process::id()));
+    // One build for all of them: the device libraries are most of it.
+    let mut on_devices = vec!["test", "--package", "clinpeft-kernels", "--package", "clinpeft-experiment"];
+    on_devices.extend(["--features", "vulkan,cuda"]);
     if vulkan_driver() {
-        let arguments = ["test", "--package", "clinpeft-kernels", "--features", "vulkan"];
-        step(&mut failed, "op contract on Vulkan", &arguments);
+        on_devices.extend(["--lib", "--test", "conformance", "--test", "steps", "--test", "devices"]);
+        kernels_step(&mut failed, "op contract, reference cases and runs on Vulkan; CUDA C++", &on_devices, &texts);
     } else {
-        absent.push("op contract on Vulkan: no driver (Debian: apt-get install mesa-vulkan-drivers libvulkan1)");
+        on_devices.extend(["--lib", "cuda_text"]);
+        kernels_step(&mut failed, "CUDA C++", &on_devices, &texts);
+        absent.push("Vulkan: no driver (Debian: apt-get install mesa-vulkan-drivers libvulkan1)");
     }
+    match compile_cuda(&texts) {
+        Some(true) => {}
+        Some(false) => failed.push("CUDA C++ by NVRTC"),
+        None => absent.push("CUDA C++ by NVRTC: no Python with the packages that crates/kernels/tests/nvrtc.py names"),
+    }
+    // What could not be removed lies in the folder for temporary files.
+    let _ = std::fs::remove_dir_all(&texts);
     for what in &absent {
         println!("NOT RUN: {what}");
     }
@@ -34,6 +47,21 @@ pub fn lint() -> Result<ExitCode, String> {
         failed.push("documentation");
     }
     end(&failed)
+}
+
+/// A step that leaves the CUDA C++ of the kernels in `texts`.
+fn kernels_step(failed: &mut Vec<&'static str>, name: &'static str, arguments: &[&str], texts: &Path) {
+    println!("== {name}: cargo {}", arguments.join(" "));
+    if !cargo().env("CLINPEFT_CUDA_TEXT", texts).args(arguments).status().is_ok_and(|s| s.success()) {
+        failed.push(name);
+    }
+}
+
+/// Whether NVRTC compiles all of it; `None` if it is not there.
+fn compile_cuda(texts: &Path) -> Option<bool> {
+    println!("== CUDA C++ by NVRTC: python3 crates/kernels/tests/nvrtc.py");
+    let ended = Command::new("python3").arg("crates/kernels/tests/nvrtc.py").arg(texts).status().ok()?;
+    if ended.code() == Some(3) { None } else { Some(ended.success()) }
 }
 
 fn step(failed: &mut Vec<&'static str>, name: &'static str, arguments: &[&str]) {

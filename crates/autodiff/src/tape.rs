@@ -190,6 +190,29 @@ impl Gradients {
         self.0.get(&leaf.node.as_ref()?.id).map(|(_, g)| g)
     }
 
+    /// Sum of the squares of the gradients of some leaves; `None` if none of them has one.
+    ///
+    /// On the CPU in f64. A device sums its own in f32, and they are read in one piece.
+    pub fn squares<'a>(&self, leaves: impl Iterator<Item = &'a Var>) -> Result<Option<f64>> {
+        use clinpeft_tensor::ops::{concat, norm};
+        let (mut sum, mut there) = (None, None);
+        for g in leaves.filter_map(|leaf| self.of(leaf)) {
+            if g.device() == Device::Cpu {
+                *sum.get_or_insert(0.0) += g.to_f64_vec()?.iter().map(|x| x * x).sum::<f64>();
+                continue;
+            }
+            let length = norm(g)?.reshape(&[1, 1])?;
+            there = Some(match there {
+                Some(before) => concat(&before, &length)?,
+                None => length,
+            });
+        }
+        if let Some(lengths) = there {
+            *sum.get_or_insert(0.0) += lengths.to_f64_vec()?.iter().map(|x| x * x).sum::<f64>();
+        }
+        Ok(sum)
+    }
+
     /// Adds the gradients of another part of the same step.
     pub fn add(&mut self, other: Gradients) -> Result<()> {
         for (id, (node, g)) in other.0 {

@@ -11,7 +11,7 @@ use clinpeft_llama::Llama;
 use clinpeft_nn::{Backbone, Beside, Learning};
 use clinpeft_peft::Stack;
 use clinpeft_rng::{Seed, shuffle};
-use clinpeft_tensor::{DType, Device};
+use clinpeft_tensor::DType;
 use clinpeft_text::{Packed, Special, Specials, Tokenizer, Truncation, biomedical, general};
 use clinpeft_train::{LanguageModelling, MaskedModelling, Masking, Objective};
 use clinpeft_weights::Keep;
@@ -41,7 +41,8 @@ pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
 fn new_llama(context: &mut Context<'_>, new: &NewBase, writer: &Writer, text: &[String]) -> Result<Report> {
     let tokenizer = writer.vocabulary(new)?;
     let config = clinpeft_llama::Config::tiny(tokenizer.vocab_size(), new.width, new.layers, new.heads, new.positions);
-    let model = Llama::random(config, Seed(context.spec.seed).part("init"), Learning::Trainable)?;
+    let mut model = Llama::random(config, Seed(context.spec.seed).part("init"), Learning::Trainable)?;
+    model.to_device(&context.control.device)?;
     causal(context, Box::new(model), &tokenizer, text)
 }
 
@@ -50,21 +51,24 @@ fn new_bert(context: &mut Context<'_>, new: &NewBase, writer: &Writer, text: &[S
     let mut config =
         clinpeft_bert::Config::tiny(tokenizer.vocab_size(), new.width, new.layers, new.heads, new.positions);
     (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (new.dropout, new.dropout);
-    let model = Bert::random(config, init, Learning::Trainable)?;
-    let head = MaskedHead::random(model.config(), init, Learning::Trainable)?;
+    let mut model = Bert::random(config, init, Learning::Trainable)?;
+    let mut head = MaskedHead::random(model.config(), init, Learning::Trainable)?;
+    let device = &context.control.device;
+    model.to_device(device)?;
+    head.parameters_mut().into_iter().try_for_each(|p| p.to_device(device)).map_err(clinpeft_nn::Error::from)?;
     masked(context, model, head, &tokenizer, text)
 }
 
 fn further(context: &mut Context<'_>, text: &[String]) -> Result<Report> {
     let folder = inputs::base_folder(&context.store, &context.spec.base)?;
     if Family::of(&folder)? == Family::Llama {
-        let Model { backbone, tokenizer, .. } = inputs::model(&context.store, &context.spec, Learning::Trainable)?;
+        let Model { backbone, tokenizer, .. } =
+            inputs::model(&context.store, &context.spec, Learning::Trainable, &context.control.device)?;
         return causal(context, backbone, &tokenizer, text);
     }
     let tokenizer = Tokenizer::load(&folder.join("tokenizer.json"))?;
-    let keep = Keep::As(DType::F32);
-    let (mut model, mut head) =
-        (Bert::load(&folder, keep, &Device::Cpu)?, MaskedHead::load(&folder, keep, &Device::Cpu)?);
+    let (keep, device) = (Keep::As(DType::F32), &context.control.device);
+    let (mut model, mut head) = (Bert::load(&folder, keep, device)?, MaskedHead::load(&folder, keep, device)?);
     let all = model.parameters_mut().into_iter().chain(head.parameters_mut());
     all.for_each(|p| p.set_learning(Learning::Trainable));
     masked(context, model, head, &tokenizer, text)

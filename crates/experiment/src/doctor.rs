@@ -49,7 +49,10 @@ pub struct Fit {
 pub fn diagnose(out: &Path) -> Result<Diagnosis> {
     let machine = Machine::here();
     let device = |listing: clinpeft_kernels::Listing| match listing.state {
-        State::Found(what) => Seen { name: listing.name, found: true, what },
+        State::Found(what) => {
+            let limits = listing.limits.map(|limits| format!("\n{limits}")).unwrap_or_default();
+            Seen { name: listing.name, found: true, what: what + &limits }
+        }
         State::Missing(what) => Seen { name: listing.name, found: false, what },
     };
     let main = Seen { name: "cpu".into(), found: true, what: format!("main memory, {} cores", machine.cores) };
@@ -70,6 +73,7 @@ fn fits(free: u64) -> Result<Vec<Fit>> {
         inputs: nowhere.clone(),
         set: Default::default(),
         threads: 1,
+        device: "cpu",
     };
     let (profile, runs) = reproduce::dry_run(&Store::new(Path::new("")), &options, &mut |_| {})?;
     let Some(run) = runs.first() else { return Ok(vec![]) };

@@ -28,7 +28,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
         return Err(Error::Options("full fine-tuning takes no adapters\nhint: leave out `full`, or the stack".into()));
     }
     let learning = if context.spec.full { Learning::Trainable } else { Learning::Frozen };
-    let Model { family, backbone, tokenizer, hash } = inputs::model(&context.store, &context.spec, learning)?;
+    let Model { family, backbone, tokenizer, hash } =
+        inputs::model(&context.store, &context.spec, learning, &context.control.device)?;
     let reader = Reader::new(family, &tokenizer);
     let mut kept = TokenCount::default();
     let mut examples = |name, split: &[Example]| examples(context, reader, (name, split), &data, &mut kept);
@@ -128,9 +129,10 @@ fn objective(
     data: &Dataset,
     tokenizer: &Tokenizer,
 ) -> Result<Classification> {
-    let (spec, init) = (&context.spec, Seed(context.spec.seed).part("init"));
-    let stack = inputs::stack(&context.store, &spec.stack, (&*backbone, tokenizer), init)?;
-    let classifier = family.classifier(data.labels.len(), backbone.width(), &mut init.stream("head"))?;
+    let (spec, device, init) = (&context.spec, &context.control.device, Seed(context.spec.seed).part("init"));
+    let stack = inputs::stack(&context.store, &spec.stack, (&*backbone, tokenizer), init, device)?;
+    let mut classifier = family.classifier(data.labels.len(), backbone.width(), &mut init.stream("head"))?;
+    classifier.to_device(device)?;
     let class_weights = Classification::balanced_weights(&train.targets);
     let rule = spec.switches.pooling;
     Ok(Classification {

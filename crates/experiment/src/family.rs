@@ -52,15 +52,21 @@ impl Family {
 
     /// A folder of this family. What is to learn as a whole is kept in f32, and a pooler that it lacks is made from
     /// `seed`; otherwise a folder without one is an error, for one that never learns would score by chance.
-    pub(crate) fn load(self, folder: &Path, learning: Learning, seed: Seed) -> Result<Box<dyn Backbone>> {
+    pub(crate) fn load(
+        self,
+        folder: &Path,
+        learning: Learning,
+        seed: Seed,
+        device: &Device,
+    ) -> Result<Box<dyn Backbone>> {
         let keep = match learning {
             Learning::Frozen => Keep::Stored,
             Learning::Trainable => Keep::As(clinpeft_tensor::DType::F32),
         };
         let mut model: Box<dyn Backbone> = match self {
-            Family::Llama => Box::new(Llama::load(folder, keep, &Device::Cpu)?),
+            Family::Llama => Box::new(Llama::load(folder, keep, device)?),
             Family::Bert => {
-                let model = Bert::load(folder, keep, &Device::Cpu)?;
+                let model = Bert::load(folder, keep, device)?;
                 let new = learning == Learning::Trainable && !model.has_pooler();
                 Box::new(if new { model.with_new_pooler(seed, learning)? } else { model })
             }
@@ -153,7 +159,8 @@ mod tests {
         let kept = whole.parameters().into_iter().filter(|p| !p.name().contains("pooler"));
         let kept: TensorMap = kept.map(|p| (p.name().to_string(), p.value().clone())).collect();
         clinpeft_weights::save(&file, &kept, &std::collections::BTreeMap::new()).unwrap();
-        let count = |learning| Family::Bert.load(dir.path(), learning, Seed(2)).unwrap().parameter_count();
+        let count =
+            |learning| Family::Bert.load(dir.path(), learning, Seed(2), &Device::Cpu).unwrap().parameter_count();
         let pooler = 8 * 8 + 8;
         assert_eq!(count(Learning::Trainable), whole.parameter_count());
         assert_eq!(count(Learning::Frozen), whole.parameter_count() - pooler);

@@ -5,6 +5,7 @@ use crate::{Base, Error, Family, Result, RunSpec, RunState, StackEntry, Store, e
 use clinpeft_nn::{Backbone, Learning};
 use clinpeft_peft::{Activity, Adapter, ModelShape, Stack, load_adapter};
 use clinpeft_rng::Seed;
+use clinpeft_tensor::Device;
 use clinpeft_text::{Cache, CacheKey, Encoder, Packed, Sequences, Specials, Tokenizer, Truncation};
 use std::path::{Path, PathBuf};
 
@@ -40,11 +41,14 @@ fn finished(store: &Store, run: &str, part: &str) -> Result<PathBuf> {
 }
 
 /// Loads the base model of a run, all of it frozen or all of it to learn.
-pub(crate) fn model(store: &Store, spec: &RunSpec, learning: Learning) -> Result<Model> {
+pub(crate) fn model(store: &Store, spec: &RunSpec, learning: Learning, device: &Device) -> Result<Model> {
     let folder = base_folder(store, &spec.base)?;
     let family = Family::of(&folder)?;
-    check_memory(store, spec, &folder)?;
-    let mut backbone = family.load(&folder, learning, Seed(spec.seed).part("init"))?;
+    // A device says itself what it cannot hold.
+    if *device == Device::Cpu {
+        check_memory(store, spec, &folder)?;
+    }
+    let mut backbone = family.load(&folder, learning, Seed(spec.seed).part("init"), device)?;
     if learning == Learning::Frozen {
         for p in backbone.parameters_mut() {
             let value = p.value().clone().with_precision(spec.training.precision.into());
@@ -88,6 +92,7 @@ pub(crate) fn stack(
     entries: &[StackEntry],
     (backbone, tokenizer): (&dyn Backbone, &Tokenizer),
     seed: Seed,
+    device: &Device,
 ) -> Result<Stack> {
     let mut stack = Stack::new();
     for e in entries {
@@ -108,6 +113,7 @@ pub(crate) fn stack(
         };
         stack.push(&e.name, adapter, if e.active { Activity::Active } else { Activity::Inactive })?;
     }
+    stack.to_device(device)?;
     Ok(stack)
 }
 

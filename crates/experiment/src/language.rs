@@ -19,7 +19,9 @@ const EVALUATION_TOKENS: usize = 4096;
 /// Step 1: an adapter that learns clinical notes.
 pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let data = context.data()?;
-    let Model { family, backbone, tokenizer, hash } = inputs::model(&context.store, &context.spec, Learning::Frozen)?;
+    let device = context.control.device.clone();
+    let frozen = || inputs::model(&context.store, &context.spec, Learning::Frozen, &device);
+    let Model { family, backbone, tokenizer, hash } = frozen()?;
     let tokens = |split: CorpusSplit| -> Result<Packed> {
         let notes = load_corpus(&data, split)?;
         let name = if split == CorpusSplit::Train { "train" } else { "test" };
@@ -33,17 +35,14 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
         &context.spec.stack,
         (&*backbone, &tokenizer),
         Seed(context.spec.seed).part("init"),
+        &device,
     )?;
     let total = inputs::total_parameters(&*backbone, &stack, 0);
     let data = train_data.sequences.clone();
     let mut objective = LanguageModelling { backbone, stack, data };
     let trainable = objective.stack.trainable().iter().map(|(_, p)| p.value().count()).sum();
     let before = {
-        let plain = LanguageModelling {
-            backbone: inputs::model(&context.store, &context.spec, Learning::Frozen)?.backbone,
-            stack: Stack::new(),
-            data: Sequences::default(),
-        };
+        let plain = LanguageModelling { backbone: frozen()?.backbone, stack: Stack::new(), data: Sequences::default() };
         losses(&plain, &test_data)?
     };
     let lengths = objective.data.lengths();
@@ -79,7 +78,9 @@ const LEARNED: std::ops::Range<usize> = 1..4;
 /// test notes are not read.
 pub(crate) fn trial(context: &mut Context<'_>) -> Result<Report> {
     let data = context.data()?;
-    let Model { family, backbone, tokenizer, hash } = inputs::model(&context.store, &context.spec, Learning::Frozen)?;
+    let device = context.control.device.clone();
+    let Model { family, backbone, tokenizer, hash } =
+        inputs::model(&context.store, &context.spec, Learning::Frozen, &device)?;
     let notes = load_corpus(&data, CorpusSplit::Train)?;
     let reader = Reader::new(family, &tokenizer);
     let tokens = |places: std::ops::Range<usize>| -> Result<Packed> {
@@ -88,7 +89,7 @@ pub(crate) fn trial(context: &mut Context<'_>) -> Result<Report> {
     };
     let (learn, judge) = (tokens(LEARNED)?, tokens(0..1)?);
     let init = Seed(context.spec.seed).part("init");
-    let stack = inputs::stack(&context.store, &context.spec.stack, (&*backbone, &tokenizer), init)?;
+    let stack = inputs::stack(&context.store, &context.spec.stack, (&*backbone, &tokenizer), init, &device)?;
     let mut objective = LanguageModelling { backbone, stack, data: learn.sequences.clone() };
     let lengths = objective.data.lengths();
     let outcome = train(context, &mut objective, &lengths)?;

@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 /// How the processes are started.
 #[derive(Debug, Clone, Copy)]
 pub struct Launcher<'a> {
-    /// The program, which must know `run FOLDER --threads N`.
+    /// The program, which must know `run FOLDER --threads N --device NAME`.
     pub program: &'a Path,
+    /// Name of the device for every run.
+    pub device: &'a str,
     /// Threads for all processes together; at most as many processes.
     pub threads: usize,
     /// Set from outside to stop.
@@ -55,6 +57,8 @@ pub fn launch(
     let mut ends = Ends::new();
     let mut running: Vec<(usize, Child, Instant)> = Vec::new();
     let mut waiting: Vec<usize> = (0..plan.len()).collect();
+    // A device is one thing: runs beside each other would share its memory and wait for each other.
+    let at_once = if launcher.device == "cpu" { launcher.threads } else { 1 };
     while !waiting.is_empty() || !running.is_empty() {
         let stopping = launcher.stop.load(Ordering::Relaxed);
         if stopping {
@@ -66,11 +70,12 @@ pub fn launch(
         }
         settle(store, plan, &mut waiting, &mut ends, tell)?;
         let ready: Vec<usize> = waiting.iter().copied().filter(|i| is_ready(&plan[*i], &ends)).collect();
-        let free = launcher.threads.saturating_sub(running.len());
-        let share = (launcher.threads / (ready.len() + running.len()).max(1)).max(1);
+        let free = at_once.saturating_sub(running.len());
+        let beside = (ready.len() + running.len()).clamp(1, at_once);
+        let share = (launcher.threads / beside).max(1);
         for i in ready.into_iter().take(free) {
             waiting.retain(|w| *w != i);
-            let child = start(store, &plan[i], launcher.program, share)?;
+            let child = start(store, &plan[i], launcher, share)?;
             tell(News::Started(&plan[i]));
             running.push((i, child, Instant::now()));
         }
@@ -133,14 +138,15 @@ fn is_ready(run: &Planned, ends: &Ends) -> bool {
     run.needs.iter().all(|n| matches!(ends.get(n), Some(Ended::Before | Ended::Now(_))))
 }
 
-fn start(store: &Store, run: &Planned, program: &Path, threads: usize) -> Result<Child> {
+fn start(store: &Store, run: &Planned, launcher: &Launcher<'_>, threads: usize) -> Result<Child> {
+    let program = launcher.program;
     let folder = store.create(&run.spec)?;
     let path = folder.file("log.txt");
     let log = File::create(&path).map_err(clinpeft_files::at("create", &path))?;
     let child = Command::new(program)
         .arg("run")
         .arg(folder.path())
-        .args(["--threads", &threads.to_string(), "--stop-at-end-of-input"])
+        .args(["--threads", &threads.to_string(), "--device", launcher.device, "--stop-at-end-of-input"])
         // Activations are freed and allocated again in every step; keeping their pages spares the kernel's work.
         .envs([("MALLOC_TRIM_THRESHOLD_", "536870912"), ("MALLOC_MMAP_THRESHOLD_", "536870912")])
         .stdin(Stdio::piped())

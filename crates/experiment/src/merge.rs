@@ -4,6 +4,7 @@ use crate::{Error, Family, Result};
 use clinpeft_nn::Learning;
 use clinpeft_peft::{Activity, Adapter, ModelShape, Unit, load_adapter, merge as merge_into};
 use clinpeft_rng::Seed;
+use clinpeft_tensor::Device;
 use clinpeft_text::Tokenizer;
 use std::path::Path;
 
@@ -16,7 +17,7 @@ pub fn merge(base: &Path, adapter: &Path, out: &Path) -> Result<Vec<String>> {
     if out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(Error::Options(format!("`{}` is not empty\nhint: give a new folder as `--out`", out.display())));
     }
-    let mut model = Family::of(base)?.load(base, Learning::Frozen, Seed(0))?;
+    let mut model = Family::of(base)?.load(base, Learning::Frozen, Seed(0), &Device::Cpu)?;
     let shape = ModelShape::of(&*model);
     let mut names = Vec::new();
     let mut put = |name: String, adapter: &dyn Adapter| -> Result<()> {

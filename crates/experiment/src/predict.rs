@@ -10,6 +10,7 @@ use clinpeft_metrics::Bootstrap;
 use clinpeft_nn::Learning;
 use clinpeft_peft::{Head, ModelShape, Stack, Unit};
 use clinpeft_rng::Seed;
+use clinpeft_tensor::Device;
 use clinpeft_text::Truncation;
 use clinpeft_train::{Classification, Examples, Targets};
 use std::collections::BTreeMap;
@@ -18,8 +19,8 @@ use std::path::Path;
 /// Writes the probability of every class of each note to `out`, whole or not at all. Returns the number of notes.
 ///
 /// A binary task has one column, the probability of its second class.
-pub fn predict(run: &RunFolder, input: &Path, out: &Path) -> Result<usize> {
-    let trained = Trained::load(run)?;
+pub fn predict(run: &RunFolder, input: &Path, out: &Path, device: &Device) -> Result<usize> {
+    let trained = Trained::load(run, device)?;
     let notes = Notes::read(input, None)?;
     let found = trained.score(notes.examples)?;
     let names = &found.names[found.names.len() - found.columns..];
@@ -38,8 +39,8 @@ pub fn predict(run: &RunFolder, input: &Path, out: &Path) -> Result<usize> {
 /// The metrics of the run's task on notes with labels; intervals by note, as no patients are given.
 ///
 /// A label is the name of a class or its number from 0; label sets are names with commas between them.
-pub fn evaluate(run: &RunFolder, input: &Path) -> Result<BTreeMap<String, Number>> {
-    let trained = Trained::load(run)?;
+pub fn evaluate(run: &RunFolder, input: &Path, device: &Device) -> Result<BTreeMap<String, Number>> {
+    let trained = Trained::load(run, device)?;
     let notes = Notes::read(input, Some(&trained))?;
     let spec = &trained.spec;
     let seed = Seed(spec.seed).part("bootstrap");
@@ -101,7 +102,7 @@ struct Trained {
 }
 
 impl Trained {
-    fn load(run: &RunFolder) -> Result<Trained> {
+    fn load(run: &RunFolder, device: &Device) -> Result<Trained> {
         let mut spec = run.spec()?;
         if run.state()? != Some(RunState::Done) {
             let what = format!("run `{}` is not done\nhint: `clinpeft run` it first", run.name());
@@ -110,13 +111,16 @@ impl Trained {
         if spec.full {
             spec.base = Base::Folder { folder: run.file("model") };
         }
-        let model = inputs::model(&run.store()?, &spec, Learning::Frozen)?;
+        let model = inputs::model(&run.store()?, &spec, Learning::Frozen, device)?;
         let unit = Unit::load(&run.file("adapter"), &ModelShape::of(&*model.backbone))?;
-        let (Some(head), Some(task)) = (unit.head, spec.task) else {
+        let (Some(mut head), Some(task)) = (unit.head, spec.task) else {
             let what = format!("run `{}` scores nothing\nhint: choose the run of a task", run.name());
             return Err(Error::Options(what));
         };
-        Ok(Trained { spec, task, model, stack: unit.stack, head })
+        let mut stack = unit.stack;
+        stack.to_device(device)?;
+        head.classifier.to_device(device)?;
+        Ok(Trained { spec, task, model, stack, head })
     }
 
     /// A label as a file has it; `None` if this run does not know it.

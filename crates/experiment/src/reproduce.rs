@@ -30,6 +30,8 @@ pub struct Options<'a> {
     pub set: Values,
     /// Threads for everything.
     pub threads: usize,
+    /// Name of the device for every run.
+    pub device: &'a str,
 }
 
 /// What the caller hears.
@@ -81,7 +83,7 @@ pub fn reproduce(
         runs(&profile, options, |part| cohort::ready(store, &profile.data, part.rules, &options.inputs, &progress))?
     };
     hear(Heard::Plan(&runs));
-    let launcher = Launcher { program, threads: options.threads, stop };
+    let launcher = Launcher { program, threads: options.threads, device: options.device, stop };
     let ends = launch(store, &runs, &launcher, &mut |news| hear(Heard::Run(news)))?;
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Stopped);

@@ -3,6 +3,7 @@
 use crate::{Error, Kind, Result, RunFolder, RunSpec, RunState, Store, base, downstream, estimate, language};
 use clinpeft_metrics::{Bootstrap, Estimate};
 use clinpeft_rng::Seed;
+use clinpeft_tensor::Device;
 use clinpeft_train::{Event, Outcome};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -18,6 +19,8 @@ pub struct Control<'a> {
     pub observe: &'a mut dyn FnMut(&Event, u64),
     /// Time between two checkpoints.
     pub checkpoint_every: Duration,
+    /// Where the model runs. No part of the spec: the same run is the same to rounding on each.
+    pub device: Device,
 }
 
 /// What the kinds of runs share.
@@ -133,7 +136,7 @@ struct RunManifest {
     program: &'static str,
     git: &'static str,
     target: &'static str,
-    device: &'static str,
+    device: String,
     threads: usize,
     /// The unit of the machine that computes products with frozen weights.
     products: &'static str,
@@ -141,6 +144,7 @@ struct RunManifest {
     data_hash: Option<String>,
     base_hash: Option<String>,
     peak_memory_mib: Option<f64>,
+    device_memory_mib: Option<f64>,
     wall_seconds: f64,
     /// Seconds of processor time, over all threads.
     cpu_seconds: f64,
@@ -195,13 +199,14 @@ fn finish(context: &Context<'_>, mut report: Report, started: Instant) -> Result
         program: concat!("clinpeft ", env!("CARGO_PKG_VERSION")),
         git: env!("CLINPEFT_GIT"),
         target: env!("CLINPEFT_TARGET"),
-        device: "cpu",
+        device: context.control.device.name(),
         threads: rayon::current_num_threads(),
         products: clinpeft_tensor::product::unit_name(context.spec.training.precision.into()),
         seed: context.spec.seed,
         data_hash: context.spec.data_hash.clone(),
         base_hash: report.base_hash,
         peak_memory_mib: peak,
+        device_memory_mib: device_memory(&context.control.device)?.map(|bytes| bytes as f64 / f64::from(1 << 20)),
         wall_seconds: started.elapsed().as_secs_f64(),
         cpu_seconds: estimate::cpu_seconds(),
         tokens_kept: report.kept,
@@ -231,6 +236,14 @@ fn wait_for_lock(folder: &RunFolder) -> Result<clinpeft_files::Lock> {
             Err(e) if Instant::now() > until => return Err(e.into()),
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
+    }
+}
+
+/// Bytes that the pool of a device has set aside, which never falls: its high-water mark.
+fn device_memory(device: &Device) -> Result<Option<u64>> {
+    match device {
+        Device::Cpu => Ok(None),
+        Device::Other(backend) => backend.memory().map_err(|e| Error::Model(e.into())),
     }
 }
 

@@ -51,6 +51,11 @@ impl Store {
         self.root.join("tokens")
     }
 
+    /// What was measured on devices.
+    pub fn devices(&self) -> PathBuf {
+        self.root.join("devices")
+    }
+
     /// A run folder by name.
     pub fn run(&self, name: &str) -> RunFolder {
         RunFolder { path: self.root.join("runs").join(name) }

@@ -1,14 +1,33 @@
-//! The contract of `clinpeft-tensor`, operation by operation. What is not listed is an `Unsupported` error.
+//! The contract of `clinpeft-tensor`, operation by operation.
 
 use crate::client::Client;
-use crate::ops;
-use clinpeft_tensor::ops::Layout;
+use crate::{Limits, Opened, ops};
+use clinpeft_tensor::ops::{AdamW, AttentionShape, Direction, Layout, Segments};
+use clinpeft_tensor::rng::Key;
 use clinpeft_tensor::{Backend, Result, Tensor};
 use cubecl::Runtime;
+use std::path::Path;
+
+type Pair = (Tensor, Tensor);
+type Triple = (Tensor, Tensor, Tensor);
+
+impl<R: Runtime> Opened for Client<R> {
+    fn limits(&self) -> Limits {
+        Client::limits(self)
+    }
+
+    fn remember(&self, file: &Path, what: &str) -> Result<()> {
+        self.choices.remember(file, what)
+    }
+}
 
 impl<R: Runtime> Backend for Client<R> {
     fn name(&self) -> String {
         Client::name(self)
+    }
+
+    fn memory(&self) -> Result<Option<u64>> {
+        self.reserved().map(Some)
     }
 
     fn upload(&self, tensor: &Tensor) -> Result<Tensor> {
@@ -23,23 +42,152 @@ impl<R: Runtime> Backend for Client<R> {
         ops::matmul::matmul(self, a, b, layout)
     }
 
-    fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
+    fn low_rank(&self, base: &Tensor, x: &Tensor, a: &Tensor, b: &Tensor, scale: f64) -> Result<Pair> {
+        ops::low_rank::low_rank(self, base, x, a, b, scale)
+    }
+
+    fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f64) -> Result<Pair> {
         ops::rms_norm::rms_norm(self, x, weight, eps)
     }
 
-    fn rms_norm_backward(&self, g: &Tensor, x: &Tensor, weight: &Tensor, inv_rms: &Tensor) -> Result<(Tensor, Tensor)> {
+    fn rms_norm_backward(&self, g: &Tensor, x: &Tensor, weight: &Tensor, inv_rms: &Tensor) -> Result<Pair> {
         ops::rms_norm::rms_norm_backward(self, g, x, weight, inv_rms)
+    }
+
+    fn rotary(&self, x: &Tensor, cos: &Tensor, sin: &Tensor, at: &Tensor, direction: Direction) -> Result<Tensor> {
+        ops::rotary::rotary(self, x, cos, sin, at, direction)
+    }
+
+    fn attention(&self, q: &Tensor, k: &Tensor, v: &Tensor, shape: &AttentionShape, s: &Segments) -> Result<Pair> {
+        ops::attention::attention(self, [q, k, v], shape, s)
+    }
+
+    fn attention_backward(
+        &self,
+        g: &Tensor,
+        saved: [&Tensor; 5],
+        shape: &AttentionShape,
+        segments: &Segments,
+    ) -> Result<Triple> {
+        ops::attention::attention_backward(self, g, saved, shape, segments)
+    }
+
+    fn silu_mul(&self, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+        ops::silu_mul::silu_mul(self, gate, up)
+    }
+
+    fn silu_mul_backward(&self, g: &Tensor, gate: &Tensor, up: &Tensor) -> Result<Pair> {
+        ops::silu_mul::silu_mul_backward(self, g, gate, up)
+    }
+
+    fn embedding(&self, table: &Tensor, ids: &Tensor) -> Result<Tensor> {
+        ops::embedding::embedding(self, table, ids)
+    }
+
+    fn embedding_backward(&self, g: &Tensor, ids: &Tensor, rows: usize) -> Result<Tensor> {
+        ops::embedding::embedding_backward(self, g, ids, rows)
+    }
+
+    fn concat(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        ops::concat::concat(self, a, b)
+    }
+
+    fn cut(&self, x: &Tensor, rows: usize) -> Result<Pair> {
+        ops::concat::cut(self, x, rows)
+    }
+
+    fn cross_entropy(&self, logits: &Tensor, targets: &Tensor, weights: &Tensor) -> Result<Pair> {
+        ops::cross_entropy::cross_entropy(self, logits, targets, weights)
+    }
+
+    fn linear_cross_entropy(
+        &self,
+        x: &Tensor,
+        head: &Tensor,
+        targets: &Tensor,
+        weights: &Tensor,
+        want: [bool; 2],
+    ) -> Result<(Tensor, Option<Tensor>, Option<Tensor>)> {
+        ops::cross_entropy::linear_cross_entropy(self, x, head, targets, weights, want)
+    }
+
+    fn bce_with_logits(&self, logits: &Tensor, targets: &Tensor) -> Result<Pair> {
+        ops::bce_with_logits::bce_with_logits(self, logits, targets)
     }
 
     fn add(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         ops::elementwise::add(self, a, b)
     }
 
+    fn scale(&self, x: &Tensor, factor: f64) -> Result<Tensor> {
+        ops::elementwise::scale(self, x, factor)
+    }
+
     fn mul(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         ops::elementwise::mul(self, a, b)
     }
 
-    fn scale(&self, x: &Tensor, factor: f64) -> Result<Tensor> {
-        ops::elementwise::scale(self, x, factor)
+    fn add_row(&self, x: &Tensor, row: &Tensor) -> Result<Tensor> {
+        ops::rowwise::add_row(self, x, row)
+    }
+
+    fn mul_row(&self, x: &Tensor, row: &Tensor) -> Result<Tensor> {
+        ops::rowwise::mul_row(self, x, row)
+    }
+
+    fn sum_rows(&self, x: &Tensor) -> Result<Tensor> {
+        ops::rowwise::sum_rows(self, x)
+    }
+
+    fn tanh(&self, x: &Tensor) -> Result<Tensor> {
+        ops::tanh::tanh(self, x)
+    }
+
+    fn tanh_backward(&self, g: &Tensor, y: &Tensor) -> Result<Tensor> {
+        ops::tanh::tanh_backward(self, g, y)
+    }
+
+    fn relu(&self, x: &Tensor) -> Result<Tensor> {
+        ops::relu::relu(self, x)
+    }
+
+    fn relu_backward(&self, g: &Tensor, y: &Tensor) -> Result<Tensor> {
+        ops::relu::relu_backward(self, g, y)
+    }
+
+    fn gelu(&self, x: &Tensor) -> Result<Tensor> {
+        ops::gelu::gelu(self, x)
+    }
+
+    fn gelu_backward(&self, g: &Tensor, x: &Tensor) -> Result<Tensor> {
+        ops::gelu::gelu_backward(self, g, x)
+    }
+
+    fn layer_norm(&self, x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Pair> {
+        ops::layer_norm::layer_norm(self, x, weight, bias, eps)
+    }
+
+    fn layer_norm_backward(&self, g: &Tensor, x: &Tensor, weight: &Tensor, moments: &Tensor) -> Result<Triple> {
+        ops::layer_norm::layer_norm_backward(self, g, x, weight, moments)
+    }
+
+    fn norm(&self, x: &Tensor) -> Result<Tensor> {
+        ops::norm::norm(self, x)
+    }
+
+    fn lstm(&self, x: &Tensor, recurrent: &Tensor) -> Result<Triple> {
+        ops::lstm::lstm(self, x, recurrent)
+    }
+
+    fn lstm_backward(&self, g: &Tensor, saved: [&Tensor; 4]) -> Result<Pair> {
+        ops::lstm::lstm_backward(self, g, saved)
+    }
+
+    fn dropout(&self, x: &Tensor, rate: f64, key: Key) -> Result<Tensor> {
+        ops::dropout::dropout(self, x, rate, key)
+    }
+
+    fn adamw(&self, state: [&mut Tensor; 3], gradient: &Tensor, step: &AdamW) -> Result<()> {
+        ops::adamw::adamw(self, state, gradient, step)
     }
 }

@@ -1,42 +1,34 @@
 //! One device: its memory, its stream of work, its failures.
 
-use crate::name::Name;
+use crate::limits::Limits;
+use crate::name::{Kind, Name};
+use crate::narrow::Narrow;
+use crate::ops::matmul::Choices;
 use crate::panics::{self, Watch};
+use crate::work::{AXIS, Buffer, Loops, UNITS, Work};
 use clinpeft_tensor::{DType, Device, Element, Error, Result, Tensor};
 use cubecl::bytes::Bytes;
 use cubecl::device::DeviceId;
+use cubecl::ir::DeviceProperties;
 use cubecl::prelude::*;
-use cubecl::server::{Handle, ServerError};
+use cubecl::server::Handle;
 use cubecl::stream_id::StreamId;
+use half::{bf16, f16};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Units of a cube in the kernels of this crate.
-pub(crate) const UNITS: u32 = 256;
-
-/// Cubes along one axis of a grid, on every device.
-const AXIS: u32 = 65_535;
-
 /// Shared memory that the kernels of this crate need, in bytes.
-const SHARED: usize = 16 << 10;
+const SHARED: usize = 28 << 10;
 
-/// Elements of a tensor: positions are 32-bit in the kernels, and a folded grid may be twice as large as needed.
-const ELEMENTS: usize = i32::MAX as usize;
+/// Bytes that the largest buffer must hold: some hundred tokens of a small vocabulary's logits.
+const SMALLEST: u64 = 16 << 20;
 
-/// How long a kernel may loop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loops {
-    /// As long as it takes.
-    Free,
-    /// Mesa's software driver ends the loops of a unit, without a word, after [`TURNS`] turns in all.
-    #[cfg_attr(not(feature = "vulkan"), expect(dead_code, reason = "CUDA has no software driver"))]
-    Counted,
-}
+/// Weights are uploaded once and stay; batches are ids, far smaller. So what is uploaded in larger pieces than this gets
+/// memory of its own instead of a slice of the pool of activations.
+const PERSISTENT: usize = 64 << 10;
 
-/// See [`Loops::Counted`].
-pub(crate) const TURNS: usize = 65_535;
-
-/// Terms of the longest sum where loops are counted: the kernels of this crate take 16 and more in a turn.
-pub(crate) const LONGEST_SUM: usize = TURNS * 16;
+/// A matrix that lies in several buffers is cut at multiples of so many rows: columns of logits then begin where every
+/// device lets a buffer begin.
+const ROWS_OF_A_PART: usize = 64;
 
 /// A device of one CubeCL runtime. Only `dyn Backend` leaves this crate.
 pub(crate) struct Client<R: Runtime> {
@@ -46,37 +38,21 @@ pub(crate) struct Client<R: Runtime> {
     stream: StreamId,
     watch: Watch,
     pub(crate) loops: Loops,
-    health: Mutex<Health>,
+    pub(crate) health: Mutex<Health>,
+    pub(crate) choices: Choices,
+    /// Bytes of the largest buffer, where it is less than the device's own.
+    limit: Option<u64>,
     /// One download at a time, so that the one that takes a late error is the one that acts on it.
     downloads: Mutex<()>,
     this: Weak<Client<R>>,
 }
 
+/// What went wrong on a device.
 #[derive(Default)]
-struct Health {
+pub(crate) struct Health {
     /// Failures so far. A buffer of an earlier epoch may hold anything.
     epoch: u64,
-    last_failure: String,
-}
-
-/// Values on a device.
-struct Buffer {
-    handle: Handle,
-    epoch: u64,
-}
-
-/// An operand of a kernel: a handle to `count` values of four bytes.
-#[derive(Debug, Clone)]
-pub(crate) struct Operand {
-    handle: Handle,
-    count: usize,
-}
-
-/// One operation. What it makes is as old as its beginning, so a failure that another thread learns of in between voids it.
-pub(crate) struct Work<'a, R: Runtime> {
-    client: &'a Client<R>,
-    op: &'static str,
-    epoch: u64,
+    pub(crate) last_failure: String,
 }
 
 impl<R: Runtime> Client<R> {
@@ -85,6 +61,19 @@ impl<R: Runtime> Client<R> {
         name: Name,
         id: DeviceId,
         loops: Loops,
+        connect: impl FnOnce() -> ComputeClient<R>,
+    ) -> Result<Arc<Client<R>>> {
+        let client = Client::connect(name, id, loops, None, connect)?;
+        client.trial()?;
+        Ok(client)
+    }
+
+    /// The same without the trial, and with smaller buffers than the device's if a limit is given.
+    pub(crate) fn connect(
+        name: Name,
+        id: DeviceId,
+        loops: Loops,
+        limit: Option<u64>,
         connect: impl FnOnce() -> ComputeClient<R>,
     ) -> Result<Arc<Client<R>>> {
         let watch = Watch::new(id.type_id, id.index_id);
@@ -102,29 +91,19 @@ impl<R: Runtime> Client<R> {
             watch,
             loops,
             health: Mutex::default(),
+            choices: Choices::default(),
+            limit,
             downloads: Mutex::default(),
             this: this.clone(),
         });
         client.probe()?;
-        client.trial()?;
         Ok(client)
     }
 
     /// Checks that the kernels of this crate fit the device, before the first one is compiled.
     fn probe(&self) -> Result<()> {
-        let properties = self.compute.properties();
-        let hardware = &properties.hardware;
-        let (x, y, z) = hardware.max_cube_count;
-        let lacks = [
-            (!properties.supports_type(f32::cube_type()), "32-bit floats"),
-            (hardware.max_units_per_cube < UNITS, "256 units in a cube"),
-            (hardware.max_cube_dim.0 < UNITS, "256 units along an axis of a cube"),
-            (hardware.max_shared_memory_size < SHARED, "16 KiB of shared memory"),
-            (x.min(y).min(z) < AXIS, "65535 cubes along an axis"),
-            (hardware.max_bindings < 6, "six buffers in a kernel"),
-        ];
-        match lacks.iter().find(|(lacks, _)| *lacks) {
-            Some((_, what)) => Err(self.error(format!("the device lacks {what}\nhint: use `--device cpu`"))),
+        match lacking(self.compute.properties()) {
+            Some(what) => Err(self.error(format!("the device lacks {what}\nhint: use `--device cpu`"))),
             None => Ok(()),
         }
     }
@@ -154,7 +133,7 @@ impl<R: Runtime> Client<R> {
         Error::Backend { device: self.name(), what }
     }
 
-    fn device(&self) -> Device {
+    pub(crate) fn device(&self) -> Device {
         Device::Other(self.this.upgrade().expect("a client is only reached through its Arc"))
     }
 
@@ -162,20 +141,54 @@ impl<R: Runtime> Client<R> {
     pub(crate) fn largest(&self) -> u64 {
         let memory = &self.compute.properties().memory;
         let alignment = memory.alignment.max(1);
-        memory.max_page_size / alignment * alignment
+        let largest = self.limit.unwrap_or(memory.max_page_size);
+        largest / alignment * alignment
+    }
+
+    /// What the device can do.
+    pub(crate) fn limits(&self) -> Limits {
+        let properties = self.compute.properties();
+        let hardware = &properties.hardware;
+        let kinds = [("bf16", Narrow::Bf16), ("f16", Narrow::F16)];
+        Limits {
+            // CubeCL allows a page of a quarter of an NVIDIA card's memory; Vulkan does not tell.
+            memory: (self.name.kind == Kind::Cuda).then_some(properties.memory.max_page_size * 4),
+            buffer: self.largest(),
+            shared_memory: hardware.max_shared_memory_size as u64,
+            units: hardware.max_units_per_cube,
+            tensor_cores: kinds.iter().filter(|(_, kind)| self.tensor_cores(*kind)).map(|(name, _)| *name).collect(),
+        }
+    }
+
+    /// Whether the device has tensor cores for 16-bit operands and sums in f32.
+    pub(crate) fn tensor_cores(&self, narrow: Narrow) -> bool {
+        let (short, float) = (narrow.element(), f32::cube_type());
+        let kinds = &self.compute.properties().features.matmul.cmma;
+        kinds.iter().any(|k| k.a_type == short && k.b_type == short && k.cd_type == float)
+    }
+
+    /// Runs `body` on the device's stream.
+    pub(crate) fn on_stream<T>(&self, body: impl FnOnce(&ComputeClient<R>) -> T) -> T {
+        self.stream.executes(|| body(&self.compute))
     }
 
     /// Begins an operation. Errors if the device failed since the last one.
     pub(crate) fn begin(&self, op: &'static str) -> Result<Work<'_, R>> {
         let mut health = lock(&self.health);
         match self.watch.take() {
-            Some(said) => Err(self.failed(&mut health, op, &said)),
+            Some(said) => Err(self.voided(&mut health, op, &said)),
             None => Ok(Work { client: self, op, epoch: health.epoch }),
         }
     }
 
-    /// Voids everything on the device.
-    fn failed(&self, health: &mut Health, op: &str, said: &str) -> Error {
+    /// Voids everything on the device, for what its thread or the caller said.
+    pub(crate) fn failed(&self, op: &str, said: &str) -> Error {
+        let mut health = lock(&self.health);
+        let noted = self.watch.take();
+        self.voided(&mut health, op, noted.as_deref().unwrap_or(said))
+    }
+
+    fn voided(&self, health: &mut Health, op: &str, said: &str) -> Error {
         let said = brief(said);
         let error = self.error(format!(
             "the device failed before or during {op}: {said}\nhint: if memory is short use a smaller batch; `--device cpu` \
@@ -186,160 +199,107 @@ impl<R: Runtime> Client<R> {
         error
     }
 
-    /// Copies a CPU tensor to the device.
+    /// Copies a CPU tensor to the device. A matrix that is too large for one buffer goes to several.
     pub(crate) fn upload(&self, tensor: &Tensor) -> Result<Tensor> {
         let work = self.begin("upload")?;
-        work.size(tensor.dims(), tensor.dtype())?;
-        let mut bytes = match tensor.dtype() {
+        let (dtype, (rows, width)) = (tensor.dtype(), tensor.rows_and_width());
+        let bytes = self.bytes(tensor)?;
+        let largest = usize::try_from(self.largest()).unwrap_or(usize::MAX);
+        // What is stored in 16 bits must also fit in f32, as which it is multiplied where there are no tensor cores.
+        let wide = width * DType::F32.size();
+        let fitting = largest / wide.max(1) / ROWS_OF_A_PART * ROWS_OF_A_PART;
+        let fits = rows * wide <= largest;
+        if fits || tensor.dims().len() != 2 || dtype == DType::U32 || fitting == 0 {
+            work.size(tensor.dims(), dtype)?;
+            let handle = self.create(&work, bytes)?;
+            let ids = (dtype == DType::U32).then(|| tensor.clone());
+            let buffer = Buffer { parts: vec![handle], rows, epoch: work.epoch, ids };
+            return Ok(work.tensor_in_parts(buffer, dtype, tensor.dims()));
+        }
+        let pieces = bytes.chunks(fitting * width * dtype.size()).map(|piece| self.create(&work, piece.to_vec()));
+        let parts = pieces.collect::<Result<Vec<Handle>>>()?;
+        let buffer = Buffer { parts, rows: fitting, epoch: work.epoch, ids: None };
+        Ok(work.tensor_in_parts(buffer, dtype, tensor.dims()))
+    }
+
+    fn bytes(&self, tensor: &Tensor) -> Result<Vec<u8>> {
+        Ok(match tensor.dtype() {
             DType::F32 => f32::as_bytes(tensor.as_slice()?).to_vec(),
             DType::U32 => u32::as_bytes(tensor.as_slice()?).to_vec(),
+            DType::Bf16 => tensor.as_slice::<bf16>()?.iter().flat_map(|v| v.to_bits().to_ne_bytes()).collect(),
+            DType::F16 => tensor.as_slice::<f16>()?.iter().flat_map(|v| v.to_bits().to_ne_bytes()).collect(),
             got => {
-                return Err(Error::DType { op: work.op, expected: format!("F32 or U32 for `{}`", self.name), got });
+                let expected = format!("F32, Bf16, F16 or U32 for `{}`", self.name);
+                return Err(Error::DType { op: "upload", expected, got });
             }
-        };
-        // A buffer of no bytes cannot be bound to a kernel.
-        bytes.resize(bytes.len().max(tensor.dtype().size()), 0);
-        let handle = work.run(|compute| compute.create(Bytes::from_bytes_vec(bytes)))?;
-        Ok(work.tensor(handle, tensor.dtype(), tensor.dims()))
+        })
+    }
+
+    fn create(&self, work: &Work<'_, R>, mut bytes: Vec<u8>) -> Result<Handle> {
+        // A buffer of no bytes cannot be bound to a kernel; words are of four bytes.
+        bytes.resize(bytes.len().max(4).next_multiple_of(4), 0);
+        let large = bytes.len() > PERSISTENT;
+        let bytes = Bytes::from_bytes_vec(bytes);
+        if !large {
+            return work.run(|compute| compute.create(bytes));
+        }
+        let made = work.run(|compute| compute.memory_persistent_allocation(bytes, |bytes| compute.create(bytes)))?;
+        work.accept(made)
     }
 
     /// Copies a tensor to the CPU, once all work before it is done and was done without an error.
     pub(crate) fn download(&self, tensor: &Tensor) -> Result<Tensor> {
         let _one_at_a_time = lock(&self.downloads);
         let work = self.begin("download")?;
-        let handle = work.buffer(tensor)?;
-        work.run(|compute| cubecl::future::block_on(compute.sync())).and_then(|late| work.accept(late))?;
-        let bytes = work.run(|compute| compute.read_one(handle)).and_then(|late| work.accept(late))?;
+        if let Some(ids) = &work.buffer(tensor)?.ids {
+            return Ok(ids.clone());
+        }
+        work.finish()?;
+        let mut bytes = Vec::new();
+        for part in &work.buffer(tensor)?.parts {
+            let part = part.clone();
+            let read = work.run(|compute| compute.read_one(part)).and_then(|late| work.accept(late))?;
+            bytes.extend_from_slice(&read);
+        }
         self.begin("download")?.buffer(tensor)?;
         match tensor.dtype() {
-            DType::U32 => values(&bytes, tensor, u32::from_ne_bytes),
+            DType::Bf16 => values(&bytes, tensor, |b| bf16::from_bits(u16::from_ne_bytes(b))),
+            DType::F16 => values(&bytes, tensor, |b| f16::from_bits(u16::from_ne_bytes(b))),
             _ => values(&bytes, tensor, f32::from_ne_bytes),
         }
     }
-}
 
-impl<R: Runtime> Work<'_, R> {
-    /// Runs `body` on the device's stream. A panic in it is an error, and voids everything on the device.
-    pub(crate) fn run<T>(&self, body: impl FnOnce(&ComputeClient<R>) -> T) -> Result<T> {
-        let client = self.client;
-        panics::caught(|| client.stream.executes(|| body(&client.compute))).map_err(|said| {
-            let mut health = lock(&client.health);
-            let said = client.watch.take().unwrap_or(said);
-            client.failed(&mut health, self.op, &said)
-        })
-    }
-
-    /// Takes what the device says late.
-    fn accept<T>(&self, late: Result<T, ServerError>) -> Result<T> {
-        late.map_err(|e| self.client.failed(&mut lock(&self.client.health), self.op, &e.to_string()))
-    }
-
-    /// Bytes of a tensor. Too large a size is an error here, since the device would say so late.
-    fn size(&self, dims: &[usize], dtype: DType) -> Result<usize> {
-        let count = dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
-        let bytes = count.filter(|n| *n <= ELEMENTS).map(|n| n * dtype.size());
-        let largest = self.client.largest();
-        bytes.filter(|n| *n as u64 <= largest).ok_or_else(|| {
-            self.client.error(format!(
-                "{}: a tensor {dims:?} of {dtype:?} is too large for one buffer of {largest} bytes or {ELEMENTS} elements\n\
-                 hint: use a smaller batch, or `--device cpu`",
-                self.op
-            ))
-        })
-    }
-
-    /// Errors if a kernel could not go through so many terms.
-    pub(crate) fn can_sum(&self, terms: usize) -> Result<()> {
-        if self.client.loops == Loops::Free || terms <= LONGEST_SUM {
-            return Ok(());
-        }
-        Err(self.client.error(format!(
-            "{}: sums of {terms} terms are too long, {LONGEST_SUM} is the limit\nhint: use `--device cpu`",
-            self.op
-        )))
-    }
-
-    /// The handle of a tensor of this device whose values were not lost.
-    fn buffer(&self, tensor: &Tensor) -> Result<Handle> {
-        let buffer = tensor.buffer::<Buffer>().ok_or_else(|| Error::Device {
-            op: self.op,
-            left: tensor.device().name(),
-            right: self.client.name(),
-        })?;
-        if buffer.epoch == self.epoch {
-            return Ok(buffer.handle.clone());
-        }
-        let failure = lock(&self.client.health).last_failure.clone();
-        Err(self.client.error(format!(
-            "{}: the values were lost when the device failed ({failure})\nhint: start again from the last checkpoint",
-            self.op
-        )))
-    }
-
-    /// An f32 tensor to read.
-    pub(crate) fn input(&self, tensor: &Tensor) -> Result<Operand> {
-        if tensor.dtype() != DType::F32 {
-            return Err(Error::DType {
-                op: self.op,
-                expected: format!("F32 on `{}`", self.client.name),
-                got: tensor.dtype(),
-            });
-        }
-        let handle = self.buffer(tensor)?;
-        Ok(Operand { handle, count: tensor.count() })
-    }
-
-    /// A new f32 tensor for a kernel to fill.
-    pub(crate) fn output(&self, dims: &[usize]) -> Result<(Tensor, Operand)> {
-        let bytes = self.size(dims, DType::F32)?;
-        let handle = self.run(|compute| compute.empty(bytes.max(DType::F32.size())))?;
-        let operand = Operand { handle: handle.clone(), count: bytes / DType::F32.size() };
-        Ok((self.tensor(handle, DType::F32, dims), operand))
-    }
-
-    fn tensor(&self, handle: Handle, dtype: DType, dims: &[usize]) -> Tensor {
-        let buffer = Buffer { handle, epoch: self.epoch };
-        Tensor::on_device(self.client.device(), dtype, dims, Arc::new(buffer))
+    /// Bytes that the device has set aside: pages once taken stay with the pool, so this is the most that was needed.
+    pub(crate) fn reserved(&self) -> Result<u64> {
+        let work = self.begin("memory")?;
+        let usage = work.run(ComputeClient::memory_usage).and_then(|late| work.accept(late))?;
+        Ok(usage.bytes_reserved)
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// What a device would need to run the kernels of this crate.
+fn lacking(properties: &DeviceProperties) -> Option<&'static str> {
+    let hardware = &properties.hardware;
+    let (x, y, z) = hardware.max_cube_count;
+    let lacks = [
+        (!properties.supports_type(f32::cube_type()), "32-bit floats"),
+        (hardware.max_units_per_cube < UNITS, "256 units in a cube"),
+        (hardware.max_cube_dim.0 < UNITS, "256 units along an axis of a cube"),
+        (hardware.max_shared_memory_size < SHARED, "28 KiB of shared memory"),
+        (x.min(y).min(z) < AXIS, "65535 cubes along an axis"),
+        (hardware.max_bindings < 12, "twelve buffers in a kernel"),
+        (properties.memory.max_page_size < SMALLEST, "buffers of 16 MiB"),
+    ];
+    lacks.iter().find(|(lacks, _)| *lacks).map(|(_, what)| *what)
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn values<T: Element>(bytes: &[u8], tensor: &Tensor, value: fn([u8; 4]) -> T) -> Result<Tensor> {
-    let (words, _) = bytes.as_chunks::<4>();
+fn values<T: Element, const N: usize>(bytes: &[u8], tensor: &Tensor, value: fn([u8; N]) -> T) -> Result<Tensor> {
+    let (words, _) = bytes.as_chunks::<N>();
     Tensor::from_vec(words.iter().take(tensor.count()).map(|w| value(*w)).collect(), tensor.dims())
-}
-
-impl Operand {
-    /// As the argument of a kernel.
-    #[expect(unsafe_code, reason = "CubeCL trusts the length that it is given")]
-    pub(crate) fn array<R: Runtime>(&self) -> ArrayArg<R> {
-        // SAFETY: `count` values of four bytes were reserved for the handle when the tensor was made.
-        unsafe { ArrayArg::from_raw_parts(self.handle.clone(), self.count) }
-    }
-
-    /// As a batch of matrices, seen through strides. Errors if an element lies beyond the values.
-    #[expect(unsafe_code, reason = "CubeCL trusts the strides that it is given")]
-    pub(crate) fn matrices<R: Runtime>(&self, shape: [usize; 3], strides: [usize; 3]) -> Option<TensorBinding<R>> {
-        let last: usize = shape.iter().zip(strides).map(|(n, s)| n.saturating_sub(1) * s).sum();
-        (last < self.count).then(|| {
-            // SAFETY: the last element lies within the `count` values of the handle, so all do.
-            unsafe {
-                TensorBinding::from_raw_parts(self.handle.clone(), strides.to_vec().into(), shape.to_vec().into())
-            }
-        })
-    }
-}
-
-/// A grid of at least `cubes`, folded over three axes; kernels leave out the cubes beyond.
-pub(crate) fn grid(cubes: usize) -> CubeCount {
-    let axis = AXIS as usize;
-    let x = cubes.clamp(1, axis);
-    let y = cubes.div_ceil(x).clamp(1, axis);
-    let z = cubes.div_ceil(x * y).max(1);
-    CubeCount::Static(x as u32, y as u32, z as u32)
 }
 
 /// One line of a failure: what CubeCL says, without its backtraces.
@@ -354,17 +314,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_grid_covers_all_cubes_within_the_limits() {
-        for cubes in [0, 1, 65_535, 65_536, 5_000_000, ELEMENTS / UNITS as usize, ELEMENTS] {
-            let CubeCount::Static(x, y, z) = grid(cubes) else {
-                panic!("a static grid");
-            };
-            assert!(x <= AXIS && y <= AXIS && z <= AXIS);
-            assert!(x as usize * y as usize * z as usize >= cubes);
-        }
-    }
-
-    #[test]
     fn backtraces_are_left_out() {
         assert_eq!(brief("no memory\nCaused by:\n  x\nBacktrace:\n 0: main"), "no memory; Caused by:; x");
     }
@@ -374,6 +323,8 @@ mod tests {
         use super::*;
         use crate::ops::elementwise::{add, scale};
         use crate::vulkan::tests::alone;
+        use crate::work::{ELEMENTS, Operand, grid};
+        use clinpeft_tensor::ops::Layout;
 
         /// Cannot be compiled: a number that is known when the kernel is compiled is not a variable.
         #[cube(launch)]
@@ -422,6 +373,93 @@ mod tests {
                 let launch = |c: &ComputeClient<_>| fill::launch(c, grid(1), CubeDim::new_1d(1 << 16), y.array());
                 work.run(launch).unwrap();
             });
+        }
+
+        /// How CubeCL says that memory could not be had: a handle that stays empty.
+        #[test]
+        fn an_allocation_that_failed_never_gives_numbers() {
+            let (_alone, client) = alone();
+            nothing_survives(&client, |work, y| {
+                let empty = work.unreserved(5);
+                work.run(|c| fill::launch(c, grid(1), CubeDim::new_1d(8), empty.array())).unwrap();
+                work.run(|c| fill::launch(c, grid(1), CubeDim::new_1d(8), y.array())).unwrap();
+            });
+        }
+
+        /// What the device's thread says when the device is gone.
+        #[test]
+        fn a_lost_device_never_gives_numbers() {
+            let (_alone, client) = alone();
+            nothing_survives(&client, |work, _| {
+                let thread = std::thread::Builder::new().name(work.client.watch.thread_name());
+                assert!(thread.spawn(|| panic!("device lost")).unwrap().join().is_err());
+            });
+        }
+
+        /// A client with buffers of 64 KiB at most.
+        fn cramped() -> Arc<Client<cubecl::wgpu::WgpuRuntime>> {
+            crate::vulkan::tests::with_limit(64 << 10)
+        }
+
+        fn random(name: &str, dims: &[usize]) -> Tensor {
+            use clinpeft_tensor::rng::{Seed, normal};
+            let mut stream = Seed(4).stream(name);
+            let values: Vec<f32> = (0..dims.iter().product()).map(|_| normal(&mut stream) as f32).collect();
+            Tensor::from_vec(values, dims).unwrap()
+        }
+
+        fn assert_close(got: &Tensor, want: &Tensor) {
+            let (got, want) = (got.to_f64_vec().unwrap(), want.to_f64_vec().unwrap());
+            let scale = want.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+            assert!(got.iter().zip(&want).all(|(g, w)| (g - w).abs() <= 2e-5 * scale) && got.len() == want.len());
+        }
+
+        #[test]
+        fn table_and_head_above_the_largest_buffer_lie_in_several() {
+            let (_alone, client) = (alone().0, cramped());
+            for dtype in [DType::F32, DType::Bf16] {
+                let table = random("table", &[1501, 32]).cast(dtype).unwrap();
+                let there = client.upload(&table).unwrap();
+                assert!(there.buffer::<Buffer>().unwrap().parts.len() > 1);
+                assert_eq!(client.download(&there).unwrap().to_f64_vec().unwrap(), table.to_f64_vec().unwrap());
+                let ids = Tensor::from_vec(vec![0u32, 1500, 511, 512, 513, 1024], &[6]).unwrap();
+                let on_ids = client.upload(&ids).unwrap();
+                let got = crate::ops::embedding::embedding(&client, &there, &on_ids).unwrap();
+                let want = clinpeft_tensor::ops::embedding(&table, &ids).unwrap();
+                assert_eq!(client.download(&got).unwrap().to_f64_vec().unwrap(), want.to_f64_vec().unwrap());
+
+                let (x, weights) = (random("x", &[6, 32]), random("weights", &[6]));
+                let (on_x, on_weights) = (client.upload(&x).unwrap(), client.upload(&weights).unwrap());
+                let ask = [true, false];
+                let want = clinpeft_tensor::ops::linear_cross_entropy(&x, &table, &ids, &weights, ask).unwrap();
+                let ce = crate::ops::cross_entropy::linear_cross_entropy;
+                let got = ce(&client, &on_x, &there, &on_ids, &on_weights, ask).unwrap();
+                assert_close(&got.0, &want.0);
+                assert_close(&got.1.unwrap(), &want.1.unwrap());
+                // The gradient of such a head would not fit.
+                let said = ce(&client, &on_x, &there, &on_ids, &on_weights, [true, true]).unwrap_err().to_string();
+                assert!(said.contains("too large") && said.contains("\nhint: "), "{said}");
+                let said = crate::ops::matmul::matmul(&client, &on_x, &there, Layout::RightTransposed);
+                let said = said.unwrap_err().to_string();
+                assert!(said.contains("buffers") && said.contains("\nhint: "), "{said}");
+            }
+        }
+
+        #[test]
+        fn a_device_that_lacks_something_is_refused_by_name() {
+            let (_alone, client) = alone();
+            let fine = client.compute.properties().clone();
+            assert_eq!(lacking(&fine), None);
+            let less = |change: fn(&mut DeviceProperties)| {
+                let mut properties = fine.clone();
+                change(&mut properties);
+                lacking(&properties).unwrap_or_default()
+            };
+            assert_eq!(less(|p| p.hardware.max_units_per_cube = 128), "256 units in a cube");
+            assert_eq!(less(|p| p.hardware.max_shared_memory_size = 16 << 10), "28 KiB of shared memory");
+            assert_eq!(less(|p| p.hardware.max_bindings = 8), "twelve buffers in a kernel");
+            assert_eq!(less(|p| p.hardware.max_cube_count.2 = 64), "65535 cubes along an axis");
+            assert_eq!(less(|p| p.memory.max_page_size = 1 << 20), "buffers of 16 MiB");
         }
 
         #[cube(launch)]

@@ -1,9 +1,11 @@
 //! NVIDIA devices, through CUDA. Kernels are compiled on the machine that runs them, by NVRTC.
 
-use crate::client::{Client, Loops};
+use crate::Opened;
+use crate::client::Client;
 use crate::name::Name;
 use crate::panics;
-use clinpeft_tensor::{Backend, Result};
+use crate::work::Loops;
+use clinpeft_tensor::Result;
 use cubecl::Runtime;
 use cubecl::cuda::{CudaDevice, CudaRuntime};
 use cubecl::device::Device as _;
@@ -24,7 +26,7 @@ pub(crate) fn adapters() -> Result<Vec<String>, String> {
 }
 
 /// Opens the device with the number of `wanted`.
-pub(crate) fn open(wanted: Name) -> Result<Arc<dyn Backend>> {
+pub(crate) fn open(wanted: Name) -> Result<Arc<dyn Opened>> {
     let device = CudaDevice { index: wanted.index };
     Ok(Client::open(wanted, device.to_id(), Loops::Free, || CudaRuntime::client(&device))?)
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`open`] gives a [`Device`] by name; from there on everything is [`clinpeft_tensor::ops`]. No type of CubeCL shows.
 //! - One file per operation in `ops`, named as in `clinpeft_tensor::ops`, where the contract is stated. Values are stored
-//!   and summed in f32. An operation without a file here is a typed `Unsupported` error when it is called.
+//!   and summed in f32; weights may be stored in bf16 or f16.
 //! - A device works asynchronously, so its failures arrive late. They surface as an error at the next operation or
 //!   download, and everything that was on the device by then is void: using it is an error as well. A failure never
 //!   turns into numbers.
@@ -15,6 +15,7 @@
 //! assert!(clinpeft_kernels::open("abacus").is_err());
 //! ```
 
+mod limits;
 mod name;
 
 #[cfg(any(feature = "vulkan", feature = "cuda"))]
@@ -24,18 +25,30 @@ mod client;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(test)]
-#[cfg(all(feature = "vulkan", feature = "cuda"))]
+#[cfg(feature = "cuda")]
 mod cuda_text;
+#[cfg(any(feature = "vulkan", feature = "cuda"))]
+mod map;
+#[cfg(any(feature = "vulkan", feature = "cuda"))]
+mod narrow;
 #[cfg(any(feature = "vulkan", feature = "cuda"))]
 mod ops;
 #[cfg(any(feature = "vulkan", feature = "cuda"))]
 mod panics;
+#[cfg(any(feature = "vulkan", feature = "cuda"))]
+mod reduce;
 #[cfg(feature = "vulkan")]
 mod vulkan;
+#[cfg(any(feature = "vulkan", feature = "cuda"))]
+mod work;
 
-use clinpeft_tensor::{Device, Error, Result};
+pub use limits::Limits;
+
+use clinpeft_tensor::{Backend, Device, Error, Result};
 use name::{Kind, Name};
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 
 /// A device, or why there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +57,8 @@ pub struct Listing {
     pub name: String,
     /// Whether it can be opened.
     pub state: State,
+    /// What it can do; `None` if it cannot be opened.
+    pub limits: Option<Limits>,
 }
 
 /// Whether a device can be opened.
@@ -63,21 +78,36 @@ impl fmt::Display for State {
     }
 }
 
-/// All devices of this machine that this build can use, best first, and what is missing for the others.
+/// All devices of this machine that this build can use, best first, and what is missing for the others. Each is opened and
+/// tried.
 pub fn devices() -> Vec<Listing> {
     let mut all = Vec::new();
     for kind in [Kind::Cuda, Kind::Vulkan] {
         match adapters(kind) {
-            Ok(found) => all.extend(
-                found
-                    .into_iter()
-                    .enumerate()
-                    .map(|(index, what)| Listing { name: Name { kind, index }.to_string(), state: State::Found(what) }),
-            ),
-            Err(why) => all.push(Listing { name: kind.word().into(), state: State::Missing(why) }),
+            Ok(found) => {
+                all.extend(found.into_iter().enumerate().map(|(index, what)| listing(Name { kind, index }, what)));
+            }
+            Err(why) => {
+                all.push(Listing { name: kind.word().into(), state: State::Missing(why), limits: None });
+            }
         }
     }
     all
+}
+
+fn listing(name: Name, what: String) -> Listing {
+    let (state, limits) = match opened(name) {
+        Ok(device) => (State::Found(what), Some(device.limits())),
+        Err(why) => (State::Missing(format!("{what}: {why}")), None),
+    };
+    Listing { name: name.to_string(), state, limits }
+}
+
+/// An open device.
+trait Opened: Backend {
+    fn limits(&self) -> Limits;
+    /// Keeps the choices of this device, which is `what`, in a file.
+    fn remember(&self, file: &Path, what: &str) -> Result<()>;
 }
 
 /// The device called `name`: `vulkan` or `cuda`, with `:0`, `:1` ... where there are several; `cpu` is main memory.
@@ -97,7 +127,28 @@ pub fn open(name: &str) -> Result<Device> {
             wanted.kind.word()
         )));
     }
-    opened(wanted)
+    let backend: Arc<dyn Backend> = opened(wanted)?;
+    Ok(Device::Other(backend))
+}
+
+/// Opens a device as [`open`] does, and keeps in `folder` which ways of computing products were the fastest on it, so that they
+/// are measured once and the next process computes the same bits. On the CPU, and on a device of software, nothing is measured.
+pub fn open_with_choices(name: &str, folder: &Path) -> Result<Device> {
+    let device = open(name)?;
+    if device == Device::Cpu {
+        return Ok(device);
+    }
+    let wanted = Name::parse(name)?;
+    let missing = |what| Error::Backend { device: wanted.to_string(), what };
+    let adapters = adapters(wanted.kind).map_err(missing)?;
+    let what = adapters.get(wanted.index).cloned().unwrap_or_default();
+    // Vulkan names its driver; CUDA's is named here on Linux.
+    let driver = std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
+    let driver = driver.lines().next().unwrap_or_default();
+    let what = format!("{what}; {driver}; clinpeft {}", env!("CARGO_PKG_VERSION"));
+    let file = folder.join(format!("{}.txt", wanted.to_string().replace(':', "-")));
+    opened(wanted)?.remember(&file, &what)?;
+    Ok(device)
 }
 
 /// What the adapters of a kind are called; at least one, or what is missing.
@@ -115,21 +166,22 @@ fn adapters(kind: Kind) -> Result<Vec<String>, String> {
 #[cfg(not(all(feature = "vulkan", feature = "cuda")))]
 fn not_built(kind: Kind) -> String {
     let word = kind.word();
-    format!("this program was built without {kind:?}\nhint: build it with the cargo feature `{word}`")
+    format!(
+        "this program was built without {kind:?}\nhint: `cargo xtask COMMAND --device {word}` builds what the device needs"
+    )
 }
 
 #[cfg(any(feature = "vulkan", feature = "cuda"))]
-fn opened(wanted: Name) -> Result<Device> {
-    use clinpeft_tensor::Backend;
+fn opened(wanted: Name) -> Result<Arc<dyn Opened>> {
     use std::collections::BTreeMap;
-    use std::sync::{Arc, Mutex, PoisonError};
+    use std::sync::{Mutex, PoisonError};
 
-    static OPEN: Mutex<BTreeMap<Name, Arc<dyn Backend>>> = Mutex::new(BTreeMap::new());
+    static OPEN: Mutex<BTreeMap<Name, Arc<dyn Opened>>> = Mutex::new(BTreeMap::new());
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(backend) = open.get(&wanted) {
-        return Ok(Device::Other(backend.clone()));
+        return Ok(backend.clone());
     }
-    let backend: Arc<dyn Backend> = match wanted.kind {
+    let backend: Arc<dyn Opened> = match wanted.kind {
         #[cfg(feature = "vulkan")]
         Kind::Vulkan => vulkan::open(wanted)?,
         #[cfg(feature = "cuda")]
@@ -140,11 +192,11 @@ fn opened(wanted: Name) -> Result<Device> {
         }
     };
     open.insert(wanted, backend.clone());
-    Ok(Device::Other(backend))
+    Ok(backend)
 }
 
 #[cfg(not(any(feature = "vulkan", feature = "cuda")))]
-fn opened(wanted: Name) -> Result<Device> {
+fn opened(wanted: Name) -> Result<Arc<dyn Opened>> {
     Err(Error::Backend { device: wanted.to_string(), what: not_built(wanted.kind) })
 }
 

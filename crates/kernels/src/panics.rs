@@ -45,6 +45,12 @@ impl Watch {
         Watch { thread, seen: Mutex::new(seen) }
     }
 
+    /// Name of a thread of the device.
+    #[cfg(all(test, feature = "vulkan"))]
+    pub(crate) fn thread_name(&self) -> String {
+        format!("DSU-{}", self.thread)
+    }
+
     /// What was said by a panic since the last call, if there was one.
     pub(crate) fn take(&self) -> Option<String> {
         let last = noted().get(&self.thread).cloned()?;

@@ -1,9 +1,11 @@
 //! Vulkan devices, through wgpu, with kernels in SPIR-V.
 
-use crate::client::{Client, Loops};
+use crate::Opened;
+use crate::client::Client;
 use crate::name::Name;
 use crate::panics;
-use clinpeft_tensor::{Backend, Error, Result};
+use crate::work::Loops;
+use clinpeft_tensor::{Error, Result};
 use cubecl::Runtime;
 use cubecl::device::Device as _;
 use cubecl::wgpu::{WgpuDevice, WgpuRuntime};
@@ -25,7 +27,7 @@ pub(crate) fn adapters() -> Result<Vec<String>, String> {
 }
 
 /// Opens the adapter with the number of `wanted`.
-pub(crate) fn open(wanted: Name) -> Result<Arc<dyn Backend>> {
+pub(crate) fn open(wanted: Name) -> Result<Arc<dyn Opened>> {
     Ok(client(wanted)?)
 }
 
@@ -81,6 +83,13 @@ pub(crate) mod tests {
     use super::*;
     use crate::name::Kind;
     use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    /// A client of the first adapter with smaller buffers than it has.
+    pub(crate) fn with_limit(bytes: u64) -> Arc<Client<WgpuRuntime>> {
+        let (name, device) = (Name { kind: Kind::Vulkan, index: 0 }, &list().unwrap()[0].device);
+        let connect = || WgpuRuntime::client(device);
+        Client::connect(name, device.to_id(), Loops::Counted, Some(bytes), connect).unwrap_or_else(|e| panic!("{e}"))
+    }
 
     /// A client of its own on the first adapter. One test at a time: some of them make the device fail.
     pub(crate) fn alone() -> (MutexGuard<'static, ()>, Arc<Client<WgpuRuntime>>) {

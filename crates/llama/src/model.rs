@@ -55,6 +55,11 @@ impl Llama {
         })
     }
 
+    /// A model whose parameters come from `get`, by name and shape, with a head.
+    pub fn made_of(config: Config, get: impl FnMut(&str, &[usize]) -> Result<Parameter>) -> Result<Llama> {
+        Llama::build(config, true, get)
+    }
+
     fn build(
         config: Config,
         has_head: bool,
@@ -71,7 +76,7 @@ impl Llama {
         let width = config.head_width();
         let angles = Angles::new(config.max_position_embeddings, width, config.theta(), config.scaling()?, dtype)?;
         let device = norm.value().device();
-        let angles = Angles { cos: angles.cos.to_device(&device)?, sin: angles.sin.to_device(&device)? };
+        let angles = angles.to_device(&device)?;
         let shape = AttentionShape {
             heads: config.num_attention_heads,
             kv_heads: config.kv_heads(),
@@ -186,6 +191,11 @@ impl Backbone for Llama {
             virtual_rows: place.virtual_rows,
             observers: batch.observers.clone(),
         })
+    }
+
+    fn to_device(&mut self, device: &Device) -> Result<()> {
+        self.angles = self.angles.to_device(device)?;
+        Ok(self.parameters_mut().into_iter().try_for_each(|p| p.to_device(device))?)
     }
 
     fn language_loss(&self, hidden: &Hidden, batch: &Ragged) -> Result<(Var, usize)> {

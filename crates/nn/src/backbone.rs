@@ -2,8 +2,8 @@
 
 use crate::{Error, LinearSite, Observer, Parameter, Pass, Pooling, Ragged, Result, Sites};
 use clinpeft_autodiff::Var;
-use clinpeft_tensor::Tensor;
 use clinpeft_tensor::ops::AttentionShape;
+use clinpeft_tensor::{Device, Tensor};
 use clinpeft_weights::{TensorMap, save};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -75,6 +75,10 @@ pub trait Backbone: Send + Sync {
     fn parameters(&self) -> Vec<&Parameter>;
     /// All parameters for writing, in the same order.
     fn parameters_mut(&mut self) -> Vec<&mut Parameter>;
+    /// Moves the model, with what belongs to it beside its parameters, to a device.
+    fn to_device(&mut self, device: &Device) -> Result<()> {
+        Ok(self.parameters_mut().into_iter().try_for_each(|p| p.to_device(device))?)
+    }
     /// Number of weights.
     fn parameter_count(&self) -> usize {
         self.parameters().iter().map(|p| p.value().count()).sum()

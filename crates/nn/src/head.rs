@@ -2,8 +2,8 @@
 
 use crate::{Error, Hidden, Learning, Observer, Parameter, Ragged, Result};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_tensor::Tensor;
 use clinpeft_tensor::rng::{Stream, normal};
+use clinpeft_tensor::{Device, Tensor};
 
 /// Which row stands for a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +118,11 @@ impl Classifier {
     /// The same for writing.
     pub fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
         [&mut self.weight].into_iter().chain(&mut self.bias)
+    }
+
+    /// Moves the head to where the model is.
+    pub fn to_device(&mut self, device: &Device) -> Result<()> {
+        Ok(self.parameters_mut().try_for_each(|p| p.to_device(device))?)
     }
 
     /// Number of classes or labels.

@@ -2,7 +2,7 @@
 
 use crate::{Error, LinearCall, LinearSite, Parameter, Pass, Result, Sites};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_tensor::{DType, Tensor};
+use clinpeft_tensor::{DType, Device, Tensor};
 
 /// `y = W x + b` at a named site: adapters add to y. Many models have no b.
 #[derive(Debug, Clone)]
@@ -167,6 +167,11 @@ impl Angles {
             Ok(Tensor::from_vec(values, &[positions, d / 2])?.cast(dtype)?)
         };
         Ok(Angles { cos: table(f32::cos)?, sin: table(f32::sin)? })
+    }
+
+    /// The same tables on a device.
+    pub fn to_device(&self, device: &Device) -> Result<Angles> {
+        Ok(Angles { cos: self.cos.to_device(device)?, sin: self.sin.to_device(device)? })
     }
 
     /// Number of positions in the tables.

@@ -1,7 +1,7 @@
 //! Named values that may learn.
 
 use clinpeft_autodiff::Var;
-use clinpeft_tensor::Tensor;
+use clinpeft_tensor::{Device, Result, Tensor};
 
 /// Whether values change during training. Independent of whether an adapter is active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,6 +53,13 @@ impl Parameter {
     /// Replaces the value; whether it learns stays.
     pub fn set_value(&mut self, value: Tensor) {
         *self = Parameter::new(std::mem::take(&mut self.name), value, self.learning());
+    }
+
+    /// Moves the value to a device; whether it learns stays.
+    pub fn to_device(&mut self, device: &Device) -> Result<()> {
+        let value = self.value().to_device(device)?;
+        self.set_value(value);
+        Ok(())
     }
 
     /// Freezes it or lets it learn; the value stays.

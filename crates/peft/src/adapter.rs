@@ -68,11 +68,7 @@ pub trait Adapter: Sites + Debug {
     }
     /// Moves the parameters to where the model is.
     fn to_device(&mut self, device: &Device) -> Result<()> {
-        for p in self.parameters_mut() {
-            let value = p.value().to_device(device)?;
-            p.set_value(value);
-        }
-        Ok(())
+        Ok(self.parameters_mut().into_iter().try_for_each(|p| p.to_device(device))?)
     }
     /// A new adapter with the same settings that holds everything training needs; `None` if this one does. Some files hold
     /// only the result of a network, which runs but cannot be trained further.

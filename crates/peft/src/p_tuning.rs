@@ -87,7 +87,6 @@ pub struct PTuning {
     config: PTuningConfig,
     shape: ModelShape,
     network: Network,
-    device: Device,
     files: FileKeys,
 }
 
@@ -107,7 +106,7 @@ impl PTuning {
 
     fn of(config: PTuningConfig, shape: &ModelShape, network: Network, files: FileKeys) -> PTuning {
         let shape = ModelShape { sites: Vec::new(), ..shape.clone() };
-        PTuning { config, shape, network, device: Device::Cpu, files }
+        PTuning { config, shape, network, files }
     }
 
     pub(crate) fn load(
@@ -176,7 +175,8 @@ impl PTuning {
     /// A bidirectional layer: `[n, in]` to `[n, 2e]`.
     fn both_ways(&self, layer: usize, x: &Var) -> Result<Var> {
         let (n, e) = (x.dims()[0], self.config.inner);
-        let backwards = Tensor::from_vec((0..n as u32).rev().collect(), &[n])?;
+        let device = x.value().device();
+        let backwards = Tensor::from_vec((0..n as u32).rev().collect(), &[n])?.to_device(&device)?;
         let one = |end: &str, x: &Var| -> Result<Var> {
             let part = |part: &str| self.network.var(&format!("lstm_head.{part}_l{layer}{end}"));
             let a = ops::add_row(&ops::linear(x, part("weight_ih")?)?, part("bias_ih")?)?;
@@ -186,17 +186,18 @@ impl PTuning {
         let reverse = one("_reverse", &ops::embedding(x, &backwards)?)?;
         let reverse = ops::embedding(&reverse, &backwards)?;
         // Side by side: products with [1 0] and [0 1] are exact.
-        Ok(ops::add(&ops::linear(&forward, &beside(e, 0)?)?, &ops::linear(&reverse, &beside(e, e)?)?)?)
+        let placed = |half: &Var, first| ops::linear(half, &beside(e, first, &device)?);
+        Ok(ops::add(&placed(&forward, 0)?, &placed(&reverse, e)?)?)
     }
 }
 
 /// `[2e, e]` with ones that put column j at j + `first`.
-fn beside(e: usize, first: usize) -> Result<Var> {
+fn beside(e: usize, first: usize, device: &Device) -> clinpeft_autodiff::Result<Var> {
     let mut values = vec![0f32; 2 * e * e];
     for j in 0..e {
         values[(first + j) * e + j] = 1.0;
     }
-    Ok(Var::constant(Tensor::from_vec(values, &[2 * e, e])?))
+    Ok(Var::constant(Tensor::from_vec(values, &[2 * e, e])?.to_device(device)?))
 }
 
 fn keys(config: &PTuningConfig, shape: &ModelShape) -> Map<String, Value> {
@@ -216,7 +217,7 @@ fn keys(config: &PTuningConfig, shape: &ModelShape) -> Map<String, Value> {
 impl Sites for PTuning {
     fn inputs(&self, pass: &Pass) -> clinpeft_nn::Result<Option<Var>> {
         let rows = self.rows(pass).map_err(|e| clinpeft_nn::Error::Adapter(e.to_string()))?;
-        Ok(Some(rows.to_device(&self.device)?))
+        Ok(Some(rows))
     }
 }
 
@@ -255,18 +256,6 @@ impl Adapter for PTuning {
 
     fn peft_name(&self, parameter: &str, adapter: &str) -> String {
         prompt_name(parameter, adapter)
-    }
-
-    fn to_device(&mut self, device: &Device) -> Result<()> {
-        self.device = device.clone();
-        if matches!(self.config.encoder, PromptEncoder::Lstm { .. }) {
-            return Ok(());
-        }
-        for p in self.parameters_mut() {
-            let value = p.value().to_device(device)?;
-            p.set_value(value);
-        }
-        Ok(())
     }
 
     fn renewed(&self, seed: Seed, learning: Learning) -> Result<Option<Box<dyn Adapter>>> {

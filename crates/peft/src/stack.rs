@@ -229,13 +229,7 @@ fn named(adapter: &str, p: &Parameter) -> String {
 
 /// Euclidean norm over all parameters, or `None` if none has a gradient.
 fn gradient_norm(parameters: &[&Parameter], gradients: &Gradients) -> Option<f64> {
-    let mut sum = None;
-    for p in parameters {
-        if let Some(values) = gradients.of(p.var()).and_then(|g| g.to_f64_vec().ok()) {
-            *sum.get_or_insert(0.0) += values.iter().map(|x| x * x).sum::<f64>();
-        }
-    }
-    sum.map(f64::sqrt)
+    gradients.squares(parameters.iter().map(|p| p.var())).ok().flatten().map(f64::sqrt)
 }
 
 /// The table as text, one line for each adapter.

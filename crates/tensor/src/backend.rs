@@ -46,6 +46,10 @@ macro_rules! contract {
         pub trait Backend: Send + Sync {
             /// Name with its index, for example `vulkan:0`.
             fn name(&self) -> String;
+            /// Bytes of the device that were set aside for tensors so far, where it tells.
+            fn memory(&self) -> Result<Option<u64>> {
+                Ok(None)
+            }
             /// Copies a CPU tensor to the device.
             fn upload(&self, tensor: &Tensor) -> Result<Tensor>;
             /// Copies a tensor of this device to the CPU.

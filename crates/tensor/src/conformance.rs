@@ -3,7 +3,7 @@
 //! A backend's test is one line: `conformance::check(&device, Scope::All)` and an assertion on the outcomes. A new
 //! operation adds its cases to [`cases`]; every backend then owes them.
 
-use crate::ops::{self, AttentionShape, Direction, Layout, Mask, Segments};
+use crate::ops::{self, AttentionDropout, AttentionShape, Direction, Layout, Mask, Segments};
 use crate::{DType, Device, Error, Result, Tensor};
 use clinpeft_rng::{Key, Seed, normal};
 
@@ -256,13 +256,17 @@ fn row_cases() -> Vec<Case> {
 
 fn attention_cases() -> Vec<Case> {
     let mut all = Vec::new();
-    for (mask, queries, keys) in [
-        (Mask::Causal, vec![0, 1, 1, 70], vec![0, 1, 1, 70]),
-        (Mask::Full, vec![0, 9, 20], vec![0, 9, 20]),
-        (Mask::Causal, vec![0, 5, 12], vec![0, 8, 18]),
+    let some = Some(AttentionDropout { rate: 0.3, key: Key([7, 8]) });
+    for (mask, dropout, queries, keys) in [
+        (Mask::Causal, None, vec![0, 1, 1, 70], vec![0, 1, 1, 70]),
+        (Mask::Full, None, vec![0, 9, 20], vec![0, 9, 20]),
+        (Mask::Causal, None, vec![0, 5, 12], vec![0, 8, 18]),
+        // The first two queries of the second sequence see no key.
+        (Mask::Causal, None, vec![0, 5, 12], vec![0, 8, 13]),
+        (Mask::Full, some, vec![0, 9, 40], vec![0, 9, 40]),
     ] {
         for (heads, kv_heads) in [(4, 2), (3, 1), (2, 2)] {
-            let shape = AttentionShape { heads, kv_heads, head_width: 8, scale: 0.35, mask, dropout: None };
+            let shape = AttentionShape { heads, kv_heads, head_width: 8, scale: 0.35, mask, dropout };
             let segments = Segments { queries: queries.clone(), keys: keys.clone() };
             let (tq, tk) = (*queries.last().expect("not empty"), *keys.last().expect("not empty"));
             let inputs = vec![
@@ -277,7 +281,8 @@ fn attention_cases() -> Vec<Case> {
                 let (dq, dk, dv) = ops::attention_backward(&i[3], saved, &shape, &segments)?;
                 Ok(vec![o, lse, dq, dk, dv])
             };
-            let name = format!("{mask:?} {heads} heads on {kv_heads}, {tq} queries, {tk} keys");
+            let dropped = if dropout.is_some() { ", dropout" } else { "" };
+            let name = format!("{mask:?} {heads} heads on {kv_heads}, {tq} queries, {tk} keys{dropped}");
             all.push(Case { op: "attention", name, inputs, run: Box::new(run) });
         }
     }

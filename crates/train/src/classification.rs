@@ -98,7 +98,8 @@ impl Classification {
                 all[row * width..(row + 1) * width].copy_from_slice(values);
             }
         }
-        data.features = Some(Tensor::from_vec(all, &[data.sequences.len(), width])?);
+        let device = self.head.classifier.weight().value().device();
+        data.features = Some(Tensor::from_vec(all, &[data.sequences.len(), width])?.to_device(&device)?);
         Ok(())
     }
 
@@ -134,6 +135,7 @@ impl Classification {
     fn pooled(&self, data: &Examples, rows: &[usize], pass: &Pass) -> Result<Var> {
         if let Some(features) = &data.features {
             let ids = Tensor::from_vec(rows.iter().map(|r| *r as u32).collect(), &[rows.len()])?;
+            let ids = ids.to_device(&features.device())?;
             return Ok(ops::embedding(&Var::constant(features.clone()), &ids)?);
         }
         let batch = ragged(&data.sequences, rows)?;
@@ -227,9 +229,5 @@ impl Objective for Classification {
 
 /// Euclidean norm of the gradients of some parameters; `None` if none has one.
 fn norm(gradients: &Gradients, all: &[&Parameter]) -> Option<f64> {
-    let squares = |p: &&Parameter| {
-        let g = gradients.of(p.var())?.to_f64_vec().ok()?;
-        Some(g.iter().map(|x| x * x).sum::<f64>())
-    };
-    all.iter().filter_map(squares).reduce(|a, b| a + b).map(f64::sqrt)
+    gradients.squares(all.iter().map(|p| p.var())).ok().flatten().map(f64::sqrt)
 }

@@ -2,10 +2,11 @@
 
 use crate::state::{self, State};
 use crate::{Error, Event, EventLog, Objective, Optimiser, OptimiserSettings, OptimiserStep, Rate, Result, Schedule};
-use clinpeft_autodiff::{Gradients, backward, ops};
+use clinpeft_autodiff::{Gradients, Var, backward, ops};
 use clinpeft_nn::{Memory, Pass};
 use clinpeft_peft::{Status, status_table};
 use clinpeft_rng::Seed;
+use clinpeft_tensor::Tensor;
 use clinpeft_weights::TensorMap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -186,7 +187,9 @@ impl<'a, O: Objective> Loop<'a, O> {
         if self.run.settings.selection == Selection::BestValidation && !self.best.is_empty() {
             for (name, p) in self.objective.parameters_mut() {
                 let value = self.best.get(&name).cloned();
-                p.set_value(value.ok_or_else(|| Error::Checkpoint(format!("best epoch lacks `{name}`")))?);
+                let value = value.ok_or_else(|| Error::Checkpoint(format!("best epoch lacks `{name}`")))?;
+                // That of a checkpoint comes from the CPU.
+                p.set_value(value.to_device(&p.value().device())?);
             }
             let adapters = self.best.iter();
             let adapters = adapters.filter_map(|(name, t)| Some((name.strip_prefix(STACK)?.to_string(), t.clone())));
@@ -202,7 +205,15 @@ impl<'a, O: Objective> Loop<'a, O> {
         }
         let seed = self.run.settings.seed.part(&format!("step {}", step.0));
         let mut gradients = Gradients::default();
-        let mut loss = 0.0;
+        let mut losses: Option<Tensor> = None;
+        let mut add = |part: &Var| -> Result<()> {
+            let part = part.value().reshape(&[1, 1])?;
+            losses = Some(match losses.take() {
+                Some(before) => clinpeft_tensor::ops::concat(&before, &part)?,
+                None => part,
+            });
+            Ok(())
+        };
         for (i, rows) in micro.iter().enumerate() {
             let pass = Pass::train(seed.part(&format!("micro-batch {i}")), self.run.settings.memory);
             let part = self.objective.loss(rows, &pass)?;
@@ -211,14 +222,16 @@ impl<'a, O: Objective> Loop<'a, O> {
                 Division::MicroBatch { full } => self.objective.denominator(rows) * full.max(1) as f64,
             };
             let mean = ops::scale(&part.loss, 1.0 / divisor)?;
-            loss += mean.value().item()?;
+            add(&mean)?;
             self.state.tokens += part.tokens;
             gradients.add(backward(&mean)?)?;
         }
         if let Some(extra) = self.objective.stack().extra_loss()? {
-            loss += extra.value().item()?;
+            add(&extra)?;
             gradients.add(backward(&extra)?)?;
         }
+        // The one reading of a step: a device has all of its work by now.
+        let loss: f64 = losses.map_or(Ok(vec![]), |l| l.to_f64_vec())?.iter().sum();
         if !loss.is_finite() {
             return Err(Error::NotFinite { step: step.0, loss });
         }

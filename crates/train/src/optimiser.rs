@@ -51,6 +51,8 @@ impl Optimiser {
                 std::collections::btree_map::Entry::Occupied(o) => o.into_mut(),
                 std::collections::btree_map::Entry::Vacant(e) => e.insert([zeros()?, zeros()?]),
             };
+            // Those of a checkpoint come from the CPU.
+            (*m, *v) = (m.to_device(&value.device())?, v.to_device(&value.device())?);
             let s = &self.settings;
             let step = ops::AdamW {
                 learning_rate: rate,
@@ -70,12 +72,7 @@ impl Optimiser {
         let Some(limit) = self.settings.clip else {
             return Ok(1.0);
         };
-        let mut sum = 0.0;
-        for (_, p) in parameters {
-            if let Some(g) = gradients.of(p.var()) {
-                sum += g.to_f64_vec()?.iter().map(|x| x * x).sum::<f64>();
-            }
-        }
+        let sum = gradients.squares(parameters.iter().map(|(_, p)| p.var()))?.unwrap_or(0.0);
         Ok((limit / sum.sqrt().max(f64::MIN_POSITIVE)).min(1.0))
     }
 

@@ -1,13 +1,13 @@
 //! Binary cross-entropy on logits. See [`clinpeft_tensor::ops::bce_with_logits`].
 
-use super::scalar;
+use super::times;
 use crate::{Result, Var};
 use clinpeft_tensor::{Tensor, ops};
 
 /// Sum over all cells; shape `[1]`.
 pub fn bce_with_logits(logits: &Var, targets: &Tensor) -> Result<Var> {
     let (loss, dz) = ops::bce_with_logits(logits.value(), targets)?;
-    Ok(Var::from_op(loss, [logits], move |g, _| Ok([Some(ops::scale(&dz, scalar(g)?)?)])))
+    Ok(Var::from_op(loss, [logits], move |g, _| Ok([Some(times(&dz, g)?)])))
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! Weighted cross-entropy, alone and fused with the head. See the file of the same name in `clinpeft_tensor::ops`.
 
-use super::scalar;
+use super::times;
 use crate::{Result, Var};
 use clinpeft_tensor::{Tensor, ops};
 
 /// Sum over rows of weight times negative log-likelihood; shape `[1]`.
 pub fn cross_entropy(logits: &Var, targets: &Tensor, weights: &Tensor) -> Result<Var> {
     let (loss, dz) = ops::cross_entropy(logits.value(), targets, weights)?;
-    Ok(Var::from_op(loss, [logits], move |g, _| Ok([Some(ops::scale(&dz, scalar(g)?)?)])))
+    Ok(Var::from_op(loss, [logits], move |g, _| Ok([Some(times(&dz, g)?)])))
 }
 
 /// The same for logits `x head^T` that are never kept whole.
@@ -15,8 +15,7 @@ pub fn linear_cross_entropy(x: &Var, head: &Var, targets: &Tensor, weights: &Ten
     let want = [x.needs_gradient(), head.needs_gradient()];
     let (loss, dx, dhead) = ops::linear_cross_entropy(x.value(), head.value(), targets, weights, want)?;
     Ok(Var::from_op(loss, [x, head], move |g, _| {
-        let g = scalar(g)?;
-        let scaled = |t: Option<Tensor>| t.map(|t| ops::scale(&t, g)).transpose();
+        let scaled = |t: Option<Tensor>| t.map(|t| times(&t, g)).transpose();
         Ok([scaled(dx)?, scaled(dhead)?])
     }))
 }

@@ -41,9 +41,14 @@ pub use rowwise::{add_row, mul_row};
 pub use silu_mul::silu_mul;
 pub use tanh::tanh;
 
-use clinpeft_tensor::{Result, Tensor};
+use clinpeft_tensor::{Device, Result, Tensor};
 
-/// The gradient of a one-element loss as a number.
-fn scalar(g: &Tensor) -> Result<f64> {
-    g.item()
+/// `t` times the gradient `g` of a one-element loss. On a device the number stays there: to read it would be to wait for all
+/// work before it.
+fn times(t: &Tensor, g: &Tensor) -> Result<Tensor> {
+    use clinpeft_tensor::ops::{mul_row, scale};
+    match g.device() {
+        Device::Cpu => scale(t, g.item()?),
+        Device::Other(_) => mul_row(&t.reshape(&[t.count(), 1])?, &g.reshape(&[1])?)?.reshape(t.dims()),
+    }
 }

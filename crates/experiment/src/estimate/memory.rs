@@ -168,6 +168,7 @@ mod tests {
             inputs: Inputs::at(&out.path().join("inputs")).unwrap(),
             set: Default::default(),
             threads: 1,
+            device: "cpu",
         };
         let (profile, runs): (Profile, _) = reproduce::dry_run(&Store::new(out.path()), &options, &mut |_| {}).unwrap();
         let sizes = Sizes::of_base(&profile, profile.base("llama").unwrap(), out.path()).unwrap();

@@ -328,6 +328,7 @@ mod tests {
             inputs: Inputs::at(&out.path().join("inputs")).unwrap(),
             set: Default::default(),
             threads: 1,
+            device: "cpu",
         };
         let store = Store::new(out.path());
         let (profile, runs) = reproduce::dry_run(&store, &options, &mut |_| {}).unwrap();

@@ -1,5 +1,6 @@
 //! Step 1 on folders of one's own.
 
+use super::device::Where;
 use super::run::carry_out;
 use super::setting;
 use crate::terminal::Terminal;
@@ -31,6 +32,8 @@ pub struct Own {
     /// Threads; the results do not depend on it
     #[arg(long)]
     pub threads: Option<usize>,
+    #[command(flatten)]
+    pub place: Where,
 }
 
 impl Own {
@@ -56,5 +59,5 @@ pub struct Adapt {
 
 pub fn run(o: &Adapt, terminal: &Terminal) -> Result<()> {
     let folder = adapt(&Store::new(&o.own.out), &o.own.options(), &o.method)?;
-    carry_out(&folder, o.own.threads, terminal)
+    carry_out(&folder, o.own.threads, &o.own.place, terminal)
 }

@@ -1,5 +1,6 @@
 //! Metrics of a trained stack.
 
+use super::device::Where;
 use crate::terminal::Terminal;
 use clap::Args;
 use clinpeft_experiment::{Error, Result, RunFolder, predict};
@@ -13,10 +14,12 @@ pub struct Evaluate {
     /// The notes with their labels
     #[arg(long)]
     input: PathBuf,
+    #[command(flatten)]
+    place: Where,
 }
 
 pub fn run(o: &Evaluate, terminal: &Terminal) -> Result<()> {
-    let metrics = predict::evaluate(&RunFolder::at(&o.run), &o.input)?;
+    let metrics = predict::evaluate(&RunFolder::at(&o.run), &o.input, &o.place.open()?)?;
     let text = serde_json::to_string_pretty(&metrics);
     terminal.print(&(text.map_err(|e| Error::Options(e.to_string()))? + "\n"));
     Ok(())

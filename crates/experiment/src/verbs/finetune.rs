@@ -40,5 +40,5 @@ pub fn run(o: &Finetune, terminal: &Terminal) -> Result<()> {
         (None, false) => Learner::Head,
     };
     let folder = finetune(&Store::new(&o.own.out), &o.own.options(), o.task, below, &learner)?;
-    carry_out(&folder, o.own.threads, terminal)
+    carry_out(&folder, o.own.threads, &o.own.place, terminal)
 }

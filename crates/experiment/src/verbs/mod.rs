@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 pub mod adapt;
 pub mod compare;
 pub mod convert;
+pub mod device;
 pub mod doctor;
 pub mod evaluate;
 pub mod finetune;

@@ -1,5 +1,6 @@
 //! Agreement with transformers and peft.
 
+use super::device::Where;
 use crate::terminal::Terminal;
 use clap::Args;
 use clinpeft_experiment::parity;
@@ -13,9 +14,8 @@ pub struct Parity {
     /// One case
     #[arg(long)]
     case: Option<String>,
-    /// Device: cpu
-    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
-    device: String,
+    #[command(flatten)]
+    place: Where,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -23,8 +23,7 @@ pub struct Parity {
 
 /// Exit code 1 if a quantity is outside of its tolerance, 2 if the folder cannot be read.
 pub fn run(o: Parity, terminal: &Terminal) -> ExitCode {
-    let options = parity::Options { case: o.case, ..parity::Options::default() };
-    let outcomes = parity::run(&o.folder, &options);
+    let outcomes = o.place.open().and_then(|device| parity::run(&o.folder, &parity::Options { case: o.case, device }));
     let printed =
         outcomes.and_then(|all| Ok((if o.json { parity::json_lines(&all)? } else { parity::table(&all) }, all)));
     match printed {

@@ -1,5 +1,6 @@
 //! Scores of a trained stack.
 
+use super::device::Where;
 use crate::terminal::Terminal;
 use clap::Args;
 use clinpeft_experiment::{Result, RunFolder, predict};
@@ -16,10 +17,12 @@ pub struct Predict {
     /// CSV file to write: id, then the probability of each class
     #[arg(long)]
     out: PathBuf,
+    #[command(flatten)]
+    place: Where,
 }
 
 pub fn run(o: &Predict, terminal: &Terminal) -> Result<()> {
-    let notes = predict::predict(&RunFolder::at(&o.run), &o.input, &o.out)?;
+    let notes = predict::predict(&RunFolder::at(&o.run), &o.input, &o.out, &o.place.open()?)?;
     terminal.say(&format!("{notes} notes scored in {}", o.out.display()));
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The whole matrix.
 
+use super::device::Where;
 use super::{STOP, program, setting, threads};
 use crate::terminal::Terminal;
 use clap::Args;
@@ -41,9 +42,8 @@ pub struct Reproduce {
     /// Settings that differ from the profile's, by their place in run.toml: training.micro_tokens=1024
     #[arg(long, value_name = "PLACE=VALUE", value_parser = setting)]
     set: Vec<(String, toml::Value)>,
-    /// Device: cpu
-    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
-    device: String,
+    #[command(flatten)]
+    place: Where,
     /// Threads for everything; the results do not depend on it
     #[arg(long)]
     threads: Option<usize>,
@@ -75,6 +75,7 @@ pub fn run(o: Reproduce, terminal: &Terminal) -> Result<()> {
         inputs: Inputs::at(&o.inputs)?,
         set: o.set.into_iter().collect(),
         threads: threads(o.threads),
+        device: &o.place.device,
     };
     let mut watch = terminal.watch();
     let mut hear = |h: reproduce::Heard<'_>| watch.hear(&h);
@@ -85,6 +86,8 @@ pub fn run(o: Reproduce, terminal: &Terminal) -> Result<()> {
         terminal.print(&if o.json { plan.json()? } else { plan.to_string() });
         return Ok(());
     }
+    // What no run could open is said before the first one.
+    o.place.open()?;
     let program = program()?;
     let ended = reproduce::reproduce(&store, &options, &program, &STOP, &mut hear);
     drop(watch);

@@ -1,5 +1,6 @@
 //! One run.
 
+use super::device::Where;
 use super::{STOP, threads};
 use crate::terminal::Terminal;
 use clap::Args;
@@ -22,6 +23,8 @@ pub struct Run {
     /// Seconds between two checkpoints
     #[arg(long, default_value_t = 20.0)]
     checkpoint_every: f64,
+    #[command(flatten)]
+    place: Where,
 }
 
 pub fn run(o: Run, terminal: &Terminal) -> Result<()> {
@@ -34,22 +37,29 @@ pub fn run(o: Run, terminal: &Terminal) -> Result<()> {
     }
     let checkpoint_every = Duration::try_from_secs_f64(o.checkpoint_every)
         .map_err(|_| Error::Options("`--checkpoint-every` is a number of seconds".into()))?;
-    go(&RunFolder::at(&o.folder), o.threads, checkpoint_every, terminal)
+    go(&RunFolder::at(&o.folder), o.threads, checkpoint_every, &o.place, terminal)
 }
 
 /// A run that a verb has planned, with a checkpoint every 20 seconds.
-pub fn carry_out(folder: &RunFolder, wanted: Option<usize>, terminal: &Terminal) -> Result<()> {
-    go(folder, wanted, Duration::from_secs(20), terminal)
+pub fn carry_out(folder: &RunFolder, wanted: Option<usize>, place: &Where, terminal: &Terminal) -> Result<()> {
+    go(folder, wanted, Duration::from_secs(20), place, terminal)
 }
 
-fn go(folder: &RunFolder, wanted: Option<usize>, checkpoint_every: Duration, terminal: &Terminal) -> Result<()> {
+fn go(
+    folder: &RunFolder,
+    wanted: Option<usize>,
+    checkpoint_every: Duration,
+    place: &Where,
+    terminal: &Terminal,
+) -> Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads(wanted)).build_global();
     pool.map_err(|e| Error::Options(format!("threads cannot be started: {e}")))?;
+    let device = place.open_for(&folder.store()?)?;
     // On a thread of the pool: whoever asks the pool from outside sleeps, and is woken, for every operation.
     rayon::scope(|_| {
         let mut steps = terminal.steps();
         let mut observe = |e: &clinpeft_train::Event, total: u64| steps.hear(e, total);
-        execute(folder, Control { stop: &STOP, observe: &mut observe, checkpoint_every })
+        execute(folder, Control { stop: &STOP, observe: &mut observe, checkpoint_every, device })
     })?;
     terminal.say(&format!("done: {}", folder.path().display()));
     Ok(())

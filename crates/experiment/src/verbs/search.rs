@@ -1,5 +1,6 @@
 //! Settings, tried and chosen.
 
+use super::device::Where;
 use super::{STOP, program, threads};
 use crate::terminal::Terminal;
 use clap::Args;
@@ -29,6 +30,8 @@ pub struct Search {
     /// File to write the choices to
     #[arg(long)]
     write: PathBuf,
+    #[command(flatten)]
+    place: Where,
     /// Threads for everything; the results do not depend on it
     #[arg(long)]
     threads: Option<usize>,
@@ -36,7 +39,8 @@ pub struct Search {
 
 pub fn run(o: Search, terminal: &Terminal) -> Result<()> {
     let program = program()?;
-    let launcher = Launcher { program: &program, threads: threads(o.threads), stop: &STOP };
+    let launcher = Launcher { program: &program, threads: threads(o.threads), device: &o.place.device, stop: &STOP };
+    o.place.open()?;
     let search = search::Search::named(&o.profile)?;
     let mut watch = terminal.watch();
     let mut hear = |h: reproduce::Heard<'_>| watch.hear(&h);

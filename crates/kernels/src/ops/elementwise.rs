@@ -6,63 +6,50 @@
 //! scale:  y = f * x
 //! ```
 
-use crate::client::{Client, UNITS, grid};
+use crate::client::Client;
+use crate::map::{Beside, Map, map};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
+/// a + b
+pub(crate) struct Sum;
+/// a * b
+pub(crate) struct Product;
+/// a * number
+pub(crate) struct Multiple;
+
+#[cube]
+impl Map for Sum {
+    fn at(a: f32, b: f32, _number: f32) -> f32 {
+        a + b
+    }
+}
+
+#[cube]
+impl Map for Product {
+    fn at(a: f32, b: f32, _number: f32) -> f32 {
+        a * b
+    }
+}
+
+#[cube]
+impl Map for Multiple {
+    fn at(a: f32, _b: f32, number: f32) -> f32 {
+        a * number
+    }
+}
+
 /// Returns a + b.
 pub(crate) fn add<R: Runtime>(device: &Client<R>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let work = device.begin("add")?;
-    let (left, right) = (work.input(a)?, work.input(b)?);
-    let (y, out) = work.output(a.dims())?;
-    work.run(|compute| {
-        let cubes = grid(a.count().div_ceil(UNITS as usize));
-        sum::launch::<R>(compute, cubes, CubeDim::new_1d(UNITS), left.array(), right.array(), out.array());
-    })?;
-    Ok(y)
+    map::<Sum, R>(device, "add", [a, b], Beside::Same, 0.0)
 }
 
 /// Returns a * b.
 pub(crate) fn mul<R: Runtime>(device: &Client<R>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let work = device.begin("mul")?;
-    let (left, right) = (work.input(a)?, work.input(b)?);
-    let (y, out) = work.output(a.dims())?;
-    work.run(|compute| {
-        let cubes = grid(a.count().div_ceil(UNITS as usize));
-        product::launch::<R>(compute, cubes, CubeDim::new_1d(UNITS), left.array(), right.array(), out.array());
-    })?;
-    Ok(y)
+    map::<Product, R>(device, "mul", [a, b], Beside::Same, 0.0)
 }
 
 /// Returns `factor` times `x`.
 pub(crate) fn scale<R: Runtime>(device: &Client<R>, x: &Tensor, factor: f64) -> Result<Tensor> {
-    let work = device.begin("scale")?;
-    let values = work.input(x)?;
-    let (y, out) = work.output(x.dims())?;
-    work.run(|compute| {
-        let cubes = grid(x.count().div_ceil(UNITS as usize));
-        multiple::launch::<R>(compute, cubes, CubeDim::new_1d(UNITS), values.array(), out.array(), factor as f32);
-    })?;
-    Ok(y)
-}
-
-#[cube(launch)]
-pub(crate) fn sum(a: &Array<f32>, b: &Array<f32>, y: &mut Array<f32>) {
-    if ABSOLUTE_POS < y.len() {
-        y[ABSOLUTE_POS] = a[ABSOLUTE_POS] + b[ABSOLUTE_POS];
-    }
-}
-
-#[cube(launch)]
-pub(crate) fn product(a: &Array<f32>, b: &Array<f32>, y: &mut Array<f32>) {
-    if ABSOLUTE_POS < y.len() {
-        y[ABSOLUTE_POS] = a[ABSOLUTE_POS] * b[ABSOLUTE_POS];
-    }
-}
-
-#[cube(launch)]
-pub(crate) fn multiple(x: &Array<f32>, y: &mut Array<f32>, factor: f32) {
-    if ABSOLUTE_POS < y.len() {
-        y[ABSOLUTE_POS] = x[ABSOLUTE_POS] * factor;
-    }
+    map::<Multiple, R>(device, "scale", [x, x], Beside::Same, factor)
 }

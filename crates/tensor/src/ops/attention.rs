@@ -18,7 +18,7 @@ use crate::buffer::Buffer;
 use crate::parallel::vectorised;
 use crate::product::{Sizes, Update, View, gemm_block};
 use crate::real::{Real, dot, largest, sum};
-use crate::{Device, Error, Result, Tensor};
+use crate::{Device, Result, Tensor};
 use clinpeft_rng::{Key, philox};
 use rayon::prelude::*;
 
@@ -106,7 +106,6 @@ pub fn attention(
 ) -> Result<(Tensor, Tensor)> {
     check("attention", q, k, v, shape, segments)?;
     match same_device("attention", &[q, k, v])? {
-        Device::Other(backend) if shape.dropout.is_some() => Err(no_dropout(backend.name())),
         Device::Other(backend) => backend.attention(q, k, v, shape, segments),
         Device::Cpu => by_float!("attention", q, T => {
             let (qs, ks, vs) = (q.as_slice::<T>()?, k.as_slice::<T>()?, v.as_slice::<T>()?);
@@ -138,7 +137,6 @@ pub fn attention_backward(
     let fits = g.dims() == q.dims() && o.dims() == q.dims() && lse.dims() == [q.dims()[0], shape.heads];
     require(fits, "attention_backward", "g and o like q, lse [tq, h]", &[g, q, o, lse])?;
     match same_device("attention_backward", &[g, q, k, v, o, lse])? {
-        Device::Other(backend) if shape.dropout.is_some() => Err(no_dropout(backend.name())),
         Device::Other(backend) => backend.attention_backward(g, saved, shape, segments),
         Device::Cpu => by_float!("attention_backward", q, T => {
             let (qs, ks, vs) = (q.as_slice::<T>()?, k.as_slice::<T>()?, v.as_slice::<T>()?);
@@ -161,11 +159,6 @@ pub fn attention_backward(
             Ok((Tensor::from_buffer(dq, q.dims())?, Tensor::from_buffer(dk, k.dims())?, Tensor::from_buffer(dv, v.dims())?))
         }),
     }
-}
-
-/// Dropout stands outside of the contract of devices, so that none can leave it out in silence.
-fn no_dropout(device: String) -> Error {
-    Error::Unsupported { op: "attention with dropout", device }
 }
 
 fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShape, segments: &Segments) -> Result<()> {

@@ -5,12 +5,20 @@
 //! RightTransposed:  b is stored [n, k]
 //! LeftTransposed:   a is stored [k, m]
 //! ```
-//! A transposed operand is read through its strides, never copied. The product is that of `cubek-matmul` in f32 on the
-//! plain units: its strategies for tensor cores would round f32 to TF32. Where it refuses, [`tiles`] computes.
+//! A transposed operand is read through its strides, never copied. The product is that of `cubek-matmul`: in f32 on the plain
+//! units, since its strategies for tensor cores would round f32 to TF32, and on tensor cores where the right operand is
+//! stored in 16 bits, products with it may be rounded (`Precision::Bf16`) and the device has them. Where it refuses, [`tiles`] computes.
 
-use crate::client::{Client, Loops, Operand, TURNS, UNITS, Work, grid};
+mod choice;
+
+pub(crate) use choice::Choices;
+
+use crate::client::Client;
+use crate::narrow::{Narrow, widened};
+use crate::work::{Operand, UNITS, Work, cube, grid};
+use choice::Way;
 use clinpeft_tensor::ops::Layout;
-use clinpeft_tensor::{Result, Tensor};
+use clinpeft_tensor::{Precision, Result, Tensor};
 use cubecl::prelude::*;
 use cubek_matmul::definition::{MatmulElems, MatmulGlobalElems};
 use cubek_matmul::launch::{Strategy, launch_ref};
@@ -30,24 +38,38 @@ pub(crate) fn matmul<R: Runtime>(device: &Client<R>, a: &Tensor, b: &Tensor, lay
         return device.upload(&Tensor::zeros(&sizes.dims(a), a.dtype()));
     }
     let work = device.begin("matmul")?;
-    work.can_sum(sizes.depth)?;
-    let operands = [work.input(a)?, work.input(b)?];
+    let operands = [&work.input(a)?, &work.stored(b)?];
     let (y, out) = work.output(&sizes.dims(a))?;
-    // How many terms the ready-made product takes in a turn is its own affair.
-    let ready = device.loops == Loops::Free || sizes.depth <= TURNS;
-    if y.count() > 0 && !(ready && ready_made(&work, &operands, &out, &sizes)?) {
-        tiles(&work, &operands, &out, &sizes)?;
-    }
+    product(&work, operands, &out, &sizes)?;
     Ok(y)
 }
 
+/// Writes `a b` to `y`; b may be stored in 16 bits.
+pub(crate) fn product<R: Runtime>(work: &Work<'_, R>, [a, b]: [&Operand; 2], y: &Operand, sizes: &Sizes) -> Result<()> {
+    work.can_sum(sizes.depth)?;
+    if sizes.batch * sizes.rows * sizes.columns == 0 {
+        return Ok(());
+    }
+    // Unless products with it may be rounded, and there are tensor cores for it, 16 bits are only how a weight is stored.
+    let rounded = b.precision() == Precision::Bf16;
+    let narrow = Narrow::of(b.dtype()).filter(|narrow| rounded && work.client.tensor_cores(*narrow));
+    let b = if narrow.is_some() { b.clone() } else { widened(work, b)? };
+    let way = choice::way(work, [a, &b], y, sizes, narrow)?;
+    if ready_made(work, [a, &b], y, sizes, way)? {
+        return Ok(());
+    }
+    tiles(work, [a, &widened(work, &b)?], y, sizes)
+}
+
 /// Lengths, and how the operands are stored.
-struct Sizes {
+pub(crate) struct Sizes {
     batch: usize,
     rows: usize,
     depth: usize,
     columns: usize,
     layout: Layout,
+    /// Distances of the rows of a, b and y as they are stored.
+    row: [usize; 3],
 }
 
 impl Sizes {
@@ -60,7 +82,21 @@ impl Sizes {
         let (left, right) = (last_two(a), last_two(b));
         let (rows, depth) = if layout == Layout::LeftTransposed { (left.1, left.0) } else { left };
         let columns = if layout == Layout::RightTransposed { right.0 } else { right.1 };
-        Sizes { batch: if a.dims().len() == 3 { a.dims()[0] } else { 1 }, rows, depth, columns, layout }
+        let batch = if a.dims().len() == 3 { a.dims()[0] } else { 1 };
+        Sizes { batch, ..Sizes::plain(layout, rows, depth, columns) }
+    }
+
+    /// One product: y `[rows, columns]`, sums of `depth` terms.
+    pub(crate) fn plain(layout: Layout, rows: usize, depth: usize, columns: usize) -> Sizes {
+        let a = if layout == Layout::LeftTransposed { rows } else { depth };
+        let b = if layout == Layout::RightTransposed { depth } else { columns };
+        Sizes { batch: 1, rows, depth, columns, layout, row: [a, b, columns] }
+    }
+
+    /// The same with rows of an operand (a, b or y) that lie `distance` apart, as those of a part of the columns do.
+    pub(crate) fn with_row(mut self, operand: usize, distance: usize) -> Sizes {
+        self.row[operand] = distance;
+        self
     }
 
     /// Shape of y.
@@ -71,14 +107,33 @@ impl Sizes {
     /// Strides (batch, row, column) of a, b and y, whatever is transposed.
     fn strides(&self) -> [[usize; 3]; 3] {
         let (m, k, n) = (self.rows, self.depth, self.columns);
-        let a = if self.layout == Layout::LeftTransposed { [m * k, 1, m] } else { [m * k, k, 1] };
-        let b = if self.layout == Layout::RightTransposed { [k * n, 1, k] } else { [k * n, n, 1] };
-        [a, b, [m * n, n, 1]]
+        let [a, b, y] = self.row;
+        let left = if self.layout == Layout::LeftTransposed { [m * k, 1, a] } else { [m * k, a, 1] };
+        let right = if self.layout == Layout::RightTransposed { [k * n, 1, b] } else { [k * n, b, 1] };
+        [left, right, [m * n, y, 1]]
     }
 }
 
-/// The product of `cubek-matmul`. False if it refuses these sizes.
-fn ready_made<R: Runtime>(work: &Work<'_, R>, [a, b]: &[Operand; 2], y: &Operand, sizes: &Sizes) -> Result<bool> {
+/// The product in one of the ways. False if `cubek-matmul` refuses these sizes.
+///
+/// On tensor cores the right operand stays in its 16 bits, the left one is rounded to the same type on its way there, and the
+/// sums are in f32.
+fn ready_made<R: Runtime>(
+    work: &Work<'_, R>,
+    [a, b]: [&Operand; 2],
+    y: &Operand,
+    sizes: &Sizes,
+    way: Way,
+) -> Result<bool> {
+    let strategy = match way {
+        Way::Tiles => return tiles(work, [a, &widened(work, b)?], y, sizes).map(|()| true),
+        Way::Units => Strategy::SimpleUnit(Default::default()),
+        Way::DoubleUnits => Strategy::DoubleUnit(Default::default()),
+        Way::Cores => Strategy::SimpleCyclicCmma(Default::default()),
+        Way::DoubleCores => Strategy::DoubleCyclicCmma(Default::default()),
+        Way::Registers => Strategy::SimpleCyclicMma(Default::default()),
+        Way::DoubleRegisters => Strategy::DoubleCyclicMma(Default::default()),
+    };
     let (z, m, k, n) = (sizes.batch, sizes.rows, sizes.depth, sizes.columns);
     let [sa, sb, sy] = sizes.strides();
     let views = (a.matrices([z, m, k], sa), b.matrices([z, k, n], sb), y.matrices([z, m, n], sy));
@@ -87,27 +142,30 @@ fn ready_made<R: Runtime>(work: &Work<'_, R>, [a, b]: &[Operand; 2], y: &Operand
     };
     work.run(|compute| {
         let float = f32::cube_type();
-        let mut types = MatmulElems::from_globals(&MatmulGlobalElems { lhs: float, rhs: float, out: float });
-        let (left, right) = (InputBinding::Normal(left, float), InputBinding::Normal(right, float));
-        launch_ref(&Strategy::SimpleUnit(Default::default()), compute, left, right, out, &mut types).is_ok()
+        let stored = Narrow::of(b.dtype()).map_or(float, Narrow::element);
+        let mut types = MatmulElems::from_globals(&MatmulGlobalElems { lhs: float, rhs: stored, out: float });
+        (types.lhs_stage, types.lhs_register) = (stored, stored);
+        let (left, right) = (InputBinding::Normal(left, float), InputBinding::Normal(right, stored));
+        launch_ref(&strategy, compute, left, right, out, &mut types).is_ok()
     })
 }
 
 /// The product by squares of y, for any sizes.
-fn tiles<R: Runtime>(work: &Work<'_, R>, [a, b]: &[Operand; 2], y: &Operand, sizes: &Sizes) -> Result<()> {
-    let [sa, sb, _] = sizes.strides();
+fn tiles<R: Runtime>(work: &Work<'_, R>, [a, b]: [&Operand; 2], y: &Operand, sizes: &Sizes) -> Result<()> {
+    let [sa, sb, sy] = sizes.strides();
     let cubes = sizes.batch * sizes.rows.div_ceil(TILE) * sizes.columns.div_ceil(TILE);
     work.run(|compute| {
         squares::launch::<R>(
             compute,
             grid(cubes),
-            CubeDim::new_1d(UNITS),
+            cube(),
             a.array(),
             b.array(),
             y.array(),
             MatricesLaunch::new(sizes.rows, sizes.depth, sa[1], sa[2]),
             MatricesLaunch::new(sizes.depth, sizes.columns, sb[1], sb[2]),
             sizes.batch,
+            sy[1],
         );
     })
 }
@@ -144,6 +202,7 @@ pub(crate) fn squares(
     left: Matrices,
     right: Matrices,
     batch: usize,
+    y_stride: usize,
 ) {
     let across = right.columns.div_ceil(TILE);
     let of_one = left.rows.div_ceil(TILE) * across;
@@ -173,7 +232,7 @@ pub(crate) fn squares(
             sync_cube();
             k += DEPTH;
         }
-        store(&sums, y, z * left.rows, row, column, left.rows, right.columns);
+        store(&sums, y, z * left.rows, row, column, left.rows, right.columns, y_stride);
     }
 }
 
@@ -196,7 +255,16 @@ fn add_products(from_a: &SharedMemory<f32>, from_b: &SharedMemory<f32>, sums: &m
 }
 
 #[cube]
-fn store(sums: &Array<f32>, y: &mut Array<f32>, before: usize, row: usize, column: usize, rows: usize, columns: usize) {
+fn store(
+    sums: &Array<f32>,
+    y: &mut Array<f32>,
+    before: usize,
+    row: usize,
+    column: usize,
+    rows: usize,
+    columns: usize,
+    stride: usize,
+) {
     let across = comptime!(TILE / SIDE);
     let unit = UNIT_POS as usize;
     let (r, c) = (row + unit / across * SIDE, column + unit % across * SIDE);
@@ -205,7 +273,7 @@ fn store(sums: &Array<f32>, y: &mut Array<f32>, before: usize, row: usize, colum
         #[unroll]
         for j in 0..SIDE {
             if r + i < rows && c + j < columns {
-                y[(before + r + i) * columns + c + j] = sums[i * SIDE + j];
+                y[(before + r + i) * stride + c + j] = sums[i * SIDE + j];
             }
         }
     }
@@ -215,8 +283,8 @@ fn store(sums: &Array<f32>, y: &mut Array<f32>, before: usize, row: usize, colum
 #[cfg(feature = "vulkan")]
 mod tests {
     use super::*;
-    use crate::client::LONGEST_SUM;
     use crate::vulkan::tests::alone;
+    use crate::work::{LONGEST_SUM, Loops, TURNS};
     use clinpeft_tensor::ops;
     use clinpeft_tensor::rng::{Seed, normal};
 
@@ -274,9 +342,9 @@ mod tests {
             let (a, b) = (device.upload(&a).unwrap(), device.upload(&b).unwrap());
             let sizes = Sizes::new(&a, &b, layout);
             let work = device.begin("test").unwrap();
-            let operands = [work.input(&a).unwrap(), work.input(&b).unwrap()];
+            let (left, right) = (work.input(&a).unwrap(), work.input(&b).unwrap());
             let (y, out) = work.output(&sizes.dims(&a)).unwrap();
-            tiles(&work, &operands, &out, &sizes).unwrap();
+            tiles(&work, [&left, &right], &out, &sizes).unwrap();
             assert_close(&device.download(&y).unwrap(), &want);
         }
     }

@@ -1,0 +1,90 @@
+//! Every kernel as CUDA C++, made on a machine without an NVIDIA card: the conformance suite runs on a device on paper.
+//!
+//! With `CLINPEFT_CUDA_TEXT=FOLDER` the sources are also written to `FOLDER/sm_80` and `FOLDER/sm_90`, for NVRTC to compile.
+
+mod device;
+
+use crate::client::Client;
+use crate::name::{Kind, Name};
+use crate::work::Loops;
+use clinpeft_tensor::ops::{self, AdamW, Layout};
+use clinpeft_tensor::{DType, Device, Precision, Tensor, conformance};
+use cubecl::Runtime;
+use cubecl::device::Device as _;
+use device::{Card, OnPaper, Text, texts};
+use std::collections::BTreeMap;
+
+fn on_paper(capability: u16) -> Device {
+    let card = Card { capability };
+    let name = Name { kind: Kind::Cuda, index: usize::from(capability) };
+    Device::Other(Client::connect(name, card.to_id(), Loops::Free, None, || OnPaper::client(&card)).unwrap())
+}
+
+/// What the suite does not reach: weights in 16 bits, wide heads, the optimiser, logits of many rows.
+fn beyond_the_suite(device: &Device) {
+    let on = |dims: &[usize], dtype| Tensor::zeros(dims, dtype).to_device(device).unwrap();
+    let x = on(&[300, 256], DType::F32);
+    let targets = Tensor::from_vec(vec![1u32; 300], &[300]).unwrap().to_device(device).unwrap();
+    for dtype in [DType::F32, DType::Bf16, DType::F16] {
+        let w = on(&[256, 256], dtype).with_precision(Precision::Bf16);
+        for layout in [Layout::Normal, Layout::RightTransposed] {
+            ops::matmul(&x, &w, layout).unwrap();
+        }
+        ops::embedding(&w, &targets).unwrap();
+        let weights = on(&[300], DType::F32);
+        ops::linear_cross_entropy(&x, &w, &targets, &weights, [true, true]).unwrap();
+    }
+    let (mut p, mut m, mut v) = (x.clone(), x.clone(), x.clone());
+    let step = AdamW { learning_rate: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1, step: 1 };
+    ops::adamw([&mut p, &mut m, &mut v], &x, &step).unwrap();
+    let shape = ops::AttentionShape {
+        heads: 2,
+        kv_heads: 1,
+        head_width: 128,
+        scale: 0.1,
+        mask: ops::Mask::Causal,
+        dropout: None,
+    };
+    let segments = ops::Segments::same(&[0, 300]);
+    let k = on(&[300, 128], DType::F32);
+    let (o, lse) = ops::attention(&x, &k, &k, &shape, &segments).unwrap();
+    ops::attention_backward(&x, [&x, &k, &k, &o, &lse], &shape, &segments).unwrap();
+}
+
+/// All kernels of all operations, for cards of this compute capability.
+fn every_kernel(capability: u16) -> BTreeMap<String, Text> {
+    let device = on_paper(capability);
+    // The numbers are zeros; what could not be made is.
+    for outcome in conformance::check(&device, &[]) {
+        assert_eq!(outcome.failure, None, "{} {}", outcome.op, outcome.case);
+    }
+    beyond_the_suite(&device);
+    // Errors of the device come here at the latest.
+    Tensor::zeros(&[1], DType::F32).to_device(&device).unwrap().to_cpu().unwrap();
+    let named = |(name, text): (String, Result<Text, String>)| {
+        let text = text.unwrap_or_else(|why| panic!("{name}: {why}"));
+        (name, text)
+    };
+    texts(capability).into_iter().map(named).collect()
+}
+
+#[test]
+fn every_kernel_becomes_cuda_source() {
+    for capability in [80, 90] {
+        let all = every_kernel(capability);
+        // One for each launch at least; products have several.
+        assert!(all.len() > 40, "{}", all.len());
+        let limit = if capability >= 90 { 232_448 } else { 166_912 };
+        for (i, (name, Text { source, shared })) in all.iter().enumerate() {
+            assert!(source.contains("__global__"), "{name}: {source}");
+            assert!(*shared <= limit, "{name} takes {shared} bytes of shared memory");
+            if let Some(folder) = std::env::var_os("CLINPEFT_CUDA_TEXT") {
+                let folder = std::path::Path::new(&folder).join(format!("sm_{capability}"));
+                std::fs::create_dir_all(&folder).unwrap();
+                std::fs::write(folder.join(format!("{i:03}.cu")), format!("// {name}\n{source}")).unwrap();
+            }
+        }
+        let tensor_cores = |kind: &str| all.values().any(|t| t.source.contains("wmma") && t.source.contains(kind));
+        assert!(tensor_cores("__nv_bfloat16") && tensor_cores("__half"), "products of 16-bit weights by tensor cores");
+    }
+}

@@ -1,0 +1,81 @@
+//! Values stored in 16 bits, two in a word of 32, the first one in the low half. No device needs a type of 16 bits for it.
+
+use crate::work::{Operand, Work, cube, units};
+use clinpeft_tensor::{DType, Result};
+use cubecl::prelude::*;
+
+/// How 16 bits make a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Narrow {
+    /// bfloat16: the upper half of an f32.
+    Bf16,
+    /// IEEE half.
+    F16,
+}
+
+impl Narrow {
+    /// `None` for what is not stored in 16 bits.
+    pub(crate) fn of(dtype: DType) -> Option<Narrow> {
+        match dtype {
+            DType::Bf16 => Some(Narrow::Bf16),
+            DType::F16 => Some(Narrow::F16),
+            _ => None,
+        }
+    }
+
+    /// The type itself, for devices that have it.
+    pub(crate) fn element(self) -> StorageType {
+        match self {
+            Narrow::Bf16 => half::bf16::cube_type(),
+            Narrow::F16 => half::f16::cube_type(),
+        }
+    }
+}
+
+/// The values in f32: themselves if they are stored so.
+pub(crate) fn widened<R: Runtime>(work: &Work<'_, R>, values: &Operand) -> Result<Operand> {
+    let Some(narrow) = Narrow::of(values.dtype()) else {
+        return Ok(values.clone());
+    };
+    let wide = work.scratch(&[values.count()])?;
+    work.run(|compute| {
+        widen::launch::<R>(compute, units(values.count()), cube(), values.array(), wide.array(), narrow);
+    })?;
+    Ok(wide)
+}
+
+#[cube(launch)]
+pub(crate) fn widen(words: &Array<u32>, wide: &mut Array<f32>, #[comptime] narrow: Narrow) {
+    if ABSOLUTE_POS < wide.len() {
+        wide[ABSOLUTE_POS] = value(words, ABSOLUTE_POS, narrow);
+    }
+}
+
+/// Value number `at`, exactly.
+#[cube]
+pub(crate) fn value(words: &Array<u32>, at: usize, #[comptime] narrow: Narrow) -> f32 {
+    let word = words[at / 2];
+    let mut bits = word & 0xffff;
+    if at % 2 == 1 {
+        bits = word >> 16;
+    }
+    let mut value = f32::reinterpret(bits << 16);
+    if comptime!(narrow == Narrow::F16) {
+        let sign = (bits & 0x8000) << 16;
+        let (exponent, fraction) = ((bits >> 10) & 31, bits & 1023);
+        // 112 is the distance of the two exponents' zeros.
+        let mut wide = sign | ((exponent + 112) << 23) | (fraction << 13);
+        if exponent == 31 {
+            wide = sign | 0x7f80_0000 | (fraction << 13);
+        }
+        value = f32::reinterpret(wide);
+        if exponent == 0 {
+            // Subnormal: a multiple of 2^-24, which a device that flushes its own subnormals keeps.
+            value = f32::cast_from(fraction) * 5.960_464_5e-8;
+            if sign != 0 {
+                value = 0.0 - value;
+            }
+        }
+    }
+    value
+}

@@ -1,0 +1,350 @@
+//! One operation on a device: its operands, its results, its launches.
+
+use crate::client::{Client, lock};
+use crate::panics;
+use clinpeft_tensor::{DType, Error, Precision, Result, Tensor};
+use cubecl::bytes::Bytes;
+use cubecl::prelude::*;
+use cubecl::server::{Handle, ServerError};
+use std::sync::Arc;
+
+/// Units of a cube in the kernels of this crate.
+pub(crate) const UNITS: u32 = 256;
+
+/// Cubes along one axis of a grid, on every device.
+pub(crate) const AXIS: u32 = 65_535;
+
+/// Elements of a tensor: positions are 32-bit in the kernels, and a folded grid may be twice as large as needed.
+pub(crate) const ELEMENTS: usize = i32::MAX as usize;
+
+/// How long a kernel may loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loops {
+    /// As long as it takes.
+    Free,
+    /// Mesa's software driver ends the loops of a unit, without a word, after [`TURNS`] turns in all.
+    #[cfg_attr(not(feature = "vulkan"), expect(dead_code, reason = "CUDA has no software driver"))]
+    Counted,
+}
+
+/// See [`Loops::Counted`].
+pub(crate) const TURNS: usize = 65_535;
+
+/// Terms of the longest sum where loops are counted: the kernels of this crate take 16 and more in a turn.
+pub(crate) const LONGEST_SUM: usize = TURNS * 16;
+
+/// Values on a device.
+pub(crate) struct Buffer {
+    /// One buffer, or several where a matrix is too large for one: `rows` rows in each but the last.
+    pub(crate) parts: Vec<Handle>,
+    pub(crate) rows: usize,
+    pub(crate) epoch: u64,
+    /// Ids come from the CPU and stay there as well: they are checked, sorted and handed back without waiting.
+    pub(crate) ids: Option<Tensor>,
+}
+
+/// An operand of a kernel: a handle to `count` values.
+#[derive(Debug, Clone)]
+pub(crate) struct Operand {
+    handle: Handle,
+    count: usize,
+    dtype: DType,
+    /// How exact products with it must be.
+    precision: Precision,
+}
+
+/// Some rows of a matrix, in one buffer.
+pub(crate) struct Part {
+    pub(crate) first: usize,
+    pub(crate) rows: usize,
+    pub(crate) values: Operand,
+}
+
+/// Ids on the device and on the CPU.
+pub(crate) struct Ids {
+    pub(crate) values: Operand,
+    host: Tensor,
+}
+
+impl Ids {
+    /// The ids.
+    pub(crate) fn host(&self) -> Result<&[u32]> {
+        self.host.as_slice()
+    }
+}
+
+/// One operation. What it makes is as old as its beginning, so a failure that another thread learns of in between voids it.
+pub(crate) struct Work<'a, R: Runtime> {
+    pub(crate) client: &'a Client<R>,
+    pub(crate) op: &'static str,
+    pub(crate) epoch: u64,
+}
+
+impl<R: Runtime> Work<'_, R> {
+    /// Runs `body` on the device's stream. A panic in it is an error, and voids everything on the device.
+    pub(crate) fn run<T>(&self, body: impl FnOnce(&ComputeClient<R>) -> T) -> Result<T> {
+        let client = self.client;
+        panics::caught(|| client.on_stream(body)).map_err(|said| client.failed(self.op, &said))
+    }
+
+    /// Takes what the device says late.
+    pub(crate) fn accept<T>(&self, late: Result<T, ServerError>) -> Result<T> {
+        late.map_err(|e| self.client.failed(self.op, &e.to_string()))
+    }
+
+    /// Bytes of a tensor. Too large a size is an error here, since the device would say so late.
+    pub(crate) fn size(&self, dims: &[usize], dtype: DType) -> Result<usize> {
+        let count = dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+        let bytes = count.filter(|n| *n <= ELEMENTS).map(|n| n * dtype.size());
+        let largest = self.client.largest();
+        bytes.filter(|n| *n as u64 <= largest).ok_or_else(|| {
+            self.client.error(format!(
+                "{}: a tensor {dims:?} of {dtype:?} is too large for one buffer of {largest} bytes or {ELEMENTS} elements\n\
+                 hint: use a smaller batch, or `--device cpu`",
+                self.op
+            ))
+        })
+    }
+
+    /// Errors if a kernel could not go through so many terms.
+    pub(crate) fn can_sum(&self, terms: usize) -> Result<()> {
+        if self.client.loops == Loops::Free || terms <= LONGEST_SUM {
+            return Ok(());
+        }
+        Err(self.client.error(format!(
+            "{}: sums of {terms} terms are too long, {LONGEST_SUM} is the limit\nhint: use `--device cpu`",
+            self.op
+        )))
+    }
+
+    /// The values of a tensor of this device that were not lost.
+    pub(crate) fn buffer<'t>(&self, tensor: &'t Tensor) -> Result<&'t Buffer> {
+        let buffer = tensor.buffer::<Buffer>().ok_or_else(|| Error::Device {
+            op: self.op,
+            left: tensor.device().name(),
+            right: self.client.name(),
+        })?;
+        if buffer.epoch == self.epoch {
+            return Ok(buffer);
+        }
+        Err(self.client.error(format!(
+            "{}: the values were lost when the device failed ({})\nhint: start again from the last checkpoint",
+            self.op,
+            lock(&self.client.health).last_failure
+        )))
+    }
+
+    /// An f32 tensor to read.
+    pub(crate) fn input(&self, tensor: &Tensor) -> Result<Operand> {
+        if tensor.dtype() != DType::F32 {
+            return Err(self.dtype_error("F32", tensor));
+        }
+        self.stored(tensor)
+    }
+
+    /// A tensor of floats to read, in one buffer.
+    pub(crate) fn stored(&self, tensor: &Tensor) -> Result<Operand> {
+        match &self.parts(tensor)?[..] {
+            [part] => Ok(part.values.clone()),
+            parts => Err(self.client.error(format!(
+                "{}: a tensor {:?} lies in {} buffers, since one holds {} bytes at most\nhint: use `--device cpu`",
+                self.op,
+                tensor.dims(),
+                parts.len(),
+                self.client.largest()
+            ))),
+        }
+    }
+
+    /// A tensor of floats to read, in its buffers.
+    pub(crate) fn parts(&self, tensor: &Tensor) -> Result<Vec<Part>> {
+        if !matches!(tensor.dtype(), DType::F32 | DType::Bf16 | DType::F16) {
+            return Err(self.dtype_error("floats of 32 or 16 bits", tensor));
+        }
+        let buffer = self.buffer(tensor)?;
+        let (all, width) = tensor.rows_and_width();
+        let parts = buffer.parts.iter().enumerate().map(|(i, handle)| {
+            let first = i * buffer.rows;
+            let rows = buffer.rows.min(all - first);
+            let values = Operand {
+                handle: handle.clone(),
+                count: rows * width,
+                dtype: tensor.dtype(),
+                precision: tensor.precision(),
+            };
+            Part { first, rows, values }
+        });
+        Ok(parts.collect())
+    }
+
+    /// Ids to read. Errors if one is not in `0..limit`.
+    pub(crate) fn ids(&self, tensor: &Tensor, limit: usize) -> Result<Ids> {
+        let buffer = self.buffer(tensor)?;
+        let (Some(handle), Some(host)) = (buffer.parts.first(), &buffer.ids) else {
+            return Err(self.dtype_error("U32", tensor));
+        };
+        if let Some(place) = host.as_slice::<u32>()?.iter().position(|i| *i as usize >= limit) {
+            let index = host.as_slice::<u32>()?[place] as usize;
+            return Err(Error::Index { op: self.op, index, place, limit });
+        }
+        let values = Operand::strict(handle.clone(), tensor.count(), DType::U32);
+        Ok(Ids { values, host: host.clone() })
+    }
+
+    /// Numbers that only this operation needs, such as where sequences begin.
+    pub(crate) fn numbers(&self, values: &[u32]) -> Result<Operand> {
+        self.given(u32::as_bytes(values), values.len(), DType::U32)
+    }
+
+    /// So many zeros.
+    pub(crate) fn zeros(&self, count: usize) -> Result<Operand> {
+        self.given(&vec![0; count * DType::F32.size()], count, DType::F32)
+    }
+
+    fn given(&self, values: &[u8], count: usize, dtype: DType) -> Result<Operand> {
+        self.size(&[count], dtype)?;
+        let mut bytes = values.to_vec();
+        bytes.resize(bytes.len().max(4), 0);
+        let handle = self.run(|compute| compute.create(Bytes::from_bytes_vec(bytes)))?;
+        Ok(Operand::strict(handle, count, dtype))
+    }
+
+    fn dtype_error(&self, expected: &str, got: &Tensor) -> Error {
+        let expected = format!("{expected} on `{}`", self.client.name());
+        Error::DType { op: self.op, expected, got: got.dtype() }
+    }
+
+    /// A new f32 tensor for a kernel to fill.
+    pub(crate) fn output(&self, dims: &[usize]) -> Result<(Tensor, Operand)> {
+        let operand = self.scratch(dims)?;
+        Ok((self.made(&operand, dims), operand))
+    }
+
+    /// Room for f32 values that end with this operation.
+    pub(crate) fn scratch(&self, dims: &[usize]) -> Result<Operand> {
+        let bytes = self.size(dims, DType::F32)?;
+        let handle = self.run(|compute| compute.empty(bytes.max(DType::F32.size())))?;
+        Ok(Operand::strict(handle, bytes / DType::F32.size(), DType::F32))
+    }
+
+    /// An operand without memory, as one is left where memory could not be had.
+    #[cfg(test)]
+    pub(crate) fn unreserved(&self, count: usize) -> Operand {
+        let handle = self.client.on_stream(|_| Handle::new(cubecl::stream_id::StreamId::current(), count as u64 * 4));
+        Operand::strict(handle, count, DType::F32)
+    }
+
+    /// Waits until all work so far is done.
+    pub(crate) fn finish(&self) -> Result<()> {
+        self.run(|compute| cubecl::future::block_on(compute.sync())).and_then(|late| self.accept(late))
+    }
+
+    /// Values of this operation, once they are there.
+    pub(crate) fn read(&self, values: &Operand) -> Result<Vec<f32>> {
+        self.finish()?;
+        let handle = values.handle.clone();
+        let bytes = self.run(|compute| compute.read_one(handle)).and_then(|late| self.accept(late))?;
+        let (words, _) = bytes.as_chunks::<4>();
+        Ok(words.iter().take(values.count).map(|w| f32::from_ne_bytes(*w)).collect())
+    }
+
+    /// f32 values that a kernel has written, as a tensor.
+    pub(crate) fn made(&self, values: &Operand, dims: &[usize]) -> Tensor {
+        let rows = dims.split_last().map_or(1, |(_, rest)| rest.iter().product());
+        let parts = vec![values.handle.clone()];
+        self.tensor_in_parts(Buffer { parts, rows, epoch: self.epoch, ids: None }, DType::F32, dims)
+    }
+
+    /// A tensor of a buffer of this operation.
+    pub(crate) fn tensor_in_parts(&self, buffer: Buffer, dtype: DType, dims: &[usize]) -> Tensor {
+        Tensor::on_device(self.client.device(), dtype, dims, Arc::new(buffer))
+    }
+}
+
+impl Operand {
+    fn strict(handle: Handle, count: usize, dtype: DType) -> Operand {
+        Operand { handle, count, dtype, precision: Precision::StrictF32 }
+    }
+
+    /// How exact products with it must be.
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Type of the values.
+    pub(crate) fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Number of the values.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// `rows` rows of a matrix of `width` columns, from row `first` on. Their first byte must lie where the device lets a
+    /// buffer begin.
+    pub(crate) fn rows(&self, first: usize, rows: usize, width: usize) -> Operand {
+        let start = (first * width * self.dtype.size()) as u64;
+        Operand { handle: self.handle.clone().offset_start(start), count: rows * width, ..self.clone() }
+    }
+
+    /// As the argument of a kernel; 16-bit values as words of two.
+    #[expect(unsafe_code, reason = "CubeCL trusts the length that it is given")]
+    pub(crate) fn array<R: Runtime>(&self) -> ArrayArg<R> {
+        let words = (self.count * self.dtype.size()).div_ceil(4);
+        // SAFETY: bytes for `count` values, rounded up to words of four, were reserved when the tensor was made.
+        unsafe { ArrayArg::from_raw_parts(self.handle.clone(), words) }
+    }
+
+    /// As a batch of matrices, seen through strides. Errors if an element lies beyond the values.
+    #[expect(unsafe_code, reason = "CubeCL trusts the strides that it is given")]
+    pub(crate) fn matrices<R: Runtime>(&self, shape: [usize; 3], strides: [usize; 3]) -> Option<TensorBinding<R>> {
+        let last: usize = shape.iter().zip(strides).map(|(n, s)| n.saturating_sub(1) * s).sum();
+        (last < self.count).then(|| {
+            // SAFETY: the last element lies within the `count` values of the handle, so all do.
+            unsafe {
+                TensorBinding::from_raw_parts(self.handle.clone(), strides.to_vec().into(), shape.to_vec().into())
+            }
+        })
+    }
+}
+
+/// A grid of at least `cubes`, folded over three axes; kernels leave out the cubes beyond.
+pub(crate) fn grid(cubes: usize) -> CubeCount {
+    let axis = AXIS as usize;
+    let x = cubes.clamp(1, axis);
+    let y = cubes.div_ceil(x).clamp(1, axis);
+    let z = cubes.div_ceil(x * y).max(1);
+    CubeCount::Static(x as u32, y as u32, z as u32)
+}
+
+/// A grid with a unit for each of `count` values.
+pub(crate) fn units(count: usize) -> CubeCount {
+    grid(count.div_ceil(UNITS as usize))
+}
+
+/// Units of the cube that takes a row of `width` values. Narrow rows do with fewer: most of their time is waiting for each other.
+pub(crate) fn row_units(width: usize) -> u32 {
+    if width <= 128 { 32 } else { UNITS }
+}
+
+/// The cube of most kernels.
+pub(crate) fn cube() -> CubeDim {
+    CubeDim::new_1d(UNITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_covers_all_cubes_within_the_limits() {
+        for cubes in [0, 1, 65_535, 65_536, 5_000_000, ELEMENTS / UNITS as usize, ELEMENTS] {
+            let CubeCount::Static(x, y, z) = grid(cubes) else {
+                panic!("a static grid");
+            };
+            assert!(x <= AXIS && y <= AXIS && z <= AXIS);
+            assert!(x as usize * y as usize * z as usize >= cubes);
+        }
+    }
+}
