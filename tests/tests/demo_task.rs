@@ -54,6 +54,8 @@ fn prepared(dir: &Path) -> DemoTask {
         pmv_labels: None,
         near_duplicates: NearDuplicates::Keep,
         diff: Diff::None,
+        threads: 2,
+        stop: None,
     };
     prepare(&options, &|_| {}).unwrap();
     let data = Dataset::load(&dir.join("data"), Task::LengthOfStay).unwrap();
