@@ -129,6 +129,19 @@ fn products_with_weights_in_16_bits_agree_with_the_cpu() {
 }
 
 #[test]
+fn a_tensor_under_another_shape_keeps_all_its_values() {
+    let at = device();
+    let x = Tensor::from_vec((0..12u8).map(f32::from).collect(), &[2, 6]).unwrap().to_device(&at).unwrap();
+    let y = ops::scale(&x, 2.0).unwrap().reshape(&[12, 1]).unwrap();
+    let two = Tensor::from_vec(vec![2.0f32], &[1]).unwrap().to_device(&at).unwrap();
+    let want: Vec<f64> = (0..12u8).map(|i| 4.0 * f64::from(i)).collect();
+    assert_eq!(ops::mul_row(&y, &two).unwrap().to_f64_vec().unwrap(), want);
+    let rows = Tensor::from_vec(vec![3u32, 0], &[2]).unwrap().to_device(&at).unwrap();
+    let picked = ops::embedding(&x.reshape(&[4, 3]).unwrap(), &rows).unwrap();
+    assert_eq!(picked.to_f64_vec().unwrap(), [9.0, 10.0, 11.0, 0.0, 1.0, 2.0]);
+}
+
+#[test]
 fn dropout_is_that_of_the_cpu_to_the_bit() {
     let x: Vec<f32> = random("x", 1003).iter().map(|v| *v as f32).collect();
     let x = Tensor::from_vec(x, &[17, 59]).unwrap();
