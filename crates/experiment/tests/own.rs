@@ -129,7 +129,8 @@ fn what_is_wrong_with_own_folders_is_named_with_a_hint() {
     };
     let bad = write("bad.csv", "id,note\n1,x\n");
     refused(&["adapt", "--base", base, "--data", &bad, "--out", to], "`text`");
-    let bad = write("label.csv", &format!("id,text,label,split\n1,{CANARY},1,train\n2,x,ZEBRA,test\n3,x,1,validation\n"));
+    let bad =
+        write("label.csv", &format!("id,text,label,split\n1,{CANARY},1,train\n2,x,ZEBRA,test\n3,x,1,validation\n"));
     refused(&["finetune", "--base", base, "--data", &bad, "--out", to, "--task", "mortality"], "row 2, column `label`");
     let bad = write("split.csv", "id,text,split\n1,x,dev\n");
     refused(&["adapt", "--base", base, "--data", &bad, "--out", to], "row 1, column `split`");
@@ -144,7 +145,8 @@ fn the_real_matrix_without_inputs_names_all_that_is_missing_and_where_it_belongs
     let dir = tempfile::tempdir().unwrap();
     let inputs = dir.path().join("in");
     let out = dir.path().join("out");
-    let paper = ["reproduce", "--profile", "paper", "--inputs", inputs.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let paper =
+        ["reproduce", "--profile", "paper", "--inputs", inputs.to_str().unwrap(), "--out", out.to_str().unwrap()];
     let refused = clinpeft(&paper);
     assert_eq!(refused.status.code(), Some(1));
     let plan = works(&[&paper[..], &["--dry-run", "--on", "h100"]].concat());
@@ -154,7 +156,8 @@ fn the_real_matrix_without_inputs_names_all_that_is_missing_and_where_it_belongs
         }
     }
     let plan: serde_json::Value =
-        serde_json::from_slice(&works(&[&paper[..], &["--dry-run", "--json", "--table", "4"]].concat()).stdout).unwrap();
+        serde_json::from_slice(&works(&[&paper[..], &["--dry-run", "--json", "--table", "4"]].concat()).stdout)
+            .unwrap();
     // Twenty cells of its own, the repeated row, and the adaptation below it.
     assert_eq!(plan["runs"].as_array().unwrap().len(), 26);
     assert!(!out.exists(), "a plan writes nothing");

@@ -120,7 +120,10 @@ fn products_with_weights_in_16_bits_agree_with_the_cpu() {
             let w = Tensor::from_vec(random("w", 96 * 48), &[rows, columns]).unwrap().cast(dtype).unwrap();
             let want = ops::matmul(&x, &w.cast(DType::F64).unwrap(), layout).unwrap().to_f64_vec().unwrap();
             let x = x.cast(DType::F32).unwrap().to_device(&at).unwrap();
-            let got = ops::matmul(&x, &w.to_device(&at).unwrap().with_precision(Precision::Bf16), layout).unwrap().to_f64_vec().unwrap();
+            let got = ops::matmul(&x, &w.to_device(&at).unwrap().with_precision(Precision::Bf16), layout)
+                .unwrap()
+                .to_f64_vec()
+                .unwrap();
             let scale = want.iter().fold(0.0f64, |m, x| m.max(x.abs()));
             let worst = got.iter().zip(&want).fold(0.0f64, |m, (g, w)| m.max((g - w).abs()));
             assert!(worst <= tolerance * scale && got.len() == want.len(), "{dtype:?} {layout:?}: {worst} of {scale}");

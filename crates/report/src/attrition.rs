@@ -103,11 +103,7 @@ mod tests {
             "dropped": false, "long": "x".repeat(100)});
         let mut lines = Vec::new();
         flat("", &json, &mut |what, found| lines.push(format!("{what} = {found}")));
-        let expected = [
-            "dropped = no",
-            "held out samples = 1,200",
-            "splits: test, mortality = pairs 0, patients 2",
-        ];
+        let expected = ["dropped = no", "held out samples = 1,200", "splits: test, mortality = pairs 0, patients 2"];
         assert_eq!(lines, expected);
     }
 }
