@@ -163,9 +163,15 @@ impl<R: Runtime> Work<'_, R> {
         }
         let buffer = self.buffer(tensor)?;
         let (all, width) = tensor.rows_and_width();
+        // In one buffer the values may have got another shape since it was made; cut ones keep theirs.
+        let rows_of_a_part = if buffer.parts.len() == 1 { all } else { buffer.rows };
+        if all.div_ceil(rows_of_a_part.max(1)) > buffer.parts.len() {
+            let what = format!("{}: a tensor in several buffers cannot have the shape {:?}", self.op, tensor.dims());
+            return Err(self.client.error(what + "\nhint: use `--device cpu`"));
+        }
         let parts = buffer.parts.iter().enumerate().map(|(i, handle)| {
-            let first = i * buffer.rows;
-            let rows = buffer.rows.min(all - first);
+            let first = i * rows_of_a_part;
+            let rows = rows_of_a_part.min(all.saturating_sub(first));
             let values = Operand {
                 handle: handle.clone(),
                 count: rows * width,

@@ -120,12 +120,28 @@ fn products_with_weights_in_16_bits_agree_with_the_cpu() {
             let w = Tensor::from_vec(random("w", 96 * 48), &[rows, columns]).unwrap().cast(dtype).unwrap();
             let want = ops::matmul(&x, &w.cast(DType::F64).unwrap(), layout).unwrap().to_f64_vec().unwrap();
             let x = x.cast(DType::F32).unwrap().to_device(&at).unwrap();
-            let got = ops::matmul(&x, &w.to_device(&at).unwrap().with_precision(Precision::Bf16), layout).unwrap().to_f64_vec().unwrap();
+            let got = ops::matmul(&x, &w.to_device(&at).unwrap().with_precision(Precision::Bf16), layout)
+                .unwrap()
+                .to_f64_vec()
+                .unwrap();
             let scale = want.iter().fold(0.0f64, |m, x| m.max(x.abs()));
             let worst = got.iter().zip(&want).fold(0.0f64, |m, (g, w)| m.max((g - w).abs()));
             assert!(worst <= tolerance * scale && got.len() == want.len(), "{dtype:?} {layout:?}: {worst} of {scale}");
         }
     }
+}
+
+#[test]
+fn a_tensor_under_another_shape_keeps_all_its_values() {
+    let at = device();
+    let x = Tensor::from_vec((0..12u8).map(f32::from).collect(), &[2, 6]).unwrap().to_device(&at).unwrap();
+    let y = ops::scale(&x, 2.0).unwrap().reshape(&[12, 1]).unwrap();
+    let two = Tensor::from_vec(vec![2.0f32], &[1]).unwrap().to_device(&at).unwrap();
+    let want: Vec<f64> = (0..12u8).map(|i| 4.0 * f64::from(i)).collect();
+    assert_eq!(ops::mul_row(&y, &two).unwrap().to_f64_vec().unwrap(), want);
+    let rows = Tensor::from_vec(vec![3u32, 0], &[2]).unwrap().to_device(&at).unwrap();
+    let picked = ops::embedding(&x.reshape(&[4, 3]).unwrap(), &rows).unwrap();
+    assert_eq!(picked.to_f64_vec().unwrap(), [9.0, 10.0, 11.0, 0.0, 1.0, 2.0]);
 }
 
 #[test]

@@ -99,6 +99,8 @@ impl World {
             let new = e.adapter.renewed(Seed(0), e.learning())?;
             renewed.push(&e.name, new.unwrap_or_else(|| e.adapter.boxed()), e.activity)?;
         }
+        let device = self.model.backbone().parameters().first().map(|p| p.value().device()).unwrap_or_default();
+        renewed.to_device(&device)?;
         self.stack = renewed;
         for (name, p) in self.trainable_mut() {
             let device = p.value().device();

@@ -84,7 +84,5 @@ fn every_kernel_becomes_cuda_source() {
                 std::fs::write(folder.join(format!("{i:03}.cu")), format!("// {name}\n{source}")).unwrap();
             }
         }
-        let tensor_cores = |kind: &str| all.values().any(|t| t.source.contains("wmma") && t.source.contains(kind));
-        assert!(tensor_cores("__nv_bfloat16") && tensor_cores("__half"), "products of 16-bit weights by tensor cores");
     }
 }
