@@ -15,7 +15,12 @@ pub fn test() -> Result<ExitCode, String> {
     on_devices.extend(["--features", "vulkan,cuda"]);
     if vulkan_driver() {
         on_devices.extend(["--lib", "--test", "conformance", "--test", "steps", "--test", "devices"]);
-        kernels_step(&mut failed, "op contract, reference cases and training steps on Vulkan; CUDA C++", &on_devices, &texts);
+        kernels_step(
+            &mut failed,
+            "op contract, reference cases and training steps on Vulkan; CUDA C++",
+            &on_devices,
+            &texts,
+        );
     } else {
         on_devices.extend(["--lib", "cuda_text"]);
         kernels_step(&mut failed, "CUDA C++", &on_devices, &texts);
