@@ -158,7 +158,7 @@ impl ComputeServer for Server {
         _binding: Binding,
         _stream: StreamId,
     ) -> Result<ManagedResource<<BytesStorage as ComputeStorage>::Resource>, ServerError> {
-        unimplemented!("nothing is stored on paper")
+        unreachable!("nothing is stored on paper")
     }
 
     #[expect(unsafe_code, reason = "the trait has it so; nothing is run")]
@@ -195,11 +195,11 @@ impl ComputeServer for Server {
     fn memory_cleanup(&mut self, _stream: StreamId) {}
 
     fn start_profile(&mut self, _stream: StreamId) -> Result<ProfilingToken, ServerError> {
-        unimplemented!("nothing takes time on paper")
+        unreachable!("nothing takes time on paper")
     }
 
     fn end_profile(&mut self, _stream: StreamId, _token: ProfilingToken) -> Result<ProfileDuration, ProfileError> {
-        unimplemented!("nothing takes time on paper")
+        unreachable!("nothing takes time on paper")
     }
 
     fn allocation_mode(&mut self, _mode: MemoryAllocationMode, _stream: StreamId) {}
