@@ -51,7 +51,7 @@ impl Store {
         self.root.join("tokens")
     }
 
-    /// What was measured on devices.
+    /// What was compiled for devices and measured on them.
     pub fn devices(&self) -> PathBuf {
         self.root.join("devices")
     }

@@ -2,7 +2,6 @@
 
 use crate::limits::Limits;
 use crate::name::{Kind, Name};
-use crate::narrow::Narrow;
 use crate::ops::matmul::Choices;
 use crate::panics::{self, Watch};
 use crate::work::{AXIS, Buffer, Loops, UNITS, Work};
@@ -149,20 +148,19 @@ impl<R: Runtime> Client<R> {
     pub(crate) fn limits(&self) -> Limits {
         let properties = self.compute.properties();
         let hardware = &properties.hardware;
-        let kinds = [("bf16", Narrow::Bf16), ("f16", Narrow::F16)];
         Limits {
             // CubeCL allows a page of a quarter of an NVIDIA card's memory; Vulkan does not tell.
             memory: (self.name.kind == Kind::Cuda).then_some(properties.memory.max_page_size * 4),
             buffer: self.largest(),
             shared_memory: hardware.max_shared_memory_size as u64,
             units: hardware.max_units_per_cube,
-            tensor_cores: kinds.iter().filter(|(_, kind)| self.tensor_cores(*kind)).map(|(name, _)| *name).collect(),
+            tensor_cores: self.tensor_cores(),
         }
     }
 
-    /// Whether the device has tensor cores for 16-bit operands and sums in f32.
-    pub(crate) fn tensor_cores(&self, narrow: Narrow) -> bool {
-        let (short, float) = (narrow.element(), f32::cube_type());
+    /// Whether the device has tensor cores for operands in bf16 and sums in f32.
+    pub(crate) fn tensor_cores(&self) -> bool {
+        let (short, float) = (bf16::cube_type(), f32::cube_type());
         let kinds = &self.compute.properties().features.matmul.cmma;
         kinds.iter().any(|k| k.a_type == short && k.b_type == short && k.cd_type == float)
     }
@@ -179,6 +177,14 @@ impl<R: Runtime> Client<R> {
             Some(said) => Err(self.voided(&mut health, op, &said)),
             None => Ok(Work { client: self, op, epoch: health.epoch }),
         }
+    }
+
+    /// Whether `body` succeeds and the device has nothing to say of it. No other operation begins meanwhile.
+    pub(crate) fn tried(&self, body: impl FnOnce(&ComputeClient<R>) -> bool) -> bool {
+        let _no_other = lock(&self.health);
+        let run = || self.on_stream(|compute| body(compute) && cubecl::future::block_on(compute.sync()).is_ok());
+        let ran = panics::caught(run).unwrap_or(false);
+        self.watch.take().is_none() && ran
     }
 
     /// Voids everything on the device, for what its thread or the caller said.
@@ -373,6 +379,26 @@ mod tests {
                 let launch = |c: &ComputeClient<_>| fill::launch(c, grid(1), CubeDim::new_1d(1 << 16), y.array());
                 work.run(launch).unwrap();
             });
+        }
+
+        #[test]
+        fn a_trial_that_fails_is_a_no_and_loses_nothing() {
+            let (_alone, client) = alone();
+            let kept = ones(&client);
+            let work = client.begin("test").unwrap();
+            let (_, y) = work.output(&[5]).unwrap();
+            let one = CubeDim::new_1d(1);
+            let launch = |kernel: &dyn Fn(&ComputeClient<_>)| {
+                work.tried(|compute| {
+                    kernel(compute);
+                    true
+                })
+            };
+            assert!(!launch(&|c| broken::launch(c, grid(1), one, y.array(), 8)).unwrap());
+            assert!(!launch(&|c| fill::launch(c, grid(1), CubeDim::new_1d(1 << 16), y.array())).unwrap());
+            assert!(launch(&|c| fill::launch(c, grid(1), CubeDim::new_1d(8), y.array())).unwrap());
+            assert!(!work.tried(|_| false).unwrap());
+            assert_eq!(client.download(&kept).unwrap().as_slice::<f32>().unwrap(), [1.0; 5]);
         }
 
         /// How CubeCL says that memory could not be had: a handle that stays empty.

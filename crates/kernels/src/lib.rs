@@ -22,6 +22,8 @@ mod name;
 mod backend;
 #[cfg(any(feature = "vulkan", feature = "cuda"))]
 mod client;
+#[cfg(any(feature = "vulkan", feature = "cuda"))]
+mod compiled;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(test)]
@@ -131,9 +133,12 @@ pub fn open(name: &str) -> Result<Device> {
     Ok(Device::Other(backend))
 }
 
-/// Opens a device as [`open`] does, and keeps in `folder` which ways of computing products were the fastest on it, so that they
-/// are measured once and the next process computes the same bits. On the CPU, and on a device of software, nothing is measured.
-pub fn open_with_choices(name: &str, folder: &Path) -> Result<Device> {
+/// Opens a device as [`open`] does, and keeps in `folder` what the next process would have to find out again: the compiled
+/// kernels, and which ways of computing products were the fastest, so that they are measured once and the next process computes
+/// the same bits. On the CPU nothing is kept, and a device of software is not measured.
+pub fn open_and_keep(name: &str, folder: &Path) -> Result<Device> {
+    #[cfg(any(feature = "vulkan", feature = "cuda"))]
+    compiled::keep(folder);
     let device = open(name)?;
     if device == Device::Cpu {
         return Ok(device);

@@ -13,15 +13,15 @@ pub struct Limits {
     pub shared_memory: u64,
     /// Units of a cube.
     pub units: u32,
-    /// Types whose products run on tensor cores with sums in f32; the others run on plain units in f32.
-    pub tensor_cores: Vec<&'static str>,
+    /// Whether products that may be rounded to bf16 run on tensor cores, with sums in f32; else they run on plain units in f32.
+    pub tensor_cores: bool,
 }
 
 impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
         let memory = self.memory.map_or("memory not told".into(), |m| format!("memory {}", mib(m)));
-        let cores = if self.tensor_cores.is_empty() { "none".into() } else { self.tensor_cores.join(", ") };
+        let cores = if self.tensor_cores { "bf16" } else { "none" };
         write!(
             f,
             "{memory}, largest buffer {}, shared memory {} KiB, {} units a cube, tensor cores: {cores}",
@@ -43,11 +43,11 @@ mod tests {
             buffer: 20 << 30,
             shared_memory: 227 << 10,
             units: 1024,
-            tensor_cores: vec!["bf16", "f16"],
+            tensor_cores: true,
         };
-        let said = "memory 81920 MiB, largest buffer 20480 MiB, shared memory 227 KiB, 1024 units a cube, tensor cores: bf16, f16";
+        let said = "memory 81920 MiB, largest buffer 20480 MiB, shared memory 227 KiB, 1024 units a cube, tensor cores: bf16";
         assert_eq!(limits.to_string(), said);
-        let none = Limits { memory: None, tensor_cores: vec![], ..limits }.to_string();
+        let none = Limits { memory: None, tensor_cores: false, ..limits }.to_string();
         assert!(none.starts_with("memory not told") && none.ends_with("tensor cores: none"), "{none}");
     }
 }

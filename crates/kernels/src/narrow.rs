@@ -22,14 +22,6 @@ impl Narrow {
             _ => None,
         }
     }
-
-    /// The type itself, for devices that have it.
-    pub(crate) fn element(self) -> StorageType {
-        match self {
-            Narrow::Bf16 => half::bf16::cube_type(),
-            Narrow::F16 => half::f16::cube_type(),
-        }
-    }
 }
 
 /// The values in f32: themselves if they are stored so.
@@ -49,6 +41,44 @@ pub(crate) fn widen(words: &Array<u32>, wide: &mut Array<f32>, #[comptime] narro
     if ABSOLUTE_POS < wide.len() {
         wide[ABSOLUTE_POS] = value(words, ABSOLUTE_POS, narrow);
     }
+}
+
+/// The values rounded to bf16, half to even: themselves if they are stored so.
+pub(crate) fn rounded<R: Runtime>(work: &Work<'_, R>, values: &Operand) -> Result<Operand> {
+    if values.dtype() == DType::Bf16 {
+        return Ok(values.clone());
+    }
+    let wide = widened(work, values)?;
+    let narrow = work.scratch_of(&[values.count()], DType::Bf16)?;
+    work.run(|compute| {
+        let grid = units(values.count().div_ceil(2));
+        halves::launch::<R>(compute, grid, cube(), wide.array(), narrow.array());
+    })?;
+    Ok(narrow)
+}
+
+#[cube(launch)]
+pub(crate) fn halves(values: &Array<f32>, words: &mut Array<u32>) {
+    if ABSOLUTE_POS < words.len() {
+        let first = ABSOLUTE_POS * 2;
+        let mut word = upper_half(values[first]);
+        if first + 1 < values.len() {
+            word |= upper_half(values[first + 1]) << 16;
+        }
+        words[ABSOLUTE_POS] = word;
+    }
+}
+
+/// The bits of a value rounded to bf16.
+#[cube]
+fn upper_half(value: f32) -> u32 {
+    let bits = u32::reinterpret(value);
+    let mut half = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    if (bits & 0x7fff_ffff) > 0x7f80_0000 {
+        // What is not a number stays so, whichever bits it loses.
+        half = (bits >> 16) | 0x40;
+    }
+    half
 }
 
 /// Value number `at`, exactly.

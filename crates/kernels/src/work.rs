@@ -87,6 +87,14 @@ impl<R: Runtime> Work<'_, R> {
         panics::caught(|| client.on_stream(body)).map_err(|said| client.failed(self.op, &said))
     }
 
+    /// Runs `body` for a trial and waits for it. False if it says so, or fails, which voids nothing: all work before it is
+    /// done and well by then, and none begins meanwhile.
+    pub(crate) fn tried(&self, body: impl FnOnce(&ComputeClient<R>) -> bool) -> Result<bool> {
+        self.finish()?;
+        self.client.begin(self.op)?;
+        Ok(self.client.tried(body))
+    }
+
     /// Takes what the device says late.
     pub(crate) fn accept<T>(&self, late: Result<T, ServerError>) -> Result<T> {
         late.map_err(|e| self.client.failed(self.op, &e.to_string()))
@@ -228,9 +236,14 @@ impl<R: Runtime> Work<'_, R> {
 
     /// Room for f32 values that end with this operation.
     pub(crate) fn scratch(&self, dims: &[usize]) -> Result<Operand> {
-        let bytes = self.size(dims, DType::F32)?;
-        let handle = self.run(|compute| compute.empty(bytes.max(DType::F32.size())))?;
-        Ok(Operand::strict(handle, bytes / DType::F32.size(), DType::F32))
+        self.scratch_of(dims, DType::F32)
+    }
+
+    /// Room for values of this type, in whole words of four bytes.
+    pub(crate) fn scratch_of(&self, dims: &[usize], dtype: DType) -> Result<Operand> {
+        let bytes = self.size(dims, dtype)?;
+        let handle = self.run(|compute| compute.empty(bytes.max(4).next_multiple_of(4)))?;
+        Ok(Operand::strict(handle, bytes / dtype.size(), dtype))
     }
 
     /// An operand without memory, as one is left where memory could not be had.

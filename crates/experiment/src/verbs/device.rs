@@ -18,8 +18,8 @@ impl Where {
         clinpeft_kernels::open(&self.device).map_err(|e| Error::Model(e.into()))
     }
 
-    /// The same, with what was measured on it before for runs of this store.
+    /// The same, with what runs of this store compiled and measured before.
     pub fn open_for(&self, store: &Store) -> Result<Device> {
-        clinpeft_kernels::open_with_choices(&self.device, &store.devices()).map_err(|e| Error::Model(e.into()))
+        clinpeft_kernels::open_and_keep(&self.device, &store.devices()).map_err(|e| Error::Model(e.into()))
     }
 }

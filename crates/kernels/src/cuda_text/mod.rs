@@ -84,5 +84,10 @@ fn every_kernel_becomes_cuda_source() {
                 std::fs::write(folder.join(format!("{i:03}.cu")), format!("// {name}\n{source}")).unwrap();
             }
         }
+        // Both ways of CubeCL to the tensor cores, for products of bf16.
+        for instruction in ["wmma::mma_sync", "mma.sync"] {
+            let on_cores = |t: &&Text| t.source.contains("__nv_bfloat16") && t.source.contains(instruction);
+            assert!(all.values().filter(on_cores).count() > 1, "sm_{capability}: no {instruction} of bf16");
+        }
     }
 }

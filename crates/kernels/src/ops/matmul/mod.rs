@@ -6,19 +6,20 @@
 //! LeftTransposed:   a is stored [k, m]
 //! ```
 //! A transposed operand is read through its strides, never copied. The product is that of `cubek-matmul`: in f32 on the plain
-//! units, since its strategies for tensor cores would round f32 to TF32, and on tensor cores where the right operand is
-//! stored in 16 bits, products with it may be rounded (`Precision::Bf16`) and the device has them. Where it refuses, [`tiles`] computes.
+//! units, since its strategies for tensor cores would round f32 to TF32. Where products with the right operand may be rounded
+//! (`Precision::Bf16`) and the device has tensor cores, both operands are rounded to bf16 once and multiplied there, with sums
+//! in f32. Where it refuses, [`tiles`] computes.
 
 mod choice;
 
 pub(crate) use choice::Choices;
 
 use crate::client::Client;
-use crate::narrow::{Narrow, widened};
+use crate::narrow::{rounded, widened};
 use crate::work::{Operand, UNITS, Work, cube, grid};
 use choice::Way;
 use clinpeft_tensor::ops::Layout;
-use clinpeft_tensor::{Precision, Result, Tensor};
+use clinpeft_tensor::{DType, Precision, Result, Tensor};
 use cubecl::prelude::*;
 use cubek_matmul::definition::{MatmulElems, MatmulGlobalElems};
 use cubek_matmul::launch::{Strategy, launch_ref};
@@ -50,15 +51,14 @@ pub(crate) fn product<R: Runtime>(work: &Work<'_, R>, [a, b]: [&Operand; 2], y: 
     if sizes.batch * sizes.rows * sizes.columns == 0 {
         return Ok(());
     }
-    // Unless products with it may be rounded, and there are tensor cores for it, 16 bits are only how a weight is stored.
-    let rounded = b.precision() == Precision::Bf16;
-    let narrow = Narrow::of(b.dtype()).filter(|narrow| rounded && work.client.tensor_cores(*narrow));
-    let b = if narrow.is_some() { b.clone() } else { widened(work, b)? };
-    let way = choice::way(work, [a, &b], y, sizes, narrow)?;
-    if ready_made(work, [a, &b], y, sizes, way)? {
+    let on_cores = b.precision() == Precision::Bf16 && work.client.tensor_cores();
+    let (a, b) =
+        if on_cores { (rounded(work, a)?, rounded(work, b)?) } else { (widened(work, a)?, widened(work, b)?) };
+    let way = choice::way(work, [&a, &b], y, sizes)?;
+    if ready_made(work, [&a, &b], y, sizes, way)? {
         return Ok(());
     }
-    tiles(work, [a, &widened(work, &b)?], y, sizes)
+    tiles(work, [&a, &b], y, sizes)
 }
 
 /// Lengths, and how the operands are stored.
@@ -114,44 +114,45 @@ impl Sizes {
     }
 }
 
-/// The product in one of the ways. False if `cubek-matmul` refuses these sizes.
-///
-/// On tensor cores the right operand stays in its 16 bits, the left one is rounded to the same type on its way there, and the
-/// sums are in f32.
+/// The product in one of the ways, of operands in f32 or both in bf16. False if `cubek-matmul` refuses these sizes.
 fn ready_made<R: Runtime>(
     work: &Work<'_, R>,
-    [a, b]: [&Operand; 2],
+    operands: [&Operand; 2],
     y: &Operand,
     sizes: &Sizes,
     way: Way,
 ) -> Result<bool> {
-    let strategy = match way {
-        Way::Tiles => return tiles(work, [a, &widened(work, b)?], y, sizes).map(|()| true),
-        Way::Units => Strategy::SimpleUnit(Default::default()),
-        Way::DoubleUnits => Strategy::DoubleUnit(Default::default()),
-        Way::Cores => Strategy::SimpleCyclicCmma(Default::default()),
-        Way::DoubleCores => Strategy::DoubleCyclicCmma(Default::default()),
-        Way::Registers => Strategy::SimpleCyclicMma(Default::default()),
-        Way::DoubleRegisters => Strategy::DoubleCyclicMma(Default::default()),
-    };
+    match way.strategy() {
+        None => tiles(work, operands, y, sizes).map(|()| true),
+        Some(strategy) => work.run(|compute| launched(compute, &strategy, operands, y, sizes)),
+    }
+}
+
+/// Whether `cubek-matmul` takes the product.
+fn launched<R: Runtime>(
+    compute: &ComputeClient<R>,
+    strategy: &Strategy,
+    [a, b]: [&Operand; 2],
+    y: &Operand,
+    sizes: &Sizes,
+) -> bool {
     let (z, m, k, n) = (sizes.batch, sizes.rows, sizes.depth, sizes.columns);
     let [sa, sb, sy] = sizes.strides();
     let views = (a.matrices([z, m, k], sa), b.matrices([z, k, n], sb), y.matrices([z, m, n], sy));
     let (Some(left), Some(right), Some(out)) = views else {
-        return Ok(false);
+        return false;
     };
-    work.run(|compute| {
-        let float = f32::cube_type();
-        let stored = Narrow::of(b.dtype()).map_or(float, Narrow::element);
-        let mut types = MatmulElems::from_globals(&MatmulGlobalElems { lhs: float, rhs: stored, out: float });
-        (types.lhs_stage, types.lhs_register) = (stored, stored);
-        let (left, right) = (InputBinding::Normal(left, float), InputBinding::Normal(right, stored));
-        launch_ref(&strategy, compute, left, right, out, &mut types).is_ok()
-    })
+    let float = f32::cube_type();
+    // It has no instruction for operands of two types, and takes none but those of the values themselves.
+    let stored = if a.dtype() == DType::Bf16 { half::bf16::cube_type() } else { float };
+    let mut types = MatmulElems::from_globals(&MatmulGlobalElems { lhs: stored, rhs: stored, out: float });
+    let (left, right) = (InputBinding::Normal(left, stored), InputBinding::Normal(right, stored));
+    launch_ref(strategy, compute, left, right, out, &mut types).is_ok()
 }
 
 /// The product by squares of y, for any sizes.
 fn tiles<R: Runtime>(work: &Work<'_, R>, [a, b]: [&Operand; 2], y: &Operand, sizes: &Sizes) -> Result<()> {
+    let (a, b) = (widened(work, a)?, widened(work, b)?);
     let [sa, sb, sy] = sizes.strides();
     let cubes = sizes.batch * sizes.rows.div_ceil(TILE) * sizes.columns.div_ceil(TILE);
     work.run(|compute| {
@@ -329,23 +330,25 @@ mod tests {
         }
     }
 
-    /// The conformance suite goes through the ready-made product, this through the other one.
+    /// The conformance suite goes through the one that is chosen, this through all.
     #[test]
-    fn tiles_agree_with_the_cpu_in_f64() {
+    fn every_way_agrees_with_the_cpu_in_f64() {
         let (_alone, device) = alone();
         let all = [Layout::Normal, Layout::RightTransposed, Layout::LeftTransposed];
         let sizes = [[1, 1, 1, 1], [2, 37, 101, 53], [3, 64, 16, 64], [1, 130, 5, 70], [2, 1, 200, 3]];
         for (sizes, layout) in sizes.into_iter().flat_map(|s| all.map(|l| (s, l))) {
             let (a, b) = operands(sizes, layout);
-            let wide = |t: &Tensor| t.cast(clinpeft_tensor::DType::F64).unwrap();
+            let wide = |t: &Tensor| t.cast(DType::F64).unwrap();
             let want = ops::matmul(&wide(&a), &wide(&b), layout).unwrap();
             let (a, b) = (device.upload(&a).unwrap(), device.upload(&b).unwrap());
             let sizes = Sizes::new(&a, &b, layout);
             let work = device.begin("test").unwrap();
-            let (left, right) = (work.input(&a).unwrap(), work.input(&b).unwrap());
-            let (y, out) = work.output(&sizes.dims(&a)).unwrap();
-            tiles(&work, [&left, &right], &out, &sizes).unwrap();
-            assert_close(&device.download(&y).unwrap(), &want);
+            let operands = [&work.input(&a).unwrap(), &work.input(&b).unwrap()];
+            for way in Way::candidates(DType::F32) {
+                let (y, out) = work.output(&sizes.dims(&a)).unwrap();
+                assert!(ready_made(&work, operands, &out, &sizes, *way).unwrap(), "{way:?}");
+                assert_close(&device.download(&y).unwrap(), &want);
+            }
         }
     }
 }
