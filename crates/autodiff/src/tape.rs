@@ -180,6 +180,26 @@ impl Var {
     }
 }
 
+/// Norms of gradients, of which those on a device are not read yet.
+#[derive(Debug, Default)]
+pub struct Lengths {
+    /// Sum of the squares of those on the CPU.
+    here: Option<f64>,
+    /// Those on the device, `[n, 1]`.
+    pub unread: Option<Tensor>,
+}
+
+impl Lengths {
+    /// The sum of all squares, with what was read of [`Lengths::unread`]; `None` if there was no gradient.
+    pub fn squares(&self, read: &[f64]) -> Option<f64> {
+        let there = self.unread.as_ref().map(|_| read.iter().map(|x| x * x).sum::<f64>());
+        match (self.here, there) {
+            (Some(here), Some(there)) => Some(here + there),
+            (here, there) => here.or(there),
+        }
+    }
+}
+
 /// Gradients of leaves.
 #[derive(Default)]
 pub struct Gradients(BTreeMap<u64, (Arc<Node>, Tensor)>);
@@ -191,26 +211,29 @@ impl Gradients {
     }
 
     /// Sum of the squares of the gradients of some leaves; `None` if none of them has one.
-    ///
-    /// On the CPU in f64. A device sums its own in f32, and they are read in one piece.
     pub fn squares<'a>(&self, leaves: impl Iterator<Item = &'a Var>) -> Result<Option<f64>> {
+        let lengths = self.lengths(leaves)?;
+        let read = lengths.unread.as_ref().map_or(Ok(vec![]), Tensor::to_f64_vec)?;
+        Ok(lengths.squares(&read))
+    }
+
+    /// Norms of the gradients of some leaves. On the CPU they are summed in f64. A device sums its own in f32, and they wait
+    /// there to be read in one piece.
+    pub fn lengths<'a>(&self, leaves: impl Iterator<Item = &'a Var>) -> Result<Lengths> {
         use clinpeft_tensor::ops::{concat, norm};
-        let (mut sum, mut there) = (None, None);
+        let mut all = Lengths::default();
         for g in leaves.filter_map(|leaf| self.of(leaf)) {
             if g.device() == Device::Cpu {
-                *sum.get_or_insert(0.0) += g.to_f64_vec()?.iter().map(|x| x * x).sum::<f64>();
+                *all.here.get_or_insert(0.0) += g.to_f64_vec()?.iter().map(|x| x * x).sum::<f64>();
                 continue;
             }
             let length = norm(g)?.reshape(&[1, 1])?;
-            there = Some(match there {
+            all.unread = Some(match all.unread {
                 Some(before) => concat(&before, &length)?,
                 None => length,
             });
         }
-        if let Some(lengths) = there {
-            *sum.get_or_insert(0.0) += lengths.to_f64_vec()?.iter().map(|x| x * x).sum::<f64>();
-        }
-        Ok(sum)
+        Ok(all)
     }
 
     /// Adds the gradients of another part of the same step.

@@ -344,7 +344,7 @@ pub(crate) fn units(count: usize) -> CubeCount {
 
 /// Units of the cube that takes a row of `width` values. Narrow rows do with fewer: most of their time is waiting for each other.
 pub(crate) fn row_units(width: usize) -> u32 {
-    if width <= 128 { 32 } else { UNITS }
+    if width <= 1024 { 32 } else { UNITS }
 }
 
 /// The cube of most kernels.

@@ -2,7 +2,7 @@
 
 use crate::state::{self, State};
 use crate::{Error, Event, EventLog, Objective, Optimiser, OptimiserSettings, OptimiserStep, Rate, Result, Schedule};
-use clinpeft_autodiff::{Gradients, Var, backward, ops};
+use clinpeft_autodiff::{Gradients, Lengths, Var, backward, ops};
 use clinpeft_nn::{Memory, Pass};
 use clinpeft_peft::{Status, status_table};
 use clinpeft_rng::Seed;
@@ -230,8 +230,7 @@ impl<'a, O: Objective> Loop<'a, O> {
             add(&extra)?;
             gradients.add(backward(&extra)?)?;
         }
-        // The one reading of a step: a device has all of its work by now.
-        let loss: f64 = losses.map_or(Ok(vec![]), |l| l.to_f64_vec())?.iter().sum();
+        let (loss, squares) = self.read(losses, &gradients)?;
         if !loss.is_finite() {
             return Err(Error::NotFinite { step: step.0, loss });
         }
@@ -244,7 +243,7 @@ impl<'a, O: Objective> Loop<'a, O> {
         let log_now = (step.0 + 1).is_multiple_of(self.run.settings.log_every.max(1)) || step.0 + 1 == self.total;
         let norms = if log_now { norms(&self.objective.status(Some(&gradients))) } else { BTreeMap::new() };
         let of_adapters = self.objective.stack().step_gradients(&gradients);
-        self.optimiser.step(self.objective.parameters_mut(), &gradients, rate)?;
+        self.optimiser.step(self.objective.parameters_mut(), &gradients, squares, rate)?;
         let made = clinpeft_peft::Step { number: step.0 + 1, total: self.total };
         self.objective.stack_mut().after_step(made, &of_adapters)?;
         self.state.step = step.0 + 1;
@@ -256,6 +255,25 @@ impl<'a, O: Objective> Loop<'a, O> {
             self.tell(Event::Step { step: step.0 + 1, loss, learning_rate: rate, tokens, gradient_norms: norms })?;
         }
         Ok(())
+    }
+
+    /// The sum of the losses, and that of the squares of the gradient if it may be clipped. It is the one reading of a step: a
+    /// device has all of its work by now.
+    fn read(&self, losses: Option<Tensor>, gradients: &Gradients) -> Result<(f64, f64)> {
+        let lengths = match self.run.settings.optimiser.clip {
+            Some(_) => gradients.lengths(self.objective.parameters().iter().map(|(_, p)| p.var()))?,
+            None => Lengths::default(),
+        };
+        let Some(losses) = losses else {
+            return Ok((0.0, 0.0));
+        };
+        let (count, all) = match &lengths.unread {
+            Some(unread) => (losses.count(), clinpeft_tensor::ops::concat(&losses, unread)?),
+            None => (losses.count(), losses),
+        };
+        let read = all.to_f64_vec()?;
+        let (losses, norms) = read.split_at(count);
+        Ok((losses.iter().sum(), lengths.squares(norms).unwrap_or(0.0)))
     }
 
     fn end_of_epoch(&mut self, epoch: u64) -> Result<()> {

@@ -38,10 +38,16 @@ impl Optimiser {
         Optimiser { settings, moments: BTreeMap::new(), steps: 0 }
     }
 
-    /// One step. Parameters without a gradient stay as they are.
-    pub fn step(&mut self, parameters: Vec<(String, &mut Parameter)>, gradients: &Gradients, rate: f64) -> Result<()> {
+    /// One step. Parameters without a gradient stay as they are. `squares` is the sum of the squares of the whole gradient.
+    pub fn step(
+        &mut self,
+        parameters: Vec<(String, &mut Parameter)>,
+        gradients: &Gradients,
+        squares: f64,
+        rate: f64,
+    ) -> Result<()> {
         self.steps += 1;
-        let factor = self.clip_factor(&parameters, gradients)?;
+        let factor = self.settings.clip.map_or(1.0, |limit| (limit / squares.sqrt().max(f64::MIN_POSITIVE)).min(1.0));
         for (name, p) in parameters {
             let Some(g) = gradients.of(p.var()) else { continue };
             let g = if factor < 1.0 { ops::scale(g, factor)? } else { g.clone() };
@@ -66,14 +72,6 @@ impl Optimiser {
             p.set_value(value);
         }
         Ok(())
-    }
-
-    fn clip_factor(&self, parameters: &[(String, &mut Parameter)], gradients: &Gradients) -> Result<f64> {
-        let Some(limit) = self.settings.clip else {
-            return Ok(1.0);
-        };
-        let sum = gradients.squares(parameters.iter().map(|(_, p)| p.var()))?.unwrap_or(0.0);
-        Ok((limit / sum.sqrt().max(f64::MIN_POSITIVE)).min(1.0))
     }
 
     /// Number of steps done.

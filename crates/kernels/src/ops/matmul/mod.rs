@@ -16,7 +16,7 @@ pub(crate) use choice::Choices;
 
 use crate::client::Client;
 use crate::narrow::{rounded, widened};
-use crate::work::{Operand, UNITS, Work, cube, grid};
+use crate::work::{Operand, Work, grid};
 use choice::Way;
 use clinpeft_tensor::ops::Layout;
 use clinpeft_tensor::{DType, Precision, Result, Tensor};
@@ -29,8 +29,10 @@ use cubek_std::InputBinding;
 const TILE: usize = 64;
 /// Length of the sums that a cube holds in shared memory at a time.
 const DEPTH: usize = 16;
-/// Side of the square of y that a unit computes: `(TILE / SIDE)^2` units make a cube.
-const SIDE: usize = 4;
+/// Side of the square of y that a unit computes.
+const SIDE: usize = 8;
+/// Units of a cube.
+const SQUARES: u32 = ((TILE / SIDE) * (TILE / SIDE)) as u32;
 
 /// Returns y.
 pub(crate) fn matmul<R: Runtime>(device: &Client<R>, a: &Tensor, b: &Tensor, layout: Layout) -> Result<Tensor> {
@@ -159,7 +161,7 @@ fn tiles<R: Runtime>(work: &Work<'_, R>, [a, b]: [&Operand; 2], y: &Operand, siz
         squares::launch::<R>(
             compute,
             grid(cubes),
-            cube(),
+            CubeDim::new_1d(SQUARES),
             a.array(),
             b.array(),
             y.array(),
@@ -213,6 +215,8 @@ pub(crate) fn squares(
     // The same for all units of a cube.
     if z < batch {
         let unit = UNIT_POS as usize;
+        let own_row = row + unit / comptime!(TILE / SIDE) * SIDE;
+        let own_column = column + unit % comptime!(TILE / SIDE) * SIDE;
         let mut from_a = SharedMemory::<f32>::new(comptime!(TILE * DEPTH));
         let mut from_b = SharedMemory::<f32>::new(comptime!(TILE * DEPTH));
         let mut sums = Array::<f32>::new(comptime!(SIDE * SIDE));
@@ -223,13 +227,15 @@ pub(crate) fn squares(
         let mut k = 0usize;
         while k < left.columns {
             #[unroll]
-            for part in 0..comptime!(TILE * DEPTH / UNITS as usize) {
-                let i = unit + part * comptime!(UNITS as usize);
+            for part in 0..comptime!(TILE * DEPTH / SQUARES as usize) {
+                let i = unit + part * comptime!(SQUARES as usize);
                 from_a[i] = left.at(a, z, row + i / DEPTH, k + i % DEPTH);
                 from_b[i] = right.at(b, z, k + i / TILE, column + i % TILE);
             }
             sync_cube();
-            add_products(&from_a, &from_b, &mut sums, unit);
+            if own_row < left.rows && own_column < right.columns {
+                add_products(&from_a, &from_b, &mut sums, unit);
+            }
             sync_cube();
             k += DEPTH;
         }
