@@ -45,7 +45,8 @@ mod tests {
             units: 1024,
             tensor_cores: true,
         };
-        let said = "memory 81920 MiB, largest buffer 20480 MiB, shared memory 227 KiB, 1024 units a cube, tensor cores: bf16";
+        let said =
+            "memory 81920 MiB, largest buffer 20480 MiB, shared memory 227 KiB, 1024 units a cube, tensor cores: bf16";
         assert_eq!(limits.to_string(), said);
         let none = Limits { memory: None, tensor_cores: false, ..limits }.to_string();
         assert!(none.starts_with("memory not told") && none.ends_with("tensor cores: none"), "{none}");

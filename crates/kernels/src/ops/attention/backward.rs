@@ -1,9 +1,8 @@
 //! The way back, by queries and by keys.
 
-use super::tile::{add_weighted, dot, load, mask, store, tile_size, visible};
+use super::tile::{HALF, add_weighted, dots, load, mask, place_of, store, tile_size, visible, zeros};
 use super::{Heads, Kind, RECORD, SIDE};
 use crate::ops::dropout::Chances;
-use crate::work::UNITS;
 use cubecl::prelude::*;
 
 /// rowsum(g * o) of every query and head; a unit to each.
@@ -42,49 +41,51 @@ pub(crate) fn queries_backward(
         let keys = blocks[block + 4] as usize;
         let rows = min(queries - place, SIDE);
         let (wide, narrow) = (heads.count * heads.width, heads.count / heads.group * heads.width);
-        let unit = UNIT_POS as usize;
-        let (i, j) = (unit / SIDE, unit % SIDE);
 
         let mut own = SharedMemory::<f32>::new(comptime!(tile_size(kind.padded)));
         let mut arriving = SharedMemory::<f32>::new(comptime!(tile_size(kind.padded)));
         let mut other = SharedMemory::<f32>::new(comptime!(tile_size(kind.padded)));
-        let mut slopes = SharedMemory::<f32>::new(comptime!(UNITS as usize));
-        let mut sums = Array::<f32>::new(comptime!(kind.padded / SIDE));
-        #[unroll]
-        for a in 0..comptime!(kind.padded / SIDE) {
-            sums[a] = 0.0;
-        }
+        let mut slopes = SharedMemory::<f32>::new(comptime!(SIDE * SIDE));
+        let mut sums = zeros(kind.padded);
         let start = first * wide + head * heads.width;
         load(q, &mut own, start, wide, rows, heads.width, kind.padded);
         load(g, &mut arriving, start, wide, rows, heads.width, kind.padded);
-        let mut row = first * heads.count + head;
-        if i < rows {
-            row = (first + i) * heads.count + head;
+        // Of the two rows of the unit.
+        let mut level = Array::<f32>::new(2usize);
+        let mut less = Array::<f32>::new(2usize);
+        #[unroll]
+        for half in 0..2usize {
+            let i = min(UNIT_POS as usize / HALF + half * HALF, rows - 1);
+            level[half] = lse[(first + i) * heads.count + head];
+            less[half] = delta[(first + i) * heads.count + head];
         }
-        let (level, less) = (lse[row], delta[row]);
-        let mine = visible(place + i, queries, keys, kind);
         let seen = visible(place + rows - 1, queries, keys, kind);
         let mut key = 0usize;
         while key < seen {
             let from = (first_key + key) * narrow + head / heads.group * heads.width;
             load(v, &mut other, from, narrow, keys - key, heads.width, kind.padded);
             sync_cube();
-            let slope = dot(&arriving, &other, i, j, kind.padded);
+            let slope = dots(&arriving, &other, kind.padded);
             sync_cube();
             load(k, &mut other, from, narrow, keys - key, heads.width, kind.padded);
             sync_cube();
-            let score = dot(&own, &other, i, j, kind.padded) * heads.scale;
-            let mut value = f32::new(0.0);
-            if i < rows && key + j < mine {
-                value = (score - level).exp() * (slope * mask(&chances, row, key + j, kind) - less);
+            let score = dots(&own, &other, kind.padded);
+            #[unroll]
+            for n in 0..4usize {
+                let (i, j) = place_of(n);
+                let mut value = f32::new(0.0);
+                if i < rows && key + j < visible(place + i, queries, keys, kind) {
+                    let factor = mask(&chances, (first + i) * heads.count + head, key + j, kind);
+                    value = (score[n] * heads.scale - level[n / 2]).exp() * (slope[n] * factor - less[n / 2]);
+                }
+                slopes[i * SIDE + j] = value;
             }
-            slopes[unit] = value;
             sync_cube();
             add_weighted(&mut sums, &slopes, &other, false, kind.padded);
             sync_cube();
             key += SIDE;
         }
-        store(&sums, dq, start, wide, rows, heads.width, heads.scale, kind.padded);
+        store(&sums, dq, start, wide, rows, heads.width, (heads.scale, heads.scale), kind.padded);
     }
 }
 
@@ -113,22 +114,14 @@ pub(crate) fn keys_backward(
         let queries = blocks[block + 4] as usize;
         let rows = min(keys - place, SIDE);
         let (wide, narrow) = (heads.count * heads.width, narrow_heads * heads.width);
-        let unit = UNIT_POS as usize;
-        // Of a score: i counts queries of the tile, j keys of the block.
-        let (i, j) = (unit / SIDE, unit % SIDE);
 
         let mut own_keys = SharedMemory::<f32>::new(comptime!(tile_size(kind.padded)));
         let mut own_values = SharedMemory::<f32>::new(comptime!(tile_size(kind.padded)));
         let mut other = SharedMemory::<f32>::new(comptime!(tile_size(kind.padded)));
-        let mut weights = SharedMemory::<f32>::new(comptime!(UNITS as usize));
-        let mut slopes = SharedMemory::<f32>::new(comptime!(UNITS as usize));
-        let mut key_sums = Array::<f32>::new(comptime!(kind.padded / SIDE));
-        let mut value_sums = Array::<f32>::new(comptime!(kind.padded / SIDE));
-        #[unroll]
-        for a in 0..comptime!(kind.padded / SIDE) {
-            key_sums[a] = 0.0;
-            value_sums[a] = 0.0;
-        }
+        let mut weights = SharedMemory::<f32>::new(comptime!(SIDE * SIDE));
+        let mut slopes = SharedMemory::<f32>::new(comptime!(SIDE * SIDE));
+        let mut key_sums = zeros(kind.padded);
+        let mut value_sums = zeros(kind.padded);
         let start = first * narrow + kv * heads.width;
         load(k, &mut own_keys, start, narrow, rows, heads.width, kind.padded);
         load(v, &mut own_values, start, narrow, rows, heads.width, kind.padded);
@@ -147,24 +140,32 @@ pub(crate) fn keys_backward(
                 let left = min(queries - query, SIDE);
                 load(q, &mut other, from, wide, left, heads.width, kind.padded);
                 sync_cube();
-                let allowed = i < left && j < rows && place + j < visible(query + i, queries, keys, kind);
-                let mut row = first_query * heads.count + head;
-                if i < left {
-                    row = (first_query + query + i) * heads.count + head;
+                // Of a score: i counts queries of the tile, j keys of the block.
+                let mut weight = dots(&other, &own_keys, kind.padded);
+                let mut factor = Array::<f32>::new(4usize);
+                #[unroll]
+                for n in 0..4usize {
+                    let (i, j) = place_of(n);
+                    let row = (first_query + query + min(i, left - 1)) * heads.count + head;
+                    let mut value = f32::new(0.0);
+                    if i < left && j < rows && place + j < visible(query + i, queries, keys, kind) {
+                        value = (weight[n] * heads.scale - lse[row]).exp();
+                    }
+                    weight[n] = value;
+                    factor[n] = mask(&chances, row, place + j, kind);
+                    weights[i * SIDE + j] = value * factor[n];
                 }
-                let score = dot(&other, &own_keys, i, j, kind.padded) * heads.scale;
-                let mut weight = f32::new(0.0);
-                if allowed {
-                    weight = (score - lse[row]).exp();
-                }
-                let factor = mask(&chances, row, place + j, kind);
-                weights[unit] = weight * factor;
                 sync_cube();
                 load(g, &mut other, from, wide, left, heads.width, kind.padded);
                 sync_cube();
-                let slope = dot(&other, &own_values, i, j, kind.padded) * factor;
+                let slope = dots(&other, &own_values, kind.padded);
                 add_weighted(&mut value_sums, &weights, &other, true, kind.padded);
-                slopes[unit] = weight * (slope - delta[row]);
+                #[unroll]
+                for n in 0..4usize {
+                    let (i, j) = place_of(n);
+                    let row = (first_query + query + min(i, left - 1)) * heads.count + head;
+                    slopes[i * SIDE + j] = weight[n] * (slope[n] * factor[n] - delta[row]);
+                }
                 sync_cube();
                 load(q, &mut other, from, wide, left, heads.width, kind.padded);
                 sync_cube();
@@ -173,7 +174,7 @@ pub(crate) fn keys_backward(
                 query += SIDE;
             }
         }
-        store(&key_sums, dk, start, narrow, rows, heads.width, heads.scale, kind.padded);
-        store(&value_sums, dv, start, narrow, rows, heads.width, 1.0, kind.padded);
+        store(&key_sums, dk, start, narrow, rows, heads.width, (heads.scale, heads.scale), kind.padded);
+        store(&value_sums, dv, start, narrow, rows, heads.width, (f32::new(1.0), f32::new(1.0)), kind.padded);
     }
 }

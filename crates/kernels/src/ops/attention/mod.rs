@@ -5,7 +5,7 @@
 //! dV = P^T g    dP = g V^T    dS = P * (dP - rowsum(g * o))    dq = scale * dS k    dk = scale * dS^T q
 //! ```
 //! A cube takes [`SIDE`] queries of one head through their keys, [`SIDE`] at a time, with the softmax computed on the way
-//! (Milakov & Gimelshein 2018); a unit owns one score of a tile and a sixteenth of a row of the result. The way back computes
+//! (Milakov & Gimelshein 2018); a unit owns four scores of a tile and an eighth of two rows of the result. The way back computes
 //! P again from the log-sum-exp (Dao et al. 2022), once by queries for dq and once by keys for dk and dv, each in a fixed
 //! order: nothing of t x t values is kept, and no sum depends on who comes first.
 
@@ -22,8 +22,9 @@ use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
 use backward::{deltas, keys_backward, queries_backward};
+use tile::UNITS;
 
-/// Queries and keys of a tile; its square is the number of units.
+/// Queries and keys of a tile.
 pub(crate) const SIDE: usize = 16;
 
 /// Widest head: three tiles of it lie in shared memory.
@@ -128,7 +129,7 @@ pub(crate) fn attention<R: Runtime>(
             forward::forward::launch::<R>(
                 compute,
                 grid(cubes),
-                cube(),
+                CubeDim::new_1d(UNITS),
                 q,
                 k,
                 v,
@@ -196,7 +197,8 @@ fn by_queries<R: Runtime>(work: &Work<'_, R>, plan: &Plan<'_>, of: &Saved, dq: &
         let (q, k, v, g) = (of.q.array(), of.k.array(), of.v.array(), of.g.array());
         let (l, d, b, to) = (of.lse.array(), of.delta.array(), blocks.array(), dq.array());
         let (heads, chances) = (plan.heads(), plan.chances());
-        queries_backward::launch::<R>(compute, grid(cubes), cube(), q, k, v, g, l, d, b, to, heads, chances, plan.kind);
+        let units = CubeDim::new_1d(UNITS);
+        queries_backward::launch::<R>(compute, grid(cubes), units, q, k, v, g, l, d, b, to, heads, chances, plan.kind);
     })
 }
 
@@ -214,7 +216,7 @@ fn by_keys<R: Runtime>(work: &Work<'_, R>, plan: &Plan<'_>, of: &Saved, [dk, dv]
         keys_backward::launch::<R>(
             compute,
             grid(cubes),
-            cube(),
+            CubeDim::new_1d(UNITS),
             q,
             k,
             v,

@@ -2,8 +2,13 @@
 
 use super::{Kind, SIDE};
 use crate::ops::dropout::{Chances, philox};
-use crate::work::UNITS;
 use cubecl::prelude::*;
+
+/// A unit owns two rows and two columns of a tile of scores, one in each half: what it reads of a row serves two scores.
+pub(super) const HALF: usize = SIDE / 2;
+
+/// Units of a cube.
+pub(super) const UNITS: u32 = (HALF * HALF) as u32;
 
 /// Values of a tile of rows; one more to a row, so that a column lies in different banks.
 pub(super) fn tile_size(padded: usize) -> usize {
@@ -34,22 +39,57 @@ pub(super) fn load(
     }
 }
 
-/// Product of row `i` of one tile and row `j` of another.
+/// Row and column of score `n` of the four that a unit owns; `n / 2` is the half of the row.
 #[cube]
-pub(super) fn dot(a: &SharedMemory<f32>, b: &SharedMemory<f32>, i: usize, j: usize, #[comptime] padded: usize) -> f32 {
-    let (first, second) = (i * comptime!(padded + 1), j * comptime!(padded + 1));
-    let mut sum = 0.0f32;
+pub(super) fn place_of(#[comptime] n: usize) -> (usize, usize) {
+    let unit = UNIT_POS as usize;
+    (unit / HALF + comptime!(n / 2 * HALF), unit % HALF + comptime!(n % 2 * HALF))
+}
+
+/// Products of the rows of two tiles for the four scores of the unit.
+#[cube]
+pub(super) fn dots(a: &SharedMemory<f32>, b: &SharedMemory<f32>, #[comptime] padded: usize) -> Array<f32> {
+    let unit = UNIT_POS as usize;
+    let stride = comptime!(padded + 1);
+    let (first, second) = (unit / HALF * stride, unit % HALF * stride);
+    let mut sums = Array::<f32>::new(4usize);
+    #[unroll]
+    for n in 0..4usize {
+        sums[n] = 0.0;
+    }
     for part in 0..comptime!(padded / SIDE) {
         #[unroll]
         for k in 0..SIDE {
-            sum += a[first + part * SIDE + k] * b[second + part * SIDE + k];
+            let at = part * SIDE + k;
+            let (a0, a1) = (a[first + at], a[first + comptime!(HALF * (padded + 1)) + at]);
+            let (b0, b1) = (b[second + at], b[second + comptime!(HALF * (padded + 1)) + at]);
+            sums[0] += a0 * b0;
+            sums[1] += a0 * b1;
+            sums[2] += a1 * b0;
+            sums[3] += a1 * b1;
         }
     }
-    sum
+    sums
 }
 
-/// Adds row `unit / SIDE` of (weights times tile) to `sums`: the columns `unit % SIDE`, and every [`SIDE`]th behind it.
-/// The weights are one tile of scores, read by rows or, for a sum over queries, by columns.
+/// Length of the sums of [`add_weighted`]: every [`HALF`]th column of two rows.
+pub(super) fn shares(padded: usize) -> usize {
+    2 * padded / HALF
+}
+
+/// Room for the sums of [`add_weighted`].
+#[cube]
+pub(super) fn zeros(#[comptime] padded: usize) -> Array<f32> {
+    let mut sums = Array::<f32>::new(comptime!(shares(padded)));
+    #[unroll]
+    for a in 0..comptime!(shares(padded)) {
+        sums[a] = 0.0;
+    }
+    sums
+}
+
+/// Adds the two rows of (weights times tile) that the unit owns to `sums`: the columns `unit % HALF`, and every [`HALF`]th
+/// behind it. The weights are one tile of scores, read by rows or, for a sum over queries, by columns.
 #[cube]
 pub(super) fn add_weighted(
     sums: &mut Array<f32>,
@@ -59,21 +99,24 @@ pub(super) fn add_weighted(
     #[comptime] padded: usize,
 ) {
     let unit = UNIT_POS as usize;
-    let (row, column) = (unit / SIDE, unit % SIDE);
+    let (row, column) = (unit / HALF, unit % HALF);
     for j in 0..SIDE {
         let mut at = row * SIDE + j;
         if comptime!(by_columns) {
             at = j * SIDE + row;
         }
-        let weight = weights[at];
+        let other = if comptime!(by_columns) { at + HALF } else { at + comptime!(HALF * SIDE) };
+        let (upper, lower) = (weights[at], weights[other]);
         #[unroll]
-        for a in 0..comptime!(padded / SIDE) {
-            sums[a] += weight * values[j * comptime!(padded + 1) + a * SIDE + column];
+        for a in 0..comptime!(padded / HALF) {
+            let value = values[j * comptime!(padded + 1) + a * HALF + column];
+            sums[a] += upper * value;
+            sums[a + comptime!(padded / HALF)] += lower * value;
         }
     }
 }
 
-/// Writes the sums of [`add_weighted`], times a factor, to `rows` rows of one head.
+/// Writes the sums of [`add_weighted`], times a factor for each half, to `rows` rows of one head.
 #[cube]
 pub(super) fn store(
     sums: &Array<f32>,
@@ -82,15 +125,21 @@ pub(super) fn store(
     stride: usize,
     rows: usize,
     width: usize,
-    factor: f32,
+    factors: (f32, f32),
     #[comptime] padded: usize,
 ) {
     let unit = UNIT_POS as usize;
-    let (row, column) = (unit / SIDE, unit % SIDE);
+    let (row, column) = (unit / HALF, unit % HALF);
     #[unroll]
-    for a in 0..comptime!(padded / SIDE) {
-        if row < rows && a * SIDE + column < width {
-            to[start + row * stride + a * SIDE + column] = sums[a] * factor;
+    for a in 0..comptime!(padded / HALF) {
+        let place = a * HALF + column;
+        if place < width {
+            if row < rows {
+                to[start + row * stride + place] = sums[a] * factors.0;
+            }
+            if row + HALF < rows {
+                to[start + (row + HALF) * stride + place] = sums[a + comptime!(padded / HALF)] * factors.1;
+            }
         }
     }
 }

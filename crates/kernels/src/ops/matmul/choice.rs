@@ -113,12 +113,7 @@ impl Choices {
 }
 
 /// The way for these operands.
-pub(super) fn way<R: Runtime>(
-    work: &Work<'_, R>,
-    operands: [&Operand; 2],
-    y: &Operand,
-    sizes: &Sizes,
-) -> Result<Way> {
+pub(super) fn way<R: Runtime>(work: &Work<'_, R>, operands: [&Operand; 2], y: &Operand, sizes: &Sizes) -> Result<Way> {
     if work.client.loops == Loops::Counted {
         // A software driver's times say nothing. What is ready-made wastes most of its large tiles on what is narrow, is compiled
         // for many shapes, and takes who knows how many terms in a turn.
@@ -199,12 +194,7 @@ impl Square {
     }
 
     /// Whether `y` begins with these numbers, to the order of the sums.
-    fn is_in<R: Runtime>(
-        &self,
-        work: &Work<'_, R>,
-        y: &Operand,
-        sizes: &Sizes,
-    ) -> Result<bool> {
+    fn is_in<R: Runtime>(&self, work: &Work<'_, R>, y: &Operand, sizes: &Sizes) -> Result<bool> {
         let own = work.scratch(&[self.rows, self.columns])?;
         for row in 0..self.rows {
             copy(work, (y, row * sizes.row[2]), (&own, row * self.columns), self.columns)?;

@@ -54,8 +54,7 @@ pub(crate) fn product<R: Runtime>(work: &Work<'_, R>, [a, b]: [&Operand; 2], y: 
         return Ok(());
     }
     let on_cores = b.precision() == Precision::Bf16 && work.client.tensor_cores();
-    let (a, b) =
-        if on_cores { (rounded(work, a)?, rounded(work, b)?) } else { (widened(work, a)?, widened(work, b)?) };
+    let (a, b) = if on_cores { (rounded(work, a)?, rounded(work, b)?) } else { (widened(work, a)?, widened(work, b)?) };
     let way = choice::way(work, [&a, &b], y, sizes)?;
     if ready_made(work, [&a, &b], y, sizes, way)? {
         return Ok(());
