@@ -38,23 +38,8 @@ impl Direct for f32 {}
 #[cfg(target_arch = "x86_64")]
 impl Direct for f32 {
     fn columns(stored: View<'_, f32>, k: usize, n: usize) -> Columns<'_, f32> {
-        let mut packed = Vec::new();
-        if stored.across != 1 && super::avx512::available() {
-            packed.resize(n.next_multiple_of(vectors::COLUMNS) * k, 0.0);
-            let panels = packed.chunks_exact_mut((k * vectors::COLUMNS).max(1));
-            for (first, panel) in (0..n).step_by(vectors::COLUMNS).zip(panels) {
-                let some = (first, vectors::COLUMNS.min(n - first));
-                let words = bytemuck::cast_slice_mut(panel);
-                super::words::pack::<f32, { vectors::COLUMNS }>(
-                    stored,
-                    some,
-                    0..k,
-                    k,
-                    super::words::Part::Whole,
-                    words,
-                );
-            }
-        }
+        let packs = stored.across != 1 && super::avx512::available();
+        let packed = if packs { vectors::packed(stored, 0..k, k, n) } else { Vec::new() };
         Columns { stored, packed, k, n }
     }
 
