@@ -10,12 +10,23 @@
 //! | `note_order` | by date, equal dates as NumPy's unstable sort leaves them | by date, report first, row |
 //! | `error_notes` | used, also texts of white space alone | dropped |
 //! | `death_mentions` | first mention per header deleted | all mentions deleted in the two sections |
-//! | `procedure_codes` | numbers: leading zeros are lost | strings |
+//! | `column_types` | inferred: procedure codes are numbers and lose their zeros | codes are strings |
 //! | `label_order` | first appearance in the file | sorted |
 //! | `ventilation_split` | by admission 80/10/10 | by patient, as the other tasks |
 //! | `corpus_cleaning` | runs of the space character | all white space, repeats and error notes dropped |
 //! | `corpus_leaks` | counted | notes that hold a held-out sample, or belong to its patient, are dropped |
 //! | `corpus_split` | by note | by patient |
+//!
+//! Input that cannot be right is where both presets leave the published scripts on purpose:
+//!
+//! | input | published scripts | here |
+//! |---|---|---|
+//! | no sample is left for a split | an empty file | [`Error::EmptySplit`] |
+//! | a patient in two of the lists | samples in both splits | an error that names the row |
+//! | a discharge summary without a patient's number | the admission is left out | the same |
+//! | a row with fewer cells than the header | missing cells are empty | the same |
+//! | a table without a row | empty files | [`Error::NoRows`] |
+//! | an admission that is listed twice | its samples twice | once, by its last row; an irregularity in the manifest |
 //!
 //! Beside the data the folder holds `manifest.json` ([`Manifest`]), `attrition.csv` and `.svg` and, if asked for, what each switch
 //! changes ([`DiffReport`]). Two manifests tell whether two folders hold the same data ([`compare()`]).
