@@ -46,6 +46,20 @@ fn missing_column_is_named_with_the_nearest_one() {
 }
 
 #[test]
+fn a_value_is_not_taken_for_a_column_where_the_header_is_missing() {
+    for (column, value) in [("HADM_ID", "167853"), ("TEXT", CANARY), ("CATEGORY", "Discharge summary")] {
+        let error = error_after("NOTEEVENTS", |t| {
+            let header = t.lines().next().unwrap().replace('"', "");
+            let first = header.split(',').map(|name| if name == column { value } else { name });
+            let first: Vec<&str> = first.collect();
+            t.replacen(t.lines().next().unwrap(), &first.join(","), 1).into()
+        });
+        says(&error, &["NOTEEVENTS.csv.gz", &format!("`{column}`")]);
+        assert!(!error.contains(value), "{error}");
+    }
+}
+
+#[test]
 fn unreadable_date_is_named_by_row_and_column_but_not_shown() {
     let error = error_after("ADMISSIONS", |t| {
         let mut rows: Vec<String> = t.lines().map(str::to_string).collect();

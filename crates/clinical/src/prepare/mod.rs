@@ -67,7 +67,7 @@ pub use rules::Switch;
 
 use crate::error::{Error, Result};
 use crate::output::Output;
-use crate::progress::{Meter, Progress};
+use crate::progress::{Meter, Progress, Work};
 use crate::table::InputFile;
 use crate::task::Task;
 use clinpeft_rng::Seed;
@@ -316,15 +316,15 @@ fn expected<'a>(options: &PrepareOptions, progress: &'a dyn Fn(Progress)) -> Met
     let with_mimic3 = matches!(options.corpus, CorpusSource::Mimic3 | CorpusSource::Combined);
     let with_mimic4 = matches!(options.corpus, CorpusSource::Mimic4 | CorpusSource::Combined);
     let tables = [
-        (&options.mimic3, "CHARTEVENTS", options.needs_bedside_tables()),
-        (&options.mimic3, "NOTEEVENTS", !options.tasks.is_empty()),
-        (&options.mimic3, "NOTEEVENTS", with_mimic3),
-        (&options.mimic4_note, "discharge", with_mimic4),
-        (&options.mimic4_note, "radiology", with_mimic4),
+        (&options.mimic3, "CHARTEVENTS", Work::Read, options.needs_bedside_tables()),
+        (&options.mimic3, "NOTEEVENTS", Work::Read, !options.tasks.is_empty()),
+        (&options.mimic3, "NOTEEVENTS", Work::Rewrite, with_mimic3),
+        (&options.mimic4_note, "discharge", Work::Rewrite, with_mimic4),
+        (&options.mimic4_note, "radiology", Work::Rewrite, with_mimic4),
     ];
-    for (folder, table, read) in tables {
+    for (folder, table, work, read) in tables {
         if let (Some(folder), true) = (folder, read) {
-            meter.expect(folder, table);
+            meter.expect(folder, table, work);
         }
     }
     meter
