@@ -34,7 +34,7 @@ pub(crate) enum Work {
     /// They are read, and few of them kept.
     Read = 1,
     /// Each is cleaned, compared with all held-out samples, and written.
-    Rewrite = 3,
+    Rewrite = 4,
 }
 
 impl Work {

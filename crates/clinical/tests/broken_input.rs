@@ -4,11 +4,12 @@
 mod support;
 
 use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, NearDuplicates, prepare};
-use clinpeft_clinical::synth::CANARY;
+use clinpeft_clinical::synth::{CANARY, synth};
 use clinpeft_clinical::{Dataset, Task};
+use clinpeft_rng::Seed;
 use std::io::{Read, Write};
 use std::path::Path;
-use support::{cohort, options};
+use support::{cohort, options, spec};
 
 /// Prepares a small cohort after `damage` was done to the unpacked text of `table`; returns the error's text.
 fn error_after(table: &str, damage: impl Fn(String) -> Vec<u8>) -> String {
@@ -129,6 +130,25 @@ fn label_outside_the_list_is_named_by_file_and_row() {
     std::fs::write(&path, text.replacen(",2\n", ",4\n", 1)).unwrap();
     let error = Dataset::load(&out, Task::LengthOfStay).unwrap_err().to_string();
     says(&error, &["test.csv", "row ", "`label`"]);
+}
+
+#[test]
+fn folders_of_a_person_are_not_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    cohort(dir.path(), 120);
+    let raw = dir.path().join("mimic3");
+    let error = prepare(&options(&raw, &raw, Fidelity::Paper), &|_| {}).unwrap_err().to_string();
+    says(&error, &["mimic3", "something else"]);
+    let out = dir.path().join("data");
+    for _ in 0..2 {
+        prepare(&options(&raw, &out, Fidelity::Paper), &|_| {}).unwrap();
+    }
+    // Without the truth beside them, tables may be real.
+    cohort(dir.path(), 60);
+    std::fs::remove_dir_all(dir.path().join("truth")).unwrap();
+    let error = synth(&spec(60), Seed(7), dir.path(), &|_| {}).unwrap_err().to_string();
+    says(&error, &["mimic3", "something else"]);
+    assert!(raw.join("NOTEEVENTS.csv.gz").exists());
 }
 
 #[test]

@@ -234,6 +234,8 @@ impl PrepareOptions {
     }
 }
 
+const MANIFEST: &str = "manifest.json";
+
 /// What the steps of a preparation collect for the manifest.
 #[derive(Default)]
 struct Ledger {
@@ -249,6 +251,8 @@ struct Ledger {
 }
 
 /// Makes a dataset folder; see the module for the rules.
+///
+/// An older dataset folder at the same place is replaced; a folder that holds anything else is refused.
 pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<Manifest> {
     if options.tasks.is_empty() && options.corpus == CorpusSource::None {
         return Err(Error::Options {
@@ -256,6 +260,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
             hint: "give a MIMIC-III folder, a MIMIC-IV-Note folder, or both",
         });
     }
+    clinpeft_files::refuse_other_content(&options.out, &options.out.join(MANIFEST))?;
     let pending = clinpeft_files::commit_dir(&options.out)?;
     let out = pending.path();
     let mut ledger = Ledger::default();
@@ -305,7 +310,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
         cohort,
         outputs,
     };
-    clinpeft_files::write_json(&out.join("manifest.json"), &manifest)?;
+    clinpeft_files::write_json(&out.join(MANIFEST), &manifest)?;
     pending.commit()?;
     Ok(manifest)
 }
