@@ -2,7 +2,8 @@
 //!
 //! A training step needs buffers of the same sizes over and over. Large ones are pages that go to a shelf when they are
 //! dropped, so that after the first step no fresh page is touched (a fresh one costs a fault and is zeroed first). Large ones
-//! ask for 2 MiB pages. The shelf and what is in use together exceed the most that was in use at once by an eighth at most.
+//! ask for 2 MiB pages. The shelf and what is in use together exceed the most that was in use at once by an eighth or [`SPARE`]
+//! at most.
 
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
 use memmap2::{Mmap, MmapMut};
@@ -12,6 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes from which a buffer is made of pages.
 const PAGES: usize = 1 << 16;
+
+/// Bytes that the shelf may always hold beyond what was in use: small models come by batches of many sizes.
+const SPARE: usize = 1 << 25;
 
 /// Values of one type. Cloning copies them.
 #[derive(Debug)]
@@ -183,9 +187,12 @@ struct Shelf {
     most: usize,
     /// The most since somebody asked.
     peak: usize,
+    /// See [`SPARE`].
+    spare: usize,
 }
 
-static SHELF: Mutex<Shelf> = Mutex::new(Shelf { free: BTreeMap::new(), kept: 0, in_use: 0, most: 0, peak: 0 });
+static SHELF: Mutex<Shelf> =
+    Mutex::new(Shelf { free: BTreeMap::new(), kept: 0, in_use: 0, most: 0, peak: 0, spare: SPARE });
 
 fn shelf<R>(body: impl FnOnce(&mut Shelf) -> R) -> R {
     body(&mut SHELF.lock().unwrap_or_else(PoisonError::into_inner))
@@ -194,7 +201,7 @@ fn shelf<R>(body: impl FnOnce(&mut Shelf) -> R) -> R {
 impl Shelf {
     /// What the shelf and what is in use may hold together.
     fn limit(&self) -> usize {
-        self.most + self.most / 8
+        self.most + (self.most / 8).max(self.spare)
     }
 
     /// Pages of `size` bytes or a little more, counted as in use in any case; and pages to give back.
@@ -256,7 +263,7 @@ mod tests {
 
     #[test]
     fn shelf_holds_little_more_than_was_in_use() {
-        let mut s = Shelf { free: BTreeMap::new(), kept: 0, in_use: 0, most: 0, peak: 0 };
+        let mut s = Shelf { free: BTreeMap::new(), kept: 0, in_use: 0, most: 0, peak: 0, spare: 0 };
         let new = |n: usize| MmapMut::map_anon(n).unwrap();
         assert!(s.take(8192).0.is_none() && s.take(4096).0.is_none());
         assert!(s.put(new(8192)).is_none() && s.put(new(4096)).is_none());

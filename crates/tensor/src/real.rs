@@ -1,7 +1,7 @@
 //! The two float types that CPU code computes in, and the few functions it needs of them.
 
 use crate::Element;
-use crate::product::{Kernel, Multiply};
+use crate::product::{Direct, Multiply};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
 
@@ -9,7 +9,7 @@ use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
 pub(crate) trait Real:
     Element
     + Multiply
-    + Kernel
+    + Direct
     + PartialOrd
     + Add<Output = Self>
     + Sub<Output = Self>

@@ -16,7 +16,7 @@
 use super::{by_float, require, same_device, same_dtype};
 use crate::buffer::Buffer;
 use crate::parallel::vectorised;
-use crate::product::{Sizes, Update, View, gemm_block};
+use crate::product::{Columns, Sizes, Update, View};
 use crate::real::{Real, dot, largest, sum};
 use crate::{Device, Result, Tensor};
 use clinpeft_rng::{Key, philox};
@@ -116,8 +116,8 @@ pub fn attention(
             let narrow = k.dims()[1];
             outs.into_par_iter().zip(lses).enumerate().for_each(|(s, (out, lse))| {
                 let one = Sequence::new(s, segments, qs, ks, vs, (wide, narrow), shape);
-                for head in 0..shape.heads {
-                    one.forward(head, out, lse);
+                for kv in 0..shape.kv_heads {
+                    one.forward(kv, out, lse);
                 }
             });
             Ok((Tensor::from_buffer(out, q.dims())?, Tensor::from_vec(lse, &[tq, shape.heads])?))
@@ -152,8 +152,8 @@ pub fn attention_backward(
                 let rows = segments.queries[s]..segments.queries[s + 1];
                 let (g, o) = (&gs[rows.start * wide..rows.end * wide], &os[rows.start * wide..rows.end * wide]);
                 let lse = &ls[rows.start * shape.heads..rows.end * shape.heads];
-                for head in 0..shape.heads {
-                    one.backward(head, (g, o, lse), dq, dk, dv);
+                for kv in 0..shape.kv_heads {
+                    one.backward(kv, (g, o, lse), dq, dk, dv);
                 }
             });
             Ok((Tensor::from_buffer(dq, q.dims())?, Tensor::from_buffer(dk, k.dims())?, Tensor::from_buffer(dv, v.dims())?))
@@ -195,7 +195,7 @@ fn split<'a, T>(mut values: &'a mut [T], offsets: &[usize], width: usize) -> Vec
 }
 
 /// Query rows handled at once: with a causal mask, keys behind the block are skipped.
-const BLOCK: usize = 64;
+const BLOCK: usize = 24;
 
 /// One sequence of the batch.
 struct Sequence<'a, T> {
@@ -258,93 +258,105 @@ impl<'a, T: Real> Sequence<'a, T> {
         View { values: &values[start..], across: width, along: 1 }
     }
 
-    /// Scaled products of `rows` queries with `keys` keys of one head.
-    fn scores(&self, head: usize, first: usize, rows: usize, keys: usize, s: &mut Vec<T>) {
-        let d = self.shape.head_width;
-        s.clear();
-        s.resize(rows * keys, T::ZERO);
-        let kv = head / (self.shape.heads / self.shape.kv_heads);
-        let q = self.head(self.q, first, head, self.wide);
-        let k = self.head(self.k, 0, kv, self.narrow);
-        let sizes = Sizes { m: rows, k: d, n: keys };
-        gemm_block(q, k, s, sizes, (keys, 1), Update { keep: T::ZERO, factor: T::from_f64(self.shape.scale) });
+    /// Keys or values of a head, as columns.
+    fn columns<'b>(&self, values: &'b [T], kv: usize) -> Columns<'b, T> {
+        T::columns(self.head(values, 0, kv, self.narrow), self.shape.head_width, self.keys)
     }
 
-    fn forward(&self, head: usize, out: &mut [T], lse: &mut [T]) {
-        let (d, h) = (self.shape.head_width, self.shape.heads);
-        let kv = head / (h / self.shape.kv_heads);
-        let mut s = Vec::new();
-        for first in (0..self.queries).step_by(BLOCK) {
+    /// Keys or values of a head, by rows.
+    fn rows<'b>(&self, values: &'b [T], kv: usize) -> Columns<'b, T> {
+        T::columns(self.head(values, 0, kv, self.narrow).transposed(), self.keys, self.shape.head_width)
+    }
+
+    /// The blocks of queries: the first, how many, and how many keys the last one sees.
+    fn blocks(&self) -> impl Iterator<Item = (usize, usize, usize)> {
+        (0..self.queries).step_by(BLOCK).map(|first| {
             let rows = BLOCK.min(self.queries - first);
-            let keys = self.visible(first + rows - 1);
-            if keys == 0 {
-                for i in first..first + rows {
-                    lse[i * h + head] = T::NEG_INFINITY;
-                }
-                continue;
-            }
-            self.scores(head, first, rows, keys, &mut s);
-            vectorised(
-                #[inline(always)]
-                || {
-                    for (i, row) in s.chunks_exact_mut(keys).enumerate() {
-                        lse[(first + i) * h + head] = softmax_row(row, self.visible(first + i));
-                        self.drop(row, first + i, head);
+            (first, rows, self.visible(first + rows - 1))
+        })
+    }
+
+    /// Scaled products of `rows` queries of one head with the first `keys` keys.
+    fn scores(&self, head: usize, (first, rows, keys): (usize, usize, usize), k: &Columns<'_, T>, s: &mut [T]) {
+        let q = self.head(self.q, first, head, self.wide);
+        let sizes = Sizes { m: rows, k: self.shape.head_width, n: keys };
+        T::block(q, k, s, keys, sizes, Update { keep: T::ZERO, factor: T::from_f64(self.shape.scale) });
+    }
+
+    /// All query heads that share the keys and values `kv`.
+    fn forward(&self, kv: usize, out: &mut [T], lse: &mut [T]) {
+        let (d, h) = (self.shape.head_width, self.shape.heads);
+        let group = h / self.shape.kv_heads;
+        let (k, v) = (self.columns(self.k, kv), self.rows(self.v, kv));
+        let mut scores = vec![T::ZERO; BLOCK * self.keys];
+        for head in kv * group..(kv + 1) * group {
+            for (first, rows, keys) in self.blocks() {
+                if keys == 0 {
+                    for i in first..first + rows {
+                        lse[i * h + head] = T::NEG_INFINITY;
                     }
-                },
-            );
-            let v = self.head(self.v, 0, kv, self.narrow).transposed();
-            let p = View { values: &s[..], across: keys, along: 1 };
-            let start = first * self.wide + head * d;
-            let sizes = Sizes { m: rows, k: keys, n: d };
-            gemm_block(p, v, &mut out[start..], sizes, (self.wide, 1), Update { keep: T::ZERO, factor: T::ONE });
+                    continue;
+                }
+                let s = &mut scores[..rows * keys];
+                self.scores(head, (first, rows, keys), &k, s);
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (i, row) in s.chunks_exact_mut(keys).enumerate() {
+                            lse[(first + i) * h + head] = softmax_row(row, self.visible(first + i));
+                            self.drop(row, first + i, head);
+                        }
+                    },
+                );
+                let p = View { values: &s[..], across: keys, along: 1 };
+                let out = &mut out[first * self.wide + head * d..];
+                let sizes = Sizes { m: rows, k: keys, n: d };
+                T::block(p, &v, out, self.wide, sizes, Update { keep: T::ZERO, factor: T::ONE });
+            }
         }
     }
 
-    fn backward(&self, head: usize, (g, o, lse): (&[T], &[T], &[T]), dq: &mut [T], dk: &mut [T], dv: &mut [T]) {
+    /// All query heads that share the keys and values `kv`.
+    fn backward(&self, kv: usize, (g, o, lse): (&[T], &[T], &[T]), dq: &mut [T], dk: &mut [T], dv: &mut [T]) {
         let (d, h) = (self.shape.head_width, self.shape.heads);
-        let kv = head / (h / self.shape.kv_heads);
-        let (mut p, mut dp) = (Vec::new(), Vec::new());
-        for first in (0..self.queries).step_by(BLOCK) {
-            let rows = BLOCK.min(self.queries - first);
-            let keys = self.visible(first + rows - 1);
-            if keys == 0 {
-                continue;
+        let group = h / self.shape.kv_heads;
+        let (k, v, k_rows) = (self.columns(self.k, kv), self.columns(self.v, kv), self.rows(self.k, kv));
+        let (mut all_p, mut all_dp) = (vec![T::ZERO; BLOCK * self.keys], vec![T::ZERO; BLOCK * self.keys]);
+        let scale = T::from_f64(self.shape.scale);
+        for head in kv * group..(kv + 1) * group {
+            for (first, rows, keys) in self.blocks().filter(|(_, _, keys)| *keys > 0) {
+                let (p, dp) = (&mut all_p[..rows * keys], &mut all_dp[..rows * keys]);
+                self.scores(head, (first, rows, keys), &k, p);
+                let gm = self.head(g, first, head, self.wide);
+                let by_rows = Sizes { m: rows, k: d, n: keys };
+                T::block(gm, &v, dp, keys, by_rows, Update { keep: T::ZERO, factor: T::ONE });
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for i in 0..rows {
+                            let at = (first + i) * self.wide + head * d;
+                            let delta = dot(&g[at..at + d], &o[at..at + d]);
+                            let row = i * keys..(i + 1) * keys;
+                            let l = lse[(first + i) * h + head];
+                            let (p, dp) = (&mut p[row.clone()], &mut dp[row]);
+                            self.drop(dp, first + i, head);
+                            slope_row(p, dp, self.visible(first + i), l, delta);
+                            self.drop(p, first + i, head);
+                        }
+                    },
+                );
+                let by_keys = |values| View { values, across: keys, along: 1 };
+                let (ds, p) = (by_keys(&dp[..]), by_keys(&p[..]));
+                let dq = &mut dq[first * self.wide + head * d..];
+                let set = Update { keep: T::ZERO, factor: scale };
+                T::block(ds, &k_rows, dq, self.wide, Sizes { m: rows, k: keys, n: d }, set);
+                let q = T::columns(self.head(self.q, first, head, self.wide).transposed(), rows, d);
+                let sizes = Sizes { m: keys, k: rows, n: d };
+                let (dk, dv) = (&mut dk[kv * d..], &mut dv[kv * d..]);
+                T::block(ds.transposed(), &q, dk, self.narrow, sizes, Update { keep: T::ONE, factor: scale });
+                let g = T::columns(gm.transposed(), rows, d);
+                T::block(p.transposed(), &g, dv, self.narrow, sizes, Update { keep: T::ONE, factor: T::ONE });
             }
-            self.scores(head, first, rows, keys, &mut p);
-            let gm = self.head(g, first, head, self.wide);
-            let v = self.head(self.v, 0, kv, self.narrow);
-            dp.clear();
-            dp.resize(rows * keys, T::ZERO);
-            let set = Update { keep: T::ZERO, factor: T::ONE };
-            gemm_block(gm, v, &mut dp, Sizes { m: rows, k: d, n: keys }, (keys, 1), set);
-            vectorised(
-                #[inline(always)]
-                || {
-                    for i in 0..rows {
-                        let at = (first + i) * self.wide + head * d;
-                        let delta = dot(&g[at..at + d], &o[at..at + d]);
-                        let row = i * keys..(i + 1) * keys;
-                        let l = lse[(first + i) * h + head];
-                        let (p, dp) = (&mut p[row.clone()], &mut dp[row]);
-                        self.drop(dp, first + i, head);
-                        slope_row(p, dp, self.visible(first + i), l, delta);
-                        self.drop(p, first + i, head);
-                    }
-                },
-            );
-            let start = first * self.wide + head * d;
-            let scale = T::from_f64(self.shape.scale);
-            let by_keys = |values| View { values, across: keys, along: 1 };
-            let k = self.head(self.k, 0, kv, self.narrow).transposed();
-            let scaled = Update { keep: T::ZERO, factor: scale };
-            gemm_block(by_keys(&dp[..]), k, &mut dq[start..], Sizes { m: rows, k: keys, n: d }, (self.wide, 1), scaled);
-            let q = self.head(self.q, first, head, self.wide).transposed();
-            let (ds, p) = (by_keys(&dp[..]).transposed(), by_keys(&p[..]).transposed());
-            let sizes = Sizes { m: keys, k: rows, n: d };
-            gemm_block(ds, q, &mut dk[kv * d..], sizes, (self.narrow, 1), Update { keep: T::ONE, factor: scale });
-            let add = Update { keep: T::ONE, factor: T::ONE };
-            gemm_block(p, gm.transposed(), &mut dv[kv * d..], sizes, (self.narrow, 1), add);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! f32 products by AVX-512 fused multiply-add: twelve rows by thirty-two columns in 24 registers.
 
+#[cfg(target_arch = "x86_64")]
+use super::direct;
 use super::panels::{self, Panels, Tile};
 use super::words::Part;
 use super::{Right, Sizes, Unit, Update, View};
@@ -33,6 +35,14 @@ impl Unit for Avx512 {
         "avx512"
     }
     fn product(&self, a: View<'_, f32>, b: Right<'_, f32>, y: &mut [f32], sizes: Sizes, update: Update<f32>) {
+        #[cfg(target_arch = "x86_64")]
+        if direct::suits(a, sizes) {
+            return match b {
+                Right::Same(b) => direct::product(a, b, y, sizes, update),
+                Right::Bf16(b) => direct::product(a, b, y, sizes, update),
+                Right::F16(b) => direct::product(a, b, y, sizes, update),
+            };
+        }
         panels::product::<Avx512, ROWS>(self, a, b, y, sizes, update);
     }
 }

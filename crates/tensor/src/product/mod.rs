@@ -9,10 +9,11 @@
 //!
 //! [`Precision`] says how exact a product must be; [`unit`] picks the best unit of this machine that is. `words` orders
 //! operands for a unit, `panels` cuts a product into pieces that depend on its shape alone, so that the number of threads
-//! changes no bit.
+//! changes no bit. `direct` has the small products of attention, on one thread.
 
 mod avx512;
 mod bf16;
+mod direct;
 mod panels;
 mod portable;
 #[cfg(test)]
@@ -21,8 +22,9 @@ mod tiles;
 mod words;
 
 use crate::Element;
+pub(crate) use direct::{Columns, Direct};
 use half::{bf16 as Bf16, f16 as F16};
-pub(crate) use portable::{Kernel, Portable, gemm_block};
+pub(crate) use portable::{Kernel, Portable};
 use std::sync::OnceLock;
 
 /// How exact products with a frozen weight must be. Sums run in f32 always.

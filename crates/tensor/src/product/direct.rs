@@ -1,0 +1,304 @@
+//! Products that read the left operand where it lies.
+//!
+//! [`Direct::block`] is one product on one thread: what attention is made of, whose operands are parts of rows and are used by
+//! several blocks. [`product`] is for few columns, where ordering the rows first would cost as much as it saves.
+
+use super::portable::gemm_block;
+use super::{Kernel, Sizes, Update, View};
+
+/// The right operand of several blocks, in the order in which this machine reads it.
+#[derive(Debug)]
+pub(crate) struct Columns<'a, T> {
+    stored: View<'a, T>,
+    /// Value `p` of column `j` at `(j / COLUMNS * k + p) * COLUMNS + j % COLUMNS`; empty where columns are read as stored.
+    packed: Vec<T>,
+    k: usize,
+    n: usize,
+}
+
+/// A float that has products of blocks.
+pub(crate) trait Direct: Kernel {
+    /// Makes `n` columns of `k` values ready.
+    fn columns(stored: View<'_, Self>, k: usize, n: usize) -> Columns<'_, Self> {
+        Columns { stored, packed: Vec::new(), k, n }
+    }
+
+    /// Updates y, whose rows begin `stride` apart, by the first `sizes.k` values of the first `sizes.n` columns. Panics if
+    /// an operand or y is too small.
+    fn block(a: View<'_, Self>, b: &Columns<'_, Self>, y: &mut [Self], stride: usize, s: Sizes, update: Update<Self>) {
+        gemm_block(a, b.stored, y, s, (stride, 1), update);
+    }
+}
+
+impl Direct for f64 {}
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Direct for f32 {}
+
+#[cfg(target_arch = "x86_64")]
+impl Direct for f32 {
+    fn columns(stored: View<'_, f32>, k: usize, n: usize) -> Columns<'_, f32> {
+        let packs = stored.across != 1 && super::avx512::available();
+        let packed = if packs { vectors::packed(stored, 0..k, k, n) } else { Vec::new() };
+        Columns { stored, packed, k, n }
+    }
+
+    fn block(a: View<'_, f32>, b: &Columns<'_, f32>, y: &mut [f32], stride: usize, s: Sizes, update: Update<f32>) {
+        if !super::avx512::available() || (b.packed.is_empty() && b.stored.across != 1) {
+            return gemm_block(a, b.stored, y, s, (stride, 1), update);
+        }
+        assert!(a.holds(s.m, s.k) && b.stored.holds(s.n, s.k) && s.k <= b.k && s.n <= b.n, "operands are large enough");
+        if s.m == 0 || s.n == 0 {
+            return;
+        }
+        assert!((s.m - 1) * stride + s.n <= y.len() && (s.m == 1 || s.n <= stride), "output is large enough");
+        #[expect(unsafe_code, reason = "vector instructions")]
+        // SAFETY: the instructions are there; by the assertions every access lies inside its slice.
+        unsafe {
+            let right = if b.packed.is_empty() {
+                vectors::Panels { first: b.stored.values.as_ptr(), panel: vectors::COLUMNS, step: b.stored.along }
+            } else {
+                vectors::Panels { first: b.packed.as_ptr(), panel: vectors::COLUMNS * b.k, step: vectors::COLUMNS }
+            };
+            vectors::block(a, right, y, stride, s, update);
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use vectors::{product, suits};
+
+#[cfg(target_arch = "x86_64")]
+mod vectors {
+    #![expect(unsafe_code, reason = "vector instructions")]
+    use super::super::avx512::vectors::store;
+    use super::super::panels::Tile;
+    use super::super::words::{Part, Stored, pack};
+    use super::super::{Sizes, Update, View};
+    use rayon::prelude::*;
+    use std::arch::x86_64::*;
+    use std::ops::Range;
+
+    /// Columns of a tile.
+    pub(super) const COLUMNS: usize = super::super::panels::COLUMNS;
+    /// Rows of a piece of work.
+    const PIECE: usize = 96;
+    /// Terms of a sum that are in work at once, so that columns stay in the second cache.
+    const TERMS: usize = 1024;
+    /// Columns from which ordering the rows pays.
+    const MANY: usize = 512;
+    /// Multiplications below which a second thread costs more than it brings.
+    const SERIAL: usize = 1 << 18;
+
+    /// Panels of [`COLUMNS`] columns.
+    #[derive(Clone, Copy)]
+    pub(super) struct Panels {
+        pub(super) first: *const f32,
+        /// From one panel to the next.
+        pub(super) panel: usize,
+        /// From one term of the sums to the next.
+        pub(super) step: usize,
+    }
+
+    /// Where the operands of a tile begin, and how far it is to the next row, and to the next term of a sum.
+    #[derive(Clone, Copy)]
+    struct Operands {
+        left: *const f32,
+        row: usize,
+        left_step: usize,
+        right: *const f32,
+        right_step: usize,
+        /// Terms of the sums.
+        terms: usize,
+    }
+
+    /// The values `terms` of `n` columns, each `k` long: value `p` of column `j` is at
+    /// `(j / COLUMNS * terms + p) * COLUMNS + j % COLUMNS`.
+    pub(super) fn packed<S: Stored>(b: View<'_, S>, terms: Range<usize>, k: usize, n: usize) -> Vec<f32> {
+        let size = terms.len() * COLUMNS;
+        let mut packed = vec![0.0; n.div_ceil(COLUMNS) * size];
+        for (first, panel) in (0..n).step_by(COLUMNS).zip(packed.chunks_exact_mut(size.max(1))) {
+            let words = bytemuck::cast_slice_mut(panel);
+            pack::<S, COLUMNS>(b, (first, COLUMNS.min(n - first)), terms.clone(), k, Part::Whole, words);
+        }
+        packed
+    }
+
+    /// True if [`product`] is the best way: rows as they are stored, and few columns.
+    pub(in super::super) fn suits(a: View<'_, f32>, sizes: Sizes) -> bool {
+        a.along == 1 && (sizes.n <= COLUMNS || sizes.n <= MANY && sizes.k <= TERMS && !collide(a))
+    }
+
+    /// Whether rows lie in the same lines of the first cache.
+    fn collide(a: View<'_, f32>) -> bool {
+        (a.across * size_of::<f32>()).is_multiple_of(4096)
+    }
+
+    /// Updates y, in pieces of rows; the caller has checked sizes and instructions.
+    pub(in super::super) fn product<S: Stored>(
+        a: View<'_, f32>,
+        b: View<'_, S>,
+        y: &mut [f32],
+        sizes: Sizes,
+        update: Update<f32>,
+    ) {
+        let Sizes { m, k, n } = sizes;
+        assert!(a.holds(m, k) && b.holds(n, k) && m * n <= y.len(), "operands and output are large enough");
+        for first in (0..k).step_by(TERMS) {
+            let terms = first..(first + TERMS).min(k);
+            let update = if first == 0 { update } else { Update { keep: 1.0, ..update } };
+            let columns = packed(b, terms.clone(), k, n);
+            let piece = |(i, y): (usize, &mut [f32])| {
+                let rows = a.skip(i * PIECE);
+                let rows = View { values: &rows.values[first.min(rows.values.len())..], ..rows };
+                let right = Panels { first: columns.as_ptr(), panel: COLUMNS * terms.len(), step: COLUMNS };
+                // SAFETY: every row of y has one in `rows`, of which `terms` lie inside by the assertion above.
+                unsafe { block(rows, right, y, n, Sizes { m: y.len() / n, k: terms.len(), n }, update) };
+            };
+            let y = &mut y[..m * n];
+            if m * k * n <= SERIAL || rayon::current_num_threads() == 1 {
+                y.chunks_mut(PIECE * n).enumerate().for_each(piece);
+            } else {
+                y.par_chunks_mut(PIECE * n).enumerate().for_each(piece);
+            }
+        }
+    }
+
+    /// # Safety
+    /// AVX-512; operands and y are as large as `s` says.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    pub(super) unsafe fn block(
+        a: View<'_, f32>,
+        b: Panels,
+        y: &mut [f32],
+        stride: usize,
+        s: Sizes,
+        update: Update<f32>,
+    ) {
+        // A tile reads its rows side by side: of rows that drive each other out of the cache it takes few.
+        let most = if a.along == 1 && collide(a) { 4 } else { 12 };
+        let mut first = 0;
+        while first < s.m {
+            let rows = match most.min(s.m - first) {
+                12.. => 12,
+                8.. => 8,
+                4.. => 4,
+                2.. => 2,
+                _ => 1,
+            };
+            let left = a.values.as_ptr().wrapping_add(first * a.across);
+            for column in (0..s.n).step_by(COLUMNS) {
+                let right = b.first.wrapping_add(column / COLUMNS * b.panel);
+                let at = Operands { left, row: a.across, left_step: a.along, right, right_step: b.step, terms: s.k };
+                let y = y.as_mut_ptr().wrapping_add(first * stride + column);
+                let tile = Tile { y, stride, rows, columns: COLUMNS.min(s.n - column), update };
+                // SAFETY: rows `first..` and columns `column..` lie inside.
+                unsafe {
+                    match rows {
+                        12 => some_rows::<12>(at, tile),
+                        8 => some_rows::<8>(at, tile),
+                        4 => some_rows::<4>(at, tile),
+                        2 => some_rows::<2>(at, tile),
+                        _ => some_rows::<1>(at, tile),
+                    }
+                }
+            }
+            first += rows;
+        }
+    }
+
+    /// One tile of `R` rows.
+    ///
+    /// # Safety
+    /// AVX-512; operands and tile lie inside their slices.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn some_rows<const R: usize>(at: Operands, tile: Tile) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            if tile.columns > 16 {
+                sums::<R, 2>(at, tile);
+            } else {
+                sums::<R, 1>(at, tile);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`some_rows`]; the tile has more than `16 (V - 1)` columns.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn sums<const R: usize, const V: usize>(at: Operands, tile: Tile) {
+        let mut sums = [[_mm512_setzero_ps(); V]; R];
+        let last = tile.columns - 16 * (V - 1);
+        let mask = if last >= 16 { u16::MAX } else { (1 << last) - 1 };
+        // Three rows share a pointer, so that all of them stay in registers.
+        let mut lefts: [*const f32; 4] = std::array::from_fn(|g| at.left.wrapping_add(3 * g * at.row));
+        let mut right = at.right;
+        for _ in 0..at.terms {
+            // SAFETY: `R` rows and the columns of the mask are there for every term.
+            unsafe {
+                let mut columns = [_mm512_setzero_ps(); V];
+                for (v, column) in columns.iter_mut().enumerate() {
+                    let lanes = if v + 1 == V { mask } else { u16::MAX };
+                    *column = _mm512_maskz_loadu_ps(lanes, right.wrapping_add(16 * v));
+                }
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let x = _mm512_set1_ps(*lefts[i / 3].wrapping_add(i % 3 * at.row));
+                    for v in 0..V {
+                        sums[v] = _mm512_fmadd_ps(x, columns[v], sums[v]);
+                    }
+                }
+            }
+            lefts = lefts.map(|p| p.wrapping_add(at.left_step));
+            right = right.wrapping_add(at.right_step);
+        }
+        // SAFETY: the tile lies inside y.
+        unsafe { store(&sums, tile) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn agrees<T: Direct>(sizes: Sizes, turned: (bool, bool), keep: f64, tolerance: f64) {
+        let Sizes { m, k, n } = sizes;
+        let random = |n: usize, name: &str| -> Vec<T> {
+            let mut s = clinpeft_rng::Seed(4).stream(name);
+            (0..n).map(|_| T::from_f64(clinpeft_rng::normal(&mut s))).collect()
+        };
+        let (a, b, stride) = (random(m * k, "a"), random(n * k, "b"), n + 3);
+        let before = random(m * stride, "y");
+        let left = if turned.0 {
+            View { values: &a, across: 1, along: m }
+        } else {
+            View { values: &a[..], across: k, along: 1 }
+        };
+        let right = if turned.1 {
+            View { values: &b, across: 1, along: n }
+        } else {
+            View { values: &b[..], across: k, along: 1 }
+        };
+        let mut y = before.clone();
+        let update = Update { keep: T::from_f64(keep), factor: T::from_f64(0.7) };
+        T::block(left, &T::columns(right, k, n), &mut y, stride, sizes, update);
+        for at in 0..y.len() {
+            let (i, j) = (at / stride, at % stride);
+            let old = before[at].to_f64();
+            let sum: f64 = (0..k).filter(|_| j < n).map(|p| left.at(i, p).to_f64() * right.at(j, p).to_f64()).sum();
+            let want = if j < n { keep * old + 0.7 * sum } else { old };
+            assert!((y[at].to_f64() - want).abs() <= tolerance * (1.0 + k as f64), "{sizes:?} {turned:?} {i} {j}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn blocks_equal_the_triple_loop(m in 1usize..40, k in 0usize..40, n in 1usize..80, t in 0usize..4, keep in 0usize..2) {
+            let sizes = Sizes { m, k, n };
+            agrees::<f32>(sizes, (t & 1 > 0, t & 2 > 0), keep as f64, 1e-6);
+            agrees::<f64>(sizes, (t & 1 > 0, t & 2 > 0), keep as f64, 1e-14);
+        }
+    }
+}
