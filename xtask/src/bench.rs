@@ -16,7 +16,9 @@ pub const USAGE: &str =
   --only WORD         cases whose name holds the word, for example `small`, `bf16`, `products`; nothing is written
   --without WORD      leaves out cases whose name holds the word, and says so in the file
   --seconds N         time for the steps of one case (60)
-  --ops               the criterion benches of single ops as well";
+  --ops               the criterion benches of single ops as well
+
+Models with random weights are kept below the target folder, 20 GB of them; `--without 7b` saves 13 of these.";
 
 struct Options {
     opponent: Option<PathBuf>,
@@ -37,16 +39,19 @@ struct Case {
     checkpointing: bool,
     /// Whether the opponent also runs compiled.
     compiled: bool,
+    /// Whether it is run once, without an opponent, for what it needs.
+    alone: bool,
 }
 
 const FOUR: &str = "128,128,128,128";
 const TWO: &str = "512,512";
+const ONE: &str = "512";
 /// 53 % of the tokens of the padded batch.
 const RAGGED: &str = "128,32,48,64";
 
 impl Case {
     const fn new(size: &'static str, task: &'static str, lengths: &'static str, precision: &'static str) -> Case {
-        Case { size, task, lengths, precision, checkpointing: false, compiled: false }
+        Case { size, task, lengths, precision, checkpointing: false, compiled: false, alone: false }
     }
 
     fn name(&self) -> String {
@@ -54,6 +59,7 @@ impl Case {
         let lengths = match self.lengths {
             FOUR => "4x128",
             TWO => "2x512",
+            ONE => "1x512",
             _ => "4 sequences, 53 % real tokens",
         };
         format!("{} {} {lengths} {}{memory}", self.size, self.task, self.precision)
@@ -78,6 +84,7 @@ fn cases() -> Vec<Case> {
     }
     all.push(Case { compiled: true, ..Case::new("small", "causal", FOUR, "bf16") });
     all.push(Case::new("small", "causal", FOUR, "strict-f32"));
+    all.push(Case { alone: true, ..Case::new("7b", "causal", ONE, "bf16") });
     all
 }
 
@@ -166,7 +173,8 @@ fn step(
     options: &Options,
     versions: &mut Option<String>,
 ) -> Result<String, String> {
-    let mut common = vec!["step", "--task", case.task, "--lengths", case.lengths, "--seconds", &options.seconds];
+    let seconds = if case.alone { "1" } else { &options.seconds };
+    let mut common = vec!["step", "--task", case.task, "--lengths", case.lengths, "--seconds", seconds];
     if case.checkpointing {
         common.push("--checkpointing");
     }
@@ -180,6 +188,7 @@ fn step(
     let ours = Figures::read(&ours);
     let theirs = match &options.opponent {
         None => None,
+        Some(_) if case.alone => None,
         Some(python) => {
             let mut command = Command::new(python);
             command

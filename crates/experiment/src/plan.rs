@@ -328,9 +328,9 @@ mod tests {
     }
 
     #[test]
-    fn the_published_rules_have_the_rows_with_a_clinical_adapter() {
+    fn the_published_rules_have_llamas_rows_with_a_clinical_adapter() {
         let code = runs("demo", Fidelity::Code, &[1], &Only::default());
-        assert_eq!((count(&code, Kind::Adaptation, None), count(&code, Kind::Downstream, None)), (2, 40));
+        assert_eq!((count(&code, Kind::Adaptation, None), count(&code, Kind::Downstream, None)), (1, 20));
     }
 
     #[test]
@@ -378,7 +378,7 @@ mod tests {
         let all = runs("demo", Fidelity::Code, &[1], &Only::default());
         let second = " + Downstream LLaMA-LoRA";
         let with: Vec<_> = all.iter().filter(|r| r.spec.row.ends_with(second)).collect();
-        assert_eq!(with.len(), 20);
+        assert_eq!(with.len(), 10);
         for run in with {
             let bare = run.spec.row.trim_end_matches(second);
             let other = all.iter().find(|r| r.spec.row == bare && r.spec.task == run.spec.task).unwrap();
