@@ -160,10 +160,13 @@ fn reports_hold_no_word_of_a_note() {
     options.corpus = CorpusSource::Combined;
     options.diff = Diff::CodeToPaper;
     options.near_duplicates = NearDuplicates::Exclude;
-    let manifest = prepare(&options, &|_| {}).unwrap();
+    let heard = std::cell::RefCell::new(String::new());
+    let manifest = prepare(&options, &|progress| *heard.borrow_mut() += &format!("{progress:?}")).unwrap();
+    let heard = heard.into_inner();
+    assert!(heard.contains("admission notes") && !heard.contains(CANARY));
     let notes = std::fs::read_to_string(options.out.join("adaptation/train.csv")).unwrap();
     assert!(notes.contains(CANARY), "else this test proves nothing");
-    for report in ["manifest.json", "diff.json", "diff.md", "attrition.svg"] {
+    for report in ["manifest.json", "diff.json", "diff.md", "attrition.csv", "attrition.svg", "subjects.csv"] {
         let text = std::fs::read_to_string(options.out.join(report)).unwrap();
         assert!(!text.to_lowercase().contains(&CANARY.to_lowercase()), "{report}");
     }
