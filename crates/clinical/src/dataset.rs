@@ -129,16 +129,16 @@ fn read_split(
         let id = row.admission(0)?;
         let subject =
             *subjects.get(&id).ok_or_else(|| row.wrong(0, "subjects.csv does not list this admission", HINT))?;
-        let written = row.text(2)?;
         let label = match task.kind() {
-            TaskKind::Multilabel => written
+            TaskKind::Multilabel => row
+                .text(2)?
                 .split(',')
                 .filter(|name| !name.is_empty())
                 .map(|name| places.get(name).copied())
                 .collect::<Option<Vec<u32>>>()
                 .map(Label::Set),
             TaskKind::Binary | TaskKind::Multiclass => {
-                written.parse::<u32>().ok().filter(|class| (*class as usize) < labels.len()).map(Label::Class)
+                row.number(2)?.filter(|class| *class < labels.len() as u64).map(|class| Label::Class(class as u32))
             }
         };
         examples.push(Example {

@@ -35,14 +35,14 @@ pub enum Error {
         second: String,
     },
     /// A table lacks a column.
-    #[error("`{}`: no column `{column}`; the nearest is `{nearest}`\nhint: the columns of the published version are expected; check that this is the right table", path.display())]
+    #[error("`{}`: no column `{column}`; {instead}\nhint: the columns of the published version are expected; check that this is the right table", path.display())]
     MissingColumn {
         /// The table.
         path: PathBuf,
         /// The column that is needed.
         column: String,
-        /// The present column with the most similar name.
-        nearest: String,
+        /// What there is in its place: the nearest name, unless it may be a patient's value.
+        instead: String,
     },
     /// A table belongs to another collection or version.
     #[error("`{}`: {found}, where {expected} is expected\nhint: give the folder of {expected}; the others have other rules", path.display())]

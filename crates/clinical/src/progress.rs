@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A report on the way; `done` of `total` is in one unit throughout (bytes of the files for reading, notes for writing).
+/// A report on the way; `done` of `total` is in one unit throughout (bytes of the files, those that cost more counted more often, for reading; notes for writing).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// The table, or the step, at work.
@@ -27,6 +27,22 @@ pub(crate) struct Meter<'a> {
     done: Cell<u64>,
 }
 
+/// What is done with the rows of a table, by what a byte of it costs: progress counts in these units, so that the time that is left
+/// can be told from them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// They are read, and few of them kept.
+    Read = 1,
+    /// Each is cleaned, compared with all held-out samples, and written.
+    Rewrite = 4,
+}
+
+impl Work {
+    fn of(self, bytes: u64) -> u64 {
+        self as u64 * bytes
+    }
+}
+
 /// Rows between two reports.
 const EVERY: u64 = 8192;
 
@@ -37,23 +53,23 @@ impl<'a> Meter<'a> {
     }
 
     /// One more reading of a table is to come; opening it tells what is wrong if it is missing.
-    pub fn expect(&self, folder: &Path, table: &str) {
+    pub fn expect(&self, folder: &Path, table: &str, work: Work) {
         let path = find_table(folder, table).ok().flatten();
         let size = path.and_then(|path| path.metadata().ok()).map_or(0, |m| m.len());
-        self.total.set(self.total.get() + size);
+        self.total.set(self.total.get() + work.of(size));
     }
 
     /// A row of an expected table.
-    pub fn row(&self, table: &'static str, row: &Row<'_>) -> Result<()> {
+    pub fn row(&self, table: &'static str, row: &Row<'_>, work: Work) -> Result<()> {
         match row.index().is_multiple_of(EVERY) {
-            true => self.report(table, row.index(), row.bytes_read()),
+            true => self.report(table, row.index(), work.of(row.bytes_read())),
             false => Ok(()),
         }
     }
 
     /// The end of an expected table.
-    pub fn end(&self, read: &InputFile) {
-        self.done.set(self.done.get() + read.bytes);
+    pub fn end(&self, read: &InputFile, work: Work) {
+        self.done.set(self.done.get() + work.of(read.bytes));
     }
 
     /// A step that reads no table.
@@ -64,8 +80,8 @@ impl<'a> Meter<'a> {
         }
     }
 
-    fn report(&self, table: &'static str, rows: u64, bytes: u64) -> Result<()> {
-        (self.report)(Progress { table, rows, done: self.done.get() + bytes, total: self.total.get() });
+    fn report(&self, table: &'static str, rows: u64, work: u64) -> Result<()> {
+        (self.report)(Progress { table, rows, done: self.done.get() + work, total: self.total.get() });
         match self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
             true => Err(Error::Stopped),
             false => Ok(()),

@@ -111,10 +111,10 @@ enum Parity {
 }
 
 impl Parity {
-    /// Of the quotes in `bytes` together with those before. One bit a byte costs less than counting.
+    /// Of the quotes in `bytes` together with those before.
     fn with_quotes_of(self, bytes: &[u8]) -> Parity {
-        let odd = bytes.iter().fold(0, |odd, byte| odd ^ u8::from(*byte == b'"'));
-        if (self == Parity::Odd) ^ (odd == 1) { Parity::Odd } else { Parity::Even }
+        let odd = memchr::memchr_iter(b'"', bytes).count() % 2 == 1;
+        if (self == Parity::Odd) ^ odd { Parity::Odd } else { Parity::Even }
     }
 }
 
@@ -254,7 +254,7 @@ impl Table {
                 return Err(Error::MissingColumn {
                     path: self.path.clone(),
                     column: name.clone(),
-                    nearest: nearest(name, &present),
+                    instead: instead(name, &present),
                 });
             }
             self.places.push(place);
@@ -442,13 +442,15 @@ fn column_names(header: &csv::ByteRecord) -> Vec<String> {
     header.iter().map(name).collect()
 }
 
-/// The candidate with the smallest edit distance.
-fn nearest(name: &str, candidates: &[String]) -> String {
-    candidates
-        .iter()
-        .min_by_key(|c| edit_distance(&name.to_ascii_lowercase(), &c.to_ascii_lowercase()))
-        .cloned()
-        .unwrap_or_else(|| "(the header is empty)".into())
+/// What a header has in place of a column. A name is shown only if it is much like the wanted one: where the header itself is
+/// missing, the first line holds a patient's values.
+fn instead(name: &str, header: &[String]) -> String {
+    let distance = |other: &String| edit_distance(&name.to_ascii_lowercase(), &other.to_ascii_lowercase());
+    match header.iter().min_by_key(|other| distance(other)) {
+        None => "the header is empty".into(),
+        Some(nearest) if 2 * distance(nearest) <= name.len() => format!("the nearest is `{nearest}`"),
+        Some(_) => "the first line has no name like it".into(),
+    }
 }
 
 fn edit_distance(a: &str, b: &str) -> usize {

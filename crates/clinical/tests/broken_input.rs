@@ -4,11 +4,12 @@
 mod support;
 
 use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, NearDuplicates, prepare};
-use clinpeft_clinical::synth::CANARY;
+use clinpeft_clinical::synth::{CANARY, synth};
 use clinpeft_clinical::{Dataset, Task};
+use clinpeft_rng::Seed;
 use std::io::{Read, Write};
 use std::path::Path;
-use support::{cohort, options};
+use support::{cohort, options, spec};
 
 /// Prepares a small cohort after `damage` was done to the unpacked text of `table`; returns the error's text.
 fn error_after(table: &str, damage: impl Fn(String) -> Vec<u8>) -> String {
@@ -43,6 +44,20 @@ fn says(error: &str, parts: &[&str]) {
 fn missing_column_is_named_with_the_nearest_one() {
     let error = error_after("ADMISSIONS", |t| t.replacen("DISCHTIME", "DISCH_TIME", 1).into());
     says(&error, &["ADMISSIONS.csv.gz", "`DISCHTIME`", "`DISCH_TIME`"]);
+}
+
+#[test]
+fn a_value_is_not_taken_for_a_column_where_the_header_is_missing() {
+    for (column, value) in [("HADM_ID", "167853"), ("TEXT", CANARY), ("CATEGORY", "Discharge summary")] {
+        let error = error_after("NOTEEVENTS", |t| {
+            let header = t.lines().next().unwrap().replace('"', "");
+            let first = header.split(',').map(|name| if name == column { value } else { name });
+            let first: Vec<&str> = first.collect();
+            t.replacen(t.lines().next().unwrap(), &first.join(","), 1).into()
+        });
+        says(&error, &["NOTEEVENTS.csv.gz", &format!("`{column}`")]);
+        assert!(!error.contains(value), "{error}");
+    }
 }
 
 #[test]
@@ -118,6 +133,25 @@ fn label_outside_the_list_is_named_by_file_and_row() {
 }
 
 #[test]
+fn folders_of_a_person_are_not_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    cohort(dir.path(), 120);
+    let raw = dir.path().join("mimic3");
+    let error = prepare(&options(&raw, &raw, Fidelity::Paper), &|_| {}).unwrap_err().to_string();
+    says(&error, &["mimic3", "something else"]);
+    let out = dir.path().join("data");
+    for _ in 0..2 {
+        prepare(&options(&raw, &out, Fidelity::Paper), &|_| {}).unwrap();
+    }
+    // Without the truth beside them, tables may be real.
+    cohort(dir.path(), 60);
+    std::fs::remove_dir_all(dir.path().join("truth")).unwrap();
+    let error = synth(&spec(60), Seed(7), dir.path(), &|_| {}).unwrap_err().to_string();
+    says(&error, &["mimic3", "something else"]);
+    assert!(raw.join("NOTEEVENTS.csv.gz").exists());
+}
+
+#[test]
 fn reports_hold_no_word_of_a_note() {
     let dir = tempfile::tempdir().unwrap();
     cohort(dir.path(), 300);
@@ -126,10 +160,13 @@ fn reports_hold_no_word_of_a_note() {
     options.corpus = CorpusSource::Combined;
     options.diff = Diff::CodeToPaper;
     options.near_duplicates = NearDuplicates::Exclude;
-    let manifest = prepare(&options, &|_| {}).unwrap();
+    let heard = std::cell::RefCell::new(String::new());
+    let manifest = prepare(&options, &|progress| *heard.borrow_mut() += &format!("{progress:?}")).unwrap();
+    let heard = heard.into_inner();
+    assert!(heard.contains("admission notes") && !heard.contains(CANARY));
     let notes = std::fs::read_to_string(options.out.join("adaptation/train.csv")).unwrap();
     assert!(notes.contains(CANARY), "else this test proves nothing");
-    for report in ["manifest.json", "diff.json", "diff.md", "attrition.svg"] {
+    for report in ["manifest.json", "diff.json", "diff.md", "attrition.csv", "attrition.svg", "subjects.csv"] {
         let text = std::fs::read_to_string(options.out.join(report)).unwrap();
         assert!(!text.to_lowercase().contains(&CANARY.to_lowercase()), "{report}");
     }

@@ -58,9 +58,9 @@ fn diff_report_counts_what_the_two_dataset_folders_differ_in() {
         let step = report.steps.iter().find(|s| s.rule == rule).unwrap();
         step.changes.iter().find(|c| c.part == part).cloned().unwrap_or_default()
     };
-    assert!(step("sections", "notes").texts > 0 && step("procedure_codes", "procedures").labels > 0);
+    assert!(step("sections", "notes").texts > 0 && step("column_types", "procedures").labels > 0);
     assert!(step("ventilation_split", "ventilation").splits > 0);
-    assert_eq!(step("procedure_codes", "diagnoses").labels, 0);
+    assert_eq!(step("column_types", "diagnoses").labels, 0);
     let table = std::fs::read_to_string(paper.out.join("diff.md")).unwrap();
     assert!(table.contains("| `sections` |"));
 }

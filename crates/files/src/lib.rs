@@ -129,6 +129,18 @@ pub fn commit_dir(target: &Path) -> Result<Pending> {
     Ok(Pending { temporary, target: target.into(), _alive: alive })
 }
 
+/// Errors if `folder` holds anything and `mark`, the path of a file that its like always has, is not there: then something of a
+/// person's would be replaced.
+pub fn refuse_other_content(folder: &Path, mark: &Path) -> Result<()> {
+    let holds_something = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if holds_something && !mark.exists() {
+        let what =
+            "holds something else than what would replace it\nhint: name a folder that does not exist yet".into();
+        return Err(Error::Content { path: folder.into(), what });
+    }
+    Ok(())
+}
+
 /// Removes folders that no living process has locked; one that cannot be removed harms nobody.
 fn remove_abandoned(dir: &Path, prefix: &str) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -279,6 +291,19 @@ mod tests {
         assert!(!target.exists());
         pending.commit().unwrap();
         assert_eq!(read_text(&target.join("x")).unwrap(), "1");
+    }
+
+    #[test]
+    fn a_folder_is_replaced_only_by_its_like() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, mark) = (dir.path().join("data"), dir.path().join("data/manifest.json"));
+        refuse_other_content(&target, &mark).unwrap();
+        fs::create_dir(&target).unwrap();
+        refuse_other_content(&target, &mark).unwrap();
+        write_atomic(&target.join("thesis.tex"), "x").unwrap();
+        assert!(refuse_other_content(&target, &mark).unwrap_err().to_string().contains("\nhint: "));
+        write_atomic(&mark, "{}").unwrap();
+        refuse_other_content(&target, &mark).unwrap();
     }
 
     #[test]

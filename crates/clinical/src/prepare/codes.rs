@@ -34,24 +34,29 @@ impl Codes {
         Some(names.join(","))
     }
 
-    fn add(&mut self, admission: HadmId, group: String, known: &mut HashMap<String, u32>) {
-        let labels = &mut self.labels;
-        let index = *known.entry(group).or_insert_with_key(|group| {
-            labels.push(group.clone());
-            labels.len() as u32 - 1
-        });
+    fn add(&mut self, admission: HadmId, code: &str, known: &mut HashMap<String, u32>) {
+        let index = place_of(code, &mut self.labels, known);
         let groups = self.groups.entry(admission).or_default();
         if !groups.contains(&index) {
             groups.push(index);
         }
     }
 
-    /// With one code missing, the published rules read all of them as decimals, so that `14` becomes `14.0`, then `14.`.
-    fn cut_as_decimals(&mut self) {
-        for label in &mut self.labels {
-            label.push_str(".0");
-            label.truncate(3);
+    /// Groups in place of codes, both in the order of the file.
+    fn grouped(mut self, group: impl Fn(&str) -> String) -> Codes {
+        let (mut labels, mut known) = (Vec::new(), HashMap::new());
+        let group_of: Vec<u32> =
+            self.labels.iter().map(|code| place_of(&group(code), &mut labels, &mut known)).collect();
+        for codes in self.groups.values_mut() {
+            let mut groups = Vec::new();
+            for group in codes.iter().map(|code| group_of[*code as usize]) {
+                if !groups.contains(&group) {
+                    groups.push(group);
+                }
+            }
+            *codes = groups;
         }
+        Codes { labels, ..self }
     }
 
     /// Puts the labels into an order that does not depend on the order of the file's rows.
@@ -87,49 +92,85 @@ pub(super) fn read(
     let mut table = Table::open_in(folder, name, &["HADM_ID", "ICD9_CODE"], &[], HINT)?;
     let mut codes = Codes::default();
     let mut known = HashMap::new();
-    let mut empty_codes = false;
+    let mut gaps = Gaps::None;
     while let Some(row) = table.next_row()? {
-        let code = row.text(1)?.trim();
-        if is_missing(code.as_bytes()) {
+        let cell = row.text(1)?;
+        let cell = if rules.corrects(Switch::ColumnTypes) { cell.trim() } else { cell };
+        if is_missing(cell.as_bytes()) {
             oddities.note(empty);
-            empty_codes = true;
+            gaps = Gaps::Some;
             continue;
         }
         let admission = row.admission(0)?;
-        if which == CodeTable::Diagnoses && (excludes_ventilation(code) || donors.contains(code)) {
+        if which == CodeTable::Diagnoses && (excludes_ventilation(cell.trim()) || donors.contains(cell.trim())) {
             codes.excluded.insert(admission);
         }
-        match group(code, which, rules) {
-            Some(group) => codes.add(admission, group, &mut known),
-            None => {
-                return Err(row.wrong(
-                    1,
-                    "a procedure code that is not a number",
-                    "the published rules read procedure codes as numbers; use the corrected rules",
-                ));
-            }
-        }
+        codes.add(admission, cell, &mut known);
     }
-    if empty_codes && which == CodeTable::Procedures && !rules.corrects(Switch::ProcedureCodes) {
-        codes.cut_as_decimals();
-    }
+    let column = if rules.corrects(Switch::ColumnTypes) { Column::Text } else { Column::inferred(&codes.labels, gaps) };
+    let mut codes = codes.grouped(|code| group(code, which, column));
     if rules.corrects(Switch::LabelOrder) {
         codes.sort_labels();
     }
     Ok((codes, table.finish_some()?))
 }
 
-/// The three-digit group: four characters for V and E codes. Published procedures are numbers, so leading zeros are lost.
-fn group(code: &str, which: CodeTable, rules: Rules) -> Option<String> {
+/// The place of a name in a list that grows with every new one.
+fn place_of(name: &str, names: &mut Vec<String>, known: &mut HashMap<String, u32>) -> u32 {
+    if let Some(place) = known.get(name) {
+        return *place;
+    }
+    let place = names.len() as u32;
+    names.push(name.into());
+    known.insert(name.into(), place);
+    place
+}
+
+/// Whether a column has empty cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gaps {
+    None,
+    Some,
+}
+
+/// What the codes of a table are taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Text,
+    Whole,
+    Decimal,
+}
+
+impl Column {
+    /// As pandas infers it, on which the published rules rely: codes that are all made of digits are numbers, and decimals if one
+    /// is missing. Such are the procedures of MIMIC-III; its diagnoses hold letters.
+    fn inferred(codes: &[String], gaps: Gaps) -> Column {
+        let is_number = |code: &String| {
+            let code = code.trim();
+            !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        match gaps {
+            _ if !codes.iter().all(is_number) => Column::Text,
+            Gaps::None => Column::Whole,
+            Gaps::Some => Column::Decimal,
+        }
+    }
+}
+
+/// The three-digit group: four characters for V and E codes. Numbers have no leading zeros, and `14` is `14.` as a decimal.
+fn group(code: &str, which: CodeTable, column: Column) -> String {
     let length = match which {
         CodeTable::Diagnoses if code.starts_with(['V', 'E']) => 4,
         _ => 3,
     };
-    if which == CodeTable::Procedures && !rules.corrects(Switch::ProcedureCodes) {
-        let number: u64 = code.parse().ok()?;
-        return Some(number.to_string().chars().take(length).collect());
-    }
-    Some(code.chars().take(length).collect())
+    let number = code.trim().trim_start_matches('0');
+    let number = if number.is_empty() { "0" } else { number };
+    let written = match column {
+        Column::Text => code.into(),
+        Column::Whole => number.into(),
+        Column::Decimal => format!("{number}.0"),
+    };
+    written.chars().take(length).collect()
 }
 
 /// Head and neck cancer, neuromuscular disease, burns of the head and of 30 % or more of the body.
@@ -158,38 +199,59 @@ pub(super) fn donor_codes(folder: &Path) -> Result<(BTreeSet<String>, InputFile)
 mod tests {
     use super::*;
     use crate::prepare::Fidelity;
+    use proptest::prelude::*;
 
-    fn check(code: &str, which: CodeTable, fidelity: Fidelity, expected: Option<&str>) {
-        assert_eq!(group(code, which, Rules::of(fidelity)).as_deref(), expected);
+    fn check(code: &str, which: CodeTable, column: Column, expected: &str) {
+        assert_eq!(group(code, which, column), expected);
     }
 
     #[test]
-    fn groups_keep_leading_zeros_of_diagnoses() {
-        check("0389", CodeTable::Diagnoses, Fidelity::Code, Some("038"));
-        check("V4581", CodeTable::Diagnoses, Fidelity::Paper, Some("V458"));
-        check("E8889", CodeTable::Diagnoses, Fidelity::Code, Some("E888"));
+    fn groups_keep_leading_zeros_of_text_and_lose_those_of_numbers() {
+        check("0389", CodeTable::Diagnoses, Column::Text, "038");
+        check("V4581", CodeTable::Diagnoses, Column::Text, "V458");
+        check("E8889", CodeTable::Diagnoses, Column::Text, "E888");
+        check("v3000", CodeTable::Diagnoses, Column::Text, "v30");
+        check("0066", CodeTable::Procedures, Column::Text, "006");
+        check("0066", CodeTable::Procedures, Column::Whole, "66");
+        check("0331", CodeTable::Procedures, Column::Whole, "331");
+        check("000", CodeTable::Procedures, Column::Whole, "0");
     }
 
-    #[test]
-    fn published_procedures_lose_leading_zeros() {
-        check("0066", CodeTable::Procedures, Fidelity::Code, Some("66"));
-        check("0066", CodeTable::Procedures, Fidelity::Paper, Some("006"));
-        check("0331", CodeTable::Procedures, Fidelity::Code, Some("331"));
-        check("x", CodeTable::Procedures, Fidelity::Code, None);
-    }
-
-    #[test]
-    fn one_empty_code_makes_published_procedures_decimals() {
+    fn labels(which: CodeTable, fidelity: Fidelity, rows: &str) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
-        let labels = |rows: &str| {
-            let path = dir.path().join("PROCEDURES_ICD.csv");
-            std::fs::write(path, format!("HADM_ID,ICD9_CODE\n{rows}")).unwrap();
-            let rules = Rules::of(Fidelity::Code);
-            let (which, donors) = (CodeTable::Procedures, BTreeSet::new());
-            read(dir.path(), which, rules, &donors, &mut Oddities::default()).unwrap().0.labels
-        };
-        assert_eq!(labels("1,0014\n1,3995\n2,\"07\"\n"), ["14", "399", "7"]);
-        assert_eq!(labels("1,0014\n1,3995\n2,07\n2,\n"), ["14.", "399", "7.0"]);
+        for name in ["DIAGNOSES_ICD.csv", "PROCEDURES_ICD.csv"] {
+            std::fs::write(dir.path().join(name), format!("HADM_ID,ICD9_CODE\n{rows}")).unwrap();
+        }
+        let mut oddities = Oddities::default();
+        read(dir.path(), which, Rules::of(fidelity), &BTreeSet::new(), &mut oddities).unwrap().0.labels
+    }
+
+    #[test]
+    fn published_rules_take_a_column_for_what_its_cells_look_like() {
+        let code = |which, rows| labels(which, Fidelity::Code, rows);
+        for which in [CodeTable::Diagnoses, CodeTable::Procedures] {
+            assert_eq!(code(which, "1,0014\n1,3995\n2,\"07\"\n"), ["14", "399", "7"]);
+            assert_eq!(code(which, "1,0014\n1,3995\n2,07\n2,\n"), ["14.", "399", "7.0"], "one is missing");
+            assert_eq!(code(which, "1,0014\n1,x\n2,07\n2,\n"), ["001", "x", "07"], "one is no number");
+            assert_eq!(code(which, "1, 401\n1,401 \n2,x\n"), [" 40", "401", "x"], "spaces count in text");
+        }
+        let rows = "1,0014\n1, 3995 \n2,07\n2,\n";
+        assert_eq!(labels(CodeTable::Procedures, Fidelity::Paper, rows), ["001", "07", "399"]);
+    }
+
+    proptest! {
+        #[test]
+        fn labels_are_the_groups_in_order_of_first_appearance(codes in proptest::collection::vec("[VE]?[0-3]{1,4}", 1..40)) {
+            let rows: String = codes.iter().enumerate().map(|(i, code)| format!("{},{code}\n", i % 3)).collect();
+            let group = |code: &String| code.chars().take(if code.starts_with(['V', 'E']) { 4 } else { 3 }).collect();
+            let mut expected: Vec<String> = Vec::new();
+            for group in ["Vx".to_string()].iter().chain(&codes).map(group) {
+                if !expected.contains(&group) {
+                    expected.push(group);
+                }
+            }
+            prop_assert_eq!(labels(CodeTable::Diagnoses, Fidelity::Code, &format!("9,Vx\n{rows}")), expected);
+        }
     }
 
     #[test]

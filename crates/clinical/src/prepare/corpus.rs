@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::ids::SubjectId;
 use crate::ordered::in_order;
 use crate::output::Output;
-use crate::progress::Meter;
+use crate::progress::{Meter, Work};
 use crate::table::{InputFile, Row, Table};
 use crate::task::Split;
 use clinpeft_rng::Key;
@@ -349,7 +349,7 @@ impl Corpus<'_> {
                 let Some(row) = table.next_row()? else {
                     break;
                 };
-                meter.row(source.table, &row)?;
+                meter.row(source.table, &row, Work::Rewrite)?;
                 let note = RawNote::of(&row, source.patients)?;
                 bytes += note.text.len();
                 batch.push(note);
@@ -360,7 +360,7 @@ impl Corpus<'_> {
         let take = |batch: Vec<Judged>| batch.into_iter().try_for_each(|note| self.take(note));
         in_order(threads, next, work, take, || ())?;
         let input = table.finish()?;
-        meter.end(&input);
+        meter.end(&input, Work::Rewrite);
         Ok(input)
     }
 

@@ -10,12 +10,23 @@
 //! | `note_order` | by date, equal dates as NumPy's unstable sort leaves them | by date, report first, row |
 //! | `error_notes` | used, also texts of white space alone | dropped |
 //! | `death_mentions` | first mention per header deleted | all mentions deleted in the two sections |
-//! | `procedure_codes` | numbers: leading zeros are lost | strings |
+//! | `column_types` | inferred: procedure codes are numbers and lose their zeros | codes are strings |
 //! | `label_order` | first appearance in the file | sorted |
 //! | `ventilation_split` | by admission 80/10/10 | by patient, as the other tasks |
 //! | `corpus_cleaning` | runs of the space character | all white space, repeats and error notes dropped |
 //! | `corpus_leaks` | counted | notes that hold a held-out sample, or belong to its patient, are dropped |
 //! | `corpus_split` | by note | by patient |
+//!
+//! Input that cannot be right is where both presets leave the published scripts on purpose:
+//!
+//! | input | published scripts | here |
+//! |---|---|---|
+//! | no sample is left for a split | an empty file | [`Error::EmptySplit`] |
+//! | a patient in two of the lists | samples in both splits | an error that names the row |
+//! | a discharge summary without a patient's number | the admission is left out | the same |
+//! | a row with fewer cells than the header | missing cells are empty | the same |
+//! | a table without a row | empty files | [`Error::NoRows`] |
+//! | an admission that is listed twice | its samples twice | once, by its last row; an irregularity in the manifest |
 //!
 //! Beside the data the folder holds `manifest.json` ([`Manifest`]), `attrition.csv` and `.svg` and, if asked for, what each switch
 //! changes ([`DiffReport`]). Two manifests tell whether two folders hold the same data ([`compare()`]).
@@ -56,7 +67,7 @@ pub use rules::Switch;
 
 use crate::error::{Error, Result};
 use crate::output::Output;
-use crate::progress::{Meter, Progress};
+use crate::progress::{Meter, Progress, Work};
 use crate::table::InputFile;
 use crate::task::Task;
 use clinpeft_rng::Seed;
@@ -223,6 +234,8 @@ impl PrepareOptions {
     }
 }
 
+const MANIFEST: &str = "manifest.json";
+
 /// What the steps of a preparation collect for the manifest.
 #[derive(Default)]
 struct Ledger {
@@ -238,6 +251,8 @@ struct Ledger {
 }
 
 /// Makes a dataset folder; see the module for the rules.
+///
+/// An older dataset folder at the same place is replaced; a folder that holds anything else is refused.
 pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<Manifest> {
     if options.tasks.is_empty() && options.corpus == CorpusSource::None {
         return Err(Error::Options {
@@ -245,6 +260,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
             hint: "give a MIMIC-III folder, a MIMIC-IV-Note folder, or both",
         });
     }
+    clinpeft_files::refuse_other_content(&options.out, &options.out.join(MANIFEST))?;
     let pending = clinpeft_files::commit_dir(&options.out)?;
     let out = pending.path();
     let mut ledger = Ledger::default();
@@ -294,7 +310,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
         cohort,
         outputs,
     };
-    clinpeft_files::write_json(&out.join("manifest.json"), &manifest)?;
+    clinpeft_files::write_json(&out.join(MANIFEST), &manifest)?;
     pending.commit()?;
     Ok(manifest)
 }
@@ -305,15 +321,15 @@ fn expected<'a>(options: &PrepareOptions, progress: &'a dyn Fn(Progress)) -> Met
     let with_mimic3 = matches!(options.corpus, CorpusSource::Mimic3 | CorpusSource::Combined);
     let with_mimic4 = matches!(options.corpus, CorpusSource::Mimic4 | CorpusSource::Combined);
     let tables = [
-        (&options.mimic3, "CHARTEVENTS", options.needs_bedside_tables()),
-        (&options.mimic3, "NOTEEVENTS", !options.tasks.is_empty()),
-        (&options.mimic3, "NOTEEVENTS", with_mimic3),
-        (&options.mimic4_note, "discharge", with_mimic4),
-        (&options.mimic4_note, "radiology", with_mimic4),
+        (&options.mimic3, "CHARTEVENTS", Work::Read, options.needs_bedside_tables()),
+        (&options.mimic3, "NOTEEVENTS", Work::Read, !options.tasks.is_empty()),
+        (&options.mimic3, "NOTEEVENTS", Work::Rewrite, with_mimic3),
+        (&options.mimic4_note, "discharge", Work::Rewrite, with_mimic4),
+        (&options.mimic4_note, "radiology", Work::Rewrite, with_mimic4),
     ];
-    for (folder, table, read) in tables {
+    for (folder, table, work, read) in tables {
         if let (Some(folder), true) = (folder, read) {
-            meter.expect(folder, table);
+            meter.expect(folder, table, work);
         }
     }
     meter

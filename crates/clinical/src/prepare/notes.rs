@@ -10,7 +10,7 @@ use super::rules::{Rules, Switch};
 use super::ventilation::Candidates;
 use crate::error::{Error, Result};
 use crate::ids::{HadmId, Moment, SubjectId};
-use crate::progress::Meter;
+use crate::progress::{Meter, Work};
 use crate::sections::{self, AdmissionNote};
 use crate::table::{InputFile, Row, Table, is_missing};
 use std::collections::{BTreeMap, HashSet};
@@ -100,7 +100,7 @@ impl Notes {
         let mut read = Funnel::new("notes", FILTERS);
         let mut pieces = Vec::new();
         while let Some(row) = table.next_row()? {
-            meter.row("NOTEEVENTS", &row)?;
+            meter.row("NOTEEVENTS", &row, Work::Read)?;
             candidates.see_note(&row, [HADM, CATEGORY, CHARTTIME])?;
             match refused(&row, admissions, oddities)? {
                 Some(filter) => read.drop_at(filter),
@@ -110,7 +110,7 @@ impl Notes {
         let undated = pieces.iter().filter(|p| p.charted.is_none()).count();
         oddities.note_many("NOTEEVENTS: discharge summary without a date", undated as u64);
         let input = table.finish_some()?;
-        meter.end(&input);
+        meter.end(&input, Work::Read);
         let (spool, spool_path) = spool.close()?;
         let (rows, admissions) = (read.clone(), admission_funnel());
         let by_admission = BTreeMap::new();

@@ -13,8 +13,8 @@ pub enum Switch {
     ErrorNotes,
     /// What becomes of mentions of death.
     DeathMentions,
-    /// Whether procedure codes keep their zeros.
-    ProcedureCodes,
+    /// Whether codes are text, or whatever their column looks like: procedures are numbers then and lose their zeros.
+    ColumnTypes,
     /// The order of label lists.
     LabelOrder,
     /// What the ventilation task is split by.
@@ -34,7 +34,7 @@ impl Switch {
         Switch::NoteOrder,
         Switch::ErrorNotes,
         Switch::DeathMentions,
-        Switch::ProcedureCodes,
+        Switch::ColumnTypes,
         Switch::LabelOrder,
         Switch::VentilationSplit,
         Switch::CorpusCleaning,
@@ -49,7 +49,7 @@ impl Switch {
             Switch::NoteOrder => ["note_order", "numpy_unstable_by_date", "date_report_first_row"],
             Switch::ErrorNotes => ["error_notes", "used", "dropped"],
             Switch::DeathMentions => ["death_mentions", "first_per_header", "all_in_section"],
-            Switch::ProcedureCodes => ["procedure_codes", "integer", "string"],
+            Switch::ColumnTypes => ["column_types", "inferred", "declared"],
             Switch::LabelOrder => ["label_order", "first_appearance", "sorted"],
             Switch::VentilationSplit => ["ventilation_split", "by_admission", "by_patient"],
             Switch::CorpusCleaning => ["corpus_cleaning", "space_runs", "all_white_space_and_repeats"],

@@ -52,6 +52,8 @@ struct Writer {
 /// What the labels come from.
 struct Facts {
     admissions: Admissions,
+    /// Whether the flag of a death is missing anywhere.
+    flag_has_gaps: bool,
     donors: BTreeSet<String>,
     diagnoses: Codes,
     procedures: Codes,
@@ -299,6 +301,7 @@ fn read_facts(
 ) -> Result<Facts> {
     let (admissions, input) = admissions::read(folder, &mut ledger.oddities)?;
     ledger.inputs.push(input);
+    let flag_has_gaps = admissions.values().any(|admission| admission.died.is_none());
     let mut donors = BTreeSet::new();
     if options.needs_bedside_tables() {
         let (codes, input) = codes::donor_codes(folder)?;
@@ -317,7 +320,7 @@ fn read_facts(
         let sources = Sources { folder, admissions: &admissions, birthdays: &birthdays, excluded: &diagnoses.excluded };
         candidates = Candidates::read(&sources, &mut ledger.inputs, meter)?;
     }
-    Ok(Facts { admissions, donors, diagnoses, procedures, candidates })
+    Ok(Facts { admissions, flag_has_gaps, donors, diagnoses, procedures, candidates })
 }
 
 fn read_codes(
@@ -348,7 +351,7 @@ impl Sample<'_> {
         let (label, class) = match task {
             Task::Diagnoses => (self.facts.diagnoses.joined(self.id).ok_or(A_CODE)?, None),
             Task::Procedures => (self.facts.procedures.joined(self.id).ok_or(A_CODE)?, None),
-            Task::Mortality => numbered(self.died()?),
+            Task::Mortality => self.flag()?,
             Task::LengthOfStay => numbered(self.stay_class()?),
             Task::Ventilation => numbered(self.ventilated()?),
         };
@@ -365,6 +368,15 @@ impl Sample<'_> {
 
     fn died(&self) -> Result<usize, Filter> {
         Ok(self.admission.and_then(|a| a.died).ok_or(OUTCOME)? as usize)
+    }
+
+    /// The flag of a death as a label. With one flag missing, the published rules hold all of them as decimals.
+    fn flag(&self) -> Result<(String, Option<usize>), Filter> {
+        let (flag, class) = numbered(self.died()?);
+        match self.facts.flag_has_gaps && !self.rules.corrects(Switch::ColumnTypes) {
+            true => Ok((flag + ".0", class)),
+            false => Ok((flag, class)),
+        }
     }
 
     fn stay_class(&self) -> Result<usize, Filter> {

@@ -12,7 +12,7 @@ use super::manifest::{Attrition, Funnel, Oddities};
 use super::ventilation_list;
 use crate::error::Result;
 use crate::ids::{DAY, HOUR, HadmId, IcuStayId, Moment, SubjectId};
-use crate::progress::Meter;
+use crate::progress::{Meter, Work};
 use crate::table::{InputFile, Row, Table};
 use crate::task::Split;
 use std::collections::{BTreeMap, BTreeSet};
@@ -210,7 +210,7 @@ fn chart_events(
     let columns = ["ITEMID", "ICUSTAY_ID", "CHARTTIME", "VALUE"];
     let mut table = Table::open_in(folder, "CHARTEVENTS", &columns, &["ERROR"], HINT)?;
     while let Some(row) = table.next_row()? {
-        meter.row("CHARTEVENTS", &row)?;
+        meter.row("CHARTEVENTS", &row, Work::Read)?;
         let item = row.required_number(0)?;
         if !is_chart_item(item) || row.bytes(4) == b"1" {
             continue;
@@ -225,7 +225,7 @@ fn chart_events(
         }
     }
     let input = table.finish()?;
-    meter.end(&input);
+    meter.end(&input, Work::Read);
     inputs.push(input);
     Ok(())
 }

@@ -5,7 +5,8 @@
 //! `( ) | \ .` nor a digit, then a colon. Therefore
 //! - `Physical Exam (ER):` neither begins nor ends a section, and a numbered item ends none;
 //! - the last section of a note, which no header follows, is lost;
-//! - a note that already holds a backslash and an n is read as if a line ended there.
+//! - a note that already holds a backslash and an n is read as if a line ended there; since case is ignored, a backslash and
+//!   an N can be part of what ends a section, but stays in a body.
 
 use super::{AdmissionNote, SECTIONS};
 use regex::Regex;
@@ -27,7 +28,7 @@ static BEGIN: LazyLock<[Regex; SECTIONS]> = LazyLock::new(|| {
 });
 
 static END: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\\n\\n[^(\\|\d.)]+?:").expect("a constant expression that a test compiles"));
+    LazyLock::new(|| Regex::new(r"(?i)\\n\\n[^(\\|\d.)]+?:").expect("a constant expression that a test compiles"));
 
 /// An expression that ignores case as Python does, which folds two more characters into an i than Unicode's simple folding.
 /// `expression` has no group flags and no class or escape with an i.
@@ -101,19 +102,27 @@ mod tests {
         assert_eq!(note.body(ALLERGIES), "Attending: x");
     }
 
+    #[test]
+    fn case_is_ignored_where_a_section_ends_but_not_within() {
+        let note = published("Allergies: eggs\\Nnuts\n\\NService: x");
+        assert_eq!(note.body(ALLERGIES), "eggs\\Nnuts");
+    }
+
+    /// A section as the published rules have it, in one.
+    static WHOLE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?i)allergies:(.+?)\\n\\n[^(\\|\d|\.)]+?:").unwrap());
+
     proptest! {
         #[test]
         fn equals_one_lazy_expression_on_arbitrary_text(
             parts in proptest::collection::vec(prop_oneof![
                 Just("\n".to_string()), Just("\n\n".to_string()), Just("Allergies:".to_string()),
-                Just("chief COMPLAINT:".to_string()), Just("Service:".to_string()), Just("\\n".to_string()),
+                Just("chief COMPLAINT:".to_string()), Just("Service:".to_string()), Just("\\n".to_string()), Just("\\N".to_string()),
                 Just("1. a:".to_string()), Just("(ER):".to_string()), "[a-z :.\\\\]{0,6}", "\\PC{0,3}",
             ], 0..24)
         ) {
             let text: String = parts.concat();
             let flat = text.replace('\n', "\\n");
-            let whole = Regex::new(r"(?i)allergies:(.+?)\\n\\n[^(\\|\d|\.)]+?:").unwrap();
-            let expected = whole.captures(&flat).map_or(String::new(), |c| {
+            let expected = WHOLE.captures(&flat).map_or(String::new(), |c| {
                 strip(&c[1].replace("\\n", " ")).to_string()
             });
             let note = published(&text);

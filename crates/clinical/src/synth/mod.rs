@@ -80,12 +80,16 @@ struct Description<'a> {
 }
 
 /// Writes `<out>/mimic3`, `<out>/mimic4-note` and `<out>/truth`, each whole or not at all.
+///
+/// An older synthetic cohort is replaced; folders of these names that are not one (raw files, say) are refused.
 pub fn synth(spec: &CohortSpec, seed: Seed, out: &Path, progress: &dyn Fn(Progress)) -> Result<Summary> {
     spec.check()?;
     let authors: Vec<Author> = (0..spec.authors).map(|n| Author::new(seed, n)).collect();
-    let mimic3 = clinpeft_files::commit_dir(&out.join("mimic3"))?;
-    let mimic4 = clinpeft_files::commit_dir(&out.join("mimic4-note"))?;
-    let truth = clinpeft_files::commit_dir(&out.join("truth"))?;
+    let begin = |name: &str| {
+        clinpeft_files::refuse_other_content(&out.join(name), &out.join("truth/cohort.json"))?;
+        clinpeft_files::commit_dir(&out.join(name))
+    };
+    let (mimic3, mimic4, truth) = (begin("mimic3")?, begin("mimic4-note")?, begin("truth")?);
     let cohort = Cohort { spec, seed, authors: &authors };
     let mut written = Summary { patients: spec.patients, ..Summary::default() };
     let first = spec.notes_of_patients(spec.patients);
@@ -122,7 +126,8 @@ pub fn synth(spec: &CohortSpec, seed: Seed, out: &Path, progress: &dyn Fn(Progre
     written.mimic4_radiology = spec.mimic4_radiology;
     let description = Description { spec, seed: seed.0, written };
     clinpeft_files::write_json(&truth.path().join("cohort.json"), &description)?;
-    for folder in [mimic3, mimic4, truth] {
+    // First what tells a synthetic cohort from a person's tables, so that one that was ended here can be replaced.
+    for folder in [truth, mimic3, mimic4] {
         folder.commit()?;
     }
     Ok(written)

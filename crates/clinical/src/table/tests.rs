@@ -80,6 +80,30 @@ proptest! {
     }
 
     #[test]
+    fn arbitrary_damage_to_a_packed_table_is_an_error_or_changes_no_cell(
+        rows in proptest::collection::vec(["\\PC{1,9}", "[a\n\r\",]{0,9}", "\\PC{0,9}"], 1..4),
+        place in any::<prop::sample::Index>(), flipped in 1u8..,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.csv.gz");
+        let mut output = Output::create(&path, &["a", "b", "c"]).unwrap();
+        for row in &rows {
+            output.row(row.iter()).unwrap();
+        }
+        output.finish().unwrap();
+        let mut packed = std::fs::read(&path).unwrap();
+        let place = place.index(packed.len());
+        std::fs::write(&path, &packed[..place]).unwrap();
+        prop_assert!(read_all(&path).is_err(), "cut off");
+        packed[place] ^= flipped;
+        std::fs::write(&path, &packed).unwrap();
+        if let Ok(read) = read_all(&path) {
+            let expected: Vec<Vec<String>> = rows.iter().map(|r| r.to_vec()).collect();
+            prop_assert_eq!(read, expected);
+        }
+    }
+
+    #[test]
     fn what_was_written_is_read_again(rows in proptest::collection::vec(["\\PC{1,9}", "[a\n\r\",]{0,9}", "\\PC{0,9}"], 0..9)) {
         let dir = tempfile::tempdir().unwrap();
         for name in ["t.csv", "t.csv.gz"] {
