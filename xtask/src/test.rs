@@ -17,7 +17,7 @@ pub fn test() -> Result<ExitCode, String> {
         on_devices.extend(["--lib", "--test", "conformance", "--test", "steps", "--test", "devices"]);
         kernels_step(
             &mut failed,
-            "op contract, reference cases and training steps on Vulkan; CUDA C++",
+            "op contract, reference cases, training steps and runs on Vulkan; CUDA C++",
             &on_devices,
             &texts,
         );
