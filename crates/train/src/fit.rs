@@ -243,7 +243,7 @@ impl<'a, O: Objective> Loop<'a, O> {
         let log_now = (step.0 + 1).is_multiple_of(self.run.settings.log_every.max(1)) || step.0 + 1 == self.total;
         let norms = if log_now { norms(&self.objective.status(Some(&gradients))) } else { BTreeMap::new() };
         let of_adapters = self.objective.stack().step_gradients(&gradients);
-        self.optimiser.step(self.objective.parameters_mut(), &gradients, squares, rate)?;
+        self.optimiser.step_measured(self.objective.parameters_mut(), &gradients, squares, rate)?;
         let made = clinpeft_peft::Step { number: step.0 + 1, total: self.total };
         self.objective.stack_mut().after_step(made, &of_adapters)?;
         self.state.step = step.0 + 1;

@@ -38,8 +38,17 @@ impl Optimiser {
         Optimiser { settings, moments: BTreeMap::new(), steps: 0 }
     }
 
-    /// One step. Parameters without a gradient stay as they are. `squares` is the sum of the squares of the whole gradient.
-    pub fn step(
+    /// One step. Parameters without a gradient stay as they are.
+    pub fn step(&mut self, parameters: Vec<(String, &mut Parameter)>, gradients: &Gradients, rate: f64) -> Result<()> {
+        let squares = match self.settings.clip {
+            Some(_) => gradients.squares(parameters.iter().map(|(_, p)| p.var()))?.unwrap_or(0.0),
+            None => 0.0,
+        };
+        self.step_measured(parameters, gradients, squares, rate)
+    }
+
+    /// The same where the sum of the squares of the whole gradient is known; it counts only where the settings clip.
+    pub(crate) fn step_measured(
         &mut self,
         parameters: Vec<(String, &mut Parameter)>,
         gradients: &Gradients,

@@ -300,9 +300,7 @@ impl<'a> Measured<'a> {
             let want = self.case.step_losses_f64.get(i).copied().unwrap_or(f64::NAN);
             worst = worst.max(nan_is_large(relative(item(&ran.loss)?, want)));
             let gradients = walk(&ran.loss)?;
-            let squares = gradients.squares(world.trainable().iter().map(|(_, p)| p.var()));
-            let squares = squares.map_err(clinpeft_train::Error::from)?.unwrap_or(0.0);
-            optimiser.step(world.trainable_mut(), &gradients, squares, o.lr)?;
+            optimiser.step(world.trainable_mut(), &gradients, o.lr)?;
         }
         record.measured("step losses", worst, 1e-4);
         if let (Some(want), Some(last)) = (self.case.loss_after_f64, self.loss_after_batch(world)?) {
