@@ -109,3 +109,29 @@ pub(crate) fn value(words: &Array<u32>, at: usize, #[comptime] narrow: Narrow) -
     }
     value
 }
+
+#[cfg(test)]
+#[cfg(feature = "vulkan")]
+mod tests {
+    use super::*;
+    use clinpeft_tensor::Tensor;
+
+    #[test]
+    fn values_are_rounded_to_bf16_half_to_even() {
+        let (_alone, device) = crate::vulkan::tests::alone();
+        // Every upper half, above each of these lower ones: exact, below a half, a half, above it. And an odd one out.
+        let lower = [0u32, 0x7fff, 0x8000, 0x8001];
+        let all = (0..=0xffff_u32).flat_map(|upper| lower.map(|low| f32::from_bits(upper << 16 | low)));
+        // A device may flush what is subnormal in f32.
+        let all: Vec<f32> = all.filter(|v| v.is_normal() || *v == 0.0 || v.is_nan()).chain([1.0]).collect();
+        let values = device.upload(&Tensor::from_vec(all.clone(), &[all.len()]).unwrap()).unwrap();
+        let work = device.begin("test").unwrap();
+        let narrow = rounded(&work, &work.input(&values).unwrap()).unwrap();
+        let got = work.read(&widened(&work, &narrow).unwrap()).unwrap();
+        assert!(all.len() % 2 == 1 && got.len() == all.len());
+        for (got, value) in got.iter().zip(&all) {
+            let want = half::bf16::from_f32(*value).to_f32();
+            assert!(got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()), "{value:e}: {got:e}");
+        }
+    }
+}
