@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Every method, both model families, both presets of the rules, every stack; one task of the five.
-const PART: &[&str] = &["reproduce", "--profile", "smoke", "--only", "ventilation"];
+/// Both steps with LoRA under both presets of the rules, and a BERT of which all learns; one task of the five.
+const PART: &[&str] = &["reproduce", "--profile", "smoke", "--table", "3", "--only", "ventilation,Frozen,BlueBERT"];
 
 fn reproduce(out: &Path, device: &str) {
     let out = ["--out", out.to_str().unwrap(), "--device", device];
@@ -61,7 +61,7 @@ fn final_adapters_and_scores_agree_with_those_of_the_cpu() {
     reproduce(vulkan.path(), "vulkan");
     let mut apart = Vec::new();
     let [here, there] = [cpu.path(), vulkan.path()].map(|out| files(out, "adapter_model.safetensors"));
-    assert!(here.len() > 20 && here.keys().eq(there.keys()), "{:?} {:?}", here.keys(), there.keys());
+    assert!(here.len() >= 8 && here.keys().eq(there.keys()), "{:?} {:?}", here.keys(), there.keys());
     for (name, path) in &here {
         let (want, got) = (tensors(path), tensors(&there[name]));
         assert!(want.keys().eq(got.keys()));
@@ -84,7 +84,7 @@ fn final_adapters_and_scores_agree_with_those_of_the_cpu() {
             }
         }
     }
-    assert!(compared >= 18 && apart.is_empty(), "{compared} compared; {apart:#?}");
+    assert!(compared >= 5 && apart.is_empty(), "{compared} compared; {apart:#?}");
     for path in files(vulkan.path(), "manifest.json").values() {
         let manifest = json(path);
         assert_eq!(manifest["device"], "vulkan:0");
