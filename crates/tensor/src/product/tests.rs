@@ -102,8 +102,9 @@ proptest! {
 
 #[test]
 fn products_of_several_pieces_agree_with_the_oracle() {
-    // More rows than are packed at once, more of the sum than is in work at once, several blocks of columns.
-    for (m, k, n) in [(1030, 40, 16), (33, 2100, 40), (64, 30, 700), (1, 64, 1000)] {
+    // More rows than are packed at once, more of the sum than is in work at once, several blocks of columns, rows that lie a
+    // page apart.
+    for (m, k, n) in [(1030, 40, 16), (33, 2100, 40), (33, 2100, 16), (29, 2048, 24), (64, 30, 700), (1, 64, 1000)] {
         for turned in [[false, false], [false, true], [true, true]] {
             check(&operands(m, k, n, turned), SET);
         }
