@@ -39,7 +39,7 @@ struct Case {
     checkpointing: bool,
     /// Whether the opponent also runs compiled.
     compiled: bool,
-    /// Whether it is run once, without an opponent, for what it needs.
+    /// Whether it is run without an opponent and as few times as possible, for what it needs.
     alone: bool,
 }
 
