@@ -25,4 +25,4 @@ mod tape;
 pub use checkpoint::checkpoint;
 pub use clinpeft_tensor::Error as TensorError;
 pub use gradcheck::{Check, gradcheck};
-pub use tape::{Error, Gradients, Lengths, Result, Var, backward, without_tape};
+pub use tape::{Error, Gradients, Norm, Result, Var, backward, without_tape};

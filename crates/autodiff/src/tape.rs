@@ -180,23 +180,41 @@ impl Var {
     }
 }
 
-/// Norms of gradients, of which those on a device are not read yet.
-#[derive(Debug, Default)]
-pub struct Lengths {
-    /// Sum of the squares of those on the CPU.
-    here: Option<f64>,
-    /// Those on the device, `[n, 1]`.
-    pub unread: Option<Tensor>,
+/// The Euclidean norm of a gradient.
+#[derive(Debug, Clone)]
+pub enum Norm {
+    /// Its square, summed on the CPU in f64.
+    Square(f64),
+    /// The norm, `[1]`, summed in f32 on a device, where it waits to be read.
+    Unread(Tensor),
 }
 
-impl Lengths {
-    /// The sum of all squares, with what was read of [`Lengths::unread`]; `None` if there was no gradient.
-    pub fn squares(&self, read: &[f64]) -> Option<f64> {
-        let there = self.unread.as_ref().map(|_| read.iter().map(|x| x * x).sum::<f64>());
-        match (self.here, there) {
-            (Some(here), Some(there)) => Some(here + there),
-            (here, there) => here.or(there),
+impl Norm {
+    /// The norm of all gradients together, where they are: `[1]`; `None` if there is none.
+    pub fn of_all<'a>(norms: impl Iterator<Item = &'a Norm>) -> Result<Option<Tensor>> {
+        use clinpeft_tensor::ops::{concat, norm};
+        let (mut here, mut there): (Option<f64>, Option<Tensor>) = (None, None);
+        for one in norms {
+            match one {
+                Norm::Square(square) => *here.get_or_insert(0.0) += square,
+                Norm::Unread(length) => {
+                    let length = length.reshape(&[1, 1])?;
+                    there = Some(match there {
+                        Some(before) => concat(&before, &length)?,
+                        None => length,
+                    });
+                }
+            }
         }
+        let here = here.map(|square| Tensor::scalar(square.sqrt(), DType::F64));
+        Ok(match (here, there) {
+            (Some(here), Some(there)) => {
+                let here = here.cast(there.dtype())?.reshape(&[1, 1])?.to_device(&there.device())?;
+                Some(norm(&concat(&there, &here)?)?)
+            }
+            (None, Some(there)) => Some(norm(&there)?),
+            (here, None) => here,
+        })
     }
 }
 
@@ -210,30 +228,15 @@ impl Gradients {
         self.0.get(&leaf.node.as_ref()?.id).map(|(_, g)| g)
     }
 
-    /// Sum of the squares of the gradients of some leaves; `None` if none of them has one.
-    pub fn squares<'a>(&self, leaves: impl Iterator<Item = &'a Var>) -> Result<Option<f64>> {
-        let lengths = self.lengths(leaves)?;
-        let read = lengths.unread.as_ref().map_or(Ok(vec![]), Tensor::to_f64_vec)?;
-        Ok(lengths.squares(&read))
-    }
-
-    /// Norms of the gradients of some leaves. On the CPU they are summed in f64. A device sums its own in f32, and they wait
-    /// there to be read in one piece.
-    pub fn lengths<'a>(&self, leaves: impl Iterator<Item = &'a Var>) -> Result<Lengths> {
-        use clinpeft_tensor::ops::{concat, norm};
-        let mut all = Lengths::default();
-        for g in leaves.filter_map(|leaf| self.of(leaf)) {
-            if g.device() == Device::Cpu {
-                *all.here.get_or_insert(0.0) += g.to_f64_vec()?.iter().map(|x| x * x).sum::<f64>();
-                continue;
-            }
-            let length = norm(g)?.reshape(&[1, 1])?;
-            all.unread = Some(match all.unread {
-                Some(before) => concat(&before, &length)?,
-                None => length,
-            });
-        }
-        Ok(all)
+    /// The norm of the gradient of `leaf`; `None` if it has none.
+    pub fn norm(&self, leaf: &Var) -> Result<Option<Norm>> {
+        let Some(g) = self.of(leaf) else {
+            return Ok(None);
+        };
+        Ok(Some(match g.device() {
+            Device::Cpu => Norm::Square(g.to_f64_vec()?.iter().map(|x| x * x).sum()),
+            Device::Other(_) => Norm::Unread(clinpeft_tensor::ops::norm(g)?),
+        }))
     }
 
     /// Adds the gradients of another part of the same step.

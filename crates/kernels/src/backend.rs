@@ -2,11 +2,12 @@
 
 use crate::client::Client;
 use crate::{Limits, Opened, ops};
-use clinpeft_tensor::ops::{AdamW, AttentionShape, Direction, Layout, Segments};
+use clinpeft_tensor::ops::{AdamW, AttentionShape, Clip, Direction, Layout, Learned, Segments};
 use clinpeft_tensor::rng::Key;
 use clinpeft_tensor::{Backend, Result, Tensor};
 use cubecl::Runtime;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 type Pair = (Tensor, Tensor);
 type Triple = (Tensor, Tensor, Tensor);
@@ -34,8 +35,12 @@ impl<R: Runtime> Backend for Client<R> {
         Client::upload(self, tensor)
     }
 
-    fn download(&self, tensor: &Tensor) -> Result<Tensor> {
-        Client::download(self, tensor)
+    fn download(&self, tensors: &[&Tensor]) -> Result<Vec<Tensor>> {
+        self.download_all(tensors)
+    }
+
+    fn downloads(&self) -> u64 {
+        self.downloads.load(Ordering::Relaxed)
     }
 
     fn matmul(&self, a: &Tensor, b: &Tensor, layout: Layout) -> Result<Tensor> {
@@ -175,6 +180,18 @@ impl<R: Runtime> Backend for Client<R> {
         ops::norm::norm(self, x)
     }
 
+    fn norm_backward(&self, g: &Tensor, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        ops::norm::norm_backward(self, g, x, y)
+    }
+
+    fn inverse_sqrt(&self, x: &Tensor) -> Result<Tensor> {
+        ops::inverse_sqrt::inverse_sqrt(self, x)
+    }
+
+    fn inverse_sqrt_backward(&self, g: &Tensor, y: &Tensor) -> Result<Tensor> {
+        ops::inverse_sqrt::inverse_sqrt_backward(self, g, y)
+    }
+
     fn lstm(&self, x: &Tensor, recurrent: &Tensor) -> Result<Triple> {
         ops::lstm::lstm(self, x, recurrent)
     }
@@ -187,7 +204,7 @@ impl<R: Runtime> Backend for Client<R> {
         ops::dropout::dropout(self, x, rate, key)
     }
 
-    fn adamw(&self, state: [&mut Tensor; 3], gradient: &Tensor, step: &AdamW) -> Result<()> {
-        ops::adamw::adamw(self, state, gradient, step)
+    fn adamw(&self, all: &mut [Learned<'_>], clip: Option<Clip<'_>>, step: &AdamW) -> Result<()> {
+        ops::adamw::adamw(self, all, clip, step)
     }
 }

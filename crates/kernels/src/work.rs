@@ -7,6 +7,7 @@ use cubecl::bytes::Bytes;
 use cubecl::prelude::*;
 use cubecl::server::{Handle, ServerError};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Units of a cube in the kernels of this crate.
 pub(crate) const UNITS: u32 = 256;
@@ -260,11 +261,20 @@ impl<R: Runtime> Work<'_, R> {
 
     /// Values of this operation, once they are there.
     pub(crate) fn read(&self, values: &Operand) -> Result<Vec<f32>> {
+        let read = self.bytes_of(vec![values.handle.clone()])?;
+        let words = read.iter().flat_map(|bytes| bytes.as_chunks::<4>().0);
+        Ok(words.take(values.count).map(|w| f32::from_ne_bytes(*w)).collect())
+    }
+
+    /// What is in these buffers once all work so far is done. One download, if there is anything to read.
+    pub(crate) fn bytes_of(&self, buffers: Vec<Handle>) -> Result<Vec<Bytes>> {
+        if buffers.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.client.downloads.fetch_add(1, Ordering::Relaxed);
         self.finish()?;
-        let handle = values.handle.clone();
-        let bytes = self.run(|compute| compute.read_one(handle)).and_then(|late| self.accept(late))?;
-        let (words, _) = bytes.as_chunks::<4>();
-        Ok(words.iter().take(values.count).map(|w| f32::from_ne_bytes(*w)).collect())
+        let read = self.run(|compute| cubecl::future::block_on(compute.read_async(buffers)))?;
+        self.accept(read)
     }
 
     /// f32 values that a kernel has written, as a tensor.

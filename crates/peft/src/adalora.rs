@@ -11,7 +11,7 @@ use crate::encoder::{Table, table};
 use crate::files::{ConfigFile, TensorFile};
 use crate::lora::{PREFIX, default_keys, matching, whole};
 use crate::merge::{Update, product};
-use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved, Step, StepGradients};
+use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved, Step, StepValues};
 use budget::Importance;
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_nn::{Learning, LinearCall, LinearSite, Parameter, Pass, Sites};
@@ -285,9 +285,13 @@ impl Adapter for AdaLora {
         Ok(norms.map(|n| ops::scale(&n, mean)).transpose()?)
     }
 
-    fn after_step(&mut self, step: Step, gradients: &StepGradients) -> Result<()> {
+    fn watched(&self, step: Step) -> Vec<&Parameter> {
+        if budget::updates(&self.config, step) { self.parameters() } else { Vec::new() }
+    }
+
+    fn after_step(&mut self, step: Step, values: &StepValues) -> Result<()> {
         self.total_steps = Some(step.total);
-        budget::after_step(self, step, gradients)
+        budget::after_step(self, step, values)
     }
 
     fn state(&self) -> Result<TensorMap> {

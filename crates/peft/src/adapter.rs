@@ -31,8 +31,20 @@ pub struct Step {
     pub total: u64,
 }
 
-/// Gradients of a step by parameter name.
-pub type StepGradients = BTreeMap<String, Tensor>;
+/// A parameter after a step, on the CPU, and the gradient that made the step.
+#[derive(Debug, Clone)]
+pub struct Stepped {
+    /// What it is now.
+    pub value: Tensor,
+    /// Its gradient.
+    pub gradient: Tensor,
+}
+
+/// What [`Adapter::watched`] asked for, by the names of parameters.
+pub type StepValues = BTreeMap<String, Stepped>;
+
+/// Squares of the norms of the gradients of a step, by the names of parameters; of those that have one.
+pub type Squares = BTreeMap<String, f64>;
 
 /// A method of parameter-efficient fine-tuning: what it does at the four sites, its parameters and its files.
 pub trait Adapter: Sites + Debug {
@@ -52,9 +64,14 @@ pub trait Adapter: Sites + Debug {
     fn extra_loss(&self) -> Result<Option<Var>> {
         Ok(None)
     }
-    /// Told of every optimiser step after it was made, with the gradients that made it (by parameter name).
-    fn after_step(&mut self, step: Step, gradients: &StepGradients) -> Result<()> {
-        let _ = (step, gradients);
+    /// Parameters that [`Adapter::after_step`] needs on the CPU after this step: a device is read once for all of them.
+    fn watched(&self, step: Step) -> Vec<&Parameter> {
+        let _ = step;
+        Vec::new()
+    }
+    /// Told of every optimiser step after it was made, with what [`Adapter::watched`] asked for as far as it had a gradient.
+    fn after_step(&mut self, step: Step, values: &StepValues) -> Result<()> {
+        let _ = (step, values);
         Ok(())
     }
     /// What a resumed run needs beside the parameters.

@@ -13,8 +13,8 @@ use crate::{Adapter, Error, FileKeys, Lora, LoraConfig, ModelShape, Result, Save
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_nn::{Backbone, Learning, LinearCall, LinearSite, Parameter, Pass, Sites};
 use clinpeft_rng::Seed;
-use clinpeft_tensor::Tensor;
-use clinpeft_tensor::ops::{Layout, matmul};
+use clinpeft_tensor::ops::{Layout, add, embedding, inverse_sqrt, matmul, mul, scale, sum_rows};
+use clinpeft_tensor::{Device, Tensor};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -29,15 +29,15 @@ pub struct Dora {
 struct Rows {
     /// m, `[out]`.
     magnitude: Parameter,
-    /// Squared norms of the rows of W, computed once; W is frozen.
-    squares: Arc<OnceLock<Vec<f64>>>,
+    /// `|W|^2` for each row, computed once where W is frozen; see [`squared_rows`].
+    squares: Arc<OnceLock<Tensor>>,
 }
 
 impl Rows {
-    fn new(site: &str, magnitude: Tensor, learning: Learning) -> Rows {
+    fn new(site: &str, magnitude: Tensor, learning: Learning, squares: OnceLock<Tensor>) -> Rows {
         Rows {
             magnitude: Parameter::new(format!("{site}.lora_magnitude_vector.weight"), magnitude, learning),
-            squares: Arc::default(),
+            squares: Arc::new(squares),
         }
     }
 }
@@ -51,9 +51,10 @@ impl Dora {
             let name = format!("{site}.weight");
             let weight = backbone.parameters().into_iter().find(|p| p.name() == name);
             let weight = weight.ok_or_else(|| Error::Config(format!("the model has no `{name}`")))?;
-            let norms: Vec<f32> = squared_rows(weight.value())?.iter().map(|x| x.sqrt() as f32).collect();
+            let squares = squared_rows(&weight.value().to_cpu()?)?;
+            let norms: Vec<f32> = squares.to_f64_vec()?.iter().map(|x| x.sqrt() as f32).collect();
             let magnitude = Tensor::from_vec(norms, &[weight.value().dims()[0]])?;
-            rows.insert(site.clone(), Rows::new(site, magnitude, learning));
+            rows.insert(site.clone(), Rows::new(site, magnitude, learning, squares.into()));
         }
         Ok(Dora { lora, rows })
     }
@@ -69,7 +70,7 @@ impl Dora {
         for (site, pair) in &lora.pairs {
             let name = format!("{PREFIX}{site}.lora_magnitude_vector");
             let magnitude = tensors.tensor(&name, &[pair.b.value().dims()[0]])?;
-            rows.insert(site.clone(), Rows::new(site, magnitude, learning));
+            rows.insert(site.clone(), Rows::new(site, magnitude, learning, OnceLock::new()));
         }
         Ok(Dora { lora, rows })
     }
@@ -80,32 +81,33 @@ impl Dora {
         Ok(config.count(sites)? + outputs)
     }
 
-    /// `1 / |W + s B A|` for each row, from `|W|^2 + 2 s B . (W A^T) + s^2 B (A A^T) B^T`.
+    /// `1 / |W + s B A|` for each row, `[out]`, from `|W|^2 + 2 s B . (W A^T) + s^2 B . (B A A^T)`. Nothing is read from a
+    /// device.
     pub(crate) fn inverse_norms(&self, site: &str, weight: &Parameter) -> Result<Tensor> {
         let (pair, s) = (&self.lora.pairs[site], self.lora.config.scale());
-        let w = weight.value();
-        let squares = match (self.rows[site].squares.get(), weight.learning()) {
+        let (a, b) = (pair.a.value(), pair.b.value());
+        let aw = matmul(a, weight.value(), Layout::RightTransposed)?;
+        let own = matmul(&matmul(a, a, Layout::RightTransposed)?, b, Layout::RightTransposed)?;
+        let turned = matmul(&identity(b.dims()[1], b)?, b, Layout::RightTransposed)?;
+        let beyond = mul(&turned, &add(&scale(&aw, 2.0 * s)?, &scale(&own, s * s)?)?)?;
+        Ok(inverse_sqrt(&add(&self.squares(site, weight, a)?, &sum_rows(&beyond)?)?)?)
+    }
+
+    /// `|W|^2` for each row, `[out]`, in the type of `like` and where it is.
+    fn squares(&self, site: &str, weight: &Parameter, like: &Tensor) -> Result<Tensor> {
+        let known = &self.rows[site].squares;
+        let squares = match (known.get(), weight.learning()) {
             (Some(known), Learning::Frozen) => known.clone(),
             (None, Learning::Frozen) => {
-                let fresh = squared_rows(w)?;
-                self.rows[site].squares.get_or_init(|| fresh).clone()
+                let fresh = squared_rows(weight.value())?;
+                known.get_or_init(|| fresh).clone()
             }
-            (_, Learning::Trainable) => squared_rows(w)?,
+            (_, Learning::Trainable) => squared_rows(weight.value())?,
         };
-        let (a, b) = (pair.a.value(), pair.b.value());
-        let (out, r) = (b.dims()[0], b.dims()[1]);
-        let aw = matmul(a, w, Layout::RightTransposed)?.to_f64_vec()?;
-        let aa = matmul(a, a, Layout::RightTransposed)?.to_f64_vec()?;
-        let b = b.to_f64_vec()?;
-        let inverse = |o: usize| {
-            let row = &b[o * r..(o + 1) * r];
-            let cross: f64 = (0..r).map(|i| row[i] * aw[i * out + o]).sum();
-            let own: f64 = (0..r).map(|i| row[i] * (0..r).map(|j| aa[i * r + j] * row[j]).sum::<f64>()).sum();
-            (squares[o] + 2.0 * s * cross + s * s * own).max(f64::MIN_POSITIVE).sqrt().recip()
-        };
-        let values: Vec<f64> = (0..out).map(inverse).collect();
-        let norms = Tensor::from_vec(values, &[out])?.cast(a.dtype())?;
-        Ok(norms.to_device(&a.device())?)
+        if squares.device() == Device::Cpu {
+            return Ok(squares.cast(like.dtype())?.to_device(&like.device())?);
+        }
+        Ok(squares)
     }
 
     fn change(&self, pair: &Pair, call: &LinearCall<'_>, pass: &Pass) -> Result<Var> {
@@ -125,11 +127,25 @@ impl Dora {
     }
 }
 
-/// Squared norm of every row, in f64.
-fn squared_rows(weight: &Tensor) -> Result<Vec<f64>> {
-    let width = weight.dims()[1].max(1);
-    let values = weight.to_f64_vec()?;
-    Ok(values.chunks_exact(width).map(|row| row.iter().map(|x| x * x).sum()).collect())
+/// Squared norm of every row, `[rows]`: in f64 on the CPU, in f32 on a device.
+fn squared_rows(weight: &Tensor) -> Result<Tensor> {
+    let (rows, width) = weight.rows_and_width();
+    if weight.device() == Device::Cpu {
+        let values = weight.to_f64_vec()?;
+        let squares = values.chunks_exact(width.max(1)).map(|row| row.iter().map(|x| x * x).sum::<f64>());
+        return Ok(Tensor::from_vec(squares.collect(), &[rows])?);
+    }
+    // As rows of a table the weights come in f32, however they are stored.
+    let ids = Tensor::from_vec((0..rows as u32).collect(), &[rows])?.to_device(&weight.device())?;
+    let values = embedding(weight, &ids)?;
+    let ones = Tensor::from_vec(vec![1f32; width], &[1, width])?.to_device(&weight.device())?;
+    Ok(matmul(&ones, &mul(&values, &values)?, Layout::RightTransposed)?.reshape(&[rows])?)
+}
+
+/// The identity of `n` rows, in the type of `like` and where it is.
+fn identity(n: usize, like: &Tensor) -> Result<Tensor> {
+    let ones = (0..n * n).map(|i| if i % (n + 1) == 0 { 1.0 } else { 0.0 }).collect();
+    Ok(Tensor::from_vec::<f64>(ones, &[n, n])?.cast(like.dtype())?.to_device(&like.device())?)
 }
 
 impl Sites for Dora {

@@ -29,7 +29,7 @@ mod unit;
 
 pub use adalora::{AdaLora, AdaLoraConfig};
 pub use adaptation_prompt::{AdaptationPrompt, AdaptationPromptConfig};
-pub use adapter::{Adapter, Step, StepGradients, TaskType};
+pub use adapter::{Adapter, Squares, Step, StepValues, Stepped, TaskType};
 pub use dora::Dora;
 pub use error::{Error, Result};
 pub use files::{FileKeys, Saved, save_adapter};
@@ -40,5 +40,5 @@ pub use prefix::{Prefix, PrefixConfig, PrefixSource};
 pub use prompt::{PromptStart, PromptTuning, PromptTuningConfig};
 pub use registry::{AdapterConfig, Loaded, load_adapter};
 pub use shape::ModelShape;
-pub use stack::{Activity, Entry, Stack, Status, status_table};
+pub use stack::{Activity, Entry, Stack, Status, norm, status_table};
 pub use unit::{Head, Unit};

@@ -1,7 +1,7 @@
 //! The ordered list of adapters.
 
-use crate::{Adapter, Error, Result, Step, StepGradients};
-use clinpeft_autodiff::{Gradients, Var, ops};
+use crate::{Adapter, Error, Result, Squares, Step, StepValues};
+use clinpeft_autodiff::{Var, ops};
 use clinpeft_nn::{AttentionSite, Learning, LinearCall, Parameter, Pass, Sites};
 use clinpeft_tensor::Device;
 use clinpeft_weights::{TensorMap, nearest};
@@ -39,6 +39,18 @@ impl Entry {
         let any = self.adapter.parameters().iter().any(|p| p.learning() == Learning::Trainable);
         if any { Learning::Trainable } else { Learning::Frozen }
     }
+
+    /// Euclidean norm over its parameters, or `None` if none has a gradient.
+    fn gradient_norm(&self, squares: &Squares) -> Option<f64> {
+        let parameters = self.adapter.parameters();
+        norm(squares, parameters.iter().map(|p| named(&self.name, p)))
+    }
+}
+
+/// Euclidean norm of the gradients of the parameters with these names, or `None` if none has one.
+pub fn norm(squares: &Squares, names: impl Iterator<Item = String>) -> Option<f64> {
+    let own = names.filter_map(|name| squares.get(&name));
+    own.fold(None, |sum, square| Some(sum.unwrap_or(0.0) + square)).map(f64::sqrt)
 }
 
 /// Adapters in order. The order matters only to adapters at the same site that do not commute.
@@ -121,8 +133,8 @@ impl Stack {
         all
     }
 
-    /// What each adapter is and does; with gradients, also their norms.
-    pub fn status(&self, gradients: Option<&Gradients>) -> Vec<Status> {
+    /// What each adapter is and does; with the squares of its gradients (by the names of [`Stack::trainable`]), also their norm.
+    pub fn status(&self, squares: Option<&Squares>) -> Vec<Status> {
         self.entries
             .iter()
             .map(|e| {
@@ -133,16 +145,16 @@ impl Stack {
                     activity: e.activity,
                     learning: e.learning(),
                     parameters: parameters.iter().map(|p| p.value().count()).sum(),
-                    gradient_norm: gradients.and_then(|g| gradient_norm(&parameters, g)),
+                    gradient_norm: squares.and_then(|all| e.gradient_norm(all)),
                 }
             })
             .collect()
     }
 
     /// Errors with the name of a trainable adapter that no gradient reached.
-    pub fn check_gradients(&self, gradients: &Gradients) -> Result<()> {
+    pub fn check_gradients(&self, squares: &Squares) -> Result<()> {
         for e in &self.entries {
-            let reached = e.adapter.parameters().iter().any(|p| gradients.of(p.var()).is_some());
+            let reached = e.gradient_norm(squares).is_some();
             if e.learning() == Learning::Trainable && !reached {
                 let why = match e.activity {
                     Activity::Inactive => "it is not active",
@@ -173,24 +185,20 @@ impl Stack {
         Ok(sum)
     }
 
-    /// The gradients of a step by the names of [`Stack::trainable`]. Take them before the parameters change.
-    pub fn step_gradients(&self, gradients: &Gradients) -> StepGradients {
-        let own = |(name, p): (String, &Parameter)| Some((name, gradients.of(p.var())?.clone()));
-        self.trainable().into_iter().filter_map(own).collect()
+    /// Parameters that [`Stack::after_step`] needs on the CPU after this step, by the names of [`Stack::trainable`].
+    pub fn watched(&self, step: Step) -> Vec<(String, &Parameter)> {
+        let learning = self.entries.iter().filter(|e| e.learning() == Learning::Trainable);
+        learning.flat_map(|e| e.adapter.watched(step).into_iter().map(|p| (named(&e.name, p), p))).collect()
     }
 
-    /// To be called after every optimiser step: tells each adapter that learns, with the gradients that made the step.
-    pub fn after_step(&mut self, step: Step, gradients: &StepGradients) -> Result<()> {
-        for e in &mut self.entries {
-            if e.learning() != Learning::Trainable {
-                continue;
-            }
-            let own = gradients.iter().filter_map(|(name, g)| {
+    /// To be called after every optimiser step: tells each adapter that learns, with what [`Stack::watched`] asked for.
+    pub fn after_step(&mut self, step: Step, values: &StepValues) -> Result<()> {
+        for e in self.entries.iter_mut().filter(|e| e.learning() == Learning::Trainable) {
+            let own = values.iter().filter_map(|(name, stepped)| {
                 let name = name.strip_prefix(&e.name)?.strip_prefix('.')?;
-                Some((name.to_string(), g.clone()))
+                Some((name.to_string(), stepped.clone()))
             });
-            let own: StepGradients = own.collect();
-            e.adapter.after_step(step, &own)?;
+            e.adapter.after_step(step, &own.collect())?;
         }
         Ok(())
     }
@@ -225,11 +233,6 @@ impl Stack {
 
 fn named(adapter: &str, p: &Parameter) -> String {
     format!("{adapter}.{}", p.name())
-}
-
-/// Euclidean norm over all parameters, or `None` if none has a gradient.
-fn gradient_norm(parameters: &[&Parameter], gradients: &Gradients) -> Option<f64> {
-    gradients.squares(parameters.iter().map(|p| p.var())).ok().flatten().map(f64::sqrt)
 }
 
 /// The table as text, one line for each adapter.
@@ -291,7 +294,7 @@ impl Sites for Stack {
 mod tests {
     use super::*;
     use crate::{Lora, LoraConfig, Scaling};
-    use clinpeft_autodiff::backward;
+    use clinpeft_autodiff::{Norm, backward};
     use clinpeft_nn::{Linear, LinearSite};
     use clinpeft_rng::Seed;
     use clinpeft_tensor::{DType, Tensor};
@@ -308,6 +311,16 @@ mod tests {
         let zeros = Parameter::new("w", Tensor::zeros(&[4, 3], DType::F32), Learning::Frozen);
         let x = Var::constant(Tensor::from_vec(vec![1.0f32, -2.0, 0.5], &[1, 3]).unwrap());
         Linear::new("l.q_proj".into(), zeros).forward(&x, stack, &Pass::evaluate()).unwrap()
+    }
+
+    /// Of the gradients of all outputs.
+    fn squares(stack: &Stack) -> Squares {
+        let gradients = backward(&run(stack)).unwrap();
+        let square = |p: &Parameter| match gradients.norm(p.var()).unwrap()? {
+            Norm::Square(square) => Some(square),
+            Norm::Unread(_) => None,
+        };
+        stack.trainable().into_iter().filter_map(|(name, p)| Some((name, square(p)?))).collect()
     }
 
     fn shake(stack: &mut Stack, name: &str) {
@@ -339,10 +352,10 @@ mod tests {
         let mut s = Stack::new();
         s.push("clinical", lora(1, Learning::Frozen), Activity::Active).unwrap();
         s.push("downstream", lora(2, Learning::Trainable), Activity::Active).unwrap();
-        let g = backward(&run(&s)).unwrap();
-        let status = s.status(Some(&g));
+        let squares = squares(&s);
+        let status = s.status(Some(&squares));
         assert!(status[0].gradient_norm.is_none() && status[1].gradient_norm.unwrap() > 0.0);
-        s.check_gradients(&g).unwrap();
+        s.check_gradients(&squares).unwrap();
     }
 
     #[test]
@@ -350,8 +363,7 @@ mod tests {
         let mut s = Stack::new();
         s.push("clinical", lora(1, Learning::Trainable), Activity::Active).unwrap();
         s.push("downstream", lora(2, Learning::Trainable), Activity::Inactive).unwrap();
-        let g = backward(&run(&s)).unwrap();
-        let e = s.check_gradients(&g).unwrap_err().to_string();
+        let e = s.check_gradients(&squares(&s)).unwrap_err().to_string();
         assert!(e.contains("`downstream`") && e.contains("not active"), "{e}");
     }
 

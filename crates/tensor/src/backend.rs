@@ -1,6 +1,6 @@
 //! Where tensors live and who computes: the op contract as a trait.
 
-use crate::ops::{AdamW, AttentionShape, Direction, Layout, Segments};
+use crate::ops::{AdamW, AttentionShape, Clip, Direction, Layout, Learned, Segments};
 use crate::{Error, Result, Tensor};
 use std::fmt;
 use std::sync::Arc;
@@ -52,8 +52,12 @@ macro_rules! contract {
             }
             /// Copies a CPU tensor to the device.
             fn upload(&self, tensor: &Tensor) -> Result<Tensor>;
-            /// Copies a tensor of this device to the CPU.
-            fn download(&self, tensor: &Tensor) -> Result<Tensor>;
+            /// Copies tensors of this device to the CPU. Waits once, for all work before.
+            fn download(&self, tensors: &[&Tensor]) -> Result<Vec<Tensor>>;
+            /// How often something was copied to the CPU so far, where it is counted.
+            fn downloads(&self) -> u64 {
+                0
+            }
             $(
                 $(#[$doc])*
                 fn $name(&self $(, $arg: $ty)*) -> Result<$out> {
@@ -128,6 +132,12 @@ contract! {
     fn layer_norm_backward(&self, g: &Tensor, x: &Tensor, weight: &Tensor, moments: &Tensor) -> (Tensor, Tensor, Tensor);
     /// See [`crate::ops::norm`].
     fn norm(&self, x: &Tensor) -> Tensor;
+    /// See [`crate::ops::norm_backward`].
+    fn norm_backward(&self, g: &Tensor, x: &Tensor, y: &Tensor) -> Tensor;
+    /// See [`crate::ops::inverse_sqrt`].
+    fn inverse_sqrt(&self, x: &Tensor) -> Tensor;
+    /// See [`crate::ops::inverse_sqrt_backward`].
+    fn inverse_sqrt_backward(&self, g: &Tensor, y: &Tensor) -> Tensor;
     /// See [`crate::ops::lstm`].
     fn lstm(&self, x: &Tensor, recurrent: &Tensor) -> (Tensor, Tensor, Tensor);
     /// See [`crate::ops::lstm_backward`].
@@ -135,5 +145,5 @@ contract! {
     /// See [`crate::ops::dropout`].
     fn dropout(&self, x: &Tensor, rate: f64, key: clinpeft_rng::Key) -> Tensor;
     /// See [`crate::ops::adamw`].
-    fn adamw(&self, state: [&mut Tensor; 3], gradient: &Tensor, step: &AdamW) -> ();
+    fn adamw(&self, all: &mut [Learned<'_>], clip: Option<Clip<'_>>, step: &AdamW) -> ();
 }

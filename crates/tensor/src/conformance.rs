@@ -151,7 +151,16 @@ fn small_cases(t: usize, d: usize) -> Vec<Case> {
             Ok(vec![ops::relu_backward(&i[1], &y)?, y])
         }),
         case("gelu", size.clone(), pair(), |i| Ok(vec![ops::gelu(&i[0])?, ops::gelu_backward(&i[1], &i[0])?])),
-        case("norm", size, pair(), |i| Ok(vec![ops::norm(&i[0])?])),
+        case("norm", size.clone(), pair(), |i| {
+            let y = ops::norm(&i[0])?;
+            let g = ops::scale(&y, 0.3)?;
+            Ok(vec![ops::norm_backward(&g, &i[1], &y)?, y])
+        }),
+        case("inverse_sqrt", size, pair(), |i| {
+            // Some are below zero.
+            let y = ops::inverse_sqrt(&ops::add(&ops::mul(&i[0], &i[0])?, &ops::scale(&i[0], 0.1)?)?)?;
+            Ok(vec![ops::inverse_sqrt_backward(&i[1], &y)?, y])
+        }),
         layer_norm_case(t, d),
     ]
 }

@@ -8,6 +8,7 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use ndarray::{ArrayViewD, IxDyn};
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -269,12 +270,31 @@ impl Tensor {
         self.to_device(&Device::Cpu)
     }
 
+    /// Tensors on the CPU, in their order. Each device is waited for once, whatever their number.
+    pub fn all_to_cpu(tensors: &[&Tensor]) -> Result<Vec<Tensor>> {
+        let mut all: Vec<Tensor> = tensors.iter().map(|t| (*t).clone()).collect();
+        let mut waiting = BTreeMap::new();
+        for (place, tensor) in tensors.iter().enumerate() {
+            if let Values::Device { device: Device::Other(backend), .. } = &tensor.values {
+                let (_, places) = waiting.entry(backend.name()).or_insert_with(|| (backend, Vec::new()));
+                places.push(place);
+            }
+        }
+        for (backend, places) in waiting.into_values() {
+            let there: Vec<&Tensor> = places.iter().map(|place| tensors[*place]).collect();
+            for (place, here) in places.into_iter().zip(backend.download(&there)?) {
+                all[place] = here;
+            }
+        }
+        Ok(all)
+    }
+
     /// The tensor on `device`; no copy if it is there.
     pub fn to_device(&self, device: &Device) -> Result<Tensor> {
         match (&self.values, device) {
             (Values::Host(_), Device::Cpu) => Ok(self.clone()),
             (Values::Host(_), Device::Other(b)) => Ok(b.upload(self)?.with_precision(self.precision)),
-            (Values::Device { device: Device::Other(b), .. }, Device::Cpu) => b.download(self),
+            (Values::Device { .. }, Device::Cpu) => Ok(Tensor::all_to_cpu(&[self])?.remove(0)),
             (Values::Device { device: here, .. }, there) if here == there => Ok(self.clone()),
             (_, there) => self.to_cpu()?.to_device(there),
         }

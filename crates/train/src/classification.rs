@@ -2,11 +2,11 @@
 
 use crate::data::{by_length, length, ragged};
 use crate::{Error, Examples, Objective, Part, Result, Targets};
-use clinpeft_autodiff::{Gradients, Var, ops, without_tape};
+use clinpeft_autodiff::{Var, ops, without_tape};
 use clinpeft_nn::{
     Backbone, Learning, Observer, Parameter, Pass, Pooling, Ragged, Rows, Sites, binary_loss, class_loss,
 };
-use clinpeft_peft::{Activity, Head, Stack, Status};
+use clinpeft_peft::{Activity, Head, Squares, Stack, Status, norm};
 use clinpeft_tensor::Tensor;
 use std::sync::Arc;
 
@@ -193,20 +193,21 @@ impl Objective for Classification {
         base.chain(self.stack.trainable_mut()).chain(head.map(|p| (format!("head.{}", p.name()), p))).collect()
     }
 
-    fn status(&self, gradients: Option<&Gradients>) -> Vec<Status> {
-        let row = |name: &str, method, all: &[&Parameter]| Status {
+    fn status(&self, squares: Option<&Squares>) -> Vec<Status> {
+        let row = |name: &str, method, prefix: &str, all: &[&Parameter]| Status {
             name: name.into(),
             method,
             activity: Activity::Active,
             learning: Learning::Trainable,
             parameters: all.iter().map(|p| p.value().count()).sum(),
-            gradient_norm: gradients.and_then(|g| norm(g, all)),
+            gradient_norm: squares.and_then(|s| norm_of(s, prefix, all)),
         };
         let base = self.learning_base();
-        let base = if base.is_empty() { None } else { Some(row(BASE, "full", &base)) };
-        let mut all: Vec<Status> = base.into_iter().chain(self.stack.status(gradients)).collect();
+        let base = if base.is_empty() { None } else { Some(row(BASE, "full", "base", &base)) };
+        let mut all: Vec<Status> = base.into_iter().chain(self.stack.status(squares)).collect();
         let head: Vec<&Parameter> = self.head.classifier.parameters().collect();
-        all.push(Status { learning: self.head.classifier.weight().learning(), ..row("(head)", "linear", &head) });
+        let learning = self.head.classifier.weight().learning();
+        all.push(Status { learning, ..row("(head)", "linear", "head", &head) });
         all
     }
 
@@ -218,16 +219,16 @@ impl Objective for Classification {
         &mut self.stack
     }
 
-    fn check_gradients(&self, gradients: &Gradients) -> Result<()> {
+    fn check_gradients(&self, squares: &Squares) -> Result<()> {
         let base = self.learning_base();
-        if !base.is_empty() && norm(gradients, &base).is_none_or(|n| n == 0.0) {
+        if !base.is_empty() && norm_of(squares, "base", &base).is_none_or(|n| n == 0.0) {
             return Err(Error::Settings(format!("{BASE} should learn, but gets no gradient")));
         }
-        Ok(self.stack.check_gradients(gradients)?)
+        Ok(self.stack.check_gradients(squares)?)
     }
 }
 
 /// Euclidean norm of the gradients of some parameters; `None` if none has one.
-fn norm(gradients: &Gradients, all: &[&Parameter]) -> Option<f64> {
-    gradients.squares(all.iter().map(|p| p.var())).ok().flatten().map(f64::sqrt)
+fn norm_of(squares: &Squares, prefix: &str, all: &[&Parameter]) -> Option<f64> {
+    norm(squares, all.iter().map(|p| format!("{prefix}.{}", p.name())))
 }

@@ -2,9 +2,9 @@
 
 use crate::state::{self, State};
 use crate::{Error, Event, EventLog, Objective, Optimiser, OptimiserSettings, OptimiserStep, Rate, Result, Schedule};
-use clinpeft_autodiff::{Gradients, Lengths, Var, backward, ops};
+use clinpeft_autodiff::{Gradients, Norm, backward, ops};
 use clinpeft_nn::{Memory, Pass};
-use clinpeft_peft::{Status, status_table};
+use clinpeft_peft::{Squares, Status, StepValues, Stepped, status_table};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Tensor;
 use clinpeft_weights::TensorMap;
@@ -205,15 +205,7 @@ impl<'a, O: Objective> Loop<'a, O> {
         }
         let seed = self.run.settings.seed.part(&format!("step {}", step.0));
         let mut gradients = Gradients::default();
-        let mut losses: Option<Tensor> = None;
-        let mut add = |part: &Var| -> Result<()> {
-            let part = part.value().reshape(&[1, 1])?;
-            losses = Some(match losses.take() {
-                Some(before) => clinpeft_tensor::ops::concat(&before, &part)?,
-                None => part,
-            });
-            Ok(())
-        };
+        let mut losses: Vec<Tensor> = Vec::new();
         for (i, rows) in micro.iter().enumerate() {
             let pass = Pass::train(seed.part(&format!("micro-batch {i}")), self.run.settings.memory);
             let part = self.objective.loss(rows, &pass)?;
@@ -222,58 +214,85 @@ impl<'a, O: Objective> Loop<'a, O> {
                 Division::MicroBatch { full } => self.objective.denominator(rows) * full.max(1) as f64,
             };
             let mean = ops::scale(&part.loss, 1.0 / divisor)?;
-            add(&mean)?;
+            losses.push(mean.value().clone());
             self.state.tokens += part.tokens;
             gradients.add(backward(&mean)?)?;
         }
         if let Some(extra) = self.objective.stack().extra_loss()? {
-            add(&extra)?;
+            losses.push(extra.value().clone());
             gradients.add(backward(&extra)?)?;
         }
-        let (loss, squares) = self.read(losses, &gradients)?;
+        let number = step.0 + 1;
+        let log_now = number.is_multiple_of(self.run.settings.log_every.max(1)) || number == self.total;
+        let norms = if log_now || step.0 == 0 || self.run.settings.optimiser.clip.is_some() {
+            self.norms(&gradients)?
+        } else {
+            Vec::new()
+        };
+        let made = clinpeft_peft::Step { number, total: self.total };
+        let rate = self.schedule.rate(step);
+        let watched = self.objective.stack().watched(made).into_iter();
+        let watched: BTreeMap<String, Tensor> =
+            watched.filter_map(|(name, p)| Some((name, gradients.of(p.var())?.clone()))).collect();
+        let measured = norms.iter().map(|(_, norm)| norm);
+        self.optimiser.step_measured(self.objective.parameters_mut(), &gradients, measured, rate)?;
+        let read = self.read(losses, norms, watched)?;
+        let loss = read.loss;
         if !loss.is_finite() {
             return Err(Error::NotFinite { step: step.0, loss });
         }
         if step.0 == 0 {
-            self.objective.check_gradients(&gradients)?;
-            let rows = self.objective.status(Some(&gradients));
+            self.objective.check_gradients(&read.squares)?;
+            let rows = self.objective.status(Some(&read.squares));
             self.tell(status_event(1, &rows))?;
         }
-        let rate = self.schedule.rate(step);
-        let log_now = (step.0 + 1).is_multiple_of(self.run.settings.log_every.max(1)) || step.0 + 1 == self.total;
-        let norms = if log_now { norms(&self.objective.status(Some(&gradients))) } else { BTreeMap::new() };
-        let of_adapters = self.objective.stack().step_gradients(&gradients);
-        self.optimiser.step_measured(self.objective.parameters_mut(), &gradients, squares, rate)?;
-        let made = clinpeft_peft::Step { number: step.0 + 1, total: self.total };
-        self.objective.stack_mut().after_step(made, &of_adapters)?;
-        self.state.step = step.0 + 1;
+        self.objective.stack_mut().after_step(made, &read.watched)?;
+        self.state.step = number;
         self.state.last_loss = loss;
         self.state.epoch_loss.0 += loss;
         self.state.epoch_loss.1 += 1;
         if log_now {
-            let tokens = self.state.tokens;
-            self.tell(Event::Step { step: step.0 + 1, loss, learning_rate: rate, tokens, gradient_norms: norms })?;
+            let (tokens, gradient_norms) = (self.state.tokens, norms_of(&self.objective.status(Some(&read.squares))));
+            self.tell(Event::Step { step: number, loss, learning_rate: rate, tokens, gradient_norms })?;
         }
         Ok(())
     }
 
-    /// The sum of the losses, and that of the squares of the gradient if it may be clipped. It is the one reading of a step: a
-    /// device has all of its work by now.
-    fn read(&self, losses: Option<Tensor>, gradients: &Gradients) -> Result<(f64, f64)> {
-        let lengths = match self.run.settings.optimiser.clip {
-            Some(_) => gradients.lengths(self.objective.parameters().iter().map(|(_, p)| p.var()))?,
-            None => Lengths::default(),
-        };
-        let Some(losses) = losses else {
-            return Ok((0.0, 0.0));
-        };
-        let (count, all) = match &lengths.unread {
-            Some(unread) => (losses.count(), clinpeft_tensor::ops::concat(&losses, unread)?),
-            None => (losses.count(), losses),
-        };
-        let read = all.to_f64_vec()?;
-        let (losses, norms) = read.split_at(count);
-        Ok((losses.iter().sum(), lengths.squares(norms).unwrap_or(0.0)))
+    /// The norm of the gradient of each parameter that has one.
+    fn norms(&self, gradients: &Gradients) -> Result<Vec<(String, Norm)>> {
+        let mut all = Vec::new();
+        for (name, p) in self.objective.parameters() {
+            all.extend(gradients.norm(p.var())?.map(|norm| (name, norm)));
+        }
+        Ok(all)
+    }
+
+    /// What a step has to say, once it was made. It is the one reading of a step: a device has all of its work by now.
+    fn read(&self, losses: Vec<Tensor>, norms: Vec<(String, Norm)>, watched: BTreeMap<String, Tensor>) -> Result<Read> {
+        let values = self.objective.stack().trainable().into_iter();
+        let values: BTreeMap<String, &Tensor> = values.map(|(name, p)| (name, p.value())).collect();
+        let mut wanted: Vec<&Tensor> = losses.iter().collect();
+        wanted.extend(norms.iter().filter_map(|(_, norm)| match norm {
+            Norm::Unread(norm) => Some(norm),
+            Norm::Square(_) => None,
+        }));
+        wanted.extend(watched.iter().flat_map(|(name, gradient)| [values[name], gradient]));
+        let mut read = Tensor::all_to_cpu(&wanted)?.into_iter();
+        let mut next = || read.next().expect("as many as were asked for");
+        let mut loss = 0.0;
+        for _ in 0..losses.len() {
+            loss += next().item()?;
+        }
+        let mut squares = Squares::new();
+        for (name, norm) in norms {
+            let square = match norm {
+                Norm::Square(square) => square,
+                Norm::Unread(_) => next().item()?.powi(2),
+            };
+            squares.insert(name, square);
+        }
+        let watched = watched.into_keys().map(|name| (name, Stepped { value: next(), gradient: next() })).collect();
+        Ok(Read { loss, squares, watched })
     }
 
     fn end_of_epoch(&mut self, epoch: u64) -> Result<()> {
@@ -333,10 +352,17 @@ impl<'a, O: Objective> Loop<'a, O> {
     }
 }
 
-fn norms(rows: &[Status]) -> BTreeMap<String, f64> {
+/// What is read of a step.
+struct Read {
+    loss: f64,
+    squares: Squares,
+    watched: StepValues,
+}
+
+fn norms_of(rows: &[Status]) -> BTreeMap<String, f64> {
     rows.iter().filter_map(|r| Some((r.name.clone(), r.gradient_norm?))).collect()
 }
 
 fn status_event(step: u64, rows: &[Status]) -> Event {
-    Event::Status { step, table: status_table(rows), gradient_norms: norms(rows) }
+    Event::Status { step, table: status_table(rows), gradient_norms: norms_of(rows) }
 }

@@ -2,9 +2,9 @@
 
 use crate::data::{by_length, length, ragged};
 use crate::{Objective, Part, Result};
-use clinpeft_autodiff::{Gradients, without_tape};
+use clinpeft_autodiff::without_tape;
 use clinpeft_nn::{Backbone, Learning, Parameter, Pass, Rows, Sites};
-use clinpeft_peft::{Stack, Status};
+use clinpeft_peft::{Squares, Stack, Status};
 use clinpeft_text::Sequences;
 use std::sync::Arc;
 
@@ -69,8 +69,8 @@ impl Objective for LanguageModelling {
         base.map(|p| (format!("base.{}", p.name()), p)).chain(self.stack.trainable_mut()).collect()
     }
 
-    fn status(&self, gradients: Option<&Gradients>) -> Vec<Status> {
-        self.stack.status(gradients)
+    fn status(&self, squares: Option<&Squares>) -> Vec<Status> {
+        self.stack.status(squares)
     }
 
     fn stack(&self) -> &Stack {
@@ -81,7 +81,7 @@ impl Objective for LanguageModelling {
         &mut self.stack
     }
 
-    fn check_gradients(&self, gradients: &Gradients) -> Result<()> {
-        Ok(self.stack.check_gradients(gradients)?)
+    fn check_gradients(&self, squares: &Squares) -> Result<()> {
+        Ok(self.stack.check_gradients(squares)?)
     }
 }

@@ -2,10 +2,9 @@
 
 use crate::data::length;
 use crate::{Objective, Part, Result};
-use clinpeft_autodiff::Gradients;
 use clinpeft_bert::{Bert, MaskedHead, MaskedTokens};
 use clinpeft_nn::{Backbone, Learning, Mode, Parameter, Pass, Ragged, Rows, Sites};
-use clinpeft_peft::{Stack, Status};
+use clinpeft_peft::{Squares, Stack, Status};
 use clinpeft_rng::{RngExt, Seed, Stream, shuffle};
 use clinpeft_text::{Batch, Sequences};
 use std::sync::Arc;
@@ -112,8 +111,8 @@ impl Objective for MaskedModelling {
         base.map(|p| (format!("base.{}", p.name()), p)).chain(self.stack.trainable_mut()).collect()
     }
 
-    fn status(&self, gradients: Option<&Gradients>) -> Vec<Status> {
-        self.stack.status(gradients)
+    fn status(&self, squares: Option<&Squares>) -> Vec<Status> {
+        self.stack.status(squares)
     }
 
     fn stack(&self) -> &Stack {
@@ -124,8 +123,8 @@ impl Objective for MaskedModelling {
         &mut self.stack
     }
 
-    fn check_gradients(&self, gradients: &Gradients) -> Result<()> {
-        Ok(self.stack.check_gradients(gradients)?)
+    fn check_gradients(&self, squares: &Squares) -> Result<()> {
+        Ok(self.stack.check_gradients(squares)?)
     }
 }
 

@@ -1,9 +1,9 @@
 //! What is trained.
 
 use crate::Result;
-use clinpeft_autodiff::{Gradients, Var};
+use clinpeft_autodiff::Var;
 use clinpeft_nn::{Parameter, Pass};
-use clinpeft_peft::{Stack, Status};
+use clinpeft_peft::{Squares, Stack, Status};
 
 /// The loss of some examples.
 pub struct Part {
@@ -23,12 +23,13 @@ pub trait Objective {
     fn parameters(&self) -> Vec<(String, &Parameter)>;
     /// The same for writing, in the same order.
     fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)>;
-    /// Adapters and head: who takes part, who learns.
-    fn status(&self, gradients: Option<&Gradients>) -> Vec<Status>;
+    /// Adapters and head: who takes part, who learns; with the squares of the gradients of [`Objective::parameters`], also
+    /// their norms.
+    fn status(&self, squares: Option<&Squares>) -> Vec<Status>;
     /// Its adapters.
     fn stack(&self) -> &Stack;
     /// Its adapters for writing.
     fn stack_mut(&mut self) -> &mut Stack;
     /// Errors if something that should learn got no gradient.
-    fn check_gradients(&self, gradients: &Gradients) -> Result<()>;
+    fn check_gradients(&self, squares: &Squares) -> Result<()>;
 }

@@ -1,7 +1,7 @@
 //! AdamW over named parameters.
 
 use crate::{Error, Result};
-use clinpeft_autodiff::Gradients;
+use clinpeft_autodiff::{Gradients, Norm};
 use clinpeft_nn::Parameter;
 use clinpeft_tensor::{Tensor, ops};
 use clinpeft_weights::TensorMap;
@@ -40,45 +40,56 @@ impl Optimiser {
 
     /// One step. Parameters without a gradient stay as they are.
     pub fn step(&mut self, parameters: Vec<(String, &mut Parameter)>, gradients: &Gradients, rate: f64) -> Result<()> {
-        let squares = match self.settings.clip {
-            Some(_) => gradients.squares(parameters.iter().map(|(_, p)| p.var()))?.unwrap_or(0.0),
-            None => 0.0,
-        };
-        self.step_measured(parameters, gradients, squares, rate)
+        let mut norms = Vec::new();
+        if self.settings.clip.is_some() {
+            for (_, p) in &parameters {
+                norms.extend(gradients.norm(p.var())?);
+            }
+        }
+        self.step_measured(parameters, gradients, &norms, rate)
     }
 
-    /// The same where the sum of the squares of the whole gradient is known; it counts only where the settings clip.
-    pub(crate) fn step_measured(
+    /// The same where the norms of all gradients are known; they count only where the settings clip. Nothing is read from
+    /// a device.
+    pub(crate) fn step_measured<'a>(
         &mut self,
         parameters: Vec<(String, &mut Parameter)>,
         gradients: &Gradients,
-        squares: f64,
+        norms: impl IntoIterator<Item = &'a Norm>,
         rate: f64,
     ) -> Result<()> {
         self.steps += 1;
-        let factor = self.settings.clip.map_or(1.0, |limit| (limit / squares.sqrt().max(f64::MIN_POSITIVE)).min(1.0));
+        let mut learning = Vec::new();
         for (name, p) in parameters {
-            let Some(g) = gradients.of(p.var()) else { continue };
-            let g = if factor < 1.0 { ops::scale(g, factor)? } else { g.clone() };
-            let mut value = p.take_value();
+            let Some(g) = gradients.of(p.var()).cloned() else { continue };
+            let value = p.take_value();
             let zeros = || Tensor::zeros(value.dims(), value.dtype()).to_device(&value.device());
-            let [m, v] = match self.moments.entry(name) {
-                std::collections::btree_map::Entry::Occupied(o) => o.into_mut(),
-                std::collections::btree_map::Entry::Vacant(e) => e.insert([zeros()?, zeros()?]),
+            let [m, v] = match self.moments.remove(&name) {
+                // Those of a checkpoint come from the CPU.
+                Some([m, v]) => [m.to_device(&value.device())?, v.to_device(&value.device())?],
+                None => [zeros()?, zeros()?],
             };
-            // Those of a checkpoint come from the CPU.
-            (*m, *v) = (m.to_device(&value.device())?, v.to_device(&value.device())?);
-            let s = &self.settings;
-            let step = ops::AdamW {
-                learning_rate: rate,
-                beta1: s.beta1,
-                beta2: s.beta2,
-                eps: s.eps,
-                weight_decay: s.weight_decay,
-                step: self.steps,
-            };
-            ops::adamw([&mut value, m, v], &g, &step)?;
+            learning.push((name, p, g, [value, m, v]));
+        }
+        let s = &self.settings;
+        let step = ops::AdamW {
+            learning_rate: rate,
+            beta1: s.beta1,
+            beta2: s.beta2,
+            eps: s.eps,
+            weight_decay: s.weight_decay,
+            step: self.steps,
+        };
+        let norm = s.clip.and(Norm::of_all(norms.into_iter())?);
+        let clip = s.clip.zip(norm.as_ref()).map(|(limit, norm)| ops::Clip { norm, limit });
+        let mut all: Vec<ops::Learned<'_>> = learning
+            .iter_mut()
+            .map(|(_, _, gradient, [parameter, first, second])| ops::Learned { parameter, first, second, gradient })
+            .collect();
+        ops::adamw(&mut all, clip, &step)?;
+        for (name, p, _, [value, m, v]) in learning {
             p.set_value(value);
+            self.moments.insert(name, [m, v]);
         }
         Ok(())
     }

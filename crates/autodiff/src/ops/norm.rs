@@ -7,11 +7,7 @@ use clinpeft_tensor::ops;
 pub fn norm(x: &Var) -> Result<Var> {
     let y = ops::norm(x.value())?;
     let (saved, length) = (x.value().clone(), y.clone());
-    Ok(Var::from_op(y, [x], move |g, _| {
-        let length = length.item()?;
-        let factor = if length == 0.0 { 0.0 } else { g.item()? / length };
-        Ok([Some(ops::scale(&saved, factor)?)])
-    }))
+    Ok(Var::from_op(y, [x], move |g, _| Ok([Some(ops::norm_backward(g, &saved, &length)?)])))
 }
 
 #[cfg(test)]

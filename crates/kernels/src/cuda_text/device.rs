@@ -45,6 +45,14 @@ pub(super) struct Text {
 /// What was compiled, by compute capability and kernel.
 static TEXTS: Mutex<BTreeMap<(u16, String), Result<Text, String>>> = Mutex::new(BTreeMap::new());
 
+/// Launches so far, by compute capability.
+static LAUNCHES: Mutex<BTreeMap<u16, usize>> = Mutex::new(BTreeMap::new());
+
+/// How many kernels were launched so far on the device of this compute capability.
+pub(super) fn launches(capability: u16) -> usize {
+    LAUNCHES.lock().unwrap_or_else(PoisonError::into_inner).get(&capability).copied().unwrap_or_default()
+}
+
 /// Every kernel that was launched on the device of this compute capability, by a name of its own.
 pub(super) fn texts(capability: u16) -> BTreeMap<String, Result<Text, String>> {
     let all = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -170,6 +178,7 @@ impl ComputeServer for Server {
         mode: ExecutionMode,
         _stream: StreamId,
     ) {
+        *LAUNCHES.lock().unwrap_or_else(PoisonError::into_inner).entry(self.capability).or_default() += 1;
         let mut options = CompilationOptions::default();
         options.supports_features.grid_constants = true;
         options.supports_features.fast_math = true;

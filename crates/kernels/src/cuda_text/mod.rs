@@ -7,11 +7,11 @@ mod device;
 use crate::client::Client;
 use crate::name::{Kind, Name};
 use crate::work::Loops;
-use clinpeft_tensor::ops::{self, AdamW, Layout};
+use clinpeft_tensor::ops::{self, AdamW, Clip, Layout, Learned};
 use clinpeft_tensor::{DType, Device, Precision, Tensor, conformance};
 use cubecl::Runtime;
 use cubecl::device::Device as _;
-use device::{Card, OnPaper, Text, texts};
+use device::{Card, OnPaper, Text, launches, texts};
 use std::collections::BTreeMap;
 
 fn on_paper(capability: u16) -> Device {
@@ -34,9 +34,8 @@ fn beyond_the_suite(device: &Device) {
         let weights = on(&[300], DType::F32);
         ops::linear_cross_entropy(&x, &w, &targets, &weights, [true, true]).unwrap();
     }
-    let (mut p, mut m, mut v) = (x.clone(), x.clone(), x.clone());
-    let step = AdamW { learning_rate: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1, step: 1 };
-    ops::adamw([&mut p, &mut m, &mut v], &x, &step).unwrap();
+    // A LoRA on queries and values of 32 layers.
+    learn(128, &x, &ops::norm(&x).unwrap());
     let shape = ops::AttentionShape {
         heads: 2,
         kv_heads: 1,
@@ -49,6 +48,16 @@ fn beyond_the_suite(device: &Device) {
     let k = on(&[300, 128], DType::F32);
     let (o, lse) = ops::attention(&x, &k, &k, &shape, &segments).unwrap();
     ops::attention_backward(&x, [&x, &k, &k, &o, &lse], &shape, &segments).unwrap();
+}
+
+/// A step of so many tensors like this one.
+fn learn(count: usize, like: &Tensor, norm: &Tensor) {
+    let mut state = vec![[like.clone(), like.clone(), like.clone()]; count];
+    let learned =
+        state.iter_mut().map(|[parameter, first, second]| Learned { parameter, first, second, gradient: like });
+    let mut all: Vec<_> = learned.collect();
+    let step = AdamW { learning_rate: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1, step: 1 };
+    ops::adamw(&mut all, Some(Clip { norm, limit: 1.0 }), &step).unwrap();
 }
 
 /// All kernels of all operations, for cards of this compute capability.
@@ -66,6 +75,23 @@ fn every_kernel(capability: u16) -> BTreeMap<String, Text> {
         (name, text)
     };
     texts(capability).into_iter().map(named).collect()
+}
+
+#[test]
+fn all_that_a_lora_learns_is_one_launch() {
+    // A card of its own, so that nothing else is launched there.
+    let capability = 86;
+    let device = on_paper(capability);
+    let wait = || Tensor::zeros(&[1], DType::F32).to_device(&device).unwrap().to_cpu().unwrap();
+    let x = Tensor::zeros(&[300], DType::F32).to_device(&device).unwrap();
+    for (tensors, expected) in [(1, 1), (128, 1), (146, 1), (147, 2)] {
+        let norm = ops::norm(&x).unwrap();
+        wait();
+        let before = launches(capability);
+        learn(tensors, &x, &norm);
+        wait();
+        assert_eq!(launches(capability) - before, expected, "{tensors} tensors");
+    }
 }
 
 #[test]

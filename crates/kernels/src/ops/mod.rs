@@ -9,6 +9,7 @@ pub(crate) mod dropout;
 pub(crate) mod elementwise;
 pub(crate) mod embedding;
 pub(crate) mod gelu;
+pub(crate) mod inverse_sqrt;
 pub(crate) mod layer_norm;
 pub(crate) mod low_rank;
 pub(crate) mod lstm;

@@ -1,14 +1,14 @@
 //! Euclidean (Frobenius) norm of all elements.
 //!
 //! ```text
-//! y = sqrt(sum x^2)
+//! y = sqrt(sum x^2)        dx = g * x / y, and 0 where y = 0
 //! ```
 
 use crate::client::Client;
 use crate::map::element;
 use crate::map::{Beside, Map};
 use crate::reduce::{Term, total};
-use crate::work::{cube, grid};
+use crate::work::{cube, grid, units};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
@@ -31,4 +31,26 @@ pub(crate) fn norm<R: Runtime>(device: &Client<R>, x: &Tensor) -> Result<Tensor>
         element::launch::<Root, R>(compute, grid(1), cube(), a, b, out.array(), 1, 0.0, Beside::Same);
     })?;
     Ok(y)
+}
+
+/// Returns dx from the gradient `g` of y, `[1]`, and the y that [`norm`] returned.
+pub(crate) fn norm_backward<R: Runtime>(device: &Client<R>, g: &Tensor, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    let work = device.begin("norm_backward")?;
+    let (g, xs, y) = (work.input(g)?, work.input(x)?, work.input(y)?);
+    let (dx, out) = work.output(x.dims())?;
+    work.run(|compute| {
+        direction::launch::<R>(compute, units(x.count()), cube(), g.array(), xs.array(), y.array(), out.array());
+    })?;
+    Ok(dx)
+}
+
+#[cube(launch)]
+pub(crate) fn direction(g: &Array<f32>, x: &Array<f32>, y: &Array<f32>, dx: &mut Array<f32>) {
+    if ABSOLUTE_POS < dx.len() {
+        let mut factor = f32::new(0.0);
+        if y[0] != 0.0 {
+            factor = g[0] / y[0];
+        }
+        dx[ABSOLUTE_POS] = x[ABSOLUTE_POS] * factor;
+    }
 }

@@ -7,8 +7,8 @@
 //! ```
 //! The ranks with the lowest scores lose their singular value; before the last steps they may come back.
 
-use super::{AdaLora, Triplet};
-use crate::{Error, Result, Step, StepGradients};
+use super::{AdaLora, AdaLoraConfig, Triplet};
+use crate::{Error, Result, Step, StepValues, Stepped};
 use clinpeft_nn::Parameter;
 use clinpeft_tensor::Tensor;
 use clinpeft_weights::TensorMap;
@@ -27,12 +27,12 @@ struct Averages {
 }
 
 impl Importance {
-    /// Takes the gradients of a step in.
-    fn update(&mut self, p: &Parameter, gradient: &Tensor, beta1: f64, beta2: f64) -> Result<()> {
-        let (values, gradient) = (p.value().to_f64_vec()?, gradient.to_f64_vec()?);
+    /// Takes a step of the parameter called `name` in.
+    fn update(&mut self, name: &str, step: &Stepped, beta1: f64, beta2: f64) -> Result<()> {
+        let (values, gradient) = (step.value.to_f64_vec()?, step.gradient.to_f64_vec()?);
         let n = values.len();
         let fresh = || Averages { mean: vec![0.0; n], spread: vec![0.0; n] };
-        let a = self.averages.entry(p.name().into()).or_insert_with(fresh);
+        let a = self.averages.entry(name.into()).or_insert_with(fresh);
         for i in 0..n {
             let importance = (values[i] * gradient[i]).abs();
             let mean = beta1 * f64::from(a.mean[i]) + (1.0 - beta1) * importance;
@@ -93,10 +93,20 @@ impl Importance {
     }
 }
 
+/// The step that fixes the ranks.
+fn last_allocation(c: &AdaLoraConfig, step: Step) -> u64 {
+    step.total.saturating_sub(c.last_steps)
+}
+
+/// Whether importance is updated after this step. Not in the step that fixes the ranks, as in PEFT.
+pub(super) fn updates(c: &AdaLoraConfig, step: Step) -> bool {
+    step.number < last_allocation(c, step)
+}
+
 /// What an AdaLoRA does after an optimiser step.
-pub(super) fn after_step(adapter: &mut AdaLora, step: Step, gradients: &StepGradients) -> Result<()> {
+pub(super) fn after_step(adapter: &mut AdaLora, step: Step, values: &StepValues) -> Result<()> {
     let c = &adapter.config;
-    let last = step.total.saturating_sub(c.last_steps);
+    let last = last_allocation(c, step);
     if c.first_steps >= last {
         return Err(Error::Config(format!(
             "AdaLoRA has no step in which ranks could fall: {} first and {} last steps of {}\nhint: lower `first_steps` or \
@@ -107,15 +117,9 @@ pub(super) fn after_step(adapter: &mut AdaLora, step: Step, gradients: &StepGrad
     if step.number > last {
         return enforce(&mut adapter.triplets);
     }
-    // Importance is not updated in the step that fixes the ranks, as in PEFT.
-    if step.number < last {
-        let (b1, b2) = (c.beta1, c.beta2);
-        for t in adapter.triplets.values() {
-            for p in [&t.a, &t.e, &t.b] {
-                if let Some(g) = gradients.get(p.name()) {
-                    adapter.importance.update(p, g, b1, b2)?;
-                }
-            }
+    if updates(c, step) {
+        for (name, stepped) in values {
+            adapter.importance.update(name, stepped, c.beta1, c.beta2)?;
         }
     }
     let due = step.number > c.first_steps && step.number.is_multiple_of(c.every);

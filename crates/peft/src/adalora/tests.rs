@@ -1,4 +1,5 @@
 use super::*;
+use crate::Stepped;
 use clinpeft_autodiff::backward;
 use clinpeft_nn::Linear;
 
@@ -27,11 +28,12 @@ fn adapter() -> AdaLora {
 }
 
 /// Gradients that make each rank matter more than the one before it.
-fn gradients(a: &AdaLora) -> StepGradients {
+fn values(a: &AdaLora) -> StepValues {
     let one = |p: &Parameter| {
         let n = p.value().count();
         let values = (0..n).map(|i| (i + 1) as f32 * 0.01).collect();
-        (p.name().to_string(), Tensor::from_vec(values, p.value().dims()).unwrap())
+        let gradient = Tensor::from_vec(values, p.value().dims()).unwrap();
+        (p.name().to_string(), Stepped { value: p.value().clone(), gradient })
     };
     a.parameters().into_iter().map(one).collect()
 }
@@ -43,8 +45,8 @@ fn train(a: &mut AdaLora, steps: std::ops::RangeInclusive<u64>) {
             let moved = Tensor::from_vec(moved, p.value().dims()).unwrap();
             p.set_value(moved);
         }
-        let g = gradients(a);
-        a.after_step(Step { number, total: 12 }, &g).unwrap();
+        let values = values(a);
+        a.after_step(Step { number, total: 12 }, &values).unwrap();
     }
 }
 
@@ -123,8 +125,15 @@ fn orthogonal_vectors_cost_nothing_and_others_learn() {
 }
 
 #[test]
+fn values_are_asked_for_as_long_as_ranks_may_fall() {
+    let a = adapter();
+    let watched = |number| a.watched(Step { number, total: 12 }).len();
+    assert_eq!([watched(1), watched(8), watched(9), watched(12)], [6, 6, 0, 0]);
+}
+
+#[test]
 fn a_run_without_room_for_falling_ranks_is_refused() {
     let mut a = adapter();
-    let e = a.after_step(Step { number: 1, total: 5 }, &StepGradients::new()).unwrap_err();
+    let e = a.after_step(Step { number: 1, total: 5 }, &StepValues::new()).unwrap_err();
     assert!(e.to_string().contains("first_steps"), "{e}");
 }
