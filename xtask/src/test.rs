@@ -14,7 +14,17 @@ pub fn test() -> Result<ExitCode, String> {
     let mut on_devices = vec!["test", "--package", "clinpeft-kernels", "--package", "clinpeft-experiment"];
     on_devices.extend(["--features", "vulkan,cuda"]);
     if vulkan_driver() {
-        on_devices.extend(["--lib", "--test", "conformance", "--test", "steps", "--test", "devices"]);
+        on_devices.extend([
+            "--lib",
+            "--test",
+            "conformance",
+            "--test",
+            "steps",
+            "--test",
+            "readings",
+            "--test",
+            "devices",
+        ]);
         kernels_step(
             &mut failed,
             "op contract, reference cases, training steps and runs on Vulkan; CUDA C++",

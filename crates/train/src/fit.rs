@@ -198,7 +198,8 @@ impl<'a, O: Objective> Loop<'a, O> {
         Ok(self.outcome(true))
     }
 
-    fn step(&mut self, step: OptimiserStep, micro: &[Vec<usize>]) -> Result<()> {
+    /// The losses of the parts of a step, each `[1]`, and the gradients of their sum.
+    fn gradients(&mut self, step: OptimiserStep, micro: &[Vec<usize>]) -> Result<(Vec<Tensor>, Gradients)> {
         let divisor: f64 = micro.iter().map(|rows| self.objective.denominator(rows)).sum();
         if divisor <= 0.0 {
             return Err(Error::Settings(format!("step {} has nothing to predict", step.0)));
@@ -222,6 +223,11 @@ impl<'a, O: Objective> Loop<'a, O> {
             losses.push(extra.value().clone());
             gradients.add(backward(&extra)?)?;
         }
+        Ok((losses, gradients))
+    }
+
+    fn step(&mut self, step: OptimiserStep, micro: &[Vec<usize>]) -> Result<()> {
+        let (losses, gradients) = self.gradients(step, micro)?;
         let number = step.0 + 1;
         let log_now = number.is_multiple_of(self.run.settings.log_every.max(1)) || number == self.total;
         let norms = if log_now || step.0 == 0 || self.run.settings.optimiser.clip.is_some() {
@@ -269,6 +275,7 @@ impl<'a, O: Objective> Loop<'a, O> {
 
     /// What a step has to say, once it was made. It is the one reading of a step: a device has all of its work by now.
     fn read(&self, losses: Vec<Tensor>, norms: Vec<(String, Norm)>, watched: BTreeMap<String, Tensor>) -> Result<Read> {
+        // What is watched has a gradient, so it is among what learns.
         let values = self.objective.stack().trainable().into_iter();
         let values: BTreeMap<String, &Tensor> = values.map(|(name, p)| (name, p.value())).collect();
         let mut wanted: Vec<&Tensor> = losses.iter().collect();

@@ -44,13 +44,12 @@ pub(crate) fn adamw<R: Runtime>(
         let mut made = Vec::new();
         let mut operands = Vec::new();
         for one in &*part {
-            let old = [one.gradient, one.parameter, one.first, one.second].map(|t| work.input(t));
-            let new = [(); 3].map(|()| work.output(one.parameter.dims()));
-            let [g, p, m, v] = old;
-            let [new_p, new_m, new_v] = new;
-            let ((p1, p1s), (m1, m1s), (v1, v1s)) = (new_p?, new_m?, new_v?);
-            operands.push([g?, p?, m?, v?, p1s, m1s, v1s]);
-            made.push([p1, m1, v1]);
+            let (g, p) = (work.input(one.gradient)?, work.input(one.parameter)?);
+            let (m, v) = (work.input(one.first)?, work.input(one.second)?);
+            let dims = one.parameter.dims();
+            let ((new_p, ps), (new_m, ms), (new_v, vs)) = (work.output(dims)?, work.output(dims)?, work.output(dims)?);
+            operands.push([g, p, m, v, ps, ms, vs]);
+            made.push([new_p, new_m, new_v]);
         }
         launch(&work, &operands, clip, step)?;
         for (one, [p, m, v]) in part.iter_mut().zip(made) {
