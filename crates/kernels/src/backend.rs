@@ -1,10 +1,10 @@
 //! The contract of `clinpeft-tensor`, operation by operation.
 
 use crate::client::Client;
-use crate::{Limits, Opened, ops};
+use crate::{Limits, Opened, narrow, ops};
 use clinpeft_tensor::ops::{AdamW, AttentionShape, Clip, Direction, Layout, Learned, Segments};
 use clinpeft_tensor::rng::Key;
-use clinpeft_tensor::{Backend, Result, Tensor};
+use clinpeft_tensor::{Backend, DType, Result, Tensor};
 use cubecl::Runtime;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -33,6 +33,10 @@ impl<R: Runtime> Backend for Client<R> {
 
     fn upload(&self, tensor: &Tensor) -> Result<Tensor> {
         Client::upload(self, tensor)
+    }
+
+    fn cast(&self, tensor: &Tensor, dtype: DType) -> Result<Tensor> {
+        narrow::cast(self, tensor, dtype)
     }
 
     fn download(&self, tensors: &[&Tensor]) -> Result<Vec<Tensor>> {

@@ -1,8 +1,8 @@
 //! The tensor contract in CubeCL, for CUDA and Vulkan.
 //!
 //! - [`open`] gives a [`Device`] by name; from there on everything is [`clinpeft_tensor::ops`]. No type of CubeCL shows.
-//! - One file per operation in `ops`, named as in `clinpeft_tensor::ops`, where the contract is stated. Values are stored
-//!   and summed in f32; weights may be stored in bf16 or f16.
+//! - One file per operation in `ops`, named as in `clinpeft_tensor::ops`, where the contract is stated. Values are
+//!   computed with in f32, and stored in f32, bf16 or f16.
 //! - A device works asynchronously, so its failures arrive late. They surface as an error at the next operation or
 //!   download, and everything that was on the device by then is void: using it is an error as well. A failure never
 //!   turns into numbers.

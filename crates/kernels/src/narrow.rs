@@ -1,7 +1,8 @@
 //! Values stored in 16 bits, two in a word of 32, the first one in the low half. No device needs a type of 16 bits for it.
 
+use crate::client::Client;
 use crate::work::{Operand, Work, cube, units};
-use clinpeft_tensor::{DType, Result};
+use clinpeft_tensor::{DType, Error, Result, Tensor};
 use cubecl::prelude::*;
 
 /// How 16 bits make a number.
@@ -24,6 +25,24 @@ impl Narrow {
     }
 }
 
+/// The tensor in another float type of 32 or 16 bits, rounded half to even where that is narrower.
+pub(crate) fn cast<R: Runtime>(device: &Client<R>, tensor: &Tensor, dtype: DType) -> Result<Tensor> {
+    let work = device.begin("cast")?;
+    let values = work.stored(tensor)?;
+    let cast = match dtype {
+        DType::F32 => widened(&work, &values)?,
+        DType::Bf16 | DType::F16 => narrowed(&work, &values, dtype)?,
+        got => {
+            return Err(Error::DType {
+                op: "cast",
+                expected: format!("floats of 32 or 16 bits on `{}`", device.name()),
+                got,
+            });
+        }
+    };
+    Ok(work.made(&cast, tensor.dims()))
+}
+
 /// The values in f32: themselves if they are stored so.
 pub(crate) fn widened<R: Runtime>(work: &Work<'_, R>, values: &Operand) -> Result<Operand> {
     let Some(narrow) = Narrow::of(values.dtype()) else {
@@ -43,30 +62,60 @@ pub(crate) fn widen(words: &Array<u32>, wide: &mut Array<f32>, #[comptime] narro
     }
 }
 
-/// The values rounded to bf16, half to even: themselves if they are stored so.
-pub(crate) fn rounded<R: Runtime>(work: &Work<'_, R>, values: &Operand) -> Result<Operand> {
-    if values.dtype() == DType::Bf16 {
+/// The values rounded to `dtype`, of 16 bits, half to even: themselves if they are stored so.
+pub(crate) fn narrowed<R: Runtime>(work: &Work<'_, R>, values: &Operand, dtype: DType) -> Result<Operand> {
+    let Some(narrow) = Narrow::of(dtype).filter(|_| values.dtype() != dtype) else {
         return Ok(values.clone());
-    }
+    };
     let wide = widened(work, values)?;
-    let narrow = work.scratch_of(&[values.count()], DType::Bf16)?;
+    let short = work.scratch_of(&[values.count()], dtype)?;
     work.run(|compute| {
         let grid = units(values.count().div_ceil(2));
-        halves::launch::<R>(compute, grid, cube(), wide.array(), narrow.array());
+        halves::launch::<R>(compute, grid, cube(), wide.array(), short.array(), narrow);
     })?;
-    Ok(narrow)
+    Ok(short)
 }
 
 #[cube(launch)]
-pub(crate) fn halves(values: &Array<f32>, words: &mut Array<u32>) {
+pub(crate) fn halves(values: &Array<f32>, words: &mut Array<u32>, #[comptime] narrow: Narrow) {
     if ABSOLUTE_POS < words.len() {
         let first = ABSOLUTE_POS * 2;
-        let mut word = upper_half(values[first]);
+        let mut word = bits(values[first], narrow);
         if first + 1 < values.len() {
-            word |= upper_half(values[first + 1]) << 16;
+            word |= bits(values[first + 1], narrow) << 16;
         }
         words[ABSOLUTE_POS] = word;
     }
+}
+
+/// The 16 bits of a value, rounded.
+#[cube]
+fn bits(value: f32, #[comptime] narrow: Narrow) -> u32 {
+    let mut bits = upper_half(value);
+    if comptime!(narrow == Narrow::F16) {
+        bits = ieee_half(value);
+    }
+    bits
+}
+
+/// The bits of a value rounded to IEEE half.
+#[cube]
+fn ieee_half(value: f32) -> u32 {
+    let all = u32::reinterpret(value);
+    let size = all & 0x7fff_ffff;
+    // Thirteen bits of the fraction go; 112 is the distance of the two exponents' zeros.
+    let mut half = ((size + 0xfff + ((size >> 13) & 1)) >> 13) - (112u32 << 10);
+    if size < 0x3880_0000 {
+        // Below 2^-14 a half is a multiple of 2^-24, which is the distance of neighbours above one half.
+        half = u32::reinterpret(f32::reinterpret(size) + 0.5) - 0x3f00_0000;
+    }
+    if size >= 0x4780_0000 {
+        half = 0x7c00;
+    }
+    if size > 0x7f80_0000 {
+        half = 0x7e00;
+    }
+    half | ((all >> 16) & 0x8000)
 }
 
 /// The bits of a value rounded to bf16.
@@ -117,21 +166,29 @@ mod tests {
     use clinpeft_tensor::Tensor;
 
     #[test]
-    fn values_are_rounded_to_bf16_half_to_even() {
+    fn values_are_rounded_half_to_even() {
         let (_alone, device) = crate::vulkan::tests::alone();
-        // Every upper half, above each of these lower ones: exact, below a half, a half, above it. And an odd one out.
-        let lower = [0u32, 0x7fff, 0x8000, 0x8001];
+        // Every upper half, above each of these lower ones: exact, below a half, a half, above it, for both types. And an odd
+        // one out.
+        let lower = [0u32, 0xfff, 0x1000, 0x1001, 0x7fff, 0x8000, 0x8001];
         let all = (0..=0xffff_u32).flat_map(|upper| lower.map(|low| f32::from_bits(upper << 16 | low)));
         // A device may flush what is subnormal in f32.
-        let all: Vec<f32> = all.filter(|v| v.is_normal() || *v == 0.0 || v.is_nan()).chain([1.0]).collect();
+        let mut all: Vec<f32> = all.filter(|v| v.is_normal() || *v == 0.0 || v.is_nan()).collect();
+        all.truncate(all.len() / 2 * 2);
+        all.push(1.0);
         let values = device.upload(&Tensor::from_vec(all.clone(), &[all.len()]).unwrap()).unwrap();
-        let work = device.begin("test").unwrap();
-        let narrow = rounded(&work, &work.input(&values).unwrap()).unwrap();
-        let got = work.read(&widened(&work, &narrow).unwrap()).unwrap();
-        assert!(all.len() % 2 == 1 && got.len() == all.len());
-        for (got, value) in got.iter().zip(&all) {
-            let want = half::bf16::from_f32(*value).to_f32();
-            assert!(got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()), "{value:e}: {got:e}");
+        let rounds: [(DType, fn(f32) -> f32); 2] =
+            [(DType::Bf16, |v| half::bf16::from_f32(v).to_f32()), (DType::F16, |v| half::f16::from_f32(v).to_f32())];
+        for (dtype, round) in rounds {
+            let short = cast(&device, &values, dtype).unwrap();
+            assert_eq!((short.dtype(), short.dims()), (dtype, values.dims()));
+            let wide = cast(&device, &short, DType::F32).unwrap();
+            let got = wide.to_f64_vec().unwrap();
+            assert!(all.len() % 2 == 1 && got.len() == all.len());
+            for (got, value) in got.iter().zip(&all) {
+                let want = f64::from(round(*value));
+                assert!(*got == want || (got.is_nan() && want.is_nan()), "{dtype:?} {value:e}: {got:e}");
+            }
         }
     }
 }

@@ -277,11 +277,11 @@ impl<R: Runtime> Work<'_, R> {
         self.accept(read)
     }
 
-    /// f32 values that a kernel has written, as a tensor.
+    /// Values that a kernel has written, as a tensor.
     pub(crate) fn made(&self, values: &Operand, dims: &[usize]) -> Tensor {
         let rows = dims.split_last().map_or(1, |(_, rest)| rest.iter().product());
         let parts = vec![values.handle.clone()];
-        self.tensor_in_parts(Buffer { parts, rows, epoch: self.epoch, ids: None }, DType::F32, dims)
+        self.tensor_in_parts(Buffer { parts, rows, epoch: self.epoch, ids: None }, values.dtype, dims)
     }
 
     /// A tensor of a buffer of this operation.

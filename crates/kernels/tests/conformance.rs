@@ -15,7 +15,7 @@ fn device() -> Device {
 fn operations_agree_with_the_cpu() {
     let outcomes = conformance::check(&device(), &[]);
     let bad: Vec<_> = outcomes.iter().filter(|o| !o.passed()).collect();
-    assert!(outcomes.len() >= 99 && bad.is_empty(), "{bad:#?}");
+    assert!(outcomes.len() >= 297 && bad.is_empty(), "{bad:#?}");
 }
 
 #[test]
@@ -46,8 +46,6 @@ fn a_wrong_name_is_an_error_with_a_hint() {
 fn a_dtype_that_is_not_stored_or_not_computed_with_is_an_error() {
     let said = Tensor::zeros(&[2], DType::F64).to_device(&device()).unwrap_err();
     assert!(matches!(said, Error::DType { .. }), "{said}");
-    let short = Tensor::zeros(&[2], DType::Bf16).to_device(&device()).unwrap();
-    assert!(matches!(ops::add(&short, &short), Err(Error::DType { .. })));
     let ids = Tensor::from_vec(vec![7u32, u32::MAX], &[2]).unwrap().to_device(&device()).unwrap();
     assert_eq!(ids.to_cpu().unwrap().as_slice::<u32>().unwrap(), [7, u32::MAX]);
     assert!(matches!(ops::add(&ids, &ids), Err(Error::DType { .. })));

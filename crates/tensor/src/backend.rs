@@ -1,7 +1,7 @@
 //! Where tensors live and who computes: the op contract as a trait.
 
 use crate::ops::{AdamW, AttentionShape, Clip, Direction, Layout, Learned, Segments};
-use crate::{Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor};
 use std::fmt;
 use std::sync::Arc;
 
@@ -52,6 +52,8 @@ macro_rules! contract {
             }
             /// Copies a CPU tensor to the device.
             fn upload(&self, tensor: &Tensor) -> Result<Tensor>;
+            /// The same floats in another dtype of 32 or 16 bits; see [`Tensor::cast`].
+            fn cast(&self, tensor: &Tensor, dtype: DType) -> Result<Tensor>;
             /// Copies tensors of this device to the CPU. Waits once, for all work before.
             fn download(&self, tensors: &[&Tensor]) -> Result<Vec<Tensor>>;
             /// How often something was copied to the CPU so far, where it is counted.

@@ -1,4 +1,4 @@
-//! The suite that every backend must pass: each operation, in f32 on the device, against the CPU in f64.
+//! The suite that every backend must pass: each operation, with operands in f32, bf16 and f16, against the CPU in f64.
 //!
 //! A backend's test is one line: `conformance::check(&device, Scope::All)` and an assertion on the outcomes. A new
 //! operation adds its cases to [`cases`]; every backend then owes them.
@@ -14,6 +14,8 @@ pub struct Outcome {
     pub op: &'static str,
     /// Which case of it.
     pub case: String,
+    /// How the operands are stored.
+    pub stored: DType,
     /// Largest difference from the oracle, relative to the oracle's largest value.
     pub error: f64,
     /// Largest difference that is accepted.
@@ -39,24 +41,27 @@ pub struct Case {
     run: Box<Body>,
 }
 
-/// Runs the cases of `only` (all if empty) on `device`.
+/// Runs the cases of `only` (all if empty) on `device`, once for each type in which operands may be stored.
 pub fn check(device: &Device, only: &[&str]) -> Vec<Outcome> {
-    cases().into_iter().filter(|c| only.is_empty() || only.contains(&c.op)).map(|c| outcome(device, &c)).collect()
+    let cases = cases().into_iter().filter(|c| only.is_empty() || only.contains(&c.op));
+    let each = |c: Case| [DType::F32, DType::Bf16, DType::F16].map(|stored| outcome(device, &c, stored));
+    cases.flat_map(each).collect()
 }
 
-fn outcome(device: &Device, case: &Case) -> Outcome {
-    let (error, failure) = match compare(device, case) {
+/// The tolerance is that of f32 whatever is stored: the oracle reads the same values.
+fn outcome(device: &Device, case: &Case, stored: DType) -> Outcome {
+    let (error, failure) = match compare(device, case, stored) {
         Ok(error) => (error, None),
         Err(e) => (f64::NAN, Some(e.to_string())),
     };
-    Outcome { op: case.op, case: case.name.clone(), error, tolerance: 2e-5, failure }
+    Outcome { op: case.op, case: case.name.clone(), stored, error, tolerance: 2e-5, failure }
 }
 
-fn compare(device: &Device, case: &Case) -> Result<f64> {
-    let oracle: Vec<Tensor> = case.inputs.iter().map(|t| as_float(t, DType::F64)).collect::<Result<_>>()?;
+fn compare(device: &Device, case: &Case, stored: DType) -> Result<f64> {
+    let inputs: Vec<Tensor> = case.inputs.iter().map(|t| as_float(t, stored)).collect::<Result<_>>()?;
+    let oracle: Vec<Tensor> = inputs.iter().map(|t| as_float(t, DType::F64)).collect::<Result<_>>()?;
     let want = (case.run)(&oracle)?;
-    let here: Vec<Tensor> =
-        case.inputs.iter().map(|t| as_float(t, DType::F32)?.to_device(device)).collect::<Result<_>>()?;
+    let here: Vec<Tensor> = inputs.iter().map(|t| t.to_device(device)).collect::<Result<_>>()?;
     let got = (case.run)(&here)?;
     let mut worst = 0f64;
     for (got, want) in got.iter().zip(&want) {
@@ -303,9 +308,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cpu_in_f32_agrees_with_the_oracle() {
+    fn cpu_agrees_with_the_oracle() {
         let outcomes = check(&Device::Cpu, &[]);
         let bad: Vec<_> = outcomes.iter().filter(|o| !o.passed()).collect();
-        assert!(outcomes.len() > 50 && bad.is_empty(), "{bad:#?}");
+        assert!(outcomes.len() > 150 && bad.is_empty(), "{bad:#?}");
     }
 }

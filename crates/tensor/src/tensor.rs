@@ -8,6 +8,7 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use ndarray::{ArrayViewD, IxDyn};
 use std::any::Any;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -245,11 +246,22 @@ impl Tensor {
                     DType::U32 => u32::wrap(converted(&x, |v| v as u32)),
                 }
             }
+            (Values::Device { device: Device::Other(b), .. }, _) => {
+                return Ok(b.cast(self, dtype)?.with_precision(self.precision));
+            }
             (Values::Device { device, .. }, _) => {
                 return Err(Error::Device { op: "cast", left: device.name(), right: "cpu".into() });
             }
         };
         Ok(Tensor { shape, values: Values::Host(host), precision: self.precision })
+    }
+
+    /// The tensor in f32 if it is stored in 16 bits, otherwise itself.
+    pub(crate) fn widened(&self) -> Result<Cow<'_, Tensor>> {
+        match self.dtype() {
+            DType::Bf16 | DType::F16 => self.cast(DType::F32).map(Cow::Owned),
+            DType::F32 | DType::F64 | DType::U32 => Ok(Cow::Borrowed(self)),
+        }
     }
 
     /// The same values under another shape with as many places. Shares the values.

@@ -13,7 +13,7 @@
 //! With dropout (section 5.4) P is multiplied, element by element, with a mask Z of zeros and 1 / (1 - rate) behind the
 //! softmax; then dV = (P Z)^T g, and dP = Z * (g V^T), while rowsum(g * o) = rowsum(P * dP) as before.
 
-use super::{by_float, require, same_device, same_dtype};
+use super::{by_float, require, same_device, same_dtype, widen};
 use crate::buffer::Buffer;
 use crate::parallel::vectorised;
 use crate::product::{Columns, Sizes, Update, View};
@@ -104,6 +104,7 @@ pub fn attention(
     shape: &AttentionShape,
     segments: &Segments,
 ) -> Result<(Tensor, Tensor)> {
+    widen!(q, k, v);
     check("attention", q, k, v, shape, segments)?;
     match same_device("attention", &[q, k, v])? {
         Device::Other(backend) => backend.attention(q, k, v, shape, segments),
@@ -132,7 +133,10 @@ pub fn attention_backward(
     shape: &AttentionShape,
     segments: &Segments,
 ) -> Result<(Tensor, Tensor, Tensor)> {
+    widen!(g);
     let [q, k, v, o, lse] = saved;
+    widen!(q, k, v, o, lse);
+    let saved = [q, k, v, o, lse];
     check("attention_backward", q, k, v, shape, segments)?;
     let fits = g.dims() == q.dims() && o.dims() == q.dims() && lse.dims() == [q.dims()[0], shape.heads];
     require(fits, "attention_backward", "g and o like q, lse [tq, h]", &[g, q, o, lse])?;

@@ -8,7 +8,7 @@
 //! so the logits of a long batch over a large vocabulary never exist at once. A row of weight zero costs nothing.
 
 use super::matmul::product;
-use super::{Layout, by_float, check_ids, matmul, require, require_dtype, same_device, same_dtype, tensor};
+use super::{Layout, by_float, check_ids, matmul, require, require_dtype, same_device, same_dtype, tensor, widen};
 use crate::buffer::Buffer;
 use crate::parallel::for_rows2;
 use crate::product::{Sizes, Update};
@@ -17,6 +17,7 @@ use crate::{Device, Result, Tensor};
 
 /// Returns (loss `[1]`, dz for g = 1). Errors if a target is not a class, or shapes differ.
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor, weights: &Tensor) -> Result<(Tensor, Tensor)> {
+    widen!(logits, weights);
     let all = [logits, targets, weights];
     let fits = matches!((logits.dims(), targets.dims(), weights.dims()), (&[n, _], &[nt], &[nw]) if n == nt && n == nw);
     require(fits, "cross_entropy", "logits [n, c], targets [n], weights [n]", &all)?;
@@ -45,6 +46,7 @@ pub fn linear_cross_entropy(
     weights: &Tensor,
     want: [bool; 2],
 ) -> Result<(Tensor, Option<Tensor>, Option<Tensor>)> {
+    widen!(x, weights);
     let all = [x, head, targets, weights];
     let fits = matches!((x.dims(), head.dims(), targets.dims(), weights.dims()),
         (&[n, d], &[_, dh], &[nt], &[nw]) if n == nt && n == nw && d == dh);

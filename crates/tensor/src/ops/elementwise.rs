@@ -6,13 +6,14 @@
 //! scale:  y = f * x        dx = f * g
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, tensor};
+use super::{by_float, require, same_device, same_dtype, tensor, widen};
 use crate::buffer::Buffer;
 use crate::parallel::for_rows;
 use crate::{Device, Element, Result, Tensor};
 
 /// Returns a * b, element by element. Errors if shapes, dtypes or devices differ.
 pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    widen!(a, b);
     require(a.dims() == b.dims(), "mul", "equal shapes", &[a, b])?;
     same_dtype("mul", &[a, b])?;
     match same_device("mul", &[a, b])? {
@@ -26,6 +27,7 @@ pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 /// Returns a + b. Errors if shapes, dtypes or devices differ.
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    widen!(a, b);
     require(a.dims() == b.dims(), "add", "equal shapes", &[a, b])?;
     same_dtype("add", &[a, b])?;
     match same_device("add", &[a, b])? {
@@ -47,6 +49,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 /// Returns `factor` times `x`.
 pub fn scale(x: &Tensor, factor: f64) -> Result<Tensor> {
+    widen!(x);
     match x.device() {
         Device::Other(backend) => backend.scale(x, factor),
         Device::Cpu => by_float!("scale", x, T => {

@@ -6,7 +6,7 @@
 //! ```
 //! The table may be stored in bf16 or f16; the rows come out in f32.
 
-use super::{by_float, check_ids, require, require_dtype, same_device};
+use super::{by_float, check_ids, require, require_dtype, same_device, widen};
 use crate::buffer::Buffer;
 use crate::real::Real;
 use crate::{DType, Device, Element, Result, Tensor};
@@ -33,6 +33,7 @@ pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
 
 /// Returns the gradient of a table with `rows` rows.
 pub fn embedding_backward(g: &Tensor, ids: &Tensor, rows: usize) -> Result<Tensor> {
+    widen!(g);
     let fits = g.dims().len() == 2 && ids.dims() == [g.dims()[0]];
     require(fits, "embedding_backward", "g [t, d] and ids [t]", &[g, ids])?;
     require_dtype("embedding_backward", ids, DType::U32)?;

@@ -5,10 +5,10 @@
 //! RightTransposed:  b is [n, k]                  da = g b   (Normal)                      db = g^T a
 //! LeftTransposed:   a is [k, m]                  da = b g^T                               db = a g
 //! ```
-//! A third, leading axis of equal length in both operands is a batch. `b` may be stored in bf16 or f16 (frozen
-//! weights); the sum runs in the dtype of `a`.
+//! A third, leading axis of equal length in both operands is a batch. The sum runs in the dtype of `a`, in
+//! f32 where that is stored in 16 bits.
 
-use super::{by_float, require, same_device};
+use super::{by_float, require, same_device, widen};
 use crate::buffer::Buffer;
 use crate::product::{Multiply, Precision, Right, Sizes, Update, View};
 use crate::real::Real;
@@ -48,7 +48,9 @@ pub fn matmul(a: &Tensor, b: &Tensor, layout: Layout) -> Result<Tensor> {
     let (batch, s) = sizes(a, b, layout)?;
     match same_device("matmul", &[a, b])? {
         Device::Other(backend) => backend.matmul(a, b, layout),
-        Device::Cpu => by_float!("matmul", a, T => {
+        Device::Cpu => {
+            widen!(a);
+            by_float!("matmul", a, T => {
             let mut out = Buffer::<T>::stale(batch * s.m * s.n);
             for (i, y) in out.chunks_exact_mut((s.m * s.n).max(1)).enumerate() {
                 let left = layout.left(&a.as_slice::<T>()?[i * s.m * s.k..(i + 1) * s.m * s.k], s);
@@ -64,7 +66,8 @@ pub fn matmul(a: &Tensor, b: &Tensor, layout: Layout) -> Result<Tensor> {
             let mut dims = a.dims()[..a.dims().len() - 2].to_vec();
             dims.extend([s.m, s.n]);
             Tensor::from_buffer(out, &dims)
-        }),
+            })
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! The operations. Each file states formula, shapes and derivative, checks its operands for every device, and holds
 //! the CPU code.
+//!
+//! Floats to read may be stored in f32, bf16 or f16, each operand in its own type: they are computed with in f32, and results
+//! are f32. [`Tensor::cast`] stores a result shorter.
 
 mod adamw;
 mod attention;
@@ -46,6 +49,17 @@ pub use silu_mul::{silu_mul, silu_mul_backward};
 pub use tanh::{tanh, tanh_backward};
 
 use crate::{DType, Device, Error, Result, Shape, Tensor};
+
+/// The operands in f32 where they are stored in 16 bits.
+macro_rules! widen {
+    ($($x:ident),+) => {
+        $(
+            let $x = $x.widened()?;
+            let $x = &*$x;
+        )+
+    };
+}
+pub(crate) use widen;
 
 /// Runs `$body` with `$t` standing for the float type of `$x`.
 macro_rules! by_float {

@@ -5,7 +5,7 @@
 //! dx = (w*g - n * mean(w*g*n)) / r        dw = sum over rows of g * n
 //! ```
 
-use super::{by_float, require, same_device, same_dtype};
+use super::{by_float, require, same_device, same_dtype, widen};
 use crate::buffer::Buffer;
 use crate::parallel::{for_rows, for_rows2, vectorised};
 use crate::real::{Real, dot};
@@ -13,6 +13,7 @@ use crate::{Device, Element, Result, Tensor};
 
 /// Returns (y, 1/r for each row). Errors if `weight` does not have the width of `x`.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
+    widen!(x, weight);
     let (rows, d) = x.rows_and_width();
     require(weight.dims() == [d], "rms_norm", "x [.., d] and weight [d]", &[x, weight])?;
     same_dtype("rms_norm", &[x, weight])?;
@@ -29,6 +30,7 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor
 
 /// Returns (dx, dw) from the gradient `g` of y and the 1/r that [`rms_norm`] returned.
 pub fn rms_norm_backward(g: &Tensor, x: &Tensor, weight: &Tensor, inv_rms: &Tensor) -> Result<(Tensor, Tensor)> {
+    widen!(g, x, weight, inv_rms);
     let (rows, d) = x.rows_and_width();
     let fits = g.dims() == x.dims() && weight.dims() == [d] && inv_rms.dims() == [rows];
     require(fits, "rms_norm_backward", "g and x [.., d], weight [d], inv_rms [rows]", &[g, x, weight, inv_rms])?;

@@ -6,7 +6,7 @@
 //! dx = the rotation by the negative angle applied to g
 //! ```
 
-use super::{by_float, check_ids, require, require_dtype, same_device, same_dtype};
+use super::{by_float, check_ids, require, require_dtype, same_device, same_dtype, widen};
 use crate::buffer::Buffer;
 use crate::parallel::for_rows;
 use crate::real::Real;
@@ -24,6 +24,7 @@ pub enum Direction {
 /// Turns every head of every row by the angles of its position (`positions`: u32 `[t]`).
 /// Errors if the width is not a multiple of the head width, or a position is outside of the tables.
 pub fn rotary(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &Tensor, direction: Direction) -> Result<Tensor> {
+    widen!(x, cos, sin);
     let all = [x, cos, sin, positions];
     let fits = match (x.dims(), cos.dims(), positions.dims()) {
         (&[t, width], &[_, half], &[tp]) => t == tp && half > 0 && width % (2 * half) == 0 && cos.dims() == sin.dims(),

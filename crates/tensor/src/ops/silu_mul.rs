@@ -5,7 +5,7 @@
 //! da = g * u * sigma(a) * (1 + a * (1 - sigma(a)))        du = g * silu(a)
 //! ```
 
-use super::{by_float, require, same_device, same_dtype};
+use super::{by_float, require, same_device, same_dtype, widen};
 use crate::buffer::Buffer;
 use crate::parallel::{for_rows, for_rows2};
 use crate::real::Real;
@@ -13,6 +13,7 @@ use crate::{Device, Result, Tensor};
 
 /// Returns y. Errors if shapes, dtypes or devices differ.
 pub fn silu_mul(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    widen!(gate, up);
     require(gate.dims() == up.dims(), "silu_mul", "equal shapes", &[gate, up])?;
     same_dtype("silu_mul", &[gate, up])?;
     match same_device("silu_mul", &[gate, up])? {
@@ -28,6 +29,7 @@ pub fn silu_mul(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 
 /// Returns (da, du).
 pub fn silu_mul_backward(g: &Tensor, gate: &Tensor, up: &Tensor) -> Result<(Tensor, Tensor)> {
+    widen!(g, gate, up);
     let fits = gate.dims() == up.dims() && g.dims() == up.dims();
     require(fits, "silu_mul_backward", "equal shapes", &[g, gate, up])?;
     same_dtype("silu_mul_backward", &[g, gate, up])?;

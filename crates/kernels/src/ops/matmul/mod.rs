@@ -15,7 +15,7 @@ mod choice;
 pub(crate) use choice::Choices;
 
 use crate::client::Client;
-use crate::narrow::{rounded, widened};
+use crate::narrow::{narrowed, widened};
 use crate::work::{Operand, Work, grid};
 use choice::Way;
 use clinpeft_tensor::ops::Layout;
@@ -38,23 +38,27 @@ const SQUARES: u32 = ((TILE / SIDE) * (TILE / SIDE)) as u32;
 pub(crate) fn matmul<R: Runtime>(device: &Client<R>, a: &Tensor, b: &Tensor, layout: Layout) -> Result<Tensor> {
     let sizes = Sizes::new(a, b, layout);
     if sizes.depth == 0 {
-        return device.upload(&Tensor::zeros(&sizes.dims(a), a.dtype()));
+        return device.upload(&Tensor::zeros(&sizes.dims(a), DType::F32));
     }
     let work = device.begin("matmul")?;
-    let operands = [&work.input(a)?, &work.stored(b)?];
+    let operands = [&work.stored(a)?, &work.stored(b)?];
     let (y, out) = work.output(&sizes.dims(a))?;
     product(&work, operands, &out, &sizes)?;
     Ok(y)
 }
 
-/// Writes `a b` to `y`; b may be stored in 16 bits.
+/// Writes `a b` to `y`; both may be stored in 16 bits.
 pub(crate) fn product<R: Runtime>(work: &Work<'_, R>, [a, b]: [&Operand; 2], y: &Operand, sizes: &Sizes) -> Result<()> {
     work.can_sum(sizes.depth)?;
     if sizes.batch * sizes.rows * sizes.columns == 0 {
         return Ok(());
     }
     let on_cores = b.precision() == Precision::Bf16 && work.client.tensor_cores();
-    let (a, b) = if on_cores { (rounded(work, a)?, rounded(work, b)?) } else { (widened(work, a)?, widened(work, b)?) };
+    let (a, b) = if on_cores {
+        (narrowed(work, a, DType::Bf16)?, narrowed(work, b, DType::Bf16)?)
+    } else {
+        (widened(work, a)?, widened(work, b)?)
+    };
     let way = choice::way(work, [&a, &b], y, sizes)?;
     if ready_made(work, [&a, &b], y, sizes, way)? {
         return Ok(());
