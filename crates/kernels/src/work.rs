@@ -31,8 +31,9 @@ pub(crate) enum Loops {
 /// See [`Loops::Counted`].
 pub(crate) const TURNS: usize = 65_535;
 
-/// Terms of the longest sum where loops are counted: the kernels of this crate take 16 and more in a turn.
-pub(crate) const LONGEST_SUM: usize = TURNS * 16;
+/// Terms of the longest sum where loops are counted: the kernels of this crate take 16 and more in a turn, and may need one
+/// turn to find the end.
+pub(crate) const LONGEST_SUM: usize = (TURNS - 1) * 16;
 
 /// Values on a device.
 pub(crate) struct Buffer {

@@ -1,6 +1,6 @@
 //! The way back, by queries and by keys.
 
-use super::tile::{HALF, add_weighted, dots, load, mask, place_of, store, tile_size, visible, zeros};
+use super::tile::{Four, add_weighted, dots, load, mask, own_column, own_row, scores, store, tile, visible, zeros};
 use super::{Heads, Kind, RECORD, SIDE};
 use crate::ops::dropout::Chances;
 use cubecl::prelude::*;
@@ -42,24 +42,20 @@ pub(crate) fn queries_backward(
         let rows = min(queries - place, SIDE);
         let (wide, narrow) = (heads.count * heads.width, heads.count / heads.group * heads.width);
 
-        let mut own = SharedMemory::<f32>::new(comptime!(tile_size(kind.padded)));
-        let mut arriving = SharedMemory::<f32>::new(comptime!(tile_size(kind.padded)));
-        let mut other = SharedMemory::<f32>::new(comptime!(tile_size(kind.padded)));
-        let mut slopes = SharedMemory::<f32>::new(comptime!(SIDE * SIDE));
+        let mut own = tile(kind.padded);
+        let mut arriving = tile(kind.padded);
+        let mut other = tile(kind.padded);
+        let mut slopes = scores();
         let mut sums = zeros(kind.padded);
         let start = first * wide + head * heads.width;
         load(q, &mut own, start, wide, rows, heads.width, kind.padded);
         load(g, &mut arriving, start, wide, rows, heads.width, kind.padded);
-        // Of the two rows of the unit.
-        let mut level = Array::<f32>::new(2usize);
-        let mut less = Array::<f32>::new(2usize);
-        #[unroll]
-        for half in 0..2usize {
-            let i = min(UNIT_POS as usize / HALF + half * HALF, rows - 1);
-            level[half] = lse[(first + i) * heads.count + head];
-            less[half] = delta[(first + i) * heads.count + head];
-        }
+        let row = min(own_row(), rows - 1);
+        let of_row = (first + row) * heads.count + head;
+        let (level, less) = (lse[of_row], delta[of_row]);
         let seen = visible(place + rows - 1, queries, keys, kind);
+        // What the unit's own query sees.
+        let limit = visible(place + row, queries, keys, kind);
         let mut key = 0usize;
         while key < seen {
             let from = (first_key + key) * narrow + head / heads.group * heads.width;
@@ -70,22 +66,22 @@ pub(crate) fn queries_backward(
             load(k, &mut other, from, narrow, keys - key, heads.width, kind.padded);
             sync_cube();
             let score = dots(&own, &other, kind.padded);
+            let mut values = Four::new(0.0);
             #[unroll]
             for n in 0..4usize {
-                let (i, j) = place_of(n);
-                let mut value = f32::new(0.0);
-                if i < rows && key + j < visible(place + i, queries, keys, kind) {
-                    let factor = mask(&chances, (first + i) * heads.count + head, key + j, kind);
-                    value = (score[n] * heads.scale - level[n / 2]).exp() * (slope[n] * factor - less[n / 2]);
+                let column = key + own_column(n);
+                if column < limit {
+                    let factor = mask(&chances, of_row, column, kind);
+                    values[n] = (score[n] * heads.scale - level).exp() * (slope[n] * factor - less);
                 }
-                slopes[i * SIDE + j] = value;
             }
+            slopes[UNIT_POS as usize] = values;
             sync_cube();
-            add_weighted(&mut sums, &slopes, &other, false, kind.padded);
+            add_weighted(&mut sums, &slopes, &other, kind.padded);
             sync_cube();
             key += SIDE;
         }
-        store(&sums, dq, start, wide, rows, heads.width, (heads.scale, heads.scale), kind.padded);
+        store(&sums, dq, start, wide, rows, heads.width, heads.scale, kind.padded);
     }
 }
 
@@ -115,13 +111,15 @@ pub(crate) fn keys_backward(
         let rows = min(keys - place, SIDE);
         let (wide, narrow) = (heads.count * heads.width, narrow_heads * heads.width);
 
-        let mut own_keys = SharedMemory::<f32>::new(comptime!(tile_size(kind.padded)));
-        let mut own_values = SharedMemory::<f32>::new(comptime!(tile_size(kind.padded)));
-        let mut other = SharedMemory::<f32>::new(comptime!(tile_size(kind.padded)));
-        let mut weights = SharedMemory::<f32>::new(comptime!(SIDE * SIDE));
-        let mut slopes = SharedMemory::<f32>::new(comptime!(SIDE * SIDE));
+        let mut own_keys = tile(kind.padded);
+        let mut own_values = tile(kind.padded);
+        let mut other = tile(kind.padded);
+        let mut weights = scores();
+        let mut slopes = scores();
         let mut key_sums = zeros(kind.padded);
         let mut value_sums = zeros(kind.padded);
+        // The unit's own key; its four scores are those of four queries.
+        let key = place + own_row();
         let start = first * narrow + kv * heads.width;
         load(k, &mut own_keys, start, narrow, rows, heads.width, kind.padded);
         load(v, &mut own_values, start, narrow, rows, heads.width, kind.padded);
@@ -140,41 +138,40 @@ pub(crate) fn keys_backward(
                 let left = min(queries - query, SIDE);
                 load(q, &mut other, from, wide, left, heads.width, kind.padded);
                 sync_cube();
-                // Of a score: i counts queries of the tile, j keys of the block.
-                let mut weight = dots(&other, &own_keys, kind.padded);
-                let mut factor = Array::<f32>::new(4usize);
+                let mut weight = dots(&own_keys, &other, kind.padded);
+                let mut factor = Four::new(0.0);
                 #[unroll]
                 for n in 0..4usize {
-                    let (i, j) = place_of(n);
-                    let row = (first_query + query + min(i, left - 1)) * heads.count + head;
+                    let i = own_column(n);
+                    let of_row = (first_query + query + min(i, left - 1)) * heads.count + head;
                     let mut value = f32::new(0.0);
-                    if i < left && j < rows && place + j < visible(query + i, queries, keys, kind) {
-                        value = (weight[n] * heads.scale - lse[row]).exp();
+                    if i < left && key < keys && key < visible(query + i, queries, keys, kind) {
+                        value = (weight[n] * heads.scale - lse[of_row]).exp();
                     }
                     weight[n] = value;
-                    factor[n] = mask(&chances, row, place + j, kind);
-                    weights[i * SIDE + j] = value * factor[n];
+                    factor[n] = mask(&chances, of_row, key, kind);
                 }
+                weights[UNIT_POS as usize] = weight * factor;
                 sync_cube();
                 load(g, &mut other, from, wide, left, heads.width, kind.padded);
                 sync_cube();
-                let slope = dots(&other, &own_values, kind.padded);
-                add_weighted(&mut value_sums, &weights, &other, true, kind.padded);
+                let mut slope = dots(&own_values, &other, kind.padded);
+                add_weighted(&mut value_sums, &weights, &other, kind.padded);
                 #[unroll]
                 for n in 0..4usize {
-                    let (i, j) = place_of(n);
-                    let row = (first_query + query + min(i, left - 1)) * heads.count + head;
-                    slopes[i * SIDE + j] = weight[n] * (slope[n] * factor[n] - delta[row]);
+                    let of_row = (first_query + query + min(own_column(n), left - 1)) * heads.count + head;
+                    slope[n] = weight[n] * (slope[n] * factor[n] - delta[of_row]);
                 }
+                slopes[UNIT_POS as usize] = slope;
                 sync_cube();
                 load(q, &mut other, from, wide, left, heads.width, kind.padded);
                 sync_cube();
-                add_weighted(&mut key_sums, &slopes, &other, true, kind.padded);
+                add_weighted(&mut key_sums, &slopes, &other, kind.padded);
                 sync_cube();
                 query += SIDE;
             }
         }
-        store(&key_sums, dk, start, narrow, rows, heads.width, (heads.scale, heads.scale), kind.padded);
-        store(&value_sums, dv, start, narrow, rows, heads.width, (f32::new(1.0), f32::new(1.0)), kind.padded);
+        store(&key_sums, dk, start, narrow, rows, heads.width, heads.scale, kind.padded);
+        store(&value_sums, dv, start, narrow, rows, heads.width, f32::new(1.0), kind.padded);
     }
 }

@@ -1,6 +1,8 @@
 //! The forward pass.
 
-use super::tile::{HALF, add_weighted, dots, load, mask, place_of, store, tile_size, visible, zeros};
+use super::tile::{
+    Four, QUARTERS, add_weighted, dots, load, mask, own_column, own_row, scores, store, tile, visible, zeros,
+};
 use super::{Heads, Kind, RECORD, SIDE};
 use crate::ops::dropout::Chances;
 use cubecl::prelude::*;
@@ -27,24 +29,24 @@ pub(crate) fn forward(
         let keys = blocks[block + 4] as usize;
         let rows = min(queries - place, SIDE);
         let (wide, narrow) = (heads.count * heads.width, heads.count / heads.group * heads.width);
-        let unit = UNIT_POS as usize;
+        let row = own_row();
 
-        let mut own = SharedMemory::<f32>::new(comptime!(tile_size(kind.padded)));
-        let mut other = SharedMemory::<f32>::new(comptime!(tile_size(kind.padded)));
-        let mut scores = SharedMemory::<f32>::new(comptime!(SIDE * SIDE));
-        let mut weights = SharedMemory::<f32>::new(comptime!(SIDE * SIDE));
+        let mut own = tile(kind.padded);
+        let mut other = tile(kind.padded);
+        let mut shown = scores();
+        let mut weights = scores();
         let mut sums = zeros(kind.padded);
-        // Of the two rows of the unit: the largest score so far, and its share of the sum of weights.
-        let mut top = Array::<f32>::new(2usize);
-        let mut all = Array::<f32>::new(2usize);
-        #[unroll]
-        for half in 0..2usize {
-            top[half] = f32::new(-3.0e38);
-            all[half] = 0.0;
-        }
+        // The largest score of the row so far, and the unit's share of the sum of its weights.
+        let mut top = f32::new(-3.0e38);
+        let mut all = 0.0f32;
         let start = first * wide + head * heads.width;
         load(q, &mut own, start, wide, rows, heads.width, kind.padded);
         let seen = visible(place + rows - 1, queries, keys, kind);
+        // What the unit's own query sees.
+        let mut limit = seen - seen;
+        if row < rows {
+            limit = visible(place + row, queries, keys, kind);
+        }
         let mut key = 0usize;
         while key < seen {
             let from = (first_key + key) * narrow + head / heads.group * heads.width;
@@ -53,70 +55,62 @@ pub(crate) fn forward(
             let mut score = dots(&own, &other, kind.padded);
             #[unroll]
             for n in 0..4usize {
-                let (i, j) = place_of(n);
-                let mut shown = f32::new(-3.0e38);
-                if i < rows && key + j < visible(place + i, queries, keys, kind) {
-                    shown = score[n] * heads.scale;
+                let mut value = f32::new(-3.0e38);
+                if key + own_column(n) < limit {
+                    value = score[n] * heads.scale;
                 }
-                score[n] = shown;
-                scores[i * SIDE + j] = shown;
+                score[n] = value;
             }
+            shown[UNIT_POS as usize] = score;
             sync_cube();
             load(v, &mut other, from, narrow, keys - key, heads.width, kind.padded);
+            let mut higher = top;
             #[unroll]
-            for half in 0..2usize {
-                let row = unit / HALF + half * HALF;
-                let mut higher = top[half];
+            for part in 0..QUARTERS {
+                let four = shown[row * QUARTERS + part];
                 #[unroll]
-                for place in 0..SIDE {
-                    higher = max(higher, scores[row * SIDE + place]);
+                for n in 0..4usize {
+                    higher = max(higher, four[n]);
                 }
-                let shrink = (top[half] - higher).exp();
-                all[half] *= shrink;
-                #[unroll]
-                for a in 0..comptime!(kind.padded / HALF) {
-                    sums[half * comptime!(kind.padded / HALF) + a] *= shrink;
-                }
-                top[half] = higher;
             }
+            let shrink = (top - higher).exp();
+            all *= shrink;
+            #[unroll]
+            for a in 0..comptime!(kind.padded / SIDE) {
+                sums[a] *= Four::new(shrink);
+            }
+            top = higher;
             #[unroll]
             for n in 0..4usize {
-                let (i, j) = place_of(n);
+                let column = key + own_column(n);
                 let mut weight = f32::new(0.0);
-                if i < rows && key + j < visible(place + i, queries, keys, kind) {
-                    weight = (score[n] - top[n / 2]).exp();
+                if column < limit {
+                    weight = (score[n] - top).exp();
                 }
-                all[n / 2] += weight;
-                weights[i * SIDE + j] = weight * mask(&chances, (first + i) * heads.count + head, key + j, kind);
+                all += weight;
+                score[n] = weight * mask(&chances, (first + row) * heads.count + head, column, kind);
             }
+            weights[UNIT_POS as usize] = score;
             sync_cube();
-            add_weighted(&mut sums, &weights, &other, false, kind.padded);
+            add_weighted(&mut sums, &weights, &other, kind.padded);
             sync_cube();
             key += SIDE;
         }
-        #[unroll]
-        for half in 0..2usize {
-            scores[(unit / HALF + half * HALF) * SIDE + unit % HALF] = all[half];
-        }
+        shown[UNIT_POS as usize] = Four::new(all);
         sync_cube();
         // A query without a key gives zeros; its log-sum-exp is that of nothing, minus infinity.
-        let mut inverse = Array::<f32>::new(2usize);
+        let mut total = 0.0f32;
         #[unroll]
-        for half in 0..2usize {
-            let row = unit / HALF + half * HALF;
-            let mut total = 0.0f32;
-            #[unroll]
-            for part in 0..HALF {
-                total += scores[row * SIDE + part];
-            }
-            inverse[half] = 0.0;
-            if total > 0.0 {
-                inverse[half] = 1.0 / total;
-            }
-            if row < rows && unit % HALF == 0 {
-                lse[(first + row) * heads.count + head] = top[half] + total.ln();
-            }
+        for part in 0..QUARTERS {
+            total += shown[row * QUARTERS + part][0];
         }
-        store(&sums, o, start, wide, rows, heads.width, (inverse[0], inverse[1]), kind.padded);
+        let mut inverse = 0.0f32;
+        if total > 0.0 {
+            inverse = 1.0 / total;
+        }
+        if row < rows && UNIT_POS as usize % QUARTERS == 0 {
+            lse[(first + row) * heads.count + head] = top + total.ln();
+        }
+        store(&sums, o, start, wide, rows, heads.width, inverse, kind.padded);
     }
 }

@@ -5,7 +5,7 @@
 //! dV = P^T g    dP = g V^T    dS = P * (dP - rowsum(g * o))    dq = scale * dS k    dk = scale * dS^T q
 //! ```
 //! A cube takes [`SIDE`] queries of one head through their keys, [`SIDE`] at a time, with the softmax computed on the way
-//! (Milakov & Gimelshein 2018); a unit owns four scores of a tile and an eighth of two rows of the result. The way back computes
+//! (Milakov & Gimelshein 2018); a unit owns four scores of a row and a quarter of a row of the result. The way back computes
 //! P again from the log-sum-exp (Dao et al. 2022), once by queries for dq and once by keys for dk and dv, each in a fixed
 //! order: nothing of t x t values is kept, and no sum depends on who comes first.
 
@@ -75,7 +75,7 @@ impl<'a> Plan<'a> {
         let longest = length(&segments.queries).max(length(&segments.keys));
         let group = shape.heads / shape.kv_heads;
         // Two products of rows and two weighted sums to a tile, and the tile itself.
-        let turns = group * longest.div_ceil(SIDE) * (2 * padded / SIDE + 2 * SIDE + 1) + group;
+        let turns = group * longest.div_ceil(SIDE) * (2 * padded / SIDE + 2 * SIDE / 4 + 1) + group;
         if work.client.loops == Loops::Counted && turns > TURNS {
             let what = format!("{}: sequences of {longest} tokens are too long\nhint: use `--device cpu`", work.op);
             return Err(work.client.error(what));

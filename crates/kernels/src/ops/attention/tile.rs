@@ -4,141 +4,144 @@ use super::{Kind, SIDE};
 use crate::ops::dropout::{Chances, philox};
 use cubecl::prelude::*;
 
-/// A unit owns two rows and two columns of a tile of scores, one in each half: what it reads of a row serves two scores.
-pub(super) const HALF: usize = SIDE / 2;
+/// Four values that follow each other: as many loads as one value costs, on cards and even more so in software.
+pub(super) type Four = Vector<f32, Const<4>>;
+
+/// Units of a row of scores. A unit owns four scores of one row, and every [`QUARTERS`]th four columns of that row of a result.
+pub(super) const QUARTERS: usize = SIDE / 4;
 
 /// Units of a cube.
-pub(super) const UNITS: u32 = (HALF * HALF) as u32;
+pub(super) const UNITS: u32 = (SIDE * QUARTERS) as u32;
 
-/// Values of a tile of rows; one more to a row, so that a column lies in different banks.
-pub(super) fn tile_size(padded: usize) -> usize {
-    SIDE * (padded + 1)
+/// Fours from one row of a tile to the next; one more than the row has, so that a column lies in different banks.
+pub(super) fn stride(padded: usize) -> usize {
+    padded / 4 + 1
+}
+
+/// The row of the unit.
+#[cube]
+pub(super) fn own_row() -> usize {
+    UNIT_POS as usize / QUARTERS
+}
+
+/// The column of score `n` of the four of the unit.
+#[cube]
+pub(super) fn own_column(#[comptime] n: usize) -> usize {
+    UNIT_POS as usize % QUARTERS * 4 + n
+}
+
+/// Room for a tile of rows.
+#[cube]
+pub(super) fn tile(#[comptime] padded: usize) -> SharedMemory<Four> {
+    SharedMemory::<Four>::new(comptime!(SIDE * stride(padded)))
+}
+
+/// Room for a tile of scores; the unit's own four are at `UNIT_POS`.
+#[cube]
+pub(super) fn scores() -> SharedMemory<Four> {
+    SharedMemory::<Four>::new(comptime!(SIDE * QUARTERS))
 }
 
 /// Copies `rows` rows of one head into a tile, zeros behind them and beside them. `start` is the head's first value in the
-/// first row, `stride` the distance of two rows.
+/// first row, `distance` that of two rows.
 #[cube]
 pub(super) fn load(
     from: &Array<f32>,
-    to: &mut SharedMemory<f32>,
+    to: &mut SharedMemory<Four>,
     start: usize,
-    stride: usize,
+    distance: usize,
     rows: usize,
     width: usize,
     #[comptime] padded: usize,
 ) {
     #[unroll]
-    for part in 0..comptime!(SIDE * padded / UNITS as usize) {
+    for part in 0..comptime!(SIDE * padded / 4 / UNITS as usize) {
         let i = UNIT_POS as usize + part * comptime!(UNITS as usize);
-        let (row, column) = (i / padded, i % padded);
-        let mut value = f32::new(0.0);
-        if row < rows && column < width {
-            value = from[start + row * stride + column];
+        let (row, four) = (i / comptime!(padded / 4), i % comptime!(padded / 4));
+        let mut values = Four::new(0.0);
+        #[unroll]
+        for n in 0..4usize {
+            if row < rows && four * 4 + n < width {
+                values[n] = from[start + row * distance + four * 4 + n];
+            }
         }
-        to[row * comptime!(padded + 1) + column] = value;
+        to[row * comptime!(stride(padded)) + four] = values;
     }
 }
 
-/// Row and column of score `n` of the four that a unit owns; `n / 2` is the half of the row.
+/// Products of a row of one tile with four rows of another: the four scores of the unit.
 #[cube]
-pub(super) fn place_of(#[comptime] n: usize) -> (usize, usize) {
-    let unit = UNIT_POS as usize;
-    (unit / HALF + comptime!(n / 2 * HALF), unit % HALF + comptime!(n % 2 * HALF))
-}
-
-/// Products of the rows of two tiles for the four scores of the unit.
-#[cube]
-pub(super) fn dots(a: &SharedMemory<f32>, b: &SharedMemory<f32>, #[comptime] padded: usize) -> Array<f32> {
-    let unit = UNIT_POS as usize;
-    let stride = comptime!(padded + 1);
-    let (first, second) = (unit / HALF * stride, unit % HALF * stride);
-    let mut sums = Array::<f32>::new(4usize);
-    #[unroll]
-    for n in 0..4usize {
-        sums[n] = 0.0;
-    }
+pub(super) fn dots(a: &SharedMemory<Four>, b: &SharedMemory<Four>, #[comptime] padded: usize) -> Four {
+    let row = own_row() * comptime!(stride(padded));
+    let mut sums = Four::new(0.0);
     for part in 0..comptime!(padded / SIDE) {
         #[unroll]
-        for k in 0..SIDE {
-            let at = part * SIDE + k;
-            let (a0, a1) = (a[first + at], a[first + comptime!(HALF * (padded + 1)) + at]);
-            let (b0, b1) = (b[second + at], b[second + comptime!(HALF * (padded + 1)) + at]);
-            sums[0] += a0 * b0;
-            sums[1] += a0 * b1;
-            sums[2] += a1 * b0;
-            sums[3] += a1 * b1;
+        for k in 0..QUARTERS {
+            let at = part * QUARTERS + k;
+            let left = a[row + at];
+            #[unroll]
+            for n in 0..4usize {
+                let products = left * b[own_column(n) * comptime!(stride(padded)) + at];
+                sums[n] += (products[0] + products[1]) + (products[2] + products[3]);
+            }
         }
     }
     sums
-}
-
-/// Length of the sums of [`add_weighted`]: every [`HALF`]th column of two rows.
-pub(super) fn shares(padded: usize) -> usize {
-    2 * padded / HALF
 }
 
 /// Room for the sums of [`add_weighted`].
 #[cube]
-pub(super) fn zeros(#[comptime] padded: usize) -> Array<f32> {
-    let mut sums = Array::<f32>::new(comptime!(shares(padded)));
+pub(super) fn zeros(#[comptime] padded: usize) -> Array<Four> {
+    let mut sums = Array::<Four>::new(comptime!(padded / SIDE));
     #[unroll]
-    for a in 0..comptime!(shares(padded)) {
-        sums[a] = 0.0;
+    for a in 0..comptime!(padded / SIDE) {
+        sums[a] = Four::new(0.0);
     }
     sums
 }
 
-/// Adds the two rows of (weights times tile) that the unit owns to `sums`: the columns `unit % HALF`, and every [`HALF`]th
-/// behind it. The weights are one tile of scores, read by rows or, for a sum over queries, by columns.
+/// Adds the unit's part of its row of (weights times tile) to `sums`.
 #[cube]
 pub(super) fn add_weighted(
-    sums: &mut Array<f32>,
-    weights: &SharedMemory<f32>,
-    values: &SharedMemory<f32>,
-    #[comptime] by_columns: bool,
+    sums: &mut Array<Four>,
+    weights: &SharedMemory<Four>,
+    values: &SharedMemory<Four>,
     #[comptime] padded: usize,
 ) {
-    let unit = UNIT_POS as usize;
-    let (row, column) = (unit / HALF, unit % HALF);
-    for j in 0..SIDE {
-        let mut at = row * SIDE + j;
-        if comptime!(by_columns) {
-            at = j * SIDE + row;
-        }
-        let other = if comptime!(by_columns) { at + HALF } else { at + comptime!(HALF * SIDE) };
-        let (upper, lower) = (weights[at], weights[other]);
+    let (row, quarter) = (own_row(), UNIT_POS as usize % QUARTERS);
+    for part in 0..QUARTERS {
+        let four = weights[row * QUARTERS + part];
         #[unroll]
-        for a in 0..comptime!(padded / HALF) {
-            let value = values[j * comptime!(padded + 1) + a * HALF + column];
-            sums[a] += upper * value;
-            sums[a + comptime!(padded / HALF)] += lower * value;
+        for n in 0..4usize {
+            let first = (part * 4 + n) * comptime!(stride(padded)) + quarter;
+            #[unroll]
+            for a in 0..comptime!(padded / SIDE) {
+                sums[a] += Four::new(four[n]) * values[first + a * QUARTERS];
+            }
         }
     }
 }
 
-/// Writes the sums of [`add_weighted`], times a factor for each half, to `rows` rows of one head.
+/// Writes the sums of [`add_weighted`], times a factor, to `rows` rows of one head.
 #[cube]
 pub(super) fn store(
-    sums: &Array<f32>,
+    sums: &Array<Four>,
     to: &mut Array<f32>,
     start: usize,
-    stride: usize,
+    distance: usize,
     rows: usize,
     width: usize,
-    factors: (f32, f32),
+    factor: f32,
     #[comptime] padded: usize,
 ) {
-    let unit = UNIT_POS as usize;
-    let (row, column) = (unit / HALF, unit % HALF);
+    let row = own_row();
     #[unroll]
-    for a in 0..comptime!(padded / HALF) {
-        let place = a * HALF + column;
-        if place < width {
-            if row < rows {
-                to[start + row * stride + place] = sums[a] * factors.0;
-            }
-            if row + HALF < rows {
-                to[start + (row + HALF) * stride + place] = sums[a + comptime!(padded / HALF)] * factors.1;
+    for a in 0..comptime!(padded / SIDE) {
+        #[unroll]
+        for n in 0..4usize {
+            let column = a * SIDE + own_column(n);
+            if row < rows && column < width {
+                to[start + row * distance + column] = sums[a][n] * factor;
             }
         }
     }
