@@ -5,10 +5,12 @@
 //! dbase = g    dB = scale * g^T u    du = scale * g B    dA = du^T x    dx = du A
 //! ```
 
-use super::matmul::product;
 use super::{Layout, by_float, matmul, require, same_device, same_dtype};
-use crate::product::{Sizes, Update};
-use crate::{Device, Result, Tensor};
+use crate::buffer::Buffer;
+use crate::parallel::for_rows;
+use crate::product::{Direct, Sizes, Update, View};
+use crate::real::Real;
+use crate::{Device, Element, Result, Tensor};
 
 /// Returns (y, u). Errors if shapes, dtypes or devices do not fit.
 pub fn low_rank(base: &Tensor, x: &Tensor, a: &Tensor, b: &Tensor, scale: f64) -> Result<(Tensor, Tensor)> {
@@ -23,17 +25,22 @@ pub fn low_rank(base: &Tensor, x: &Tensor, a: &Tensor, b: &Tensor, scale: f64) -
     same_dtype("low_rank", &all)?;
     match same_device("low_rank", &all)? {
         Device::Other(backend) => backend.low_rank(base, x, a, b, scale),
-        Device::Cpu => {
+        Device::Cpu => by_float!("low_rank", base, T => {
             let u = matmul(x, a, Layout::RightTransposed)?;
-            let (t, out, r) = (base.dims()[0], base.dims()[1], a.dims()[0]);
-            let mut y = base.clone();
-            by_float!("low_rank", base, T => {
-                let factor = <T as crate::Element>::from_f64(scale);
-                product(u.as_slice::<T>()?, b.as_slice::<T>()?, y.as_mut_slice::<T>()?, Sizes { m: t, k: r, n: out }, Layout::RightTransposed, Update { keep: 1.0, factor });
-                Ok(())
-            })?;
-            Ok((y, u))
-        }
+            let (out, r) = (base.dims()[1], a.dims()[0]);
+            let (before, left) = (base.as_slice::<T>()?, u.as_slice::<T>()?);
+            let right = T::columns(View { values: b.as_slice::<T>()?, across: r, along: 1 }, r, out);
+            let update = Update { keep: T::ONE, factor: T::from_f64(scale) };
+            let mut y = Buffer::<T>::stale(before.len());
+            // Rows are copied by the thread that updates them, while they are in its cache.
+            for_rows(&mut y, out, #[inline(always)] |first, y| {
+                y.copy_from_slice(&before[first * out..][..y.len()]);
+                let rows = View { values: &left[first * r..], across: r, along: 1 };
+                let sizes = Sizes { m: y.len() / out, k: r, n: out };
+                T::block(rows, &right, y, out, sizes, update);
+            });
+            Ok((Tensor::from_buffer(y, base.dims())?, u))
+        }),
     }
 }
 
