@@ -10,9 +10,10 @@ use std::process::{Command, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub const USAGE: &str =
-    "usage: cargo xtask bench [--opponent PYTHON] [--only WORD] [--without WORD] [--seconds N] [--ops]
+    "usage: cargo xtask bench [--opponent PYTHON] [--peers] [--only WORD] [--without WORD] [--seconds N] [--ops]
 
   --opponent PYTHON   a Python that has torch, transformers and peft; it runs after each figure of ours
+  --peers             burn and candle as well, at the one case that they have; they are built first, which takes minutes
   --only WORD         cases whose name holds the word, for example `small`, `bf16`, `products`; nothing is written
   --without WORD      leaves out cases whose name holds the word, and says so in the file
   --seconds N         time for the steps of one case (60)
@@ -22,6 +23,7 @@ Models with random weights are kept below the target folder, 20 GB of them; `--w
 
 struct Options {
     opponent: Option<PathBuf>,
+    peers: bool,
     only: Option<String>,
     without: Option<String>,
     seconds: String,
@@ -110,6 +112,7 @@ pub fn run(words: &[&str]) -> Result<ExitCode, String> {
         let row = step(&program, &model, case, &options, &mut versions)?;
         steps.add(&row);
     }
+    let peers = if options.peers { peers(&program, &target, &options)? } else { String::new() };
     let mut products = Table::new(PRODUCT_COLUMNS);
     for precision in ["f32", "bf16"] {
         if chosen(&format!("products {precision}")) {
@@ -127,20 +130,28 @@ pub fn run(words: &[&str]) -> Result<ExitCode, String> {
         return Err("the benches of single ops failed".into());
     }
     if options.only.is_none() {
-        let text = report(&options, &steps.0, &products.0, versions.as_deref());
+        let text = report(&options, [&steps.0, &peers, &products.0], versions.as_deref());
         std::fs::write("benches/RESULTS.md", text).map_err(|e| format!("benches/RESULTS.md cannot be written: {e}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn parse(words: &[&str]) -> Result<Options, String> {
-    let mut options =
-        Options { opponent: None, only: None, without: None, seconds: "60".into(), ops: false, load: busy() };
+    let mut options = Options {
+        opponent: None,
+        peers: false,
+        only: None,
+        without: None,
+        seconds: "60".into(),
+        ops: false,
+        load: busy(),
+    };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().map(|w| (*w).to_string()).ok_or(format!("`{word}` needs a value\n\n{USAGE}"));
         match *word {
             "--opponent" => options.opponent = Some(value()?.into()),
+            "--peers" => options.peers = true,
             "--only" => options.only = Some(value()?),
             "--without" => options.without = Some(value()?),
             "--seconds" => options.seconds = value()?,
@@ -262,6 +273,47 @@ fn median(times: &Value) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+const PEER_COLUMNS: &str =
+    "| small causal 4x128 f32 | step ms | tokens/s | evaluation tokens/s | peak MiB | first step s | we are faster by |
+|---|---|---|---|---|---|---|";
+
+/// The step beside other Rust libraries, which are a package of their own; with a heading.
+fn peers(program: &Path, target: &Path, options: &Options) -> Result<String, String> {
+    let folder = target.join("peers");
+    let manifest = "benches/peers/Cargo.toml";
+    let built = cargo()
+        .args(["build", "--release", "--locked", "--manifest-path", manifest, "--target-dir"])
+        .arg(&folder)
+        .status();
+    if !built.is_ok_and(|s| s.success()) {
+        return Err("the other libraries could not be built".into());
+    }
+    let case = Case::new("small", "causal", FOUR, "f32");
+    let arguments = ["step", "--seconds", &options.seconds, "--started", &now(), "--model"];
+    let ours = json(Command::new(program).args(arguments).arg(model(program, target, &case)?))?;
+    let ours = Figures::read(&ours);
+    let mut table = Table::new(PEER_COLUMNS);
+    table.add(&peer_row("clinpeft", &ours, &ours));
+    for name in ["burn", "candle"] {
+        let peer = folder.join("release").join(name);
+        let found = json(Command::new(peer).arg(&options.seconds).env("BENCH_START", now()))?;
+        table.add(&peer_row(name, &Figures::read(&found), &ours));
+    }
+    Ok(format!("\n## Other Rust libraries\n\nVersions: `{manifest}`.\n\n{}", table.0))
+}
+
+fn peer_row(name: &str, its: &Figures, ours: &Figures) -> String {
+    format!(
+        "| {name} | {:.1} | {:.0} | {:.0} | {:.0} | {:.2} | {:.2} x |",
+        its.step * 1e3,
+        its.tokens / its.step,
+        its.tokens / its.evaluation,
+        its.peak_mib,
+        its.first,
+        its.step / ours.step
+    )
+}
+
 const PRODUCT_COLUMNS: &str =
     "| y = x W^T, rows x inner x columns | precision | unit | GFLOP/s | opponent GFLOP/s | ratio |
 |---|---|---|---|---|---|";
@@ -308,7 +360,7 @@ impl Table {
     }
 }
 
-fn report(options: &Options, steps: &str, products: &str, versions: Option<&str>) -> String {
+fn report(options: &Options, [steps, peers, products]: [&str; 3], versions: Option<&str>) -> String {
     let opponent = match (&options.opponent, versions) {
         (Some(_), Some(versions)) => format!("Opponent: `benches/opponent.py`, {versions}."),
         _ => "Without an opponent.".to_string(),
@@ -319,7 +371,7 @@ fn report(options: &Options, steps: &str, products: &str, versions: Option<&str>
         `cargo xtask bench --opponent PYTHON` writes this file. Both sides run one after the other, each figure in a process of \
         its own with two threads; times are medians. Ratios above 1 in `step` and `evaluation` mean that we are faster, \
         below 1 in `memory` and `start` that we need less. Only real tokens are counted; the opponent pads.{left_out}\n\n\
-        Machine: {}; others kept {} threads busy when it began. Date: {}. {}. {opponent}\n\n## LoRA steps (r 16 on q and v, AdamW)\n\n{steps}\n## Matrix products\n\n{products}",
+        Machine: {}; others kept {} threads busy when it began. Date: {}. {}. {opponent}\n\n## LoRA steps (r 16 on q and v, AdamW)\n\n{steps}{peers}\n## Matrix products\n\n{products}",
         processor(),
         options.load,
         line(Command::new("date").args(["-u", "+%Y-%m-%d"])),

@@ -194,8 +194,11 @@ impl Matrices {
     }
 }
 
-/// A cube computes one square of y: `TILE` rows of a and columns of b, `DEPTH` deep, go through shared memory. All loops but
-/// the one over the depth are unrolled, which keeps `LONGEST_SUM`.
+/// Four values that follow each other: as many loads as one value costs, on cards and even more so in software.
+type Four = Vector<f32, Const<4>>;
+
+/// A cube computes one square of y: `TILE` rows of a and columns of b, `DEPTH` deep, go through shared memory, where four rows
+/// or columns lie side by side. All loops but the one over the depth are unrolled, which keeps `LONGEST_SUM`.
 #[cube(launch)]
 pub(crate) fn squares(
     a: &Array<f32>,
@@ -216,20 +219,32 @@ pub(crate) fn squares(
         let unit = UNIT_POS as usize;
         let own_row = row + unit / comptime!(TILE / SIDE) * SIDE;
         let own_column = column + unit % comptime!(TILE / SIDE) * SIDE;
-        let mut from_a = SharedMemory::<f32>::new(comptime!(TILE * DEPTH));
-        let mut from_b = SharedMemory::<f32>::new(comptime!(TILE * DEPTH));
-        let mut sums = Array::<f32>::new(comptime!(SIDE * SIDE));
+        let mut from_a = SharedMemory::<Four>::new(comptime!(TILE * DEPTH / 4));
+        let mut from_b = SharedMemory::<Four>::new(comptime!(TILE * DEPTH / 4));
+        let mut sums = Array::<Four>::new(comptime!(SIDE * SIDE / 4));
         #[unroll]
-        for i in 0..comptime!(SIDE * SIDE) {
-            sums[i] = 0.0;
+        for i in 0..comptime!(SIDE * SIDE / 4) {
+            sums[i] = Four::new(0.0);
         }
         let mut k = 0usize;
         while k < left.columns {
             #[unroll]
-            for part in 0..comptime!(TILE * DEPTH / SQUARES as usize) {
+            for part in 0..comptime!(TILE * DEPTH / 4 / SQUARES as usize) {
                 let i = unit + part * comptime!(SQUARES as usize);
-                from_a[i] = left.at(a, z, row + i / DEPTH, k + i % DEPTH);
-                from_b[i] = right.at(b, z, k + i / TILE, column + i % TILE);
+                let (deep, four) = (i % DEPTH, i / DEPTH);
+                let mut rows = Four::new(0.0);
+                #[unroll]
+                for n in 0..4usize {
+                    rows[n] = left.at(a, z, row + four * 4 + n, k + deep);
+                }
+                from_a[deep * comptime!(TILE / 4) + four] = rows;
+                let (deep, four) = (i / comptime!(TILE / 4), i % comptime!(TILE / 4));
+                let mut columns = Four::new(0.0);
+                #[unroll]
+                for n in 0..4usize {
+                    columns[n] = right.at(b, z, k + deep, column + four * 4 + n);
+                }
+                from_b[i] = columns;
             }
             sync_cube();
             if own_row < left.rows && own_column < right.columns {
@@ -244,17 +259,22 @@ pub(crate) fn squares(
 
 /// Adds what the parts in shared memory give to the square of this unit.
 #[cube]
-fn add_products(from_a: &SharedMemory<f32>, from_b: &SharedMemory<f32>, sums: &mut Array<f32>, unit: usize) {
+fn add_products(from_a: &SharedMemory<Four>, from_b: &SharedMemory<Four>, sums: &mut Array<Four>, unit: usize) {
     let across = comptime!(TILE / SIDE);
-    let (row, column) = (unit / across * SIDE, unit % across * SIDE);
+    let (row, column) = (unit / across * comptime!(SIDE / 4), unit % across * comptime!(SIDE / 4));
     #[unroll]
     for k in 0..DEPTH {
+        let first = k * comptime!(TILE / 4);
         #[unroll]
-        for i in 0..SIDE {
-            let value = from_a[(row + i) * DEPTH + k];
+        for i in 0..SIDE / 4 {
+            let rows = from_a[first + row + i];
             #[unroll]
-            for j in 0..SIDE {
-                sums[i * SIDE + j] += value * from_b[k * TILE + column + j];
+            for j in 0..SIDE / 4 {
+                let columns = from_b[first + column + j];
+                #[unroll]
+                for n in 0..4usize {
+                    sums[(i * 4 + n) * comptime!(SIDE / 4) + j] += Four::new(rows[n]) * columns;
+                }
             }
         }
     }
@@ -262,7 +282,7 @@ fn add_products(from_a: &SharedMemory<f32>, from_b: &SharedMemory<f32>, sums: &m
 
 #[cube]
 fn store(
-    sums: &Array<f32>,
+    sums: &Array<Four>,
     y: &mut Array<f32>,
     before: usize,
     row: usize,
@@ -279,7 +299,7 @@ fn store(
         #[unroll]
         for j in 0..SIDE {
             if r + i < rows && c + j < columns {
-                y[(before + r + i) * stride + c + j] = sums[i * SIDE + j];
+                y[(before + r + i) * stride + c + j] = sums[i * comptime!(SIDE / 4) + j / 4][j % 4];
             }
         }
     }
