@@ -18,7 +18,7 @@ pub enum PackPolicy {
     Fixed(Packing),
     /// By a trial on the largest linear layer, for packs of at most `free` bytes.
     Measured {
-        /// Rows of a usual batch; of more than [`ROWS`] the trial takes so many.
+        /// Rows of a usual batch, of which the trial takes 1024 at most.
         rows: usize,
         /// Bytes that packs may take.
         free: u64,

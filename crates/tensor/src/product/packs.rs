@@ -1,8 +1,8 @@
 //! Frozen weights in the order in which a unit reads them, kept from one product to the next.
 //!
 //! A weight `[N, K]` is the right operand of two products: of `y = x W^T`, whose columns are its rows, and of `dX = g W`. Each has
-//! an order of its own, so a weight may hold two packs; the first is the dear one, for it transposes. A pack is what
-//! [`super::panels`] would order anew, to the bit, so whether it is kept changes no result.
+//! an order of its own, so a weight may hold two packs. A pack is what [`super::panels`] would order anew, to the bit, so whether
+//! it is kept changes no result.
 
 use super::{Precision, unit};
 use crate::ops::Layout;
