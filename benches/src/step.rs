@@ -3,10 +3,14 @@
 use crate::{Exactness, timed};
 use clinpeft_autodiff::{Var, backward, ops};
 use clinpeft_llama::Llama;
-use clinpeft_nn::{Backbone, Classifier, Learning, Memory, Parameter, Pass, Pooling, Ragged, Rows, Sites, class_loss};
+use clinpeft_nn::{
+    Backbone, Classifier, Learning, Memory, PackChoice, PackPolicy, Parameter, Pass, Pooling, Ragged, Rows, Sites,
+    class_loss, keep_packs,
+};
 use clinpeft_peft::{Activity, Lora, LoraConfig, Scaling, Stack};
 use clinpeft_rng::{RngExt, Seed};
-use clinpeft_tensor::{Device, Precision, product};
+use clinpeft_tensor::product::{self, Packing};
+use clinpeft_tensor::{Device, Precision};
 use clinpeft_train::{Optimiser, OptimiserSettings};
 use clinpeft_weights::Keep;
 use serde_json::{Value, json};
@@ -29,6 +33,9 @@ pub struct Options {
     /// How exact products with frozen weights are.
     #[arg(long, default_value = "f32")]
     precision: Exactness,
+    /// Which orders of frozen weights are kept.
+    #[arg(long, default_value = "measured")]
+    packs: Packs,
     /// Layers are computed again on the way back.
     #[arg(long)]
     checkpointing: bool,
@@ -49,8 +56,31 @@ enum Task {
     Classification,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Packs {
+    /// What a trial finds worth its memory.
+    Measured,
+    None,
+    Forward,
+    Both,
+}
+
+impl Packs {
+    fn policy(self, rows: usize) -> PackPolicy {
+        match self {
+            Packs::Measured => {
+                PackPolicy::Measured { rows, free: kib_of("/proc/meminfo", "MemAvailable:").unwrap_or(0) << 10 }
+            }
+            Packs::None => PackPolicy::Fixed(Packing::Anew),
+            Packs::Forward => PackPolicy::Fixed(Packing::Forward),
+            Packs::Both => PackPolicy::Fixed(Packing::Both),
+        }
+    }
+}
+
 struct Bench {
     model: Llama,
+    packs: PackChoice,
     stack: Stack,
     head: Option<Classifier>,
     batch: Ragged,
@@ -67,7 +97,7 @@ pub fn time(options: &Options) -> Result<Value, Box<dyn Error>> {
     let loss = bench.step()?;
     let first = before + begin.elapsed().as_secs_f64();
     let steps = timed(options.steps, options.seconds, || bench.step().map(drop))?;
-    let peak = peak_bytes();
+    let peak = kib_of("/proc/self/status", "VmHWM:").map(|kib| kib << 10);
     let evaluations = timed(options.steps, options.seconds / 2.0, || bench.evaluate())?;
     Ok(json!({
         "loss": loss,
@@ -77,6 +107,7 @@ pub fn time(options: &Options) -> Result<Value, Box<dyn Error>> {
         "first_step_after_seconds": first,
         "peak_bytes": peak,
         "unit": product::unit_name(precision),
+        "packs": bench.packs.to_json(),
     }))
 }
 
@@ -84,10 +115,11 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64())
 }
 
-fn peak_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|l| l.starts_with("VmHWM"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+/// A line of a file of the system.
+fn kib_of(path: &str, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|l| l.starts_with(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 impl Bench {
@@ -97,6 +129,7 @@ impl Bench {
             let value = p.value().clone().with_precision(precision);
             p.set_value(value);
         }
+        let packs = keep_packs(&mut model, options.packs.policy(options.lengths.iter().sum()))?;
         let config = LoraConfig {
             r: 16,
             alpha: 32.0,
@@ -117,7 +150,7 @@ impl Bench {
         };
         let memory = if options.checkpointing { Memory::Recompute } else { Memory::Keep };
         let settings = OptimiserSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, clip: None };
-        Ok(Bench { model, stack, head, batch, memory, optimiser: Optimiser::new(settings) })
+        Ok(Bench { model, packs, stack, head, batch, memory, optimiser: Optimiser::new(settings) })
     }
 
     /// The mean loss.

@@ -28,7 +28,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
         return Err(Error::Options("full fine-tuning takes no adapters\nhint: leave out `full`, or the stack".into()));
     }
     let learning = if context.spec.full { Learning::Trainable } else { Learning::Frozen };
-    let Model { family, backbone, tokenizer, hash } =
+    let Model { family, backbone, tokenizer, used } =
         inputs::model(&context.store, &context.spec, learning, &context.control.device)?;
     let reader = Reader::new(family, &tokenizer);
     let mut kept = TokenCount::default();
@@ -48,7 +48,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     result.total_parameters = inputs::total_parameters(&*objective.backbone, &objective.stack, head);
     let Some(test) = test else {
         (result.split, result.n) = ("validation", data.validation.len());
-        return Ok(Report { result, base_hash: Some(hash), kept: kept.kept, dropped: kept.dropped });
+        return Ok(Report { result, base: Some(used), kept: kept.kept, dropped: kept.dropped });
     };
     let salt = context.spec.data_hash.clone().unwrap_or_default();
     let rule = context.spec.switches.multilabel_score;
@@ -68,9 +68,10 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     if context.spec.full {
         save_model(context, family, &objective, &tokenizer)?;
     }
-    let unit = Unit { stack: objective.stack, head: Some(objective.head), provenance: provenance(context, &hash)? };
+    let unit =
+        Unit { stack: objective.stack, head: Some(objective.head), provenance: provenance(context, &used.hash)? };
     unit.save(&context.folder.file("adapter"))?;
-    Ok(Report { result, base_hash: Some(hash), kept: kept.kept, dropped: kept.dropped })
+    Ok(Report { result, base: Some(used), kept: kept.kept, dropped: kept.dropped })
 }
 
 /// A model that has learned as a whole, with its head, as Hugging Face has it.

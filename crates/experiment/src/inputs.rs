@@ -2,7 +2,7 @@
 
 use crate::switches::ClassWeights;
 use crate::{Base, Error, Family, Result, RunSpec, RunState, StackEntry, Store, estimate};
-use clinpeft_nn::{Backbone, Learning};
+use clinpeft_nn::{Backbone, Learning, PackChoice, PackPolicy, keep_packs};
 use clinpeft_peft::{Activity, Adapter, ModelShape, Stack, load_adapter};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
@@ -17,8 +17,16 @@ pub(crate) struct Model {
     pub backbone: Box<dyn Backbone>,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
+    /// What manifests say of it.
+    pub used: Used,
+}
+
+/// A base model as manifests name it.
+pub(crate) struct Used {
     /// BLAKE3 of its configuration and weights.
     pub hash: String,
+    /// Which orders of its weights are kept.
+    pub packs: PackChoice,
 }
 
 /// The folder of the base model.
@@ -45,9 +53,7 @@ pub(crate) fn model(store: &Store, spec: &RunSpec, learning: Learning, device: &
     let folder = base_folder(store, &spec.base)?;
     let family = Family::of(&folder)?;
     // A device says itself what it cannot hold.
-    if *device == Device::Cpu {
-        check_memory(store, spec, &folder)?;
-    }
+    let left = if *device == Device::Cpu { check_memory(store, spec, &folder)? } else { 0 };
     let mut backbone = family.load(&folder, learning, Seed(spec.seed).part("init"), device)?;
     if learning == Learning::Frozen {
         for p in backbone.parameters_mut() {
@@ -55,6 +61,8 @@ pub(crate) fn model(store: &Store, spec: &RunSpec, learning: Learning, device: &
             p.set_value(value);
         }
     }
+    let policy = PackPolicy::Measured { rows: spec.training.micro_tokens, free: left };
+    let packs = keep_packs(&mut *backbone, policy)?;
     let tokenizer = Tokenizer::open(&folder)?;
     let words = backbone.vocabulary();
     if tokenizer.vocab_size() > words {
@@ -64,13 +72,14 @@ pub(crate) fn model(store: &Store, spec: &RunSpec, learning: Learning, device: &
             tokenizer.vocab_size(),
         )));
     }
-    let hash = model_hash(&folder)?;
-    Ok(Model { family, backbone, tokenizer, hash })
+    let used = Used { hash: model_hash(&folder)?, packs };
+    Ok(Model { family, backbone, tokenizer, used })
 }
 
-/// Refuses what cannot fit before anything of it is loaded. Systems that do not tell their free memory are trusted.
-fn check_memory(store: &Store, spec: &RunSpec, folder: &Path) -> Result<()> {
-    let Some(free) = estimate::free() else { return Ok(()) };
+/// Refuses what cannot fit before anything of it is loaded; the bytes that the run leaves free. Systems that do not tell their
+/// free memory are trusted, but for nothing more than the run needs.
+fn check_memory(store: &Store, spec: &RunSpec, folder: &Path) -> Result<u64> {
+    let Some(free) = estimate::free() else { return Ok(0) };
     let sizes = estimate::Sizes::of_folder(folder)?;
     let made_by = |run: &str| store.run(run).spec().ok()?.stack.first()?.adapter.clone();
     let (learning, rows) = estimate::adapters(spec, &sizes, made_by)?;

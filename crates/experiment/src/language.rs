@@ -20,8 +20,8 @@ const EVALUATION_TOKENS: usize = 4096;
 pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let data = context.data()?;
     let device = context.control.device.clone();
-    let frozen = || inputs::model(&context.store, &context.spec, Learning::Frozen, &device);
-    let Model { family, backbone, tokenizer, hash } = frozen()?;
+    let Model { family, backbone, tokenizer, used } =
+        inputs::model(&context.store, &context.spec, Learning::Frozen, &device)?;
     let tokens = |split: CorpusSplit| -> Result<Packed> {
         let notes = load_corpus(&data, split)?;
         let name = if split == CorpusSplit::Train { "train" } else { "test" };
@@ -38,13 +38,10 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
         &device,
     )?;
     let total = inputs::total_parameters(&*backbone, &stack, 0);
-    let data = train_data.sequences.clone();
-    let mut objective = LanguageModelling { backbone, stack, data };
+    let plain = LanguageModelling { backbone, stack: Stack::new(), data: train_data.sequences.clone() };
+    let before = losses(&plain, &test_data)?;
+    let mut objective = LanguageModelling { stack, ..plain };
     let trainable = objective.stack.trainable().iter().map(|(_, p)| p.value().count()).sum();
-    let before = {
-        let plain = LanguageModelling { backbone: frozen()?.backbone, stack: Stack::new(), data: Sequences::default() };
-        losses(&plain, &test_data)?
-    };
     let lengths = objective.data.lengths();
     let outcome = train(context, &mut objective, &lengths)?;
     let after = losses(&objective, &test_data)?;
@@ -64,10 +61,10 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let nll: Vec<f64> = after.iter().map(|l| l.nll).collect();
     let counts: Vec<u32> = after.iter().map(|l| l.tokens as u32).collect();
     predictions::write_losses(&context.folder.file("predictions.safetensors"), &context.spec, &nll, &counts)?;
-    let unit = Unit { stack: objective.stack.clone(), head: None, provenance: provenance(context, &hash)? };
+    let unit = Unit { stack: objective.stack.clone(), head: None, provenance: provenance(context, &used.hash)? };
     unit.save(&context.folder.file("adapter"))?;
     let (kept, dropped) = (train_data.count.kept, train_data.count.dropped);
-    Ok(Report { result, base_hash: Some(hash), kept, dropped })
+    Ok(Report { result, base: Some(used), kept, dropped })
 }
 
 /// Of so many training notes a trial holds one out, and learns from three.
@@ -79,7 +76,7 @@ const LEARNED: std::ops::Range<usize> = 1..4;
 pub(crate) fn trial(context: &mut Context<'_>) -> Result<Report> {
     let data = context.data()?;
     let device = context.control.device.clone();
-    let Model { family, backbone, tokenizer, hash } =
+    let Model { family, backbone, tokenizer, used } =
         inputs::model(&context.store, &context.spec, Learning::Frozen, &device)?;
     let notes = load_corpus(&data, CorpusSplit::Train)?;
     let reader = Reader::new(family, &tokenizer);
@@ -97,7 +94,7 @@ pub(crate) fn trial(context: &mut Context<'_>) -> Result<Report> {
     let mut result = RunResult::new(&context.spec, &outcome);
     (result.split, result.n) = ("validation", found.len());
     result.validation_score = Some(-clinpeft_metrics::perplexity(sum(&found))?);
-    Ok(Report { result, base_hash: Some(hash), kept: learn.count.kept, dropped: learn.count.dropped })
+    Ok(Report { result, base: Some(used), kept: learn.count.kept, dropped: learn.count.dropped })
 }
 
 /// Where a saved unit comes from.

@@ -1,11 +1,13 @@
 //! One run in its folder.
 
+use crate::inputs::Used;
 use crate::{Error, Kind, Result, RunFolder, RunSpec, RunState, Store, base, downstream, estimate, language};
 use clinpeft_metrics::{Bootstrap, Estimate};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
 use clinpeft_train::{Event, Outcome};
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -140,6 +142,8 @@ struct RunManifest {
     threads: usize,
     /// The unit of the machine that computes products with frozen weights.
     products: &'static str,
+    /// Orders of frozen weights that are kept for it, their bytes, and what the trial of them gained.
+    packs: Option<Value>,
     seed: u64,
     data_hash: Option<String>,
     base_hash: Option<String>,
@@ -155,7 +159,8 @@ struct RunManifest {
 /// What the kinds of runs report beside their result.
 pub(crate) struct Report {
     pub result: RunResult,
-    pub base_hash: Option<String>,
+    /// The base model that it began with.
+    pub base: Option<Used>,
     pub kept: u64,
     pub dropped: u64,
 }
@@ -202,9 +207,10 @@ fn finish(context: &Context<'_>, mut report: Report, started: Instant) -> Result
         device: context.control.device.name(),
         threads: rayon::current_num_threads(),
         products: clinpeft_tensor::product::unit_name(context.spec.training.precision.into()),
+        packs: report.base.as_ref().map(|used| used.packs.to_json()),
         seed: context.spec.seed,
         data_hash: context.spec.data_hash.clone(),
-        base_hash: report.base_hash,
+        base_hash: report.base.map(|used| used.hash),
         peak_memory_mib: peak,
         device_memory_mib: device_memory(&context.control.device)?.map(|bytes| bytes as f64 / f64::from(1 << 20)),
         wall_seconds: started.elapsed().as_secs_f64(),

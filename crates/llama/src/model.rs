@@ -236,6 +236,10 @@ impl Backbone for Llama {
         self.layers.iter().flat_map(|l| l.linears().map(Linear::describe)).collect()
     }
 
+    fn head_name(&self) -> Option<&str> {
+        self.language_head().ok().map(Parameter::name)
+    }
+
     fn config_json(&self) -> Value {
         json!(*self.config)
     }
@@ -269,7 +273,9 @@ impl Backbone for Llama {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clinpeft_nn::{NoAdapters, Observer};
+    use clinpeft_nn::{NoAdapters, Observer, PackPolicy, keep_packs};
+    use clinpeft_tensor::Precision;
+    use clinpeft_tensor::product::{Packing, unit_name};
 
     fn model() -> Llama {
         let mut c = Config::tiny(32, 16, 2, 4, 64);
@@ -322,6 +328,41 @@ mod tests {
         let short = logits(&m, &[vec![1, 5, 9]], Arc::new(NoAdapters));
         for (x, y) in short.iter().zip(&long) {
             assert!((x - y).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn kept_packs_change_no_bit_and_a_mapped_file_is_read_again() {
+        // A vocabulary that no unit multiplies where it lies.
+        let m = Llama::random(Config::tiny(700, 16, 2, 4, 64), Seed(3), Learning::Frozen).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        m.save(dir.path()).unwrap();
+        let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
+        let batch = Ragged::from_sequences(&[(0..60).collect()]).unwrap();
+        for precision in [Precision::StrictF32, Precision::F32, Precision::Bf16] {
+            let run = |policy: PackPolicy| {
+                let mut m = Llama::load(dir.path(), Keep::Stored, &Device::Cpu).unwrap();
+                for p in m.parameters_mut() {
+                    let value = p.value().clone().with_precision(precision);
+                    p.set_value(value);
+                }
+                let choice = keep_packs(&mut m, policy).unwrap();
+                let hidden = m.hidden(&batch, &sites, &Pass::evaluate(), Rows::All).unwrap();
+                let x = Var::leaf(hidden.rows.value().clone());
+                let (loss, _) = m.language_loss(&Hidden { rows: x.clone(), ..hidden }, &batch).unwrap();
+                let gradient = clinpeft_autodiff::backward(&loss).unwrap().of(&x).unwrap().to_f64_vec().unwrap();
+                (choice, loss.value().item().unwrap(), gradient, logits(&m, &[vec![1, 699]], sites.clone()))
+            };
+            let (none, loss, gradient, after) = run(PackPolicy::Fixed(Packing::Anew));
+            assert_eq!(none.bytes, 0);
+            let measured = PackPolicy::Measured { rows: 60, free: u64::MAX };
+            for policy in [PackPolicy::Fixed(Packing::Forward), PackPolicy::Fixed(Packing::Both), measured] {
+                let (choice, l, g, a) = run(policy);
+                assert!(l == loss && g == gradient && a == after, "{precision:?} {policy:?}");
+                let none = choice.packing == Packing::Anew || unit_name(precision) == "gemm";
+                assert_eq!(none, choice.bytes == 0, "{choice:?}");
+            }
+            assert_eq!(run(PackPolicy::Measured { rows: 60, free: 0 }).0.packing, Packing::Anew);
         }
     }
 

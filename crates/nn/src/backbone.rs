@@ -71,6 +71,10 @@ pub trait Backbone: Send + Sync {
     fn max_length(&self) -> usize;
     /// Every linear layer that an adapter may target.
     fn linear_sites(&self) -> Vec<LinearSite>;
+    /// Name of the parameter that scores the vocabulary, where the model has one.
+    fn head_name(&self) -> Option<&str> {
+        None
+    }
     /// All parameters, in the order of the network.
     fn parameters(&self) -> Vec<&Parameter>;
     /// All parameters for writing, in the same order.

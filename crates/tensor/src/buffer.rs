@@ -67,6 +67,16 @@ impl<T: Pod> Buffer<T> {
         let fits = cfg!(target_endian = "little") && bytemuck::try_cast_slice::<u8, T>(values).is_ok();
         fits.then(|| Buffer(Memory::File { map, bytes }))
     }
+
+    /// Takes the pages of a mapped file out of memory until they are read again; other values stay.
+    pub fn release(&self) {
+        #[cfg(unix)]
+        if let Memory::File { map, bytes } = &self.0 {
+            #[expect(unsafe_code, reason = "advice on a memory map")]
+            // SAFETY: the map is of a file and read only, so what is read later is the same again; the range lies inside.
+            let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, bytes.start, bytes.len()) };
+        }
+    }
 }
 
 impl<T> From<Vec<T>> for Buffer<T> {
@@ -284,6 +294,7 @@ mod tests {
         // SAFETY: nobody else knows the file.
         let map = Arc::new(unsafe { Mmap::map(&file) }.unwrap());
         let mut b = Buffer::<f32>::from_map(map.clone(), 0..8).unwrap();
+        b.release();
         assert_eq!(b[..], [1.0, 2.0]);
         b[0] = 5.0;
         assert_eq!(b[..], [5.0, 2.0]);

@@ -98,6 +98,17 @@ element!(f16, F16, f16::to_f64, f16::from_f64);
 element!(u32, U32, f64::from, |x| x as u32);
 
 impl Host {
+    /// See [`Buffer::release`].
+    pub fn release(&self) {
+        match self {
+            Host::F32(a) => a.release(),
+            Host::F64(a) => a.release(),
+            Host::Bf16(a) => a.release(),
+            Host::F16(a) => a.release(),
+            Host::U32(a) => a.release(),
+        }
+    }
+
     /// The dtype of the values.
     pub fn dtype(&self) -> DType {
         match self {

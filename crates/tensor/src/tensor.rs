@@ -2,7 +2,7 @@
 
 use crate::buffer::Buffer;
 use crate::element::Host;
-use crate::product::Precision;
+use crate::product::{Packing, Packs, Precision};
 use crate::{DType, Device, Element, Error, Result};
 use half::{bf16, f16};
 use memmap2::Mmap;
@@ -43,6 +43,8 @@ pub struct Tensor {
     shape: Shape,
     values: Values,
     precision: Precision,
+    /// Of these values for this precision.
+    packs: Option<Arc<Packs>>,
 }
 
 #[derive(Clone)]
@@ -74,7 +76,12 @@ impl Tensor {
                 shapes: vec![shape],
             });
         }
-        Ok(Tensor { shape, values: Values::Host(T::wrap(Arc::new(values))), precision: Precision::default() })
+        Ok(Tensor {
+            shape,
+            values: Values::Host(T::wrap(Arc::new(values))),
+            precision: Precision::default(),
+            packs: None,
+        })
     }
 
     /// The values at `bytes` of a mapped file, little-endian, without a copy; `None` if they do not lie there as this machine
@@ -85,12 +92,32 @@ impl Tensor {
 
     /// The same values, to be multiplied with this precision where they are the right operand; see [`crate::ops::matmul()`].
     pub fn with_precision(self, precision: Precision) -> Tensor {
-        Tensor { precision, ..self }
+        Tensor { precision, packs: None, ..self }
     }
 
     /// How exact products with it must be; [`Precision::StrictF32`] unless [`Tensor::with_precision`] said otherwise.
     pub fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// The same values, of which products on the CPU may keep packs where they are the right operand: for frozen weights
+    /// `[out, in]`. Packs are made at their first use and shared by clones; they change no result. A new precision, other values
+    /// or another shape have none.
+    pub fn with_packs(self, packing: Packing) -> Tensor {
+        let packs = (packing != Packing::Anew).then(|| Arc::new(Packs::new(packing)));
+        Tensor { packs, ..self }
+    }
+
+    /// What [`Tensor::with_packs`] asked for.
+    pub(crate) fn packs(&self) -> Option<&Packs> {
+        self.packs.as_deref()
+    }
+
+    /// Gives the pages of a mapped file back, once, when packs are read instead.
+    pub(crate) fn release_packed(&self) {
+        if let (Some(packs), Values::Host(host)) = (self.packs(), &self.values) {
+            packs.when_complete(|| host.release());
+        }
     }
 
     /// A tensor of zeros on the CPU.
@@ -104,7 +131,7 @@ impl Tensor {
             DType::F16 => f16::wrap(Arc::new(Buffer::zeros(n))),
             DType::U32 => u32::wrap(Arc::new(Buffer::zeros(n))),
         };
-        Tensor { shape, values: Values::Host(host), precision: Precision::default() }
+        Tensor { shape, values: Values::Host(host), precision: Precision::default(), packs: None }
     }
 
     /// A single float of `dtype`, shape `[1]`.
@@ -119,6 +146,7 @@ impl Tensor {
             shape: Shape(dims.to_vec()),
             values: Values::Device { device, dtype, buffer },
             precision: Precision::default(),
+            packs: None,
         }
     }
 
@@ -184,6 +212,7 @@ impl Tensor {
     /// The values for writing; shared values are copied first.
     pub fn as_mut_slice<T: Element>(&mut self) -> Result<&mut [T]> {
         let got = self.dtype();
+        self.packs = None;
         let wrong = move || Error::DType { op: "as_mut_slice", expected: format!("{:?} on the CPU", T::DTYPE), got };
         match &mut self.values {
             Values::Host(h) => T::unwrap_mut(h).map(|a| &mut Arc::make_mut(a)[..]).ok_or_else(wrong),
@@ -253,7 +282,7 @@ impl Tensor {
                 return Err(Error::Device { op: "cast", left: device.name(), right: "cpu".into() });
             }
         };
-        Ok(Tensor { shape, values: Values::Host(host), precision: self.precision })
+        Ok(Tensor { shape, values: Values::Host(host), precision: self.precision, packs: None })
     }
 
     /// The tensor in f32 if it is stored in 16 bits, otherwise itself.
@@ -274,7 +303,7 @@ impl Tensor {
                 shapes: vec![self.shape.clone(), shape],
             });
         }
-        Ok(Tensor { shape, ..self.clone() })
+        Ok(Tensor { shape, packs: None, ..self.clone() })
     }
 
     /// The tensor on the CPU; no copy if it is there.

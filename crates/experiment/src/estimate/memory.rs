@@ -7,6 +7,8 @@
 //!              layers' inputs and what one layer reads; and what passes through the widest place
 //! rest         the program, notes and tokens
 //! ```
+//!
+//! Orders of frozen weights are kept (see [`clinpeft_nn::keep_packs`]) in what this leaves free, never in what it counts.
 
 use super::model::Sizes;
 use crate::spec::MemoryPolicy;
@@ -99,11 +101,11 @@ pub(super) fn gib(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / f64::from(1 << 30))
 }
 
-/// Refuses a run that does not fit into `free` bytes, and says what would.
-pub(crate) fn check(spec: &RunSpec, sizes: &Sizes, learning: u64, virtual_rows: u64, free: u64) -> Result<()> {
+/// The bytes of `free` that a run leaves. Refuses one that does not fit, and says what would.
+pub(crate) fn check(spec: &RunSpec, sizes: &Sizes, learning: u64, virtual_rows: u64, free: u64) -> Result<u64> {
     let need = Memory::of(spec, sizes, learning, virtual_rows);
-    if need.total() <= free {
-        return Ok(());
+    if let Some(left) = free.checked_sub(need.total()) {
+        return Ok(left);
     }
     let hint = smaller(spec, sizes, learning, virtual_rows, free);
     Err(Error::Options(format!("this run needs about {need}, and {} GiB are free\nhint: {hint}", gib(free))))

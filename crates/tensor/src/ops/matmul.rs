@@ -61,8 +61,10 @@ pub fn matmul(a: &Tensor, b: &Tensor, layout: Layout) -> Result<Tensor> {
                     DType::F16 => Right::F16(layout.right(&b.as_slice::<f16>()?[part], s)),
                     got => return Err(Error::DType { op: "matmul", expected: format!("{:?}, Bf16 or F16", T::DTYPE), got }),
                 };
-                T::multiply(b.precision(), left, right, y, s, Update { keep: T::ZERO, factor: T::ONE });
+                let pack = b.packs().filter(|_| batch == 1).and_then(|packs| packs.of(layout));
+                T::multiply(b.precision(), left, right, pack, y, s, Update { keep: T::ZERO, factor: T::ONE });
             }
+            b.release_packed();
             let mut dims = a.dims()[..a.dims().len() - 2].to_vec();
             dims.extend([s.m, s.n]);
             Tensor::from_buffer(out, &dims)
@@ -85,12 +87,13 @@ fn sizes(a: &Tensor, b: &Tensor, layout: Layout) -> Result<(usize, Sizes)> {
 
 /// `y = keep * y + factor * a b`, every product rounded once.
 pub(crate) fn product<T: Real>(a: &[T], b: &[T], y: &mut [T], s: Sizes, layout: Layout, update: Update<T>) {
-    T::multiply(Precision::StrictF32, layout.left(a, s), Right::Same(layout.right(b, s)), y, s, update);
+    T::multiply(Precision::StrictF32, layout.left(a, s), Right::Same(layout.right(b, s)), None, y, s, update);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::product::Packing;
     use proptest::prelude::*;
 
     fn fill(n: usize, seed: u64) -> Vec<f64> {
@@ -146,6 +149,33 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn kept_packs_follow_the_values_and_the_precision() {
+        let float = |n: usize, seed: u64| fill(n, seed).into_iter().map(|x| x as f32).collect::<Vec<f32>>();
+        let x = Tensor::from_vec(float(70 * 530, 1), &[70, 530]).unwrap();
+        let g = Tensor::from_vec(float(70 * 600, 2), &[70, 600]).unwrap();
+        let mut plain = Tensor::from_vec(float(600 * 530, 3), &[600, 530]).unwrap();
+        let mut kept = plain.clone().with_packs(Packing::Both);
+        let bits = |w: &Tensor| -> Vec<u32> {
+            let (y, dx) = (matmul(&x, w, Layout::RightTransposed).unwrap(), matmul(&g, w, Layout::Normal).unwrap());
+            [y, dx]
+                .iter()
+                .flat_map(|t| t.as_slice::<f32>().unwrap().iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+                .collect()
+        };
+        for precision in [Precision::StrictF32, Precision::Bf16, Precision::F32] {
+            plain = plain.with_precision(precision);
+            kept = kept.with_precision(precision).with_packs(Packing::Both);
+            for _ in 0..2 {
+                assert!(bits(&plain) == bits(&kept), "{precision:?}");
+            }
+        }
+        for w in [&mut plain, &mut kept] {
+            w.as_mut_slice::<f32>().unwrap()[7] = 3.0;
+        }
+        assert!(bits(&plain) == bits(&kept) && kept.packs().is_none());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::direct;
 use super::panels::{self, Panels, Tile};
 use super::words::Part;
-use super::{Right, Sizes, Unit, Update, View};
+use super::{Pack, Right, Sizes, Unit, Update, View};
 
 /// Rows of a panel.
 const ROWS: usize = 12;
@@ -34,7 +34,15 @@ impl Unit for Avx512 {
     fn name(&self) -> &'static str {
         "avx512"
     }
-    fn product(&self, a: View<'_, f32>, b: Right<'_, f32>, y: &mut [f32], sizes: Sizes, update: Update<f32>) {
+    fn product(
+        &self,
+        a: View<'_, f32>,
+        b: Right<'_, f32>,
+        pack: Option<&Pack>,
+        y: &mut [f32],
+        sizes: Sizes,
+        update: Update<f32>,
+    ) {
         #[cfg(target_arch = "x86_64")]
         if direct::suits(a, sizes) {
             return match b {
@@ -43,7 +51,10 @@ impl Unit for Avx512 {
                 Right::F16(b) => direct::product(a, b, y, sizes, update),
             };
         }
-        panels::product::<Avx512, ROWS>(self, a, b, y, sizes, update);
+        panels::product::<Avx512, ROWS>(self, a, b, pack, y, sizes, update);
+    }
+    fn words_of_pack(&self, k: usize, n: usize) -> usize {
+        panels::words_of_pack::<Avx512, ROWS>(k, n)
     }
 }
 

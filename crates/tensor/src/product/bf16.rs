@@ -3,7 +3,7 @@
 
 use super::panels::{self, Panels, Tile};
 use super::words::Part;
-use super::{Right, Sizes, Unit, Update, View};
+use super::{Pack, Right, Sizes, Unit, Update, View};
 
 /// Rows of a panel.
 const ROWS: usize = 12;
@@ -44,8 +44,19 @@ impl Unit for DotProducts {
     fn name(&self) -> &'static str {
         "avx512_bf16"
     }
-    fn product(&self, a: View<'_, f32>, b: Right<'_, f32>, y: &mut [f32], sizes: Sizes, update: Update<f32>) {
-        panels::product::<DotProducts, ROWS>(self, a, b, y, sizes, update);
+    fn product(
+        &self,
+        a: View<'_, f32>,
+        b: Right<'_, f32>,
+        pack: Option<&Pack>,
+        y: &mut [f32],
+        sizes: Sizes,
+        update: Update<f32>,
+    ) {
+        panels::product::<DotProducts, ROWS>(self, a, b, pack, y, sizes, update);
+    }
+    fn words_of_pack(&self, k: usize, n: usize) -> usize {
+        panels::words_of_pack::<DotProducts, ROWS>(k, n)
     }
 }
 

@@ -74,8 +74,7 @@ mod vectors {
     use super::super::avx512::vectors::store;
     use super::super::panels::Tile;
     use super::super::words::{Part, Stored, pack};
-    use super::super::{Sizes, Update, View};
-    use rayon::prelude::*;
+    use super::super::{Sizes, Update, View, each};
     use std::arch::x86_64::*;
     use std::ops::Range;
 
@@ -87,8 +86,6 @@ mod vectors {
     const TERMS: usize = 1024;
     /// Columns from which ordering the rows pays.
     const MANY: usize = 512;
-    /// Multiplications below which a second thread costs more than it brings.
-    const SERIAL: usize = 1 << 18;
 
     /// Panels of [`COLUMNS`] columns.
     #[derive(Clone, Copy)]
@@ -156,11 +153,7 @@ mod vectors {
                 unsafe { block(rows, right, y, n, Sizes { m: y.len() / n, k: terms.len(), n }, update) };
             };
             let y = &mut y[..m * n];
-            if m * k * n <= SERIAL || rayon::current_num_threads() == 1 {
-                y.chunks_mut(PIECE * n).enumerate().for_each(piece);
-            } else {
-                y.par_chunks_mut(PIECE * n).enumerate().for_each(piece);
-            }
+            each(sizes, y.chunks_mut(PIECE * n).enumerate(), piece);
         }
     }
 

@@ -9,11 +9,12 @@
 //!
 //! [`Precision`] says how exact a product must be; [`unit`] picks the best unit of this machine that is. `words` orders
 //! operands for a unit, `panels` cuts a product into pieces that depend on its shape alone, so that the number of threads
-//! changes no bit. `direct` has the small products of attention, on one thread.
+//! changes no bit; `packs` keeps frozen weights in that order. `direct` has the small products of attention, on one thread.
 
 mod avx512;
 mod bf16;
 mod direct;
+mod packs;
 mod panels;
 mod portable;
 #[cfg(test)]
@@ -24,7 +25,10 @@ mod words;
 use crate::Element;
 pub(crate) use direct::{Columns, Direct};
 use half::{bf16 as Bf16, f16 as F16};
+pub use packs::Packing;
+pub(crate) use packs::{Pack, Packs};
 pub(crate) use portable::{Kernel, Portable};
+use rayon::prelude::*;
 use std::sync::OnceLock;
 
 /// How exact products with a frozen weight must be. Sums run in f32 always.
@@ -105,8 +109,33 @@ pub(crate) struct Update<T> {
 pub(crate) trait Unit: Sync {
     /// Its name in manifests.
     fn name(&self) -> &'static str;
-    /// Updates y `[m, n]` by rows. The caller has checked that the operands are large enough.
-    fn product(&self, a: View<'_, f32>, b: Right<'_, f32>, y: &mut [f32], sizes: Sizes, update: Update<f32>);
+    /// Updates y `[m, n]` by rows. The caller has checked that the operands are large enough. A pack belongs to this `b` and
+    /// unit; its columns are ordered at its first use.
+    fn product(
+        &self,
+        a: View<'_, f32>,
+        b: Right<'_, f32>,
+        pack: Option<&Pack>,
+        y: &mut [f32],
+        sizes: Sizes,
+        update: Update<f32>,
+    );
+    /// Words of a pack of `n` columns of `k` values; none for a unit that reads operands where they lie.
+    fn words_of_pack(&self, _k: usize, _n: usize) -> usize {
+        0
+    }
+}
+
+/// Multiplications below which a second thread costs more than it brings.
+const SERIAL: usize = 1 << 18;
+
+/// Hands the pieces of a product to the threads, or works on them here where it is small.
+fn each<P: Send>(sizes: Sizes, pieces: impl Iterator<Item = P>, work: impl Fn(P) + Sync + Send) {
+    if sizes.m * sizes.k * sizes.n <= SERIAL || rayon::current_num_threads() == 1 {
+        pieces.for_each(work);
+    } else {
+        pieces.collect::<Vec<P>>().into_par_iter().with_max_len(1).for_each(work);
+    }
 }
 
 /// The best unit of this machine for a precision.
@@ -164,7 +193,7 @@ fn reproduces_a_reference(unit: &dyn Unit, precision: Precision) -> bool {
     let left = View { values: &a, across: sizes.k, along: 1 };
     let right = View { values: &b, across: sizes.k, along: 1 };
     let mut y = vec![f32::NAN; sizes.m * sizes.n];
-    unit.product(left, Right::Same(right), &mut y, sizes, Update { keep: 0.0, factor: 1.0 });
+    unit.product(left, Right::Same(right), None, &mut y, sizes, Update { keep: 0.0, factor: 1.0 });
     (0..sizes.m * sizes.n).all(|at| {
         let (i, j) = (at / sizes.n, at % sizes.n);
         let terms = (0..sizes.k).map(|k| f64::from(left.at(i, k)) * f64::from(right.at(j, k)));
@@ -180,6 +209,7 @@ pub(crate) trait Multiply: Element {
         precision: Precision,
         a: View<'_, Self>,
         b: Right<'_, Self>,
+        pack: Option<&Pack>,
         y: &mut [Self],
         sizes: Sizes,
         update: Update<Self>,
@@ -191,19 +221,28 @@ impl Multiply for f32 {
         precision: Precision,
         a: View<'_, f32>,
         b: Right<'_, f32>,
+        pack: Option<&Pack>,
         y: &mut [f32],
         sizes: Sizes,
         update: Update<f32>,
     ) {
         check(&a, &b, y, sizes);
         if !without_a_sum(y, sizes, update) {
-            unit(precision).product(a, b, y, sizes, update);
+            unit(precision).product(a, b, pack, y, sizes, update);
         }
     }
 }
 
 impl Multiply for f64 {
-    fn multiply(_: Precision, a: View<'_, f64>, b: Right<'_, f64>, y: &mut [f64], sizes: Sizes, update: Update<f64>) {
+    fn multiply(
+        _: Precision,
+        a: View<'_, f64>,
+        b: Right<'_, f64>,
+        _: Option<&Pack>,
+        y: &mut [f64],
+        sizes: Sizes,
+        update: Update<f64>,
+    ) {
         check(&a, &b, y, sizes);
         if !without_a_sum(y, sizes, update) {
             portable::product(a, b, y, sizes, update);

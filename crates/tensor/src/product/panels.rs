@@ -3,19 +3,20 @@
 //! The left operand is packed whole (at most [`MAX_ROWS`] rows of it); then blocks of columns, and of rows where the columns
 //! are few, are independent pieces of work. Each packs its columns, [`MAX_WORDS`] of the sum at a time so that they stay in
 //! the second cache, and multiplies them with every panel of rows. All bounds come from the shape.
+//!
+//! Columns that a [`Pack`] keeps are read from there: panel after panel, each with its blocks of the sum one after another, so
+//! that every piece of every product finds its own.
 
+use super::packs::{Pack, Packed};
 use super::words::{Part, Stored, pack, pack_rows};
-use super::{Right, Sizes, Update, View};
+use super::{Right, Sizes, Update, View, each};
 use crate::buffer::Buffer;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Columns of a panel of the right operand.
 pub(super) const COLUMNS: usize = 32;
 const MAX_ROWS: usize = 1024;
 const MAX_WORDS: usize = 1024;
-/// Multiplications below which a second thread costs more than it brings.
-const SERIAL: usize = 1 << 18;
 
 /// A unit that multiplies a panel of rows with a panel of [`COLUMNS`] columns.
 pub(super) trait Panels<const ROWS: usize>: Sync {
@@ -64,32 +65,76 @@ impl Shared {
     }
 }
 
+/// The right operand: its columns as they are stored, and in order where a pack keeps them.
+#[derive(Clone, Copy)]
+struct Columns<'a, S> {
+    stored: View<'a, S>,
+    kept: Option<&'a [u32]>,
+}
+
 /// Updates y; the caller has checked the sizes.
 pub(super) fn product<U: Panels<ROWS>, const ROWS: usize>(
     unit: &U,
     a: View<'_, f32>,
     b: Right<'_, f32>,
+    pack: Option<&Pack>,
     y: &mut [f32],
     sizes: Sizes,
     update: Update<f32>,
 ) {
+    match b {
+        Right::Same(b) => stored(unit, a, b, pack, y, sizes, update),
+        Right::Bf16(b) => stored(unit, a, b, pack, y, sizes, update),
+        Right::F16(b) => stored(unit, a, b, pack, y, sizes, update),
+    }
+}
+
+fn stored<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
+    unit: &U,
+    a: View<'_, f32>,
+    b: View<'_, S>,
+    pack: Option<&Pack>,
+    y: &mut [f32],
+    sizes: Sizes,
+    update: Update<f32>,
+) {
+    let kept = pack.and_then(|p| p.filled(|| pack_right::<S, U, ROWS>(b, sizes)));
+    let b = Columns { stored: b, kept };
     for first in (0..sizes.m).step_by(MAX_ROWS) {
         let m = MAX_ROWS.min(sizes.m - first);
         let y = &mut y[first * sizes.n..(first + m) * sizes.n];
-        let some = Cut::new::<U, ROWS>(Sizes { m, ..sizes });
-        match b {
-            Right::Same(b) => run(unit, a.skip(first), b, y, &some, update),
-            Right::Bf16(b) => run(unit, a.skip(first), b, y, &some, update),
-            Right::F16(b) => run(unit, a.skip(first), b, y, &some, update),
-        }
+        run(unit, a.skip(first), b, y, &Cut::new::<U, ROWS>(Sizes { m, ..sizes }), update);
     }
+}
+
+/// Words of all panels of `n` columns of `k` values.
+pub(super) fn words_of_pack<U: Panels<ROWS>, const ROWS: usize>(k: usize, n: usize) -> usize {
+    n.next_multiple_of(COLUMNS) * words_of_row::<U, ROWS>(k) * U::PARTS.len()
+}
+
+fn words_of_row<U: Panels<ROWS>, const ROWS: usize>(k: usize) -> usize {
+    k.div_ceil(U::PARTS[0].values()).next_multiple_of(U::STEP)
+}
+
+/// All columns in order; `None` if there is no memory for them.
+fn pack_right<S: Stored, U: Panels<ROWS>, const ROWS: usize>(b: View<'_, S>, sizes: Sizes) -> Option<Packed> {
+    let cut = Cut::new::<U, ROWS>(sizes);
+    let mut all = Packed::room(words_of_pack::<U, ROWS>(sizes.k, sizes.n))?;
+    let size = COLUMNS * cut.words * U::PARTS.len();
+    each(sizes, all.words_mut().chunks_exact_mut(size).enumerate(), |(i, panel)| {
+        for block in cut.blocks() {
+            let place = cut.place::<U, ROWS>(0, &block);
+            pack_columns::<S, U, ROWS>(b, i * COLUMNS, &block, &cut, &mut panel[place]);
+        }
+    });
+    Some(all)
 }
 
 /// Updates at most [`MAX_ROWS`] rows of y.
 fn run<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     unit: &U,
     a: View<'_, f32>,
-    b: View<'_, S>,
+    b: Columns<'_, S>,
     y: &mut [f32],
     cut: &Cut,
     update: Update<f32>,
@@ -109,33 +154,30 @@ struct Cut {
     row_panels: usize,
     /// Rows panels and columns of a piece.
     piece: (usize, usize),
-    serial: bool,
 }
 
 impl Cut {
     fn new<U: Panels<ROWS>, const ROWS: usize>(sizes: Sizes) -> Cut {
-        let words = sizes.k.div_ceil(U::PARTS[0].values()).next_multiple_of(U::STEP);
+        let words = words_of_row::<U, ROWS>(sizes.k);
         let row_panels = sizes.m.div_ceil(ROWS);
         // Wide blocks pack and read less, but eight pieces of work keep several threads busy.
         let columns = sizes.n.div_ceil(8 * COLUMNS).clamp(1, 4) * COLUMNS;
         let blocks = sizes.n.div_ceil(columns);
         let panels = row_panels.div_ceil(8usize.div_ceil(blocks)).max(1);
-        let serial = sizes.m * sizes.k * sizes.n <= SERIAL || rayon::current_num_threads() == 1;
-        Cut { sizes, words, row_panels, piece: (panels, columns), serial }
-    }
-
-    fn each(&self, count: usize, work: impl Fn(usize) + Sync + Send) {
-        if self.serial {
-            (0..count).for_each(work);
-        } else {
-            (0..count).into_par_iter().with_max_len(1).for_each(work);
-        }
+        Cut { sizes, words, row_panels, piece: (panels, columns) }
     }
 
     /// Blocks of the sum that are in work at once.
     fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let words = self.words;
         (0..words).step_by(MAX_WORDS).map(move |first| first..(first + MAX_WORDS).min(words))
+    }
+
+    /// Where a block of the panel that begins with column `first` lies among all columns in order.
+    fn place<U: Panels<ROWS>, const ROWS: usize>(&self, first: usize, block: &Range<usize>) -> Range<usize> {
+        let size = COLUMNS * U::PARTS.len();
+        let before = first / COLUMNS * self.words;
+        (before + block.start) * size..(before + block.end) * size
     }
 }
 
@@ -154,12 +196,22 @@ fn pack_left<U: Panels<ROWS>, const ROWS: usize>(a: View<'_, f32>, cut: &Cut) ->
     let fill = |(i, block, panel): (usize, Range<usize>, &mut [u32])| {
         pack_panel::<U, ROWS>(a, i, block, cut, panel);
     };
-    if cut.serial {
-        panels.into_iter().for_each(fill);
-    } else {
-        panels.into_par_iter().for_each(fill);
-    }
+    each(cut.sizes, panels.into_iter(), fill);
     left
+}
+
+/// One block of the sum of the panel of columns that begins with `first`, each part.
+fn pack_columns<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
+    b: View<'_, S>,
+    first: usize,
+    block: &Range<usize>,
+    cut: &Cut,
+    out: &mut [u32],
+) {
+    let columns = (first, COLUMNS.min(cut.sizes.n - first));
+    for (part, out) in U::PARTS.iter().zip(out.chunks_exact_mut(block.len() * COLUMNS)) {
+        pack::<S, COLUMNS>(b, columns, block.clone(), cut.sizes.k, *part, out);
+    }
 }
 
 /// One block of the sum of one panel of rows, each part.
@@ -185,28 +237,29 @@ fn pack_panel<U: Panels<ROWS>, const ROWS: usize>(
 fn skinny<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     unit: &U,
     a: View<'_, f32>,
-    b: View<'_, S>,
+    b: Columns<'_, S>,
     y: &mut [f32],
     cut: &Cut,
     update: Update<f32>,
 ) {
     let (parts, n) = (U::PARTS.len(), cut.sizes.n);
-    let mut right = Buffer::<u32>::stale(COLUMNS * cut.words * parts);
-    for block in cut.blocks() {
-        let panels = &mut right[block.start * COLUMNS * parts..block.end * COLUMNS * parts];
-        for (part, panel) in U::PARTS.iter().zip(panels.chunks_exact_mut(block.len() * COLUMNS)) {
-            pack::<S, COLUMNS>(b, (0, n), block.clone(), cut.sizes.k, *part, panel);
+    let mut packed = Buffer::<u32>::stale(if b.kept.is_some() { 0 } else { COLUMNS * cut.words * parts });
+    if b.kept.is_none() {
+        for block in cut.blocks() {
+            let place = cut.place::<U, ROWS>(0, &block);
+            pack_columns::<S, U, ROWS>(b.stored, 0, &block, cut, &mut packed[place]);
         }
     }
+    let right = b.kept.unwrap_or(&packed);
     let shared = Shared(y.as_mut_ptr());
-    let each = cut.piece.0;
-    cut.each(cut.row_panels.div_ceil(each), |piece| {
+    let some = cut.piece.0;
+    each(cut.sizes, 0..cut.row_panels.div_ceil(some), |piece| {
         let mut left = Buffer::<u32>::stale(ROWS * cut.words.min(MAX_WORDS) * parts);
-        for panel in piece * each..((piece + 1) * each).min(cut.row_panels) {
+        for panel in piece * some..((piece + 1) * some).min(cut.row_panels) {
             for block in cut.blocks() {
                 let left = &mut left[..block.len() * ROWS * parts];
                 pack_panel::<U, ROWS>(a, panel, block.clone(), cut, left);
-                let right = &right[block.start * COLUMNS * parts..block.end * COLUMNS * parts];
+                let right = &right[cut.place::<U, ROWS>(0, &block)];
                 let tile = Tile {
                     y: shared.at(panel * ROWS * n),
                     stride: n,
@@ -228,7 +281,7 @@ fn skinny<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
 fn wide<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     unit: &U,
     left: &[u32],
-    b: View<'_, S>,
+    b: Columns<'_, S>,
     y: &mut [f32],
     cut: &Cut,
     update: Update<f32>,
@@ -236,7 +289,7 @@ fn wide<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     let shared = Shared(y.as_mut_ptr());
     let (panels, columns) = cut.piece;
     let across = cut.sizes.n.div_ceil(columns);
-    cut.each(across * cut.row_panels.div_ceil(panels), |piece| {
+    each(cut.sizes, 0..across * cut.row_panels.div_ceil(panels), |piece| {
         let rows = piece / across * panels..((piece / across + 1) * panels).min(cut.row_panels);
         let first = piece % across * columns;
         let columns = first..(first + columns).min(cut.sizes.n);
@@ -248,29 +301,31 @@ fn wide<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
 fn one_piece<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     unit: &U,
     left: &[u32],
-    b: View<'_, S>,
+    b: Columns<'_, S>,
     y: Shared,
     cut: &Cut,
     (rows, columns): (Range<usize>, Range<usize>),
     update: Update<f32>,
 ) {
     let (parts, n) = (U::PARTS.len(), cut.sizes.n);
-    let longest = cut.words.min(MAX_WORDS);
-    let mut packed = Buffer::<u32>::stale(columns.len().next_multiple_of(COLUMNS) * longest * parts);
+    let room =
+        if b.kept.is_some() { 0 } else { columns.len().next_multiple_of(COLUMNS) * cut.words.min(MAX_WORDS) * parts };
+    let mut packed = Buffer::<u32>::stale(room);
+    let starts = || columns.clone().step_by(COLUMNS);
     for block in cut.blocks() {
         let (per_left, per_right) = (block.len() * ROWS * parts, block.len() * COLUMNS * parts);
-        let starts = columns.clone().step_by(COLUMNS);
-        for (first, panel) in starts.clone().zip(packed.chunks_exact_mut(per_right)) {
-            let some = (first, COLUMNS.min(columns.end - first));
-            for (part, panel) in U::PARTS.iter().zip(panel.chunks_exact_mut(block.len() * COLUMNS)) {
-                pack::<S, COLUMNS>(b, some, block.clone(), cut.sizes.k, *part, panel);
-            }
+        for (first, panel) in starts().zip(packed.chunks_exact_mut(per_right)) {
+            pack_columns::<S, U, ROWS>(b.stored, first, &block, cut, panel);
         }
         let update = if block.start == 0 { update } else { Update { keep: 1.0, ..update } };
         let before = block.start * ROWS * parts * cut.row_panels;
         for panel in rows.clone() {
             let left = &left[before + panel * per_left..][..per_left];
-            for (first, right) in starts.clone().zip(packed.chunks_exact(per_right)) {
+            for (i, first) in starts().enumerate() {
+                let right = match b.kept {
+                    Some(all) => &all[cut.place::<U, ROWS>(first, &block)],
+                    None => &packed[i * per_right..][..per_right],
+                };
                 let tile = Tile {
                     y: y.at(panel * ROWS * n + first),
                     stride: n,

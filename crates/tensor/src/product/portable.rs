@@ -1,6 +1,6 @@
 //! The `gemm` crate: f32 and f64 by whatever vectors the machine has.
 
-use super::{Right, Sizes, Unit, Update, View};
+use super::{Pack, Right, Sizes, Unit, Update, View, each};
 use crate::Element;
 use gemm_common::Parallelism;
 use rayon::prelude::*;
@@ -13,7 +13,15 @@ impl Unit for Portable {
     fn name(&self) -> &'static str {
         "gemm"
     }
-    fn product(&self, a: View<'_, f32>, b: Right<'_, f32>, y: &mut [f32], sizes: Sizes, update: Update<f32>) {
+    fn product(
+        &self,
+        a: View<'_, f32>,
+        b: Right<'_, f32>,
+        _: Option<&Pack>,
+        y: &mut [f32],
+        sizes: Sizes,
+        update: Update<f32>,
+    ) {
         product(a, b, y, sizes, update);
     }
 }
@@ -63,9 +71,6 @@ impl Kernel for f64 {
 const ROWS: usize = 256;
 /// Columns of a piece where the rows are few.
 const COLUMNS: usize = 512;
-/// Multiplications below which a second thread costs more than it brings.
-const SERIAL: usize = 1 << 18;
-
 /// Updates y, cut into pieces of rows or columns that depend on the shape alone.
 pub(super) fn product<T: Kernel>(a: View<'_, T>, b: Right<'_, T>, y: &mut [T], sizes: Sizes, update: Update<T>) {
     let Sizes { m, k, n } = sizes;
@@ -74,11 +79,7 @@ pub(super) fn product<T: Kernel>(a: View<'_, T>, b: Right<'_, T>, y: &mut [T], s
             let piece = |(i, y): (usize, &mut [T])| {
                 gemm_block(a.skip(i * ROWS), b, y, Sizes { m: y.len() / n, k, n }, (n, 1), update);
             };
-            if m * n * k <= SERIAL || rayon::current_num_threads() == 1 {
-                y.chunks_mut(ROWS * n).enumerate().for_each(piece);
-            } else {
-                y.par_chunks_mut(ROWS * n).enumerate().for_each(piece);
-            }
+            each(sizes, y.chunks_mut(ROWS * n).enumerate(), piece);
         }
         Right::Same(b) if n >= 2 * COLUMNS => by_columns(sizes, y, update.keep, |columns, part| {
             let some = Sizes { n: columns.len(), ..sizes };

@@ -9,7 +9,7 @@
 
 use super::panels::{self, COLUMNS, Panels, Tile};
 use super::words::{Part, Stored};
-use super::{Precision, Right, Sizes, Unit, Update, View};
+use super::{Pack, Precision, Right, Sizes, Unit, Update, View};
 use half::bf16;
 
 /// Rows of a panel: two tiles.
@@ -57,8 +57,19 @@ impl<T: Tiles> Unit for Rounded<T> {
     fn name(&self) -> &'static str {
         "amx_bf16"
     }
-    fn product(&self, a: View<'_, f32>, b: Right<'_, f32>, y: &mut [f32], sizes: Sizes, update: Update<f32>) {
-        panels::product::<Self, ROWS>(self, a, b, y, sizes, update);
+    fn product(
+        &self,
+        a: View<'_, f32>,
+        b: Right<'_, f32>,
+        pack: Option<&Pack>,
+        y: &mut [f32],
+        sizes: Sizes,
+        update: Update<f32>,
+    ) {
+        panels::product::<Self, ROWS>(self, a, b, pack, y, sizes, update);
+    }
+    fn words_of_pack(&self, k: usize, n: usize) -> usize {
+        panels::words_of_pack::<Self, ROWS>(k, n)
     }
 }
 
@@ -66,17 +77,30 @@ impl<T: Tiles> Unit for Split<T> {
     fn name(&self) -> &'static str {
         "amx_bf16_split"
     }
-    fn product(&self, a: View<'_, f32>, b: Right<'_, f32>, y: &mut [f32], sizes: Sizes, update: Update<f32>) {
-        let right = match b {
-            Right::Same(b) => splits(b.values),
-            Right::Bf16(b) => splits(b.values),
-            Right::F16(b) => splits(b.values),
-        };
+    fn product(
+        &self,
+        a: View<'_, f32>,
+        b: Right<'_, f32>,
+        pack: Option<&Pack>,
+        y: &mut [f32],
+        sizes: Sizes,
+        update: Update<f32>,
+    ) {
+        // Only what splits is ever packed.
+        let right = pack.is_some_and(Pack::is_filled)
+            || match b {
+                Right::Same(b) => splits(b.values),
+                Right::Bf16(b) => splits(b.values),
+                Right::F16(b) => splits(b.values),
+            };
         if right && splits(a.values) {
-            panels::product::<Self, ROWS>(self, a, b, y, sizes, update);
+            panels::product::<Self, ROWS>(self, a, b, pack, y, sizes, update);
         } else {
-            super::unit(Precision::StrictF32).product(a, b, y, sizes, update);
+            super::unit(Precision::StrictF32).product(a, b, None, y, sizes, update);
         }
+    }
+    fn words_of_pack(&self, k: usize, n: usize) -> usize {
+        panels::words_of_pack::<Self, ROWS>(k, n)
     }
 }
 
