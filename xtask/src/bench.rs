@@ -184,8 +184,10 @@ fn step(
     options: &Options,
     versions: &mut Option<String>,
 ) -> Result<String, String> {
-    let seconds = if case.alone { "1" } else { &options.seconds };
-    let mut common = vec!["step", "--task", case.task, "--lengths", case.lengths, "--seconds", seconds];
+    let mut common = vec!["step", "--task", case.task, "--lengths", case.lengths, "--seconds", &options.seconds];
+    if case.alone {
+        common.extend(["--steps", "1"]);
+    }
     if case.checkpointing {
         common.push("--checkpointing");
     }
