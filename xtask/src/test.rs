@@ -57,6 +57,9 @@ pub fn lint() -> Result<ExitCode, String> {
     let mut failed = Vec::new();
     step(&mut failed, "rustfmt", &["fmt", "--all", "--check"]);
     step(&mut failed, "clippy", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
+    let devices = ["clippy", "--package", "clinpeft-kernels", "--package", "clinpeft-experiment"];
+    let with = ["--features", "vulkan,cuda", "--all-targets", "--", "--deny", "warnings"];
+    step(&mut failed, "clippy with devices", &[&devices[..], &with].concat());
     let doc = cargo().env("RUSTDOCFLAGS", "--deny warnings").args(["doc", "--workspace", "--no-deps"]).status();
     if !doc.is_ok_and(|s| s.success()) {
         failed.push("documentation");

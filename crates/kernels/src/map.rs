@@ -56,7 +56,7 @@ pub(crate) fn element<M: Map>(
             at = ABSOLUTE_POS % width;
         }
         if comptime!(beside == Beside::One) {
-            at = ABSOLUTE_POS - ABSOLUTE_POS;
+            at = 0usize.runtime();
         }
         y[ABSOLUTE_POS] = M::at(a[ABSOLUTE_POS], b[at], number);
     }

@@ -248,3 +248,10 @@ fn a_machine_without_a_driver_is_told_what_to_install() {
     assert!(!run.status.success());
     assert!(said.contains("no Vulkan driver") && said.contains("mesa-vulkan-drivers"), "{said}");
 }
+
+#[test]
+fn relu_closes_at_minus_infinity_and_keeps_what_is_no_number() {
+    let x = Tensor::from_vec(vec![f32::NEG_INFINITY, -1.0, 2.0, f32::INFINITY, f32::NAN], &[5]).unwrap();
+    let y = ops::relu(&x.to_device(&device()).unwrap()).unwrap().to_f64_vec().unwrap();
+    assert!(y[..4] == [0.0, 0.0, 2.0, f64::INFINITY] && y[4].is_nan(), "{y:?}");
+}

@@ -1,5 +1,6 @@
 //! Steps of learning on a Vulkan device: memory, repetition, recomputation.
 #![cfg(feature = "vulkan")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use clinpeft_autodiff::{Result, Var, backward, checkpoint, ops as learn};
 use clinpeft_kernels::open;

@@ -1,5 +1,7 @@
 //! What becomes of failures, limits and large tensors on a Vulkan device.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use super::*;
 use crate::ops::elementwise::{add, scale};
 use crate::vulkan::tests::alone;

@@ -105,7 +105,6 @@ pub(crate) struct Rates {
 
 /// Cubes are dealt out to the tensors in their order, whole ones.
 #[cube(launch)]
-#[expect(clippy::too_many_arguments, reason = "what CubeCL must know when it compiles are arguments of their own")]
 pub(crate) fn update(
     old: &Sequence<Array<f32>>,
     new: &mut Sequence<Array<f32>>,
@@ -149,7 +148,7 @@ mod tests {
     fn a_launch_binds_no_more_than_the_device_allows() {
         for (bindings, tensors) in [(12, 1), (30, 4), (1024, 146), (1 << 20, 146)] {
             assert_eq!(tensors_of_a_launch(bindings), tensors);
-            assert!(tensors * BUFFERS + 1 <= bindings);
+            assert!(tensors * BUFFERS < bindings);
         }
     }
 

@@ -15,9 +15,9 @@ pub(crate) struct InverseSqrtSlope;
 #[cube]
 impl Map for InverseSqrt {
     fn at(a: f32, _b: f32, _number: f32) -> f32 {
-        let mut y = f32::new(0.0);
-        if !(a <= 0.0) {
-            y = 1.0 / a.sqrt();
+        let mut y = 1.0 / a.sqrt();
+        if a <= 0.0 {
+            y = f32::new(0.0);
         }
         y
     }

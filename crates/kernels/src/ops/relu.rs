@@ -18,7 +18,7 @@ impl Map for Relu {
         // Not `max`: a NaN must stay one.
         let mut y = a;
         if a < 0.0 {
-            y = a - a;
+            y = f32::new(0.0);
         }
         y
     }

@@ -43,7 +43,7 @@ pub(crate) fn forward(
         load(q, &mut own, start, wide, rows, heads.width, kind.padded);
         let seen = visible(place + rows - 1, queries, keys, kind);
         // What the unit's own query sees.
-        let mut limit = seen - seen;
+        let mut limit = 0usize.runtime();
         if row < rows {
             limit = visible(place + row, queries, keys, kind);
         }
@@ -108,7 +108,7 @@ pub(crate) fn forward(
         if total > 0.0 {
             inverse = 1.0 / total;
         }
-        if row < rows && UNIT_POS as usize % QUARTERS == 0 {
+        if row < rows && own_column(0usize) == 0 {
             lse[(first + row) * heads.count + head] = top + total.ln();
         }
         store(&sums, o, start, wide, rows, heads.width, inverse, kind.padded);

@@ -153,7 +153,7 @@ pub(super) fn visible(place: usize, queries: usize, keys: usize, #[comptime] kin
     let mut seen = keys;
     if comptime!(kind.causal) {
         // The last query sees the last key.
-        seen = keys - keys;
+        seen = 0usize.runtime();
         if keys + place + 1 > queries {
             seen = min(keys + place + 1 - queries, keys);
         }
