@@ -35,6 +35,9 @@ pub(crate) const TURNS: usize = 65_535;
 /// turn to find the end.
 pub(crate) const LONGEST_SUM: usize = (TURNS - 1) * 16;
 
+/// Four values that follow each other: as many loads as one value costs, on cards and even more so in software.
+pub(crate) type Four = Vector<f32, Const<4>>;
+
 /// Values on a device.
 pub(crate) struct Buffer {
     /// One buffer, or several where a matrix is too large for one: `rows` rows in each but the last.

@@ -1,6 +1,6 @@
 //! The suite that every backend must pass: each operation, with operands in f32, bf16 and f16, against the CPU in f64.
 //!
-//! A backend's test is one line: `conformance::check(&device, Scope::All)` and an assertion on the outcomes. A new
+//! A backend's test is one line: `conformance::check(&device, &[])` and an assertion on the outcomes. A new
 //! operation adds its cases to [`cases`]; every backend then owes them.
 
 use crate::ops::{self, AttentionDropout, AttentionShape, Direction, Layout, Mask, Segments};

@@ -1,8 +1,9 @@
 //! The way back, by queries and by keys.
 
-use super::tile::{Four, add_weighted, dots, load, mask, own_column, own_row, scores, store, tile, visible, zeros};
+use super::tile::{add_weighted, dots, load, mask, own_column, own_row, scores, store, tile, visible, zeros};
 use super::{Heads, Kind, RECORD, SIDE};
 use crate::ops::dropout::Chances;
+use crate::work::Four;
 use cubecl::prelude::*;
 
 /// rowsum(g * o) of every query and head; a unit to each.

@@ -1,10 +1,9 @@
 //! The forward pass.
 
-use super::tile::{
-    Four, QUARTERS, add_weighted, dots, load, mask, own_column, own_row, scores, store, tile, visible, zeros,
-};
+use super::tile::{QUARTERS, add_weighted, dots, load, mask, own_column, own_row, scores, store, tile, visible, zeros};
 use super::{Heads, Kind, RECORD, SIDE};
 use crate::ops::dropout::Chances;
+use crate::work::Four;
 use cubecl::prelude::*;
 
 /// A cube to a block of queries and a head.

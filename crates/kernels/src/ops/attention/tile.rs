@@ -2,10 +2,8 @@
 
 use super::{Kind, SIDE};
 use crate::ops::dropout::{Chances, philox};
+use crate::work::Four;
 use cubecl::prelude::*;
-
-/// Four values that follow each other: as many loads as one value costs, on cards and even more so in software.
-pub(super) type Four = Vector<f32, Const<4>>;
 
 /// Units of a row of scores. A unit owns four scores of one row, and every [`QUARTERS`]th four columns of that row of a result.
 pub(super) const QUARTERS: usize = SIDE / 4;

@@ -16,7 +16,7 @@ pub(crate) use choice::Choices;
 
 use crate::client::Client;
 use crate::narrow::{narrowed, widened};
-use crate::work::{Operand, Work, grid};
+use crate::work::{Four, Operand, Work, grid};
 use choice::Way;
 use clinpeft_tensor::ops::Layout;
 use clinpeft_tensor::{DType, Precision, Result, Tensor};
@@ -197,9 +197,6 @@ impl Matrices {
         value
     }
 }
-
-/// Four values that follow each other: as many loads as one value costs, on cards and even more so in software.
-type Four = Vector<f32, Const<4>>;
 
 /// A cube computes one square of y: `TILE` rows of a and columns of b, `DEPTH` deep, go through shared memory, where four rows
 /// or columns lie side by side. All loops but the one over the depth are unrolled, which keeps `LONGEST_SUM`.
