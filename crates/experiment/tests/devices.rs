@@ -118,9 +118,12 @@ fn final_adapters_and_scores_agree_with_those_of_the_cpu() {
     let mut compared = 0;
     for (name, path) in here.iter().filter(|(_, path)| Checkpoint::open_file(path).unwrap().has("scores")) {
         compared += 1;
-        apart.extend(
-            Scores::of(path).difference(&Scores::of(&there[name])).map(|what| format!("{}: {what}", name.display())),
-        );
+        let (want, got) = (Scores::of(path), Scores::of(&there[name]));
+        apart.extend(want.difference(&got).map(|what| format!("{}: {what}", name.display())));
+        // Two scores of ventilation are not that near.
+        if name.to_str().unwrap().contains("-ventilation-") && (want.auroc - got.auroc).abs() >= 5e-4 {
+            apart.push(format!("{}: AUROC {} and {}", name.display(), want.auroc, got.auroc));
+        }
     }
     assert!(compared >= 85 && apart.is_empty(), "{compared} compared; {apart:#?}");
     for path in files(vulkan.path(), "manifest.json").values() {
