@@ -1,5 +1,6 @@
-//! What a Vulkan device makes of reference cases and of runs. Without a driver these tests fail and say what to install.
-#![cfg(feature = "vulkan")]
+//! What a device (Vulkan, or what `CLINPEFT_TEST_DEVICE` names) makes of reference cases and of runs. Without a driver these tests
+//! fail and say what to install.
+#![cfg(any(feature = "vulkan", feature = "cuda"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use assert_cmd::cargo::cargo_bin;
@@ -11,6 +12,10 @@ use clinpeft_weights::{Checkpoint, Keep};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+fn wanted() -> String {
+    std::env::var("CLINPEFT_TEST_DEVICE").unwrap_or_else(|_| "vulkan".into())
+}
 
 fn reproduce(out: &Path, device: &str) {
     let words = ["reproduce", "--profile", "smoke", "--out", out.to_str().unwrap(), "--device", device];
@@ -96,12 +101,12 @@ impl Scores {
 
 #[test]
 fn final_adapters_and_scores_agree_with_those_of_the_cpu() {
-    let (cpu, vulkan) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (cpu, device) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     reproduce(cpu.path(), "cpu");
-    copy_bases(cpu.path(), vulkan.path());
-    reproduce(vulkan.path(), "vulkan");
+    copy_bases(cpu.path(), device.path());
+    reproduce(device.path(), &wanted());
     let mut apart = Vec::new();
-    let [here, there] = [cpu.path(), vulkan.path()].map(|out| files(out, "adapter_model.safetensors"));
+    let [here, there] = [cpu.path(), device.path()].map(|out| files(out, "adapter_model.safetensors"));
     assert!(here.len() >= 80 && here.keys().eq(there.keys()), "{:?} {:?}", here.keys(), there.keys());
     for (name, path) in &here {
         let (want, got) = (tensors(path), tensors(&there[name]));
@@ -114,7 +119,7 @@ fn final_adapters_and_scores_agree_with_those_of_the_cpu() {
             }
         }
     }
-    let [here, there] = [cpu.path(), vulkan.path()].map(|out| files(out, "predictions.safetensors"));
+    let [here, there] = [cpu.path(), device.path()].map(|out| files(out, "predictions.safetensors"));
     let mut compared = 0;
     for (name, path) in here.iter().filter(|(_, path)| Checkpoint::open_file(path).unwrap().has("scores")) {
         compared += 1;
@@ -126,18 +131,18 @@ fn final_adapters_and_scores_agree_with_those_of_the_cpu() {
         }
     }
     assert!(compared >= 85 && apart.is_empty(), "{compared} compared; {apart:#?}");
-    for path in files(vulkan.path(), "manifest.json").values() {
+    for path in files(device.path(), "manifest.json").values() {
         let manifest = json(path);
-        assert_eq!(manifest["device"], "vulkan:0");
+        assert_eq!(manifest["device"], format!("{}:0", wanted()));
         assert!(manifest["device_memory_mib"].as_f64().is_some_and(|m| m > 0.0), "{manifest}");
     }
 }
 
 /// The tolerances are those of the CPU.
 #[test]
-fn every_case_agrees_with_the_reference_on_vulkan() {
+fn every_case_agrees_with_the_reference_on_the_device() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/peft");
-    let device = clinpeft_kernels::open("vulkan").unwrap_or_else(|e| panic!("{e}"));
+    let device = clinpeft_kernels::open(&wanted()).unwrap_or_else(|e| panic!("{e}"));
     let outcomes = run(&fixtures, &Options { device, ..Options::default() }).unwrap();
     let failed: Vec<_> = outcomes.iter().filter(|o| !o.passed()).cloned().collect();
     assert!(outcomes.len() > 200 && failed.is_empty(), "{}", table(&failed));

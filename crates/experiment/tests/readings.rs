@@ -1,5 +1,6 @@
-//! How often training waits for a Vulkan device. In a process of its own, since what is counted is the whole device.
-#![cfg(feature = "vulkan")]
+//! How often training waits for a device (Vulkan, or what `CLINPEFT_TEST_DEVICE` names). In a process of its own, since what is
+//! counted is the whole device.
+#![cfg(any(feature = "vulkan", feature = "cuda"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use clinpeft_llama::{Config, Llama};
@@ -52,7 +53,8 @@ fn methods(base: &dyn Backbone) -> Vec<(&'static str, Box<dyn Adapter>)> {
 /// Each step has two micro-batches, is clipped and is logged with the norms of its gradient.
 #[test]
 fn a_step_is_read_once_whatever_learns() {
-    let device = clinpeft_kernels::open("vulkan").unwrap_or_else(|e| panic!("{e}"));
+    let wanted = std::env::var("CLINPEFT_TEST_DEVICE").unwrap_or_else(|_| "vulkan".into());
+    let device = clinpeft_kernels::open(&wanted).unwrap_or_else(|e| panic!("{e}"));
     let Device::Other(backend) = &device else { panic!("a device") };
     let (ids, offsets) = ((0..48).map(|i| i * 7 % 13).collect(), (0..=8).map(|i| i * 6).collect());
     let data = Sequences::new(ids, offsets, 0).unwrap();

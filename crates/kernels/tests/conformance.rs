@@ -1,5 +1,6 @@
-//! A Vulkan device against the contract. Without a driver these tests fail and say what to install.
-#![cfg(feature = "vulkan")]
+//! A device against the contract: Vulkan, or what `CLINPEFT_TEST_DEVICE` names. Without a driver these tests fail and say what to
+//! install.
+#![cfg(any(feature = "vulkan", feature = "cuda"))]
 
 use clinpeft_autodiff::{Var, backward, ops as learn};
 use clinpeft_kernels::{devices, open};
@@ -7,8 +8,12 @@ use clinpeft_tensor::ops::{self, Layout};
 use clinpeft_tensor::rng::{Seed, normal};
 use clinpeft_tensor::{DType, Device, Error, Precision, Tensor, conformance};
 
+fn wanted() -> String {
+    std::env::var("CLINPEFT_TEST_DEVICE").unwrap_or_else(|_| "vulkan".into())
+}
+
 fn device() -> Device {
-    open("vulkan").unwrap_or_else(|e| panic!("{e}"))
+    open(&wanted()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 #[test]
@@ -22,8 +27,9 @@ fn operations_agree_with_the_cpu() {
 fn the_device_is_listed_and_opened_once() {
     let opened = device();
     assert!(devices().iter().any(|l| l.name == opened.name()));
-    assert_eq!(opened, open("vulkan:0").unwrap());
-    assert_eq!(opened.name(), "vulkan:0");
+    let first = format!("{}:0", wanted());
+    assert_eq!(opened, open(&first).unwrap());
+    assert_eq!(opened.name(), first);
 }
 
 #[test]
@@ -36,9 +42,9 @@ fn a_tensor_too_large_for_the_device_is_an_error() {
 
 #[test]
 fn a_wrong_name_is_an_error_with_a_hint() {
-    for bad in ["vulkan:99", "gpu", "vulkan:x"] {
-        let said = open(bad).unwrap_err().to_string();
-        assert!(said.contains(bad) && said.contains("\nhint: "), "{said}");
+    for bad in [format!("{}:99", wanted()), "gpu".into(), format!("{}:x", wanted())] {
+        let said = open(&bad).unwrap_err().to_string();
+        assert!(said.contains(&bad) && said.contains("\nhint: "), "{said}");
     }
 }
 
@@ -235,11 +241,13 @@ fn assert_close(got: &[f64], want: &[f64]) {
 }
 
 /// The tests of this file, where the machine has no driver: they fail with the hint.
+#[cfg(feature = "vulkan")]
 #[test]
 fn a_machine_without_a_driver_is_told_what_to_install() {
     let nowhere = "/no/such/driver.json";
     let run = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "the_device_is_listed_and_opened_once"])
+        .env_remove("CLINPEFT_TEST_DEVICE")
         .env("VK_DRIVER_FILES", nowhere)
         .env("VK_ICD_FILENAMES", nowhere)
         .output()

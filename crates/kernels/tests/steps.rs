@@ -1,5 +1,5 @@
-//! Steps of learning on a Vulkan device: memory, repetition, recomputation.
-#![cfg(feature = "vulkan")]
+//! Steps of learning on a device (Vulkan, or what `CLINPEFT_TEST_DEVICE` names): memory, repetition, recomputation.
+#![cfg(any(feature = "vulkan", feature = "cuda"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use clinpeft_autodiff::{Result, Var, backward, checkpoint, ops as learn};
@@ -13,7 +13,8 @@ const WIDTH: usize = 16;
 const CLASSES: usize = 11;
 
 fn device() -> Device {
-    open("vulkan").unwrap_or_else(|e| panic!("{e}"))
+    let wanted = std::env::var("CLINPEFT_TEST_DEVICE").unwrap_or_else(|_| "vulkan".into());
+    open(&wanted).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn random(name: &str, dims: &[usize], at: &Device) -> Tensor {
