@@ -19,10 +19,13 @@ where
     if !touched {
         return Ok(value);
     }
-    Ok(Var::recorded(value.value().clone(), move |g| {
-        let fresh = |v: &Var| match v.node() {
-            Some(_) => Var::leaf(v.value().clone()),
-            None => Var::constant(v.value().clone()),
+    let y = Var::recorded(value.value().clone(), move |g| {
+        let fresh = |v: &Var| {
+            let again = match v.node() {
+                Some(_) => Var::leaf(v.value().clone()),
+                None => Var::constant(v.value().clone()),
+            };
+            again.rounded_like(&[v])
         };
         let inner: Vec<Var> = outer.iter().map(fresh).collect();
         let out = block(&inner).map_err(|e| Error::Block(e.into()))?;
@@ -34,7 +37,8 @@ where
         };
         let all = leaves.into_contributions().into_iter();
         Ok(all.map(|(node, g)| (back(node), g)).collect())
-    }))
+    });
+    Ok(y.rounded_like(&[&value]))
 }
 
 #[cfg(test)]
@@ -75,6 +79,24 @@ mod tests {
             let all: Vec<Vec<f32>> =
                 weights.iter().chain([&x]).map(|v| g.of(v).unwrap().as_slice::<f32>().unwrap().to_vec()).collect();
             all
+        };
+        assert_eq!(run(false), run(true));
+    }
+
+    #[test]
+    fn products_in_bf16_have_the_same_gradients_to_the_bit() {
+        let x = Var::leaf(random(&[6, 5], "x"));
+        let frozen = Var::constant(random(&[5, 5], "frozen").with_precision(clinpeft_tensor::Precision::Bf16));
+        let w = Var::leaf(random(&[5, 5], "w"));
+        let run = |recompute: bool| {
+            let first = ops::linear(&x, &frozen).unwrap();
+            let h = if recompute {
+                checkpoint(&[&first], block(&w)).unwrap()
+            } else {
+                block(&w)(std::slice::from_ref(&first)).unwrap()
+            };
+            let g = backward(&h).unwrap();
+            [&w, &x].map(|v| g.of(v).unwrap().as_slice::<f32>().unwrap().to_vec())
         };
         assert_eq!(run(false), run(true));
     }

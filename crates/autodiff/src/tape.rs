@@ -1,11 +1,11 @@
 //! Values that remember how they were made, and the way back.
 
-use clinpeft_tensor::{DType, Device, Tensor};
+use clinpeft_tensor::{DType, Device, Precision, Tensor};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What can go wrong on the tape.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,9 @@ impl Node {
 pub struct Var {
     value: Tensor,
     node: Option<Arc<Node>>,
+    /// There if the values came out of a product whose operands were rounded to bf16: what the way back needs of them is then kept
+    /// in bf16 too, once for all that need it.
+    rounded: Option<Arc<OnceLock<Tensor>>>,
 }
 
 impl fmt::Debug for Var {
@@ -104,12 +107,12 @@ fn note_touch() {
 impl Var {
     /// A value that does not learn.
     pub fn constant(value: Tensor) -> Var {
-        Var { value, node: None }
+        Var { value, node: None, rounded: None }
     }
 
     /// A value that learns: [`backward`] returns a gradient for it.
     pub fn leaf(value: Tensor) -> Var {
-        Var { value, node: Some(Node::new(None)) }
+        Var { value, node: Some(Node::new(None)), rounded: None }
     }
 
     /// The result of an operation with its backward rule.
@@ -123,12 +126,13 @@ impl Var {
     ) -> Var {
         let nodes = parents.map(|p| p.node.clone());
         if nodes.iter().all(Option::is_none) {
-            return Var::constant(value);
+            return Var::constant(value).rounded_like(&parents);
         }
-        Var::recorded(value, move |g| {
+        let y = Var::recorded(value, move |g| {
             let gradients = rule(g, nodes.each_ref().map(Option::is_some))?;
             Ok(nodes.into_iter().zip(gradients).filter_map(|(n, g)| Some((n?, g?))).collect())
-        })
+        });
+        y.rounded_like(&parents)
     }
 
     /// A node with any rule; nothing while the tape is paused.
@@ -137,7 +141,27 @@ impl Var {
             note_touch();
             return Var::constant(value);
         }
-        Var { value, node: Some(Node::new(Some(Box::new(rule)))) }
+        Var { value, node: Some(Node::new(Some(Box::new(rule)))), rounded: None }
+    }
+
+    /// These values as made from `sources`: if one of them comes out of a product with [`Precision::Bf16`], or is a weight of
+    /// such products, what the way back needs of the values is kept in bf16.
+    pub(crate) fn rounded_like(self, sources: &[&Var]) -> Var {
+        let is_rounded = |v: &&Var| v.rounded.is_some() || v.value.precision() == Precision::Bf16;
+        Var { rounded: sources.iter().any(is_rounded).then(Arc::default), ..self }
+    }
+
+    /// The values for a rule.
+    pub(crate) fn saved(&self) -> Result<Tensor> {
+        let Some(kept) = self.rounded.as_ref().filter(|_| self.dtype() == DType::F32 && TAPE.get() == Tape::Records)
+        else {
+            return Ok(self.value.clone());
+        };
+        if let Some(kept) = kept.get() {
+            return Ok(kept.clone());
+        }
+        let narrow = self.value.cast(DType::Bf16)?;
+        Ok(kept.get_or_init(|| narrow).clone())
     }
 
     /// The values.
@@ -310,6 +334,44 @@ mod tests {
         assert_eq!(y.dims(), [2, 1]);
         assert_eq!(backward(&y).unwrap().of(&x).unwrap().dims(), [1, 2]);
         assert!(x.reshape(&[3]).is_err());
+    }
+
+    /// A gated unit behind a frozen product: its loss, its gradient, and what a rule of it would keep.
+    fn gated(precision: Precision) -> (Vec<f32>, Vec<f32>, DType) {
+        let numbers = |n: usize| (0..n).map(|i| ((i * 37 + 11) % 97) as f32 / 97.0 - 0.5).collect::<Vec<f32>>();
+        let x = Var::leaf(Tensor::from_vec(numbers(12), &[3, 4]).unwrap());
+        let w = Tensor::from_vec(numbers(20), &[5, 4]).unwrap().with_precision(precision);
+        let h = ops::linear(&x, &Var::constant(w)).unwrap();
+        let kept = h.saved().unwrap();
+        let y = ops::silu_mul(&h, &ops::scale(&h, 2.0).unwrap()).unwrap();
+        let gradient = Tensor::from_vec(vec![1.0f32; 15], &[3, 5]).unwrap();
+        let gradients = backward_from(&y, gradient).unwrap();
+        let values = |t: &Tensor| t.as_slice::<f32>().unwrap().to_vec();
+        (values(y.value()), values(gradients.of(&x).unwrap()), kept.dtype())
+    }
+
+    #[test]
+    fn what_comes_out_of_a_product_in_bf16_is_kept_in_bf16() {
+        let (exact, exact_gradient, kept) = gated(Precision::StrictF32);
+        assert_eq!(kept, DType::F32);
+        let (rounded, gradient, kept) = gated(Precision::Bf16);
+        assert_eq!(kept, DType::Bf16);
+        for (exact, rounded) in exact.iter().chain(&exact_gradient).zip(rounded.iter().chain(&gradient)) {
+            // Three roundings to eight bits.
+            assert!((exact - rounded).abs() <= 0.012 * exact.abs() + 0.01, "{exact} {rounded}");
+        }
+    }
+
+    #[test]
+    fn one_copy_in_bf16_serves_all_rules_and_none_is_made_without_a_tape() {
+        let x = Var::leaf(row(&[2.0, 3.0])).to_device(&Device::Cpu).unwrap();
+        let x = Var { value: x.value.cast(DType::F32).unwrap(), ..x };
+        let w = Var::constant(Tensor::from_vec(vec![1f32; 4], &[2, 2]).unwrap().with_precision(Precision::Bf16));
+        let h = ops::linear(&x, &w).unwrap();
+        let at = |t: &Tensor| t.as_slice::<half::bf16>().unwrap().as_ptr();
+        assert_eq!(at(&h.saved().unwrap()), at(&h.clone().saved().unwrap()));
+        let (kept, _) = without_tape(|| ops::linear(&x, &w).unwrap().saved().unwrap());
+        assert_eq!(kept.dtype(), DType::F32);
     }
 
     #[test]

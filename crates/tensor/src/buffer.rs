@@ -2,7 +2,7 @@
 //!
 //! A training step needs buffers of the same sizes over and over. Large ones are pages that go to a shelf when they are
 //! dropped, so that after the first step no fresh page is touched (a fresh one costs a fault and is zeroed first). Large ones
-//! ask for 2 MiB pages. The shelf and what is in use together exceed the most that was in use at once by an eighth or [`SPARE`]
+//! ask for 2 MiB pages. The shelf and what is in use together exceed the most that was in use at once by a thirty-second or [`SPARE`]
 //! at most.
 
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
@@ -211,7 +211,7 @@ fn shelf<R>(body: impl FnOnce(&mut Shelf) -> R) -> R {
 impl Shelf {
     /// What the shelf and what is in use may hold together.
     fn limit(&self) -> usize {
-        self.most + (self.most / 8).max(self.spare)
+        self.most + (self.most / 32).max(self.spare)
     }
 
     /// Pages of `size` bytes or a little more, counted as in use in any case; and pages to give back.

@@ -120,7 +120,7 @@ pub fn cases() -> Vec<Case> {
         }));
         let inputs = vec![operand("o", &[t, d]), operand("g", &[t, d]), operand("u", &[t, d])];
         all.push(case("silu_mul", format!("backward {t}x{d}"), inputs, |i| {
-            let (a, b) = ops::silu_mul_backward(&i[0], &i[1], &i[2])?;
+            let (a, b) = ops::silu_mul_backward(&i[0], i[1].clone(), i[2].clone())?;
             Ok(vec![a, b])
         }));
         all.push(case("elementwise", format!("{t}x{d}"), vec![operand("a", &[t, d]), operand("b", &[t, d])], |i| {

@@ -6,8 +6,9 @@ use clinpeft_tensor::ops::{self, AttentionShape, Segments};
 /// Softmax-weighted values for each query.
 pub fn attention(q: &Var, k: &Var, v: &Var, shape: &AttentionShape, segments: &Segments) -> Result<Var> {
     let (o, lse) = ops::attention(q.value(), k.value(), v.value(), shape, segments)?;
-    let saved = [q.value(), k.value(), v.value(), &o, &lse].map(Clone::clone);
     let (shape, segments) = (*shape, segments.clone());
+    let kept = Var::constant(o.clone()).rounded_like(&[q, k, v]).saved()?;
+    let saved = [q.saved()?, k.saved()?, v.saved()?, kept, lse];
     Ok(Var::from_op(o, [q, k, v], move |g, want| {
         let (dq, dk, dv) = ops::attention_backward(g, saved.each_ref(), &shape, &segments)?;
         Ok([want[0].then_some(dq), want[1].then_some(dk), want[2].then_some(dv)])

@@ -5,7 +5,7 @@ use clinpeft_tensor::ops;
 
 /// `x` times the share of a standard normal below it.
 pub fn gelu(x: &Var) -> Result<Var> {
-    let saved = x.value().clone();
+    let saved = x.saved()?;
     Ok(Var::from_op(ops::gelu(x.value())?, [x], move |g, _| Ok([Some(ops::gelu_backward(g, &saved)?)])))
 }
 

@@ -6,7 +6,7 @@ use clinpeft_tensor::ops;
 /// Brings the last axis of `x` to zero mean and unit variance, then scales it by `weight` and adds `bias`.
 pub fn layer_norm(x: &Var, weight: &Var, bias: &Var, eps: f64) -> Result<Var> {
     let (y, moments) = ops::layer_norm(x.value(), weight.value(), bias.value(), eps)?;
-    let (xs, w) = (x.value().clone(), weight.value().clone());
+    let (xs, w) = (x.saved()?, weight.saved()?);
     Ok(Var::from_op(y, [x, weight, bias], move |g, want| {
         let (dx, dw, db) = ops::layer_norm_backward(g, &xs, &w, &moments)?;
         Ok([want[0].then_some(dx), want[1].then_some(dw), want[2].then_some(db)])

@@ -8,7 +8,7 @@ pub fn low_rank(base: &Var, x: &Var, a: &Var, b: &Var, scale: f64) -> Result<Var
     let (y, u) = ops::low_rank(base.value(), x.value(), a.value(), b.value(), scale)?;
     let learns = a.needs_gradient();
     let saved_u = b.needs_gradient().then_some(u);
-    let saved_x = learns.then(|| x.value().clone());
+    let saved_x = learns.then(|| x.saved()).transpose()?;
     let saved_a = x.needs_gradient().then(|| a.value().clone());
     let saved_b = (learns || x.needs_gradient()).then(|| b.value().clone());
     Ok(Var::from_op(y, [base, x, a, b], move |g, [base, ..]| {

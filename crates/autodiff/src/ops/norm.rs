@@ -6,7 +6,7 @@ use clinpeft_tensor::ops;
 /// The norm of all elements, `[1]`.
 pub fn norm(x: &Var) -> Result<Var> {
     let y = ops::norm(x.value())?;
-    let (saved, length) = (x.value().clone(), y.clone());
+    let (saved, length) = (x.saved()?, y.clone());
     Ok(Var::from_op(y, [x], move |g, _| Ok([Some(ops::norm_backward(g, &saved, &length)?)])))
 }
 

@@ -6,7 +6,7 @@ use clinpeft_tensor::ops;
 /// Scales the last axis of `x` to unit root mean square, then by `weight`.
 pub fn rms_norm(x: &Var, weight: &Var, eps: f64) -> Result<Var> {
     let (y, inv_rms) = ops::rms_norm(x.value(), weight.value(), eps)?;
-    let (xs, w) = (x.value().clone(), weight.value().clone());
+    let (xs, w) = (x.saved()?, weight.saved()?);
     Ok(Var::from_op(y, [x, weight], move |g, want| {
         let (dx, dw) = ops::rms_norm_backward(g, &xs, &w, &inv_rms)?;
         Ok([want[0].then_some(dx), want[1].then_some(dw)])

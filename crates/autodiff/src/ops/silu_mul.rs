@@ -6,9 +6,9 @@ use clinpeft_tensor::ops;
 /// `silu(gate) * up`.
 pub fn silu_mul(gate: &Var, up: &Var) -> Result<Var> {
     let y = ops::silu_mul(gate.value(), up.value())?;
-    let (a, u) = (gate.value().clone(), up.value().clone());
+    let (a, u) = (gate.saved()?, up.saved()?);
     Ok(Var::from_op(y, [gate, up], move |g, want| {
-        let (da, du) = ops::silu_mul_backward(g, &a, &u)?;
+        let (da, du) = ops::silu_mul_backward(g, a, u)?;
         Ok([want[0].then_some(da), want[1].then_some(du)])
     }))
 }

@@ -27,19 +27,21 @@ pub fn silu_mul(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// Returns (da, du).
-pub fn silu_mul_backward(g: &Tensor, gate: &Tensor, up: &Tensor) -> Result<(Tensor, Tensor)> {
-    widen!(g, gate, up);
-    let fits = gate.dims() == up.dims() && g.dims() == up.dims();
-    require(fits, "silu_mul_backward", "equal shapes", &[g, gate, up])?;
-    same_dtype("silu_mul_backward", &[g, gate, up])?;
-    match same_device("silu_mul_backward", &[g, gate, up])? {
-        Device::Other(backend) => backend.silu_mul_backward(g, gate, up),
-        Device::Cpu => by_float!("silu_mul_backward", gate, T => {
-            let (g, a, u) = (g.as_slice::<T>()?, gate.as_slice::<T>()?, up.as_slice::<T>()?);
-            let (mut da, mut du) = (Buffer::<T>::stale(a.len()), Buffer::<T>::stale(a.len()));
-            for_rows2(&mut da, 1, &mut du, 1, #[inline(always)] |first, da, du| backward(&g[first..], &a[first..], &u[first..], da, du));
-            Ok((Tensor::from_buffer(da, gate.dims())?, Tensor::from_buffer(du, gate.dims())?))
+/// Returns (da, du). On the CPU they take the memory of `gate` and `up` where nobody else holds these.
+pub fn silu_mul_backward(g: &Tensor, gate: Tensor, up: Tensor) -> Result<(Tensor, Tensor)> {
+    let (mut da, mut du) = (gate.widened()?.into_owned(), up.widened()?.into_owned());
+    drop((gate, up));
+    widen!(g);
+    let fits = da.dims() == du.dims() && g.dims() == du.dims();
+    require(fits, "silu_mul_backward", "equal shapes", &[g, &da, &du])?;
+    same_dtype("silu_mul_backward", &[g, &da, &du])?;
+    match same_device("silu_mul_backward", &[g, &da, &du])? {
+        Device::Other(backend) => backend.silu_mul_backward(g, &da, &du),
+        Device::Cpu => by_float!("silu_mul_backward", g, T => {
+            let g = g.as_slice::<T>()?;
+            let (a, u) = (da.as_mut_slice::<T>()?, du.as_mut_slice::<T>()?);
+            for_rows2(a, 1, u, 1, #[inline(always)] |first, a, u| backward(&g[first..], a, u));
+            Ok((da, du))
         }),
     }
 }
@@ -53,14 +55,16 @@ fn forward<T: Real>(a: &[T], u: &[T], y: &mut [T]) {
     }
 }
 
+/// From a and u to their gradients.
 #[inline(always)]
-fn backward<T: Real>(g: &[T], a: &[T], u: &[T], da: &mut [T], du: &mut [T]) {
-    let n = da.len();
-    let (g, a, u, du) = (&g[..n], &a[..n], &u[..n], &mut du[..n]);
+fn backward<T: Real>(g: &[T], a: &mut [T], u: &mut [T]) {
+    let n = a.len();
+    let (g, u) = (&g[..n], &mut u[..n]);
     for i in 0..n {
         let sigma = T::ONE / (T::ONE + (-a[i]).exp());
-        da[i] = g[i] * u[i] * sigma * (T::ONE + a[i] * (T::ONE - sigma));
-        du[i] = g[i] * a[i] * sigma;
+        let da = g[i] * u[i] * sigma * (T::ONE + a[i] * (T::ONE - sigma));
+        u[i] = g[i] * a[i] * sigma;
+        a[i] = da;
     }
 }
 
