@@ -44,7 +44,7 @@ pub(crate) struct Client<R: Runtime> {
     limit: Option<u64>,
     /// One download at a time, so that the one that takes a late error is the one that acts on it.
     downloading: Mutex<()>,
-    /// Downloads so far.
+    /// Downloads so far, without what trials read.
     pub(crate) downloads: AtomicU64,
     this: Weak<Client<R>>,
 }
