@@ -1,6 +1,7 @@
 //! Matrix products with a weight stored `[out, in]`.
 
 use crate::{Exactness, timed};
+use clinpeft_nn::packing_that_pays;
 use clinpeft_rng::{Rng, Seed};
 use clinpeft_tensor::ops::{Layout, matmul};
 use clinpeft_tensor::{DType, Precision, Tensor, product};
@@ -20,10 +21,10 @@ pub struct Options {
     backward: bool,
 }
 
-/// GFLOP/s of each shape, by the median.
+/// GFLOP/s of each shape, by the median, and which packs of the weight are kept, as a run would.
 pub fn time(options: &Options) -> Result<Value, Box<dyn Error>> {
     let precision = Precision::from(options.precision);
-    let mut found = Map::new();
+    let (mut found, mut packs) = (Map::new(), Map::new());
     for shape in &options.shapes {
         let sizes: Vec<usize> = shape.split('x').map(str::parse).collect::<Result<_, _>>()?;
         let [m, k, n] = sizes[..] else { return Err(format!("`{shape}` is not a shape like 512x768x768").into()) };
@@ -36,12 +37,15 @@ pub fn time(options: &Options) -> Result<Value, Box<dyn Error>> {
         let layout = if options.backward { Layout::Normal } else { Layout::RightTransposed };
         let stored = if precision == Precision::Bf16 { DType::Bf16 } else { DType::F32 };
         let (x, weight) = (random(&[m, k])?, weight.cast(stored)?.with_precision(precision));
+        let (packing, _) = packing_that_pays(&weight, m, |_| true)?;
+        let weight = weight.with_packs(packing);
         let mut times = timed(15, 3.0, || {
             matmul(&x, &weight, layout)?;
             Ok(())
         })?;
+        packs.insert(shape.clone(), json!(packing.name()));
         times.sort_by(f64::total_cmp);
         found.insert(shape.clone(), json!((2 * m * k * n) as f64 / times[times.len() / 2] * 1e-9));
     }
-    Ok(json!({ "gflops": found, "unit": product::unit_name(precision) }))
+    Ok(json!({ "gflops": found, "packs": packs, "unit": product::unit_name(precision) }))
 }

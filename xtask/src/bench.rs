@@ -317,8 +317,8 @@ fn peer_row(name: &str, its: &Figures, ours: &Figures) -> String {
 }
 
 const PRODUCT_COLUMNS: &str =
-    "| y = x W^T, rows x inner x columns | precision | unit | GFLOP/s | opponent GFLOP/s | ratio |
-|---|---|---|---|---|---|";
+    "| y = x W^T, rows x inner x columns | precision | unit | packs kept | GFLOP/s | opponent GFLOP/s | ratio |
+|---|---|---|---|---|---|---|";
 
 fn product_rows(program: &Path, precision: &str, options: &Options) -> Result<Vec<String>, String> {
     let common = ["products", "--precision", precision, "--shapes", SHAPES];
@@ -342,7 +342,8 @@ fn product_rows(program: &Path, precision: &str, options: &Options) -> Result<Ve
                 format!("{other:.0} | {:.2} x", own / other)
             }
         };
-        format!("| {shape} | {precision} | {unit} | {own:.0} | {rest} |")
+        let packs = ours["packs"][shape].as_str().unwrap_or("");
+        format!("| {shape} | {precision} | {unit} | {packs} | {own:.0} | {rest} |")
     };
     Ok(SHAPES.split(',').map(row).collect())
 }

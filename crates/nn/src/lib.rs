@@ -22,7 +22,7 @@ pub use batch::{Observer, Ragged};
 pub use error::{Error, Result};
 pub use head::{Classifier, Pooling, binary_loss, class_loss, next_token_loss, sequence_losses};
 pub use layers::{Angles, LayerNorm, Linear, RopeScaling, norm};
-pub use packs::{PackChoice, PackPolicy, keep_packs};
+pub use packs::{PackChoice, PackPolicy, keep_packs, packing_that_pays};
 pub use parameter::{Learning, Parameter};
 pub use pass::{Memory, Mode, Pass};
 pub use sites::{AttentionSite, LinearCall, LinearSite, NoAdapters, Sites};

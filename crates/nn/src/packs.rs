@@ -81,8 +81,8 @@ pub fn keep_packs(model: &mut dyn Backbone, policy: PackPolicy) -> Result<PackCh
     let (packing, gain) = match (policy, largest) {
         (PackPolicy::Fixed(packing), _) => (packing, None),
         (PackPolicy::Measured { rows, free }, Some(largest)) if bytes(Packing::Both) > 0 => {
-            let gain = gain(&largest, rows.min(ROWS))?;
-            (worth_keeping(gain, |packing| bytes(packing) <= free), Some(gain))
+            let (packing, gain) = packing_that_pays(&largest, rows, |packing| bytes(packing) <= free)?;
+            (packing, Some(gain))
         }
         _ => (Packing::Anew, None),
     };
@@ -91,6 +91,13 @@ pub fn keep_packs(model: &mut dyn Backbone, policy: PackPolicy) -> Result<PackCh
         p.set_value(p.value().clone().with_packs(packing));
     }
     Ok(PackChoice { packing, bytes, gain })
+}
+
+/// The most that pays and fits, by a trial on `weight` with as many rows as a batch has; and what each direction gains by it (see
+/// [`PackChoice::gain`]).
+pub fn packing_that_pays(weight: &Tensor, rows: usize, fits: impl Fn(Packing) -> bool) -> Result<(Packing, [f64; 2])> {
+    let gain = gain(weight, rows.min(ROWS))?;
+    Ok((worth_keeping(gain, fits), gain))
 }
 
 /// The most that pays and fits.

@@ -61,9 +61,12 @@ impl Unit for Avx512 {
 impl Panels<ROWS> for Avx512 {
     const PARTS: &'static [Part] = &[Part::Whole];
     const STEP: usize = 1;
+    type Registers = ();
+
+    fn begin(&self) {}
 
     #[expect(unsafe_code, reason = "vector instructions on packed operands")]
-    unsafe fn tile(&self, left: &[u32], right: &[u32], words: usize, tile: Tile) {
+    unsafe fn tile(&self, (): &mut (), left: &[u32], right: &[u32], words: usize, tile: Tile) {
         debug_assert!(left.len() >= words * ROWS && right.len() >= words * panels::COLUMNS);
         #[cfg(target_arch = "x86_64")]
         // SAFETY: this unit exists only where the instructions are; the rest is promised by the caller.

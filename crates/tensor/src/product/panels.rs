@@ -1,8 +1,9 @@
 //! How a product is cut for a unit that reads packed panels.
 //!
 //! The left operand is packed whole (at most [`MAX_ROWS`] rows of it); then blocks of columns, and of rows where the columns
-//! are few, are independent pieces of work. Each packs its columns, [`MAX_WORDS`] of the sum at a time so that they stay in
-//! the second cache, and multiplies them with every panel of rows. All bounds come from the shape.
+//! are few, are independent pieces of work. Each packs its columns, [`Panels::WORDS`] of the sum at a time so that they stay in
+//! a cache, and multiplies them with every panel of rows. How long the blocks of a sum are comes from the shape alone, and with
+//! it every bit of the result.
 //!
 //! Columns that a [`Pack`] keeps are read from there: panel after panel, each with its blocks of the sum one after another, so
 //! that every piece of every product finds its own.
@@ -11,12 +12,12 @@ use super::packs::{Pack, Packed};
 use super::words::{Part, Stored, pack, pack_rows};
 use super::{Right, Sizes, Update, View, each};
 use crate::buffer::Buffer;
+use crate::parallel::vectorised;
 use std::ops::Range;
 
 /// Columns of a panel of the right operand.
 pub(super) const COLUMNS: usize = 32;
 const MAX_ROWS: usize = 1024;
-const MAX_WORDS: usize = 1024;
 
 /// A unit that multiplies a panel of rows with a panel of [`COLUMNS`] columns.
 pub(super) trait Panels<const ROWS: usize>: Sync {
@@ -27,6 +28,16 @@ pub(super) trait Panels<const ROWS: usize>: Sync {
     /// Whether panels of the left operand hold word `p` of row `i` at `i * STEP` of block `p / STEP`, instead of
     /// `p * ROWS + i`.
     const LEFT_BY_ROWS: bool = false;
+    /// Words of the sum that are in work at once.
+    const WORDS: usize = 1024;
+    /// Blocks of the sum after which sums go to y. A unit that is so fast that it waits for rows of y gathers several: meanwhile
+    /// the tiles of a panel of columns lie together.
+    const GATHERED: usize = 1;
+    /// What a thread holds while it multiplies.
+    type Registers;
+
+    /// Makes a thread ready to multiply.
+    fn begin(&self) -> Self::Registers;
 
     /// Updates one tile of y from `words` words of each part of a left and a right panel.
     ///
@@ -34,7 +45,7 @@ pub(super) trait Panels<const ROWS: usize>: Sync {
     /// `left` holds `words * ROWS` words for each part and `right` `words * COLUMNS`; the tile lies inside y and nobody
     /// else uses it.
     #[expect(unsafe_code, reason = "vector instructions on packed operands")]
-    unsafe fn tile(&self, left: &[u32], right: &[u32], words: usize, tile: Tile);
+    unsafe fn tile(&self, registers: &mut Self::Registers, left: &[u32], right: &[u32], words: usize, tile: Tile);
 }
 
 /// A piece of y.
@@ -47,6 +58,31 @@ pub(super) struct Tile {
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) update: Update<f32>,
+}
+
+impl Tile {
+    /// Updates y by sums that lie together, [`COLUMNS`] in a row.
+    ///
+    /// # Safety
+    /// The tile lies inside y and nobody else uses it.
+    #[expect(unsafe_code, reason = "tiles of y are written by several threads")]
+    pub(super) unsafe fn take(self, sums: &[f32]) {
+        let Update { keep, factor } = self.update;
+        vectorised(
+            #[inline(always)]
+            || {
+                for (i, sums) in sums.chunks_exact(COLUMNS).take(self.rows).enumerate() {
+                    // SAFETY: row `i` of the tile lies inside y and is ours.
+                    let y = unsafe { std::slice::from_raw_parts_mut(self.y.add(i * self.stride), self.columns) };
+                    if keep == 0.0 {
+                        y.iter_mut().zip(sums).for_each(|(y, sum)| *y = factor * sum);
+                    } else {
+                        y.iter_mut().zip(sums).for_each(|(y, sum)| *y = keep * *y + factor * sum);
+                    }
+                }
+            },
+        );
+    }
 }
 
 /// y for several threads, each of which writes tiles of its own.
@@ -151,6 +187,8 @@ struct Cut {
     sizes: Sizes,
     /// Words of a row, padded.
     words: usize,
+    /// Words of a block of the sum.
+    block: usize,
     row_panels: usize,
     /// Rows panels and columns of a piece.
     piece: (usize, usize),
@@ -164,13 +202,15 @@ impl Cut {
         let columns = sizes.n.div_ceil(8 * COLUMNS).clamp(1, 4) * COLUMNS;
         let blocks = sizes.n.div_ceil(columns);
         let panels = row_panels.div_ceil(8usize.div_ceil(blocks)).max(1);
-        Cut { sizes, words, row_panels, piece: (panels, columns) }
+        // Panels of rows that are read again for each panel of columns have to stay in the second cache.
+        let panels = if U::GATHERED > 1 { panels.min(256 / ROWS) } else { panels };
+        Cut { sizes, words, block: U::WORDS, row_panels, piece: (panels, columns) }
     }
 
     /// Blocks of the sum that are in work at once.
     fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let words = self.words;
-        (0..words).step_by(MAX_WORDS).map(move |first| first..(first + MAX_WORDS).min(words))
+        let (words, block) = (self.words, self.block);
+        (0..words).step_by(block).map(move |first| first..(first + block).min(words))
     }
 
     /// Where a block of the panel that begins with column `first` lies among all columns in order.
@@ -254,7 +294,8 @@ fn skinny<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     let shared = Shared(y.as_mut_ptr());
     let some = cut.piece.0;
     each(cut.sizes, 0..cut.row_panels.div_ceil(some), |piece| {
-        let mut left = Buffer::<u32>::stale(ROWS * cut.words.min(MAX_WORDS) * parts);
+        let mut left = Buffer::<u32>::stale(ROWS * cut.words.min(cut.block) * parts);
+        let mut registers = unit.begin();
         for panel in piece * some..((piece + 1) * some).min(cut.row_panels) {
             for block in cut.blocks() {
                 let left = &mut left[..block.len() * ROWS * parts];
@@ -271,7 +312,7 @@ fn skinny<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
                 // has its rows.
                 #[expect(unsafe_code, reason = "the interface of a unit takes pointers")]
                 unsafe {
-                    unit.tile(left, right, block.len(), tile);
+                    unit.tile(&mut registers, left, right, block.len(), tile);
                 }
             }
         }
@@ -293,7 +334,11 @@ fn wide<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
         let rows = piece / across * panels..((piece / across + 1) * panels).min(cut.row_panels);
         let first = piece % across * columns;
         let columns = first..(first + columns).min(cut.sizes.n);
-        one_piece(unit, left, b, shared, cut, (rows, columns), update);
+        if U::GATHERED > 1 {
+            gathered_piece(unit, left, b, shared, cut, (rows, columns), update);
+        } else {
+            one_piece(unit, left, b, shared, cut, (rows, columns), update);
+        }
     });
 }
 
@@ -309,8 +354,9 @@ fn one_piece<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
 ) {
     let (parts, n) = (U::PARTS.len(), cut.sizes.n);
     let room =
-        if b.kept.is_some() { 0 } else { columns.len().next_multiple_of(COLUMNS) * cut.words.min(MAX_WORDS) * parts };
+        if b.kept.is_some() { 0 } else { columns.len().next_multiple_of(COLUMNS) * cut.words.min(cut.block) * parts };
     let mut packed = Buffer::<u32>::stale(room);
+    let mut registers = unit.begin();
     let starts = || columns.clone().step_by(COLUMNS);
     for block in cut.blocks() {
         let (per_left, per_right) = (block.len() * ROWS * parts, block.len() * COLUMNS * parts);
@@ -337,7 +383,66 @@ fn one_piece<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
                 // work has its rows and columns.
                 #[expect(unsafe_code, reason = "the interface of a unit takes pointers")]
                 unsafe {
-                    unit.tile(left, right, block.len(), tile);
+                    unit.tile(&mut registers, left, right, block.len(), tile);
+                }
+            }
+        }
+    }
+}
+
+/// The same for a unit that gathers sums: a panel of columns stays in the first cache while all panels of rows pass by, and
+/// these stay in the second one while all panels of columns do.
+fn gathered_piece<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
+    unit: &U,
+    left: &[u32],
+    b: Columns<'_, S>,
+    y: Shared,
+    cut: &Cut,
+    (rows, columns): (Range<usize>, Range<usize>),
+    update: Update<f32>,
+) {
+    let (parts, n) = (U::PARTS.len(), cut.sizes.n);
+    let mut sums = Buffer::<f32>::stale(rows.len() * ROWS * COLUMNS);
+    let mut packed =
+        Buffer::<u32>::stale(if b.kept.is_some() { 0 } else { COLUMNS * cut.words.min(cut.block) * parts });
+    let mut registers = unit.begin();
+    let blocks: Vec<Range<usize>> = cut.blocks().collect();
+    for group in blocks.chunks(U::GATHERED) {
+        for first in columns.clone().step_by(COLUMNS) {
+            for block in group {
+                let (per_left, per_right) = (block.len() * ROWS * parts, block.len() * COLUMNS * parts);
+                let right = match b.kept {
+                    Some(all) => &all[cut.place::<U, ROWS>(first, block)],
+                    None => {
+                        pack_columns::<S, U, ROWS>(b.stored, first, block, cut, &mut packed[..per_right]);
+                        &packed[..per_right]
+                    }
+                };
+                let left = &left[block.start * ROWS * parts * cut.row_panels..];
+                let keep = if block.start == group[0].start { 0.0 } else { 1.0 };
+                for (panel, sums) in rows.clone().zip(sums.chunks_exact_mut(ROWS * COLUMNS)) {
+                    let update = Update { keep, factor: 1.0 };
+                    let tile = Tile { y: sums.as_mut_ptr(), stride: COLUMNS, rows: ROWS, columns: COLUMNS, update };
+                    // SAFETY: the panels were cut to size above; the tile is these sums.
+                    #[expect(unsafe_code, reason = "the interface of a unit takes pointers")]
+                    unsafe {
+                        unit.tile(&mut registers, &left[panel * per_left..][..per_left], right, block.len(), tile);
+                    }
+                }
+            }
+            let update = if group[0].start == 0 { update } else { Update { keep: 1.0, ..update } };
+            for (panel, sums) in rows.clone().zip(sums.chunks_exact(ROWS * COLUMNS)) {
+                let tile = Tile {
+                    y: y.at(panel * ROWS * n + first),
+                    stride: n,
+                    rows: ROWS.min(cut.sizes.m - panel * ROWS),
+                    columns: COLUMNS.min(columns.end - first),
+                    update,
+                };
+                // SAFETY: the tile lies inside y by its bounds, and no other piece of work has its rows and columns.
+                #[expect(unsafe_code, reason = "tiles of y are written by several threads")]
+                unsafe {
+                    tile.take(sums);
                 }
             }
         }

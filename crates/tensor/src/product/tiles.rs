@@ -10,7 +10,9 @@
 use super::panels::{self, COLUMNS, Panels, Tile};
 use super::words::{Part, Stored};
 use super::{Pack, Precision, Right, Sizes, Unit, Update, View};
+use crate::parallel::vectorised;
 use half::bf16;
+use rayon::prelude::*;
 
 /// Rows of a panel: two tiles.
 const ROWS: usize = 32;
@@ -29,6 +31,8 @@ pub(super) trait Tiles: Send + Sync + 'static {
     fn zero<const T: usize>(registers: &mut Self::Registers);
     /// Loads register `T` from sixteen rows of sixteen words, `stride` words apart.
     fn load<const T: usize>(registers: &mut Self::Registers, from: &[u32], stride: usize);
+    /// Loads register `T` from sixteen rows of sixteen f32, `stride` apart.
+    fn load_sums<const T: usize>(registers: &mut Self::Registers, from: &[f32], stride: usize);
     /// Adds the products of pairs of bf16: `C += A B`.
     fn dot<const C: usize, const A: usize, const B: usize>(registers: &mut Self::Registers);
     /// Stores register `T` as sixteen rows of sixteen f32, `stride` apart.
@@ -106,9 +110,15 @@ impl<T: Tiles> Unit for Split<T> {
 
 /// True if every value is finite and stays so when rounded to bf16.
 fn splits<S: Stored>(values: &[S]) -> bool {
-    let limit = bf16::MAX.to_f32();
-    // Chunks without an early end, so that the loop becomes vector instructions.
-    values.chunks(4096).all(|c| c.iter().fold(true, |all, x| all & (x.wide().abs() <= limit)))
+    // As bits, sizes have the order of numbers, and what is no number is the largest.
+    let largest = |values: &[S]| {
+        vectorised(
+            #[inline(always)]
+            || values.iter().fold(0, |most: u32, x| most.max(x.wide().abs().to_bits())),
+        )
+    };
+    let limit = bf16::MAX.to_f32().to_bits();
+    values.par_chunks(1 << 15).all(|values| largest(values) <= limit)
 }
 
 impl<T: Tiles> Panels<ROWS> for Rounded<T> {
@@ -116,23 +126,32 @@ impl<T: Tiles> Panels<ROWS> for Rounded<T> {
     const STEP: usize = STEP;
     const LEFT_BY_ROWS: bool = true;
 
+    // A panel of columns fills two thirds of the first cache.
+    const WORDS: usize = 256;
+    const GATHERED: usize = 4;
+    type Registers = T::Registers;
+
+    fn begin(&self) -> T::Registers {
+        T::begin()
+    }
+
     #[expect(unsafe_code, reason = "the interface of a unit takes pointers")]
-    unsafe fn tile(&self, left: &[u32], right: &[u32], words: usize, tile: Tile) {
-        let mut registers = T::begin();
-        start::<T>(&mut registers);
+    unsafe fn tile(&self, registers: &mut T::Registers, left: &[u32], right: &[u32], words: usize, tile: Tile) {
+        // SAFETY: as promised by the caller.
+        unsafe { start::<T>(registers, tile) };
         for (left, right) in left.chunks_exact(2 * TILE).zip(right.chunks_exact(STEP * COLUMNS)).take(words / STEP) {
             let (first, second) = left.split_at(TILE);
-            T::load::<4>(&mut registers, first, STEP);
-            T::load::<6>(&mut registers, right, COLUMNS);
-            T::dot::<0, 4, 6>(&mut registers);
-            T::load::<7>(&mut registers, &right[16..], COLUMNS);
-            T::dot::<1, 4, 7>(&mut registers);
-            T::load::<5>(&mut registers, second, STEP);
-            T::dot::<2, 5, 6>(&mut registers);
-            T::dot::<3, 5, 7>(&mut registers);
+            T::load::<4>(registers, first, STEP);
+            T::load::<6>(registers, right, COLUMNS);
+            T::dot::<0, 4, 6>(registers);
+            T::load::<7>(registers, &right[16..], COLUMNS);
+            T::dot::<1, 4, 7>(registers);
+            T::load::<5>(registers, second, STEP);
+            T::dot::<2, 5, 6>(registers);
+            T::dot::<3, 5, 7>(registers);
         }
         // SAFETY: as promised by the caller.
-        unsafe { finish::<T>(&mut registers, tile) }
+        unsafe { finish::<T>(registers, tile) }
     }
 }
 
@@ -141,68 +160,107 @@ impl<T: Tiles> Panels<ROWS> for Split<T> {
     const STEP: usize = STEP;
     const LEFT_BY_ROWS: bool = true;
 
+    // A panel of columns fills two thirds of the first cache.
+    const WORDS: usize = 128;
+    const GATHERED: usize = 4;
+    type Registers = T::Registers;
+
+    fn begin(&self) -> T::Registers {
+        T::begin()
+    }
+
     #[expect(unsafe_code, reason = "the interface of a unit takes pointers")]
-    unsafe fn tile(&self, left: &[u32], right: &[u32], words: usize, tile: Tile) {
-        let mut registers = T::begin();
-        start::<T>(&mut registers);
+    unsafe fn tile(&self, registers: &mut T::Registers, left: &[u32], right: &[u32], words: usize, tile: Tile) {
+        // SAFETY: as promised by the caller.
+        unsafe { start::<T>(registers, tile) };
         let (left, left_rest) = left.split_at(words * ROWS);
         let (right, right_rest) = right.split_at(words * COLUMNS);
         let lefts = left.chunks_exact(2 * TILE).zip(left_rest.chunks_exact(2 * TILE));
         let rights = right.chunks_exact(STEP * COLUMNS).zip(right_rest.chunks_exact(STEP * COLUMNS));
         for ((a, a_rest), (b, b_rest)) in lefts.zip(rights) {
-            T::load::<4>(&mut registers, a, STEP);
-            T::load::<5>(&mut registers, &a[TILE..], STEP);
-            T::load::<6>(&mut registers, b_rest, COLUMNS);
-            T::dot::<0, 4, 6>(&mut registers);
-            T::dot::<2, 5, 6>(&mut registers);
-            T::load::<7>(&mut registers, &b_rest[16..], COLUMNS);
-            T::dot::<1, 4, 7>(&mut registers);
-            T::dot::<3, 5, 7>(&mut registers);
-            T::load::<6>(&mut registers, b, COLUMNS);
-            T::dot::<0, 4, 6>(&mut registers);
-            T::dot::<2, 5, 6>(&mut registers);
-            T::load::<7>(&mut registers, &b[16..], COLUMNS);
-            T::dot::<1, 4, 7>(&mut registers);
-            T::dot::<3, 5, 7>(&mut registers);
-            T::load::<4>(&mut registers, a_rest, STEP);
-            T::dot::<0, 4, 6>(&mut registers);
-            T::dot::<1, 4, 7>(&mut registers);
-            T::load::<5>(&mut registers, &a_rest[TILE..], STEP);
-            T::dot::<2, 5, 6>(&mut registers);
-            T::dot::<3, 5, 7>(&mut registers);
+            T::load::<4>(registers, a, STEP);
+            T::load::<5>(registers, &a[TILE..], STEP);
+            T::load::<6>(registers, b_rest, COLUMNS);
+            T::dot::<0, 4, 6>(registers);
+            T::dot::<2, 5, 6>(registers);
+            T::load::<7>(registers, &b_rest[16..], COLUMNS);
+            T::dot::<1, 4, 7>(registers);
+            T::dot::<3, 5, 7>(registers);
+            T::load::<6>(registers, b, COLUMNS);
+            T::dot::<0, 4, 6>(registers);
+            T::dot::<2, 5, 6>(registers);
+            T::load::<7>(registers, &b[16..], COLUMNS);
+            T::dot::<1, 4, 7>(registers);
+            T::dot::<3, 5, 7>(registers);
+            T::load::<4>(registers, a_rest, STEP);
+            T::dot::<0, 4, 6>(registers);
+            T::dot::<1, 4, 7>(registers);
+            T::load::<5>(registers, &a_rest[TILE..], STEP);
+            T::dot::<2, 5, 6>(registers);
+            T::dot::<3, 5, 7>(registers);
         }
         // SAFETY: as promised by the caller.
-        unsafe { finish::<T>(&mut registers, tile) }
+        unsafe { finish::<T>(registers, tile) }
     }
 }
 
-/// The four sums are zero.
-fn start<T: Tiles>(registers: &mut T::Registers) {
-    T::zero::<0>(registers);
-    T::zero::<1>(registers);
-    T::zero::<2>(registers);
-    T::zero::<3>(registers);
+/// Values of y of a tile that the registers load and store themselves: it is whole, its rows lie together, and its sums are not
+/// scaled.
+///
+/// # Safety
+/// The tile lies inside y and nobody else uses it while the values live.
+#[expect(unsafe_code, reason = "the interface of a unit takes pointers")]
+unsafe fn square<'a>(tile: Tile) -> Option<&'a mut [f32]> {
+    let plain = tile.update.factor == 1.0 && [0.0, 1.0].contains(&tile.update.keep);
+    let whole = tile.rows == ROWS && tile.columns == COLUMNS && tile.stride == COLUMNS;
+    // SAFETY: as promised by the caller.
+    (plain && whole).then(|| unsafe { std::slice::from_raw_parts_mut(tile.y, ROWS * COLUMNS) })
+}
+
+/// The four sums begin with y where it is kept, or with zero.
+///
+/// # Safety
+/// As [`square`].
+#[expect(unsafe_code, reason = "the interface of a unit takes pointers")]
+unsafe fn start<T: Tiles>(registers: &mut T::Registers, tile: Tile) {
+    // SAFETY: as promised by the caller.
+    match unsafe { square(tile) } {
+        Some(y) if tile.update.keep == 1.0 => {
+            T::load_sums::<0>(registers, y, COLUMNS);
+            T::load_sums::<1>(registers, &y[16..], COLUMNS);
+            T::load_sums::<2>(registers, &y[16 * COLUMNS..], COLUMNS);
+            T::load_sums::<3>(registers, &y[16 * COLUMNS + 16..], COLUMNS);
+        }
+        _ => {
+            T::zero::<0>(registers);
+            T::zero::<1>(registers);
+            T::zero::<2>(registers);
+            T::zero::<3>(registers);
+        }
+    }
 }
 
 /// Updates y by the four sums.
 ///
 /// # Safety
-/// The tile lies inside y and nobody else uses it.
+/// As [`square`].
 #[expect(unsafe_code, reason = "the interface of a unit takes pointers")]
 unsafe fn finish<T: Tiles>(registers: &mut T::Registers, tile: Tile) {
-    let mut sums = [0f32; ROWS * COLUMNS];
-    T::store::<0>(registers, &mut sums, COLUMNS);
-    T::store::<1>(registers, &mut sums[16..], COLUMNS);
-    T::store::<2>(registers, &mut sums[16 * COLUMNS..], COLUMNS);
-    T::store::<3>(registers, &mut sums[16 * COLUMNS + 16..], COLUMNS);
-    let Update { keep, factor } = tile.update;
-    for (i, sums) in sums.chunks_exact(COLUMNS).take(tile.rows).enumerate() {
-        // SAFETY: row `i` of the tile lies inside y and is ours.
-        let y = unsafe { std::slice::from_raw_parts_mut(tile.y.add(i * tile.stride), tile.columns) };
-        for (y, sum) in y.iter_mut().zip(sums) {
-            *y = if keep == 0.0 { factor * sum } else { keep * *y + factor * sum };
-        }
+    // SAFETY: as promised by the caller.
+    if let Some(y) = unsafe { square(tile) } {
+        return store_all::<T>(registers, y);
     }
+    let mut sums = [0f32; ROWS * COLUMNS];
+    store_all::<T>(registers, &mut sums);
+    // SAFETY: as promised by the caller.
+    unsafe { tile.take(&sums) };
+}
+
+fn store_all<T: Tiles>(registers: &mut T::Registers, to: &mut [f32]) {
+    T::store::<0>(registers, to, COLUMNS);
+    T::store::<1>(registers, &mut to[16..], COLUMNS);
+    T::store::<2>(registers, &mut to[16 * COLUMNS..], COLUMNS);
+    T::store::<3>(registers, &mut to[16 * COLUMNS + 16..], COLUMNS);
 }
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -323,6 +381,16 @@ mod amx {
         }
 
         #[inline(always)]
+        fn load_sums<const T: usize>(_: &mut Configured, from: &[f32], stride: usize) {
+            assert!(from.len() >= 15 * stride + STEP, "sixteen rows");
+            // SAFETY: as `zero`; the assertion keeps the sixteen rows inside the slice.
+            unsafe {
+                by_number!(T, 0 => load!("tmm0", from, stride), 1 => load!("tmm1", from, stride),
+                    2 => load!("tmm2", from, stride), 3 => load!("tmm3", from, stride));
+            }
+        }
+
+        #[inline(always)]
         fn dot<const C: usize, const A: usize, const B: usize>(_: &mut Configured) {
             // SAFETY: as `zero`.
             unsafe {
@@ -364,6 +432,9 @@ pub(super) mod emulated {
             for (to, from) in registers[T].chunks_exact_mut(STEP).zip(from.chunks(stride)) {
                 to.copy_from_slice(&from[..STEP]);
             }
+        }
+        fn load_sums<const T: usize>(registers: &mut Self::Registers, from: &[f32], stride: usize) {
+            Self::load::<T>(registers, bytemuck::cast_slice(from), stride);
         }
         fn dot<const C: usize, const A: usize, const B: usize>(registers: &mut Self::Registers) {
             let halves = |x: u32| [bf16::from_bits(x as u16).to_f32(), bf16::from_bits((x >> 16) as u16).to_f32()];

@@ -96,6 +96,24 @@ pub fn pack_rows<const WIDTH: usize>(
     step: usize,
     panel: &mut [u32],
 ) {
+    assert!(
+        count <= WIDTH && panel.len() == words.len() * WIDTH && words.len().is_multiple_of(step),
+        "a panel of the right size"
+    );
+    assert!(view.holds(first + count, (words.end * part.values()).min(length)), "the operand is large enough");
+    #[cfg(target_arch = "x86_64")]
+    if view.along == 1 && step == 16 && part != Part::Whole && super::avx512::available() && super::bf16::available() {
+        let at = vectors::Place { first, count, words, length };
+        // SAFETY: as in `pack`.
+        #[expect(unsafe_code, reason = "vector instructions")]
+        unsafe {
+            match part {
+                Part::Rest => vectors::rows::<true>(view, at, WIDTH, panel),
+                _ => vectors::rows::<false>(view, at, WIDTH, panel),
+            }
+        }
+        return;
+    }
     // Words by rows are words by columns, transposed in blocks that stay in the first cache.
     let mut block = vec![0; step * WIDTH];
     for (start, to) in words.clone().step_by(step).zip(panel.chunks_exact_mut(step * WIDTH)) {
@@ -209,19 +227,7 @@ mod vectors {
                 view,
                 place,
                 panel,
-                |at, left| {
-                    let low = S::load(at, left);
-                    let high = if left > 16 { S::load(at.add(16), left - 16) } else { _mm512_setzero_ps() };
-                    let rounded = |l, h| std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(h, l));
-                    if !REST {
-                        return rounded(low, high);
-                    }
-                    let words = rounded(low, high);
-                    let first = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(words));
-                    let second = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(words));
-                    let widened = |x| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(x));
-                    rounded(_mm512_sub_ps(low, widened(first)), _mm512_sub_ps(high, widened(second)))
-                },
+                |at, left| pairs_along::<S, REST>(at, left),
                 |at, next, lanes| {
                     let low = rounded_lanes::<REST>(S::load(at, lanes));
                     match next {
@@ -233,6 +239,51 @@ mod vectors {
                     }
                 },
             );
+        }
+    }
+
+    /// Sixteen words of two values each, of `left` values that follow each other; what is missing is zero.
+    ///
+    /// # Safety
+    /// `left` values are there; AVX512_BF16.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+    unsafe fn pairs_along<S: Stored, const REST: bool>(at: *const S, left: usize) -> __m512i {
+        // SAFETY: values are read as far as the caller says; both types are 512 bits without invalid values.
+        unsafe {
+            let low = S::load(at, left);
+            let high = if left > 16 { S::load(at.add(16), left - 16) } else { _mm512_setzero_ps() };
+            let rounded = |l, h| std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(h, l));
+            let words = rounded(low, high);
+            if !REST {
+                return words;
+            }
+            let first = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(words));
+            let second = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(words));
+            let widened = |x| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(x));
+            rounded(_mm512_sub_ps(low, widened(first)), _mm512_sub_ps(high, widened(second)))
+        }
+    }
+
+    /// Fills `panel` with the words of `width` rows, sixteen of each row at a time.
+    ///
+    /// # Safety
+    /// As [`pairs`]; the view lies by rows.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+    pub(super) unsafe fn rows<const REST: bool>(view: View<'_, f32>, place: Place, width: usize, panel: &mut [u32]) {
+        let (source, out) = (view.values.as_ptr(), panel.as_mut_ptr());
+        for i in 0..width {
+            let row = source.wrapping_add((place.first + i) * view.across);
+            for block in 0..place.words.len() / 16 {
+                let k = 2 * (place.words.start + 16 * block);
+                let left = if i < place.count { place.length.saturating_sub(k) } else { 0 };
+                // SAFETY: values are read as far as the row goes; the panel holds sixteen words of each row for each block.
+                unsafe {
+                    let words =
+                        if left > 0 { pairs_along::<f32, REST>(row.add(k), left) } else { _mm512_setzero_si512() };
+                    _mm512_storeu_si512(out.add((block * width + i) * 16).cast(), words);
+                }
+            }
         }
     }
 
