@@ -19,7 +19,10 @@ use clinpeft_tensor::{DType, Device, Precision, Tensor};
 use clinpeft_train::{Optimiser, OptimiserSettings};
 use half::bf16;
 use serde_json::json;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::error::Error;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -52,6 +55,9 @@ struct Options {
     /// Time single operations of this shape in place of steps
     #[arg(long)]
     operations: bool,
+    /// Folder that keeps compiled kernels and chosen ways of computing for the next start
+    #[arg(long)]
+    folder: Option<PathBuf>,
 }
 
 /// Sizes of published models.
@@ -82,7 +88,10 @@ impl Shape {
 
 fn main() -> Result<()> {
     let o = Options::parse();
-    let device = clinpeft_kernels::open(&o.device)?;
+    let device = match &o.folder {
+        Some(folder) => clinpeft_kernels::open_and_keep(&o.device, folder)?,
+        None => clinpeft_kernels::open(&o.device)?,
+    };
     if o.operations { operations(&o, &device) } else { steps(&o, &device) }
 }
 
@@ -97,14 +106,20 @@ fn weights(dims: &[usize], name: &str) -> Result<Tensor> {
 fn steps(o: &Options, device: &Device) -> Result<()> {
     let begun = Instant::now();
     let config = o.shape.config(o.length);
+    // Made once for each shape, uploaded for each weight.
+    let mut made: BTreeMap<Vec<usize>, Tensor> = BTreeMap::new();
     let model = Llama::made_of(config.clone(), |name, dims| {
-        let value = if dims.len() == 1 {
-            Tensor::from_vec(vec![1f32; dims[0]], dims)?
-        } else {
-            weights(dims, name).map_err(|e| clinpeft_nn::Error::Config(e.to_string()))?
+        let value = match made.entry(dims.to_vec()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) if dims.len() == 1 => new.insert(Tensor::from_vec(vec![1f32; dims[0]], dims)?),
+            Entry::Vacant(new) => {
+                new.insert(weights(dims, name).map_err(|e| clinpeft_nn::Error::Config(e.to_string()))?)
+            }
         };
         Ok(Parameter::new(name, value.to_device(device)?, Learning::Frozen))
     })?;
+    drop(made);
+    let loaded = begun.elapsed().as_secs_f64();
     let lora = LoraConfig {
         r: 16,
         alpha: 32.0,
@@ -148,6 +163,7 @@ fn steps(o: &Options, device: &Device) -> Result<()> {
         "tokens_per_second": tokens as f64 / seconds,
         "mfu": work(&config, o.length, o.batch) / seconds / (o.peak * 1e12),
         "memory_mib": memory_of(device)?.map(|b| b >> 20),
+        "seconds_to_load": loaded,
         "seconds_to_first_step": first,
         "loss": loss,
     });
@@ -198,7 +214,8 @@ fn operations(o: &Options, device: &Device) -> Result<()> {
     let product = |n: usize, w: usize| (4 * t * (d + n) + 2 * w, 2 * t * w);
     let attended = 2 * t * o.length * d;
     let report = |name: &str, (bytes, operations): (usize, usize), run: &dyn Fn() -> Result<Tensor>| -> Result<()> {
-        run()?.to_cpu()?;
+        // Compiles, and chooses a way where there are several.
+        ops::norm(&run()?)?.to_cpu()?;
         let begun = Instant::now();
         let mut last = None;
         for _ in 0..o.steps {

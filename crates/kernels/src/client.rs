@@ -44,7 +44,7 @@ pub(crate) struct Client<R: Runtime> {
     limit: Option<u64>,
     /// One download at a time, so that the one that takes a late error is the one that acts on it.
     downloading: Mutex<()>,
-    /// Downloads so far.
+    /// Downloads so far, without what trials read.
     pub(crate) downloads: AtomicU64,
     this: Weak<Client<R>>,
 }
@@ -241,8 +241,8 @@ impl<R: Runtime> Client<R> {
         Ok(match tensor.dtype() {
             DType::F32 => f32::as_bytes(tensor.as_slice()?).to_vec(),
             DType::U32 => u32::as_bytes(tensor.as_slice()?).to_vec(),
-            DType::Bf16 => tensor.as_slice::<bf16>()?.iter().flat_map(|v| v.to_bits().to_ne_bytes()).collect(),
-            DType::F16 => tensor.as_slice::<f16>()?.iter().flat_map(|v| v.to_bits().to_ne_bytes()).collect(),
+            DType::Bf16 => bf16::as_bytes(tensor.as_slice()?).to_vec(),
+            DType::F16 => f16::as_bytes(tensor.as_slice()?).to_vec(),
             got => {
                 let expected = format!("F32, Bf16, F16 or U32 for `{}`", self.name);
                 return Err(Error::DType { op: "upload", expected, got });

@@ -263,9 +263,9 @@ impl<R: Runtime> Work<'_, R> {
         self.run(|compute| cubecl::future::block_on(compute.sync())).and_then(|late| self.accept(late))
     }
 
-    /// Values of this operation, once they are there.
+    /// Values of a trial, once they are there. Not counted: a trial is made once, not in each step.
     pub(crate) fn read(&self, values: &Operand) -> Result<Vec<f32>> {
-        let read = self.bytes_of(vec![values.handle.clone()])?;
+        let read = self.fetched(vec![values.handle.clone()])?;
         let words = read.iter().flat_map(|bytes| bytes.as_chunks::<4>().0);
         Ok(words.take(values.count).map(|w| f32::from_ne_bytes(*w)).collect())
     }
@@ -276,6 +276,10 @@ impl<R: Runtime> Work<'_, R> {
             return Ok(Vec::new());
         }
         self.client.downloads.fetch_add(1, Ordering::Relaxed);
+        self.fetched(buffers)
+    }
+
+    fn fetched(&self, buffers: Vec<Handle>) -> Result<Vec<Bytes>> {
         self.finish()?;
         let read = self.run(|compute| cubecl::future::block_on(compute.read_async(buffers)))?;
         self.accept(read)

@@ -56,7 +56,8 @@ macro_rules! contract {
             fn cast(&self, tensor: &Tensor, dtype: DType) -> Result<Tensor>;
             /// Copies tensors of this device to the CPU. Waits once, for all work before.
             fn download(&self, tensors: &[&Tensor]) -> Result<Vec<Tensor>>;
-            /// How often something was copied to the CPU so far, where it is counted.
+            /// How often something was copied to the CPU so far, where it is counted; without what is measured once for a
+            /// choice.
             fn downloads(&self) -> u64 {
                 0
             }

@@ -130,6 +130,8 @@ pub(crate) fn backward_x(
         let mut i = UNIT_POS as usize;
         while i < width {
             let u = w[i] * g[first + i];
+            // Kept rounded: a compiler would fuse u into the difference below and leave the rounding of u where zero is due.
+            dx[first + i] = u;
             plain += u;
             along += u * ((x[first + i] - mean) * inv);
             i += units as usize;
@@ -139,7 +141,7 @@ pub(crate) fn backward_x(
         let mut i = UNIT_POS as usize;
         while i < width {
             let n = (x[first + i] - mean) * inv;
-            dx[first + i] = (w[i] * g[first + i] - level - n * slope) * inv;
+            dx[first + i] = (dx[first + i] - level - n * slope) * inv;
             i += units as usize;
         }
     }
