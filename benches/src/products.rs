@@ -37,7 +37,7 @@ pub fn time(options: &Options) -> Result<Value, Box<dyn Error>> {
         let layout = if options.backward { Layout::Normal } else { Layout::RightTransposed };
         let stored = if precision == Precision::Bf16 { DType::Bf16 } else { DType::F32 };
         let (x, weight) = (random(&[m, k])?, weight.cast(stored)?.with_precision(precision));
-        let (packing, _) = packing_that_pays(&weight, m, |_| true)?;
+        let (packing, _) = packing_that_pays(&weight, m)?;
         let weight = weight.with_packs(packing);
         let mut times = timed(15, 3.0, || {
             matmul(&x, &weight, layout)?;

@@ -33,7 +33,7 @@ pub struct Options {
     /// How exact products with frozen weights are.
     #[arg(long, default_value = "f32")]
     precision: Exactness,
-    /// Which orders of frozen weights are kept.
+    /// Whether orders of frozen weights are kept.
     #[arg(long, default_value = "measured")]
     packs: Packs,
     /// Layers are computed again on the way back.
@@ -61,8 +61,7 @@ enum Packs {
     /// What a trial finds worth its memory.
     Measured,
     None,
-    Forward,
-    Both,
+    Kept,
 }
 
 impl Packs {
@@ -72,8 +71,7 @@ impl Packs {
                 PackPolicy::Measured { rows, free: kib_of("/proc/meminfo", "MemAvailable:").unwrap_or(0) << 10 }
             }
             Packs::None => PackPolicy::Fixed(Packing::Anew),
-            Packs::Forward => PackPolicy::Fixed(Packing::Forward),
-            Packs::Both => PackPolicy::Fixed(Packing::Both),
+            Packs::Kept => PackPolicy::Fixed(Packing::Kept),
         }
     }
 }

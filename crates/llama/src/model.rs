@@ -356,7 +356,7 @@ mod tests {
             let (none, loss, gradient, after) = run(PackPolicy::Fixed(Packing::Anew));
             assert_eq!(none.bytes, 0);
             let measured = PackPolicy::Measured { rows: 60, free: u64::MAX };
-            for policy in [PackPolicy::Fixed(Packing::Forward), PackPolicy::Fixed(Packing::Both), measured] {
+            for policy in [PackPolicy::Fixed(Packing::Kept), measured] {
                 let (choice, l, g, a) = run(policy);
                 assert!(l == loss && g == gradient && a == after, "{precision:?} {policy:?}");
                 let none = choice.packing == Packing::Anew || unit_name(precision) == "gemm";

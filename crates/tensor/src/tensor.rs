@@ -104,7 +104,7 @@ impl Tensor {
     /// `[out, in]`. Packs are made at their first use and shared by clones; they change no result. A new precision, other values
     /// or another shape have none.
     pub fn with_packs(self, packing: Packing) -> Tensor {
-        let packs = (packing != Packing::Anew).then(|| Arc::new(Packs::new(packing)));
+        let packs = (packing != Packing::Anew).then(Arc::<Packs>::default);
         Tensor { packs, ..self }
     }
 
@@ -116,7 +116,7 @@ impl Tensor {
     /// Gives the pages of a mapped file back, once, when packs are read instead.
     pub(crate) fn release_packed(&self) {
         if let (Some(packs), Values::Host(host)) = (self.packs(), &self.values) {
-            packs.when_complete(|| host.release());
+            packs.when_complete(self.precision, || host.release());
         }
     }
 

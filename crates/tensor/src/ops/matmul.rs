@@ -10,7 +10,7 @@
 
 use super::{by_float, require, same_device, widen};
 use crate::buffer::Buffer;
-use crate::product::{Multiply, Precision, Right, Sizes, Update, View};
+use crate::product::{Kept, Multiply, Precision, Right, Sizes, Update, View};
 use crate::real::Real;
 use crate::{DType, Device, Element, Error, Result, Tensor};
 use half::{bf16, f16};
@@ -61,8 +61,8 @@ pub fn matmul(a: &Tensor, b: &Tensor, layout: Layout) -> Result<Tensor> {
                     DType::F16 => Right::F16(layout.right(&b.as_slice::<f16>()?[part], s)),
                     got => return Err(Error::DType { op: "matmul", expected: format!("{:?}, Bf16 or F16", T::DTYPE), got }),
                 };
-                let pack = b.packs().filter(|_| batch == 1).and_then(|packs| packs.of(layout));
-                T::multiply(b.precision(), left, right, pack, y, s, Update { keep: T::ZERO, factor: T::ONE });
+                let kept = b.packs().filter(|_| batch == 1).map_or(Kept::Nowhere, |packs| packs.of(layout));
+                T::multiply(b.precision(), left, right, kept, y, s, Update { keep: T::ZERO, factor: T::ONE });
             }
             b.release_packed();
             let mut dims = a.dims()[..a.dims().len() - 2].to_vec();
@@ -87,7 +87,7 @@ fn sizes(a: &Tensor, b: &Tensor, layout: Layout) -> Result<(usize, Sizes)> {
 
 /// `y = keep * y + factor * a b`, every product rounded once.
 pub(crate) fn product<T: Real>(a: &[T], b: &[T], y: &mut [T], s: Sizes, layout: Layout, update: Update<T>) {
-    T::multiply(Precision::StrictF32, layout.left(a, s), Right::Same(layout.right(b, s)), None, y, s, update);
+    T::multiply(Precision::StrictF32, layout.left(a, s), Right::Same(layout.right(b, s)), Kept::Nowhere, y, s, update);
 }
 
 #[cfg(test)]
@@ -157,7 +157,7 @@ mod tests {
         let x = Tensor::from_vec(float(70 * 530, 1), &[70, 530]).unwrap();
         let g = Tensor::from_vec(float(70 * 600, 2), &[70, 600]).unwrap();
         let mut plain = Tensor::from_vec(float(600 * 530, 3), &[600, 530]).unwrap();
-        let mut kept = plain.clone().with_packs(Packing::Both);
+        let mut kept = plain.clone().with_packs(Packing::Kept);
         let bits = |w: &Tensor| -> Vec<u32> {
             let (y, dx) = (matmul(&x, w, Layout::RightTransposed).unwrap(), matmul(&g, w, Layout::Normal).unwrap());
             [y, dx]
@@ -167,7 +167,7 @@ mod tests {
         };
         for precision in [Precision::StrictF32, Precision::Bf16, Precision::F32] {
             plain = plain.with_precision(precision);
-            kept = kept.with_precision(precision).with_packs(Packing::Both);
+            kept = kept.with_precision(precision).with_packs(Packing::Kept);
             for _ in 0..2 {
                 assert!(bits(&plain) == bits(&kept), "{precision:?}");
             }

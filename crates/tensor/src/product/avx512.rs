@@ -4,7 +4,7 @@
 use super::direct;
 use super::panels::{self, Panels, Tile};
 use super::words::Part;
-use super::{Pack, Right, Sizes, Unit, Update, View};
+use super::{Kept, Right, Sizes, Unit, Update, View};
 
 /// Rows of a panel.
 const ROWS: usize = 12;
@@ -38,7 +38,7 @@ impl Unit for Avx512 {
         &self,
         a: View<'_, f32>,
         b: Right<'_, f32>,
-        pack: Option<&Pack>,
+        kept: Kept<'_>,
         y: &mut [f32],
         sizes: Sizes,
         update: Update<f32>,
@@ -51,7 +51,7 @@ impl Unit for Avx512 {
                 Right::F16(b) => direct::product(a, b, y, sizes, update),
             };
         }
-        panels::product::<Avx512, ROWS>(self, a, b, pack, y, sizes, update);
+        panels::product::<Avx512, ROWS>(self, a, b, kept, y, sizes, update);
     }
     fn words_of_pack(&self, k: usize, n: usize) -> usize {
         panels::words_of_pack::<Avx512, ROWS>(k, n)

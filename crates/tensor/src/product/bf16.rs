@@ -3,7 +3,7 @@
 
 use super::panels::{self, Panels, Tile};
 use super::words::Part;
-use super::{Pack, Right, Sizes, Unit, Update, View};
+use super::{Kept, Right, Sizes, Unit, Update, View};
 
 /// Rows of a panel.
 const ROWS: usize = 12;
@@ -48,12 +48,12 @@ impl Unit for DotProducts {
         &self,
         a: View<'_, f32>,
         b: Right<'_, f32>,
-        pack: Option<&Pack>,
+        kept: Kept<'_>,
         y: &mut [f32],
         sizes: Sizes,
         update: Update<f32>,
     ) {
-        panels::product::<DotProducts, ROWS>(self, a, b, pack, y, sizes, update);
+        panels::product::<DotProducts, ROWS>(self, a, b, kept, y, sizes, update);
     }
     fn words_of_pack(&self, k: usize, n: usize) -> usize {
         panels::words_of_pack::<DotProducts, ROWS>(k, n)

@@ -105,17 +105,37 @@ pub(crate) struct Update<T> {
     pub factor: T,
 }
 
+/// Where columns of a right operand are kept in the order of a unit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kept<'a> {
+    /// Nowhere.
+    Nowhere,
+    /// In this pack, which the product fills if nothing is there yet.
+    Here(&'a Pack),
+    /// In this pack of the transposed operand, if something is there.
+    Turned(&'a Pack),
+}
+
+impl Kept<'_> {
+    /// Whether something is there.
+    fn is_filled(self) -> bool {
+        match self {
+            Kept::Nowhere => false,
+            Kept::Here(pack) | Kept::Turned(pack) => pack.words().is_some(),
+        }
+    }
+}
+
 /// What can compute products of f32.
 pub(crate) trait Unit: Sync {
     /// Its name in manifests.
     fn name(&self) -> &'static str;
-    /// Updates y `[m, n]` by rows. The caller has checked that the operands are large enough. A pack belongs to this `b` and
-    /// unit; its columns are ordered at its first use.
+    /// Updates y `[m, n]` by rows. The caller has checked that the operands are large enough. What is kept is of this `b` and unit.
     fn product(
         &self,
         a: View<'_, f32>,
         b: Right<'_, f32>,
-        pack: Option<&Pack>,
+        kept: Kept<'_>,
         y: &mut [f32],
         sizes: Sizes,
         update: Update<f32>,
@@ -123,6 +143,10 @@ pub(crate) trait Unit: Sync {
     /// Words of a pack of `n` columns of `k` values; none for a unit that reads operands where they lie.
     fn words_of_pack(&self, _k: usize, _n: usize) -> usize {
         0
+    }
+    /// Whether a product with the transposed operand reads its pack.
+    fn turns(&self) -> bool {
+        false
     }
 }
 
@@ -193,7 +217,7 @@ fn reproduces_a_reference(unit: &dyn Unit, precision: Precision) -> bool {
     let left = View { values: &a, across: sizes.k, along: 1 };
     let right = View { values: &b, across: sizes.k, along: 1 };
     let mut y = vec![f32::NAN; sizes.m * sizes.n];
-    unit.product(left, Right::Same(right), None, &mut y, sizes, Update { keep: 0.0, factor: 1.0 });
+    unit.product(left, Right::Same(right), Kept::Nowhere, &mut y, sizes, Update { keep: 0.0, factor: 1.0 });
     (0..sizes.m * sizes.n).all(|at| {
         let (i, j) = (at / sizes.n, at % sizes.n);
         let terms = (0..sizes.k).map(|k| f64::from(left.at(i, k)) * f64::from(right.at(j, k)));
@@ -209,7 +233,7 @@ pub(crate) trait Multiply: Element {
         precision: Precision,
         a: View<'_, Self>,
         b: Right<'_, Self>,
-        pack: Option<&Pack>,
+        kept: Kept<'_>,
         y: &mut [Self],
         sizes: Sizes,
         update: Update<Self>,
@@ -221,14 +245,14 @@ impl Multiply for f32 {
         precision: Precision,
         a: View<'_, f32>,
         b: Right<'_, f32>,
-        pack: Option<&Pack>,
+        kept: Kept<'_>,
         y: &mut [f32],
         sizes: Sizes,
         update: Update<f32>,
     ) {
         check(&a, &b, y, sizes);
         if !without_a_sum(y, sizes, update) {
-            unit(precision).product(a, b, pack, y, sizes, update);
+            unit(precision).product(a, b, kept, y, sizes, update);
         }
     }
 }
@@ -238,7 +262,7 @@ impl Multiply for f64 {
         _: Precision,
         a: View<'_, f64>,
         b: Right<'_, f64>,
-        _: Option<&Pack>,
+        _: Kept<'_>,
         y: &mut [f64],
         sizes: Sizes,
         update: Update<f64>,

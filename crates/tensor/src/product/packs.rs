@@ -1,24 +1,24 @@
 //! Frozen weights in the order in which a unit reads them, kept from one product to the next.
 //!
-//! A weight `[N, K]` is the right operand of two products: of `y = x W^T`, whose columns are its rows, and of `dX = g W`. Each has
-//! an order of its own, so a weight may hold two packs. A pack is what [`super::panels`] would order anew, to the bit, so whether
-//! it is kept changes no result.
+//! A weight `[N, K]` is the right operand of two products: of `y = x W^T`, whose columns are its rows, and of `dX = g W`. What is
+//! kept is the order of the first; a unit that [turns](super::Unit::turns) it a block at a time reads it in the second one too, so
+//! that nobody needs the weight itself any more. A pack is what [`super::panels`] would order anew, to the bit, so whether it is
+//! kept changes no result.
 
-use super::{Precision, unit};
+use super::{Kept, Precision, unit};
 use crate::ops::Layout;
 use memmap2::MmapMut;
-use std::sync::{Once, OnceLock};
+use std::sync::OnceLock;
 
-/// Which packs of a frozen weight are kept.
+/// Whether the order of a frozen weight is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Packing {
-    /// None: every product orders the weight anew.
+    /// Every product orders the weight anew.
     #[default]
     Anew,
-    /// That of the forward product; the backward one reads the weight where it lies.
-    Forward,
-    /// Both, and where a weight lies in a mapped file, its pages there are given back.
-    Both,
+    /// The order of the forward product is kept. Where the unit reads it backward too and the weight lies in a mapped file, its
+    /// pages there are given back.
+    Kept,
 }
 
 impl Packing {
@@ -26,49 +26,39 @@ impl Packing {
     pub fn name(self) -> &'static str {
         match self {
             Packing::Anew => "none",
-            Packing::Forward => "forward",
-            Packing::Both => "both",
+            Packing::Kept => "kept",
         }
     }
 
-    /// Bytes of the packs of a weight `[n, k]` for the unit of a precision on this machine.
+    /// Bytes of the pack of a weight `[n, k]` for the unit of a precision on this machine.
     pub fn bytes(self, precision: Precision, n: usize, k: usize) -> usize {
-        let words = |k, n| unit(precision).words_of_pack(k, n);
-        size_of::<u32>()
-            * match self {
-                Packing::Anew => 0,
-                Packing::Forward => words(k, n),
-                Packing::Both => words(k, n) + words(n, k),
-            }
+        match self {
+            Packing::Anew => 0,
+            Packing::Kept => size_of::<u32>() * unit(precision).words_of_pack(k, n),
+        }
     }
 }
 
-/// The packs of one weight and one precision, each filled by the first product that reads it.
-#[derive(Debug)]
+/// The pack of one weight for one precision, filled by the first forward product.
+#[derive(Debug, Default)]
 pub(crate) struct Packs {
-    packing: Packing,
     forward: Pack,
-    backward: Pack,
-    complete: Once,
+    complete: OnceLock<()>,
 }
 
 impl Packs {
-    pub fn new(packing: Packing) -> Packs {
-        Packs { packing, forward: Pack::default(), backward: Pack::default(), complete: Once::new() }
-    }
-
-    /// The pack for products of this layout, if it is kept.
-    pub fn of(&self, layout: Layout) -> Option<&Pack> {
+    /// What a product of this layout reads.
+    pub fn of(&self, layout: Layout) -> Kept<'_> {
         match layout {
-            Layout::RightTransposed => (self.packing != Packing::Anew).then_some(&self.forward),
-            Layout::Normal | Layout::LeftTransposed => (self.packing == Packing::Both).then_some(&self.backward),
+            Layout::RightTransposed => Kept::Here(&self.forward),
+            Layout::Normal | Layout::LeftTransposed => Kept::Turned(&self.forward),
         }
     }
 
-    /// Calls `then` once, when no product reads the weight itself any more.
-    pub fn when_complete(&self, then: impl FnOnce()) {
-        if self.forward.is_filled() && self.backward.is_filled() {
-            self.complete.call_once(then);
+    /// Calls `then` once, when no product of this precision reads the weight itself any more.
+    pub fn when_complete(&self, precision: Precision, then: impl FnOnce()) {
+        if unit(precision).turns() && self.forward.words().is_some() {
+            self.complete.get_or_init(then);
         }
     }
 }
@@ -78,8 +68,9 @@ impl Packs {
 pub(crate) struct Pack(OnceLock<Packed>);
 
 impl Pack {
-    pub fn is_filled(&self) -> bool {
-        self.0.get().is_some()
+    /// The words, if they are there.
+    pub fn words(&self) -> Option<&[u32]> {
+        self.0.get().map(|packed| bytemuck::cast_slice(&packed.0))
     }
 
     /// The words, made by `order` if they are not there yet; `None` if it has no room for them.
@@ -90,7 +81,7 @@ impl Pack {
         {
             let _ = self.0.set(packed);
         }
-        self.0.get().map(|packed| bytemuck::cast_slice(&packed.0))
+        self.words()
     }
 }
 

@@ -5,12 +5,13 @@
 //! a cache, and multiplies them with every panel of rows. How long the blocks of a sum are comes from the shape alone, and with
 //! it every bit of the result.
 //!
-//! Columns that a [`Pack`] keeps are read from there: panel after panel, each with its blocks of the sum one after another, so
-//! that every piece of every product finds its own.
+//! Columns that a pack keeps are read from there: panel after panel, each with its blocks of the sum one after another, so
+//! that every piece of every product finds its own. A unit that turns makes them from the pack of the transposed operand, a square
+//! of [`COLUMNS`] by [`COLUMNS`] values at a time.
 
-use super::packs::{Pack, Packed};
-use super::words::{Part, Stored, pack, pack_rows};
-use super::{Right, Sizes, Update, View, each};
+use super::packs::Packed;
+use super::words::{Part, SQUARE, Stored, pack, pack_rows, turn};
+use super::{Kept, Right, Sizes, Update, View, each};
 use crate::buffer::Buffer;
 use crate::parallel::vectorised;
 use std::ops::Range;
@@ -33,6 +34,8 @@ pub(super) trait Panels<const ROWS: usize>: Sync {
     /// Blocks of the sum after which sums go to y. A unit that is so fast that it waits for rows of y gathers several: meanwhile
     /// the tiles of a panel of columns lie together.
     const GATHERED: usize = 1;
+    /// Whether columns are also made from the pack of the transposed operand: blocks of words of two values, cut at [`COLUMNS`].
+    const TURNS: bool = false;
     /// What a thread holds while it multiplies.
     type Registers;
 
@@ -101,11 +104,14 @@ impl Shared {
     }
 }
 
-/// The right operand: its columns as they are stored, and in order where a pack keeps them.
+/// The right operand: its columns as they are stored, and in order where they are kept.
 #[derive(Clone, Copy)]
 struct Columns<'a, S> {
     stored: View<'a, S>,
+    /// In a pack.
     kept: Option<&'a [u32]>,
+    /// In the pack of the transposed operand.
+    turned: Option<&'a [u32]>,
 }
 
 /// Updates y; the caller has checked the sizes.
@@ -113,15 +119,15 @@ pub(super) fn product<U: Panels<ROWS>, const ROWS: usize>(
     unit: &U,
     a: View<'_, f32>,
     b: Right<'_, f32>,
-    pack: Option<&Pack>,
+    kept: Kept<'_>,
     y: &mut [f32],
     sizes: Sizes,
     update: Update<f32>,
 ) {
     match b {
-        Right::Same(b) => stored(unit, a, b, pack, y, sizes, update),
-        Right::Bf16(b) => stored(unit, a, b, pack, y, sizes, update),
-        Right::F16(b) => stored(unit, a, b, pack, y, sizes, update),
+        Right::Same(b) => stored(unit, a, b, kept, y, sizes, update),
+        Right::Bf16(b) => stored(unit, a, b, kept, y, sizes, update),
+        Right::F16(b) => stored(unit, a, b, kept, y, sizes, update),
     }
 }
 
@@ -129,13 +135,17 @@ fn stored<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     unit: &U,
     a: View<'_, f32>,
     b: View<'_, S>,
-    pack: Option<&Pack>,
+    kept: Kept<'_>,
     y: &mut [f32],
     sizes: Sizes,
     update: Update<f32>,
 ) {
-    let kept = pack.and_then(|p| p.filled(|| pack_right::<S, U, ROWS>(b, sizes)));
-    let b = Columns { stored: b, kept };
+    let (kept, turned) = match kept {
+        Kept::Here(pack) => (pack.filled(|| pack_right::<S, U, ROWS>(b, sizes)), None),
+        Kept::Turned(pack) if U::TURNS => (None, pack.words()),
+        Kept::Turned(_) | Kept::Nowhere => (None, None),
+    };
+    let b = Columns { stored: b, kept, turned };
     for first in (0..sizes.m).step_by(MAX_ROWS) {
         let m = MAX_ROWS.min(sizes.m - first);
         let y = &mut y[first * sizes.n..(first + m) * sizes.n];
@@ -155,6 +165,7 @@ fn words_of_row<U: Panels<ROWS>, const ROWS: usize>(k: usize) -> usize {
 /// All columns in order; `None` if there is no memory for them.
 fn pack_right<S: Stored, U: Panels<ROWS>, const ROWS: usize>(b: View<'_, S>, sizes: Sizes) -> Option<Packed> {
     let cut = Cut::new::<U, ROWS>(sizes);
+    let b = Columns { stored: b, kept: None, turned: None };
     let mut all = Packed::room(words_of_pack::<U, ROWS>(sizes.k, sizes.n))?;
     let size = COLUMNS * cut.words * U::PARTS.len();
     each(sizes, all.words_mut().chunks_exact_mut(size).enumerate(), |(i, panel)| {
@@ -242,15 +253,40 @@ fn pack_left<U: Panels<ROWS>, const ROWS: usize>(a: View<'_, f32>, cut: &Cut) ->
 
 /// One block of the sum of the panel of columns that begins with `first`, each part.
 fn pack_columns<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
-    b: View<'_, S>,
+    b: Columns<'_, S>,
     first: usize,
     block: &Range<usize>,
     cut: &Cut,
     out: &mut [u32],
 ) {
+    if let Some(turned) = b.turned {
+        return turn_columns::<U, ROWS>(turned, first, block, cut, out);
+    }
     let columns = (first, COLUMNS.min(cut.sizes.n - first));
     for (part, out) in U::PARTS.iter().zip(out.chunks_exact_mut(block.len() * COLUMNS)) {
-        pack::<S, COLUMNS>(b, columns, block.clone(), cut.sizes.k, *part, out);
+        pack::<S, COLUMNS>(b.stored, columns, block.clone(), cut.sizes.k, *part, out);
+    }
+}
+
+/// The same from the pack of the transposed operand: its sums run over our columns, and its columns are the terms of our sums.
+fn turn_columns<U: Panels<ROWS>, const ROWS: usize>(
+    pack: &[u32],
+    first: usize,
+    block: &Range<usize>,
+    cut: &Cut,
+    out: &mut [u32],
+) {
+    // Where our columns lie among the words of its rows, and which block of them that is.
+    let (all, word) = (words_of_row::<U, ROWS>(cut.sizes.n), first / 2);
+    let start = word / cut.block * cut.block;
+    let length = cut.block.min(all - start);
+    for (p, out) in out.chunks_exact_mut(block.len() * COLUMNS).enumerate() {
+        for (words, out) in block.clone().step_by(COLUMNS / 2).zip(out.as_chunks_mut().0) {
+            let panel = words / (COLUMNS / 2);
+            let at = (panel * all + start) * U::PARTS.len() + p * length + word - start;
+            let square: Option<&[u32; SQUARE]> = pack[at * COLUMNS..].first_chunk();
+            turn(square.expect("words come in whole squares"), out);
+        }
     }
 }
 
@@ -287,7 +323,7 @@ fn skinny<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     if b.kept.is_none() {
         for block in cut.blocks() {
             let place = cut.place::<U, ROWS>(0, &block);
-            pack_columns::<S, U, ROWS>(b.stored, 0, &block, cut, &mut packed[place]);
+            pack_columns::<S, U, ROWS>(b, 0, &block, cut, &mut packed[place]);
         }
     }
     let right = b.kept.unwrap_or(&packed);
@@ -361,7 +397,7 @@ fn one_piece<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     for block in cut.blocks() {
         let (per_left, per_right) = (block.len() * ROWS * parts, block.len() * COLUMNS * parts);
         for (first, panel) in starts().zip(packed.chunks_exact_mut(per_right)) {
-            pack_columns::<S, U, ROWS>(b.stored, first, &block, cut, panel);
+            pack_columns::<S, U, ROWS>(b, first, &block, cut, panel);
         }
         let update = if block.start == 0 { update } else { Update { keep: 1.0, ..update } };
         let before = block.start * ROWS * parts * cut.row_panels;
@@ -414,7 +450,7 @@ fn gathered_piece<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
                 let right = match b.kept {
                     Some(all) => &all[cut.place::<U, ROWS>(first, block)],
                     None => {
-                        pack_columns::<S, U, ROWS>(b.stored, first, block, cut, &mut packed[..per_right]);
+                        pack_columns::<S, U, ROWS>(b, first, block, cut, &mut packed[..per_right]);
                         &packed[..per_right]
                     }
                 };

@@ -1,6 +1,6 @@
 //! The `gemm` crate: f32 and f64 by whatever vectors the machine has.
 
-use super::{Pack, Right, Sizes, Unit, Update, View, each};
+use super::{Kept, Right, Sizes, Unit, Update, View, each};
 use crate::Element;
 use gemm_common::Parallelism;
 use rayon::prelude::*;
@@ -17,7 +17,7 @@ impl Unit for Portable {
         &self,
         a: View<'_, f32>,
         b: Right<'_, f32>,
-        _: Option<&Pack>,
+        _: Kept<'_>,
         y: &mut [f32],
         sizes: Sizes,
         update: Update<f32>,

@@ -9,7 +9,7 @@
 
 use super::panels::{self, COLUMNS, Panels, Tile};
 use super::words::{Part, Stored};
-use super::{Pack, Precision, Right, Sizes, Unit, Update, View};
+use super::{Kept, Precision, Right, Sizes, Unit, Update, View};
 use crate::parallel::vectorised;
 use half::bf16;
 use rayon::prelude::*;
@@ -65,15 +65,18 @@ impl<T: Tiles> Unit for Rounded<T> {
         &self,
         a: View<'_, f32>,
         b: Right<'_, f32>,
-        pack: Option<&Pack>,
+        kept: Kept<'_>,
         y: &mut [f32],
         sizes: Sizes,
         update: Update<f32>,
     ) {
-        panels::product::<Self, ROWS>(self, a, b, pack, y, sizes, update);
+        panels::product::<Self, ROWS>(self, a, b, kept, y, sizes, update);
     }
     fn words_of_pack(&self, k: usize, n: usize) -> usize {
         panels::words_of_pack::<Self, ROWS>(k, n)
+    }
+    fn turns(&self) -> bool {
+        true
     }
 }
 
@@ -85,26 +88,29 @@ impl<T: Tiles> Unit for Split<T> {
         &self,
         a: View<'_, f32>,
         b: Right<'_, f32>,
-        pack: Option<&Pack>,
+        kept: Kept<'_>,
         y: &mut [f32],
         sizes: Sizes,
         update: Update<f32>,
     ) {
         // Only what splits is ever packed.
-        let right = pack.is_some_and(Pack::is_filled)
+        let right = kept.is_filled()
             || match b {
                 Right::Same(b) => splits(b.values),
                 Right::Bf16(b) => splits(b.values),
                 Right::F16(b) => splits(b.values),
             };
         if right && splits(a.values) {
-            panels::product::<Self, ROWS>(self, a, b, pack, y, sizes, update);
+            panels::product::<Self, ROWS>(self, a, b, kept, y, sizes, update);
         } else {
-            super::unit(Precision::StrictF32).product(a, b, None, y, sizes, update);
+            super::unit(Precision::StrictF32).product(a, b, Kept::Nowhere, y, sizes, update);
         }
     }
     fn words_of_pack(&self, k: usize, n: usize) -> usize {
         panels::words_of_pack::<Self, ROWS>(k, n)
+    }
+    fn turns(&self) -> bool {
+        true
     }
 }
 
@@ -129,6 +135,7 @@ impl<T: Tiles> Panels<ROWS> for Rounded<T> {
     // A panel of columns fills two thirds of the first cache.
     const WORDS: usize = 256;
     const GATHERED: usize = 4;
+    const TURNS: bool = true;
     type Registers = T::Registers;
 
     fn begin(&self) -> T::Registers {
@@ -163,6 +170,7 @@ impl<T: Tiles> Panels<ROWS> for Split<T> {
     // A panel of columns fills two thirds of the first cache.
     const WORDS: usize = 128;
     const GATHERED: usize = 4;
+    const TURNS: bool = true;
     type Registers = T::Registers;
 
     fn begin(&self) -> T::Registers {
