@@ -2,6 +2,7 @@
 
 use crate::buffer::Buffer;
 use crate::element::Host;
+use crate::parallel::for_rows;
 use crate::product::{Packing, Packs, Precision};
 use crate::{DType, Device, Element, Error, Result};
 use half::{bf16, f16};
@@ -342,11 +343,18 @@ impl Tensor {
     }
 }
 
-fn converted<A: Element, B: Element>(values: &[A], each: impl Fn(A) -> B) -> Arc<Buffer<B>> {
+fn converted<A: Element, B: Element>(values: &[A], each: impl Fn(A) -> B + Sync) -> Arc<Buffer<B>> {
     let mut out = Buffer::stale(values.len());
-    for (to, from) in out.iter_mut().zip(values) {
-        *to = each(*from);
-    }
+    for_rows(
+        &mut out,
+        1,
+        #[inline(always)]
+        |first, out| {
+            for (to, from) in out.iter_mut().zip(&values[first..]) {
+                *to = each(*from);
+            }
+        },
+    );
     Arc::new(out)
 }
 
