@@ -11,8 +11,11 @@ fn main() {
     let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|s| !s.is_empty());
     println!("cargo::rustc-env=CLINPEFT_GIT={commit}{}", if dirty { " (changed)" } else { "" });
     println!("cargo::rustc-env=CLINPEFT_TARGET={}", std::env::var("TARGET").unwrap_or_default());
-    if let Some(head) = git(&["rev-parse", "--git-path", "HEAD"]) {
-        println!("cargo::rerun-if-changed={head}");
+    // The second one also changes where a commit moves the branch that is checked out.
+    for name in ["HEAD", "logs/HEAD"] {
+        if let Some(path) = git(&["rev-parse", "--git-path", name]).filter(|path| std::path::Path::new(path).exists()) {
+            println!("cargo::rerun-if-changed={path}");
+        }
     }
     println!("cargo::rerun-if-changed=src");
 }
