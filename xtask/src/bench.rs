@@ -80,9 +80,14 @@ fn cases() -> Vec<Case> {
             all.push(Case::new("tiny", task, lengths, precision));
             all.push(Case::new("small", task, lengths, precision));
         }
+        all.push(Case::new("small", "classification", TWO, precision));
         all.push(Case::new("small", "classification", RAGGED, precision));
         all.push(Case { checkpointing: true, ..Case::new("small", "causal", FOUR, precision) });
+        all.push(Case { checkpointing: true, ..Case::new("small", "causal", TWO, precision) });
         all.push(Case::new("1b", "causal", FOUR, precision));
+        all.push(Case { checkpointing: true, ..Case::new("1b", "causal", FOUR, precision) });
+        all.push(Case::new("1b", "causal", TWO, precision));
+        all.push(Case::new("1b", "classification", FOUR, precision));
     }
     all.push(Case { compiled: true, ..Case::new("small", "causal", FOUR, "bf16") });
     all.push(Case::new("small", "causal", FOUR, "strict-f32"));
