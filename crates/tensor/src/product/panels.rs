@@ -232,6 +232,24 @@ impl Cut {
     }
 }
 
+/// The tile of y of a panel of rows and of columns `first..`, as far as `end`.
+fn tile_of_y<const ROWS: usize>(
+    y: Shared,
+    cut: &Cut,
+    panel: usize,
+    (first, end): (usize, usize),
+    update: Update<f32>,
+) -> Tile {
+    let n = cut.sizes.n;
+    Tile {
+        y: y.at(panel * ROWS * n + first),
+        stride: n,
+        rows: ROWS.min(cut.sizes.m - panel * ROWS),
+        columns: COLUMNS.min(end - first),
+        update,
+    }
+}
+
 /// All rows: for each block of the sum, each panel, each part.
 fn pack_left<U: Panels<ROWS>, const ROWS: usize>(a: View<'_, f32>, cut: &Cut) -> Buffer<u32> {
     let parts = U::PARTS.len();
@@ -318,7 +336,7 @@ fn skinny<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     cut: &Cut,
     update: Update<f32>,
 ) {
-    let (parts, n) = (U::PARTS.len(), cut.sizes.n);
+    let parts = U::PARTS.len();
     let mut packed = Buffer::<u32>::stale(if b.kept.is_some() { 0 } else { COLUMNS * cut.words * parts });
     if b.kept.is_none() {
         for block in cut.blocks() {
@@ -337,13 +355,8 @@ fn skinny<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
                 let left = &mut left[..block.len() * ROWS * parts];
                 pack_panel::<U, ROWS>(a, panel, block.clone(), cut, left);
                 let right = &right[cut.place::<U, ROWS>(0, &block)];
-                let tile = Tile {
-                    y: shared.at(panel * ROWS * n),
-                    stride: n,
-                    rows: ROWS.min(cut.sizes.m - panel * ROWS),
-                    columns: n,
-                    update: if block.start == 0 { update } else { Update { keep: 1.0, ..update } },
-                };
+                let update = if block.start == 0 { update } else { Update { keep: 1.0, ..update } };
+                let tile = tile_of_y::<ROWS>(shared, cut, panel, (0, cut.sizes.n), update);
                 // SAFETY: both panels hold this block; the tile lies inside y by its bounds, and no other piece of work
                 // has its rows.
                 #[expect(unsafe_code, reason = "the interface of a unit takes pointers")]
@@ -388,7 +401,7 @@ fn one_piece<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     (rows, columns): (Range<usize>, Range<usize>),
     update: Update<f32>,
 ) {
-    let (parts, n) = (U::PARTS.len(), cut.sizes.n);
+    let parts = U::PARTS.len();
     let room =
         if b.kept.is_some() { 0 } else { columns.len().next_multiple_of(COLUMNS) * cut.words.min(cut.block) * parts };
     let mut packed = Buffer::<u32>::stale(room);
@@ -408,13 +421,7 @@ fn one_piece<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
                     Some(all) => &all[cut.place::<U, ROWS>(first, &block)],
                     None => &packed[i * per_right..][..per_right],
                 };
-                let tile = Tile {
-                    y: y.at(panel * ROWS * n + first),
-                    stride: n,
-                    rows: ROWS.min(cut.sizes.m - panel * ROWS),
-                    columns: COLUMNS.min(columns.end - first),
-                    update,
-                };
+                let tile = tile_of_y::<ROWS>(y, cut, panel, (first, columns.end), update);
                 // SAFETY: the panels were cut to size above; the tile lies inside y by its bounds, and no other piece of
                 // work has its rows and columns.
                 #[expect(unsafe_code, reason = "the interface of a unit takes pointers")]
@@ -437,7 +444,7 @@ fn gathered_piece<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     (rows, columns): (Range<usize>, Range<usize>),
     update: Update<f32>,
 ) {
-    let (parts, n) = (U::PARTS.len(), cut.sizes.n);
+    let parts = U::PARTS.len();
     let mut sums = Buffer::<f32>::stale(rows.len() * ROWS * COLUMNS);
     let mut packed =
         Buffer::<u32>::stale(if b.kept.is_some() { 0 } else { COLUMNS * cut.words.min(cut.block) * parts });
@@ -468,13 +475,7 @@ fn gathered_piece<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
             }
             let update = if group[0].start == 0 { update } else { Update { keep: 1.0, ..update } };
             for (panel, sums) in rows.clone().zip(sums.chunks_exact(ROWS * COLUMNS)) {
-                let tile = Tile {
-                    y: y.at(panel * ROWS * n + first),
-                    stride: n,
-                    rows: ROWS.min(cut.sizes.m - panel * ROWS),
-                    columns: COLUMNS.min(columns.end - first),
-                    update,
-                };
+                let tile = tile_of_y::<ROWS>(y, cut, panel, (first, columns.end), update);
                 // SAFETY: the tile lies inside y by its bounds, and no other piece of work has its rows and columns.
                 #[expect(unsafe_code, reason = "tiles of y are written by several threads")]
                 unsafe {
