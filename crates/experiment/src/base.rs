@@ -129,7 +129,7 @@ fn learn<O: Objective>(context: &mut Context<'_>, objective: &mut O, data: &Pack
 
 /// The model folder, whole or not at all.
 fn save(context: &Context<'_>, model: &dyn Backbone, tokenizer: &Tokenizer, beside: Beside) -> Result<()> {
-    let pending = clinpeft_files::commit_dir(&context.folder.file("model"))?;
+    let pending = clinpeft_files::commit_dir(&context.folder.file("model"), clinpeft_files::Access::Shared)?;
     model.save_with(pending.path(), beside)?;
     tokenizer.save(&pending.path().join("tokenizer.json"))?;
     Ok(pending.commit()?)

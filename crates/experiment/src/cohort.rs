@@ -188,7 +188,8 @@ fn make(
     prepare(&options(raw, data, fidelity, seed), progress)?;
     // Last, so that its presence says that everything before it is there.
     let ceilings = ceilings(&raw.join("truth"), data, &Task::ALL)?;
-    Ok(clinpeft_files::write_json(&data.join("ceilings.json"), &ceilings)?)
+    let json = serde_json::to_vec_pretty(&ceilings).map_err(|e| Error::Options(format!("ceilings: {e}")))?;
+    Ok(clinpeft_files::write_into(data, "ceilings.json", clinpeft_files::Access::Private, &json)?)
 }
 
 /// Best reachable test AUROC of a task, where the cohort's truth is known.

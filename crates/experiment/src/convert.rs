@@ -39,7 +39,7 @@ pub fn convert(dir: &Path, out: &Path, limit: u64) -> Result<Converted> {
     let names = file.tensors().keys().filter_map(|old| Some((old.clone(), family.name(old)?)));
     let names: BTreeMap<String, String> = names.collect();
 
-    let pending = clinpeft_files::commit_dir(out)?;
+    let pending = clinpeft_files::commit_dir(out, clinpeft_files::Access::Shared)?;
     file.copy_to(pending.path(), &names, limit)?;
     let tokenizer = match Tokenizer::open(dir) {
         Ok(tokenizer) => {

@@ -82,7 +82,7 @@ fn save_model(context: &Context<'_>, family: Family, o: &Classification, tokeniz
     let places: BTreeMap<&String, usize> = labels.iter().zip(0..).collect();
     let config = [("architectures", json!([class])), ("id2label", json!(names)), ("label2id", json!(places))];
     let config = config.map(|(key, value)| (key.to_string(), value)).into();
-    let pending = clinpeft_files::commit_dir(&context.folder.file("model"))?;
+    let pending = clinpeft_files::commit_dir(&context.folder.file("model"), clinpeft_files::Access::Shared)?;
     o.backbone.save_with(pending.path(), Beside { tensors, config })?;
     tokenizer.save(&pending.path().join("tokenizer.json"))?;
     Ok(pending.commit()?)

@@ -43,8 +43,7 @@ pub fn merge(base: &Path, adapter: &Path, out: &Path) -> Result<Vec<String>> {
     if names.is_empty() {
         return Err(Error::Options(format!("`{}`: no adapter of the stack is active", adapter.display())));
     }
-    clinpeft_files::refuse_other_content(out, &out.join("config.json"))?;
-    let pending = clinpeft_files::commit_dir(out)?;
+    let pending = clinpeft_files::commit_dir(out, clinpeft_files::Access::Shared)?;
     model.save(pending.path())?;
     Tokenizer::open(base)?.save(&pending.path().join("tokenizer.json"))?;
     pending.commit()?;

@@ -171,7 +171,8 @@ pub(crate) struct Report {
 pub fn execute(folder: &RunFolder, control: Control<'_>) -> Result<()> {
     let spec = folder.spec()?;
     let _lock = wait_for_lock(folder)?;
-    clinpeft_files::sweep(folder.path())?;
+    clinpeft_files::sweep(folder.path());
+    clinpeft_files::sweep(&folder.file("checkpoint"));
     if folder.state()? == Some(RunState::Done) {
         // Killed between the two last things it does, a run would leave its checkpoint.
         return remove_checkpoint(folder);

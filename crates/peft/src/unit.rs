@@ -72,7 +72,7 @@ fn classifier(saved: &TensorMap, dims: &[usize]) -> Option<Result<Classifier>> {
 impl Unit {
     /// Writes everything into `dir`, which appears whole or not at all.
     pub fn save(&self, dir: &Path) -> Result<()> {
-        let pending = clinpeft_files::commit_dir(dir)?;
+        let pending = clinpeft_files::commit_dir(dir, clinpeft_files::Access::Shared)?;
         let root = pending.path();
         let task = if self.head.is_some() { TaskType::SequenceClassification } else { TaskType::CausalLm };
         let named = |p: &Parameter| (p.name().to_string(), p.value().clone());

@@ -147,7 +147,7 @@ fn save(path: &Path, entries: &BTreeMap<String, Raw>, task: &str, split: &str, n
         ("split".to_string(), split.to_string()),
         ("names".to_string(), serde_json::to_string(names).unwrap_or_default()),
     ]);
-    Ok(clinpeft_files::write_atomic(path, encode_raw(path, entries, &metadata)?)?)
+    Ok(clinpeft_files::write_private(path, encode_raw(path, entries, &metadata)?)?)
 }
 
 fn raw<T: bytemuck::NoUninit>(dtype: Dtype, dims: &[usize], values: &[T]) -> Raw {

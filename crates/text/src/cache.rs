@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use clinpeft_files::{at, hash_bytes, write_atomic};
+use clinpeft_files::{at, hash_bytes, write_private};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
@@ -105,7 +105,7 @@ impl Cache {
     pub fn store(&self, key: &CacheKey, sequences: &Sequences) -> Result<()> {
         let path = self.path(key);
         let bytes = serialise(key, sequences).map_err(|what| refused(&path, what))?;
-        Ok(write_atomic(&path, bytes)?)
+        Ok(write_private(&path, bytes)?)
     }
 
     /// The sequences under `key`, encoded and stored if there are none or the file is damaged.

@@ -252,7 +252,7 @@ struct Ledger {
 
 /// Makes a dataset folder; see the module for the rules.
 ///
-/// An older dataset folder at the same place is replaced; a folder that holds anything else is refused.
+/// An older dataset folder at the same place is replaced; a folder that holds anything that this program did not write is refused.
 pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<Manifest> {
     if options.tasks.is_empty() && options.corpus == CorpusSource::None {
         return Err(Error::Options {
@@ -260,8 +260,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
             hint: "give a MIMIC-III folder, a MIMIC-IV-Note folder, or both",
         });
     }
-    clinpeft_files::refuse_other_content(&options.out, &options.out.join(MANIFEST))?;
-    let pending = clinpeft_files::commit_dir(&options.out)?;
+    let pending = clinpeft_files::commit_dir(&options.out, clinpeft_files::Access::Private)?;
     let out = pending.path();
     let mut ledger = Ledger::default();
     let meter = expected(options, progress);

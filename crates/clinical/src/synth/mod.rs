@@ -85,10 +85,7 @@ struct Description<'a> {
 pub fn synth(spec: &CohortSpec, seed: Seed, out: &Path, progress: &dyn Fn(Progress)) -> Result<Summary> {
     spec.check()?;
     let authors: Vec<Author> = (0..spec.authors).map(|n| Author::new(seed, n)).collect();
-    let begin = |name: &str| {
-        clinpeft_files::refuse_other_content(&out.join(name), &out.join("truth/cohort.json"))?;
-        clinpeft_files::commit_dir(&out.join(name))
-    };
+    let begin = |name: &str| clinpeft_files::commit_dir(&out.join(name), clinpeft_files::Access::Private);
     let (mimic3, mimic4, truth) = (begin("mimic3")?, begin("mimic4-note")?, begin("truth")?);
     let cohort = Cohort { spec, seed, authors: &authors };
     let mut written = Summary { patients: spec.patients, ..Summary::default() };
@@ -126,7 +123,6 @@ pub fn synth(spec: &CohortSpec, seed: Seed, out: &Path, progress: &dyn Fn(Progre
     written.mimic4_radiology = spec.mimic4_radiology;
     let description = Description { spec, seed: seed.0, written };
     clinpeft_files::write_json(&truth.path().join("cohort.json"), &description)?;
-    // First what tells a synthetic cohort from a person's tables, so that one that was ended here can be replaced.
     for folder in [truth, mimic3, mimic4] {
         folder.commit()?;
     }

@@ -31,7 +31,7 @@ pub(super) fn dataset(store: &Store, path: &Path, task: Option<Task>, seed: u64)
         return Ok(name);
     }
     let notes = read(path, task, seed)?;
-    let pending = clinpeft_files::commit_dir(&folder)?;
+    let pending = clinpeft_files::commit_dir(&folder, clinpeft_files::Access::Private)?;
     write(pending.path(), path, (part, task), &notes, &hash)?;
     pending.commit()?;
     Ok(name)

@@ -1,0 +1,375 @@
+//! Folders that appear whole or not at all, with a seal that tells them from those of other people.
+
+use crate::lock::{MARK, NEW, OLD, PARTIAL, TARGET, hold, sweep};
+use crate::write::{follow, json};
+use crate::{Access, Error, Result, at, hash_bytes, hash_file, parent, sync_dir, walk, write_atomic};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Name of the seal in a folder.
+pub const SEAL: &str = ".clinpeft.json";
+
+/// What this program wrote into a folder.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Seal {
+    made_by: String,
+    /// By path in the folder, with `/`.
+    files: BTreeMap<String, Sealed>,
+}
+
+/// A file as it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Sealed {
+    bytes: u64,
+    blake3: String,
+}
+
+const NAME: &str = "clinpeft";
+const AGAIN: &str = "make it again with the command that wrote it, or take it from a copy";
+
+impl Seal {
+    /// The seal of a folder, if it has one.
+    fn read(dir: &Path) -> Option<Seal> {
+        let seal: Seal = crate::read_json(&dir.join(SEAL)).ok()?;
+        (seal.made_by == NAME).then_some(seal)
+    }
+
+    fn of(dir: &Path) -> Result<Seal> {
+        let mut seal = Seal { made_by: NAME.into(), files: BTreeMap::new() };
+        for path in walk(dir)? {
+            let bytes = fs::symlink_metadata(&path).map_err(at("inspect", &path))?.len();
+            let sealed = Sealed { bytes, blake3: hash_file(&path)? };
+            seal.files.insert(inside(dir, &path), sealed);
+        }
+        Ok(seal)
+    }
+
+    fn write(&self, dir: &Path) -> Result<()> {
+        write_atomic(&dir.join(SEAL), json(&dir.join(SEAL), self)?)
+    }
+
+    /// What is wrong with a file that it lists; `None` if nothing is.
+    fn fault(&self, sealed: &Sealed, path: &Path, depth: Depth) -> Result<Option<&'static str>> {
+        let meta = fs::symlink_metadata(path).map_err(at("inspect", path))?;
+        if !meta.is_file() || meta.len() != sealed.bytes {
+            return Ok(Some("it has another length than it was written with"));
+        }
+        let other = depth == Depth::Content && hash_file(path)? != sealed.blake3;
+        Ok(other.then_some("its content differs from its checksum"))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Length,
+    Content,
+}
+
+fn inside(dir: &Path, path: &Path) -> String {
+    let parts = path.strip_prefix(dir).unwrap_or(path).iter();
+    parts.map(|p| p.to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
+/// Errors if `dir` is there and holds anything that this program did not make, or that was changed since.
+pub fn refuse_foreign_folder(dir: &Path) -> Result<()> {
+    check(dir, dir, Depth::Content)
+}
+
+/// Errors call the folder `name`.
+fn check(dir: &Path, name: &Path, depth: Depth) -> Result<()> {
+    let foreign = |what: String| Err(Error::Foreign { path: name.into(), what });
+    let Ok(meta) = fs::metadata(dir) else { return Ok(()) };
+    if !meta.is_dir() {
+        return foreign("is a file".into());
+    }
+    let mut files = walk(dir)?;
+    files.retain(|path| path != &dir.join(SEAL));
+    let Some(seal) = Seal::read(dir) else {
+        return if files.is_empty() { Ok(()) } else { foreign("was not made by this program".into()) };
+    };
+    for path in files {
+        let short = inside(dir, &path);
+        match seal.files.get(&short) {
+            None => return foreign(format!("holds `{short}`, which this program did not make")),
+            Some(sealed) if seal.fault(sealed, &path, depth)?.is_some() => {
+                return foreign(format!("holds `{short}`, which was changed since this program made it"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Errors if a file of a sealed folder is missing or differs from its checksum. A folder without a seal says nothing.
+pub fn verify(dir: &Path) -> Result<()> {
+    let Some(seal) = Seal::read(dir) else { return Ok(()) };
+    for (short, sealed) in &seal.files {
+        let path = dir.join(short);
+        let fault = if path.exists() { seal.fault(sealed, &path, Depth::Content)? } else { Some("it is not there") };
+        if let Some(what) = fault {
+            return Err(Error::Damaged { path, what: what.into(), hint: AGAIN });
+        }
+    }
+    Ok(())
+}
+
+/// Writes one more file into a sealed folder, or one of its files anew.
+pub fn write_into(dir: &Path, name: &str, access: Access, bytes: &[u8]) -> Result<()> {
+    let path = dir.join(name);
+    let mut seal = Seal::read(dir).unwrap_or_else(|| Seal { made_by: NAME.into(), files: BTreeMap::new() });
+    // First what allows the file to be replaced: a kill in between leaves a seal that lists one that is not there.
+    seal.files.insert(name.into(), Sealed { bytes: bytes.len() as u64, blake3: hash_bytes(bytes) });
+    seal.write(dir)?;
+    match access {
+        Access::Private => crate::write_private(&path, bytes),
+        Access::Shared => write_atomic(&path, bytes),
+    }
+}
+
+/// A folder that is being filled; it becomes visible under its name with [`Pending::commit`].
+///
+/// Until then nobody but the owner can enter it.
+#[derive(Debug)]
+pub struct Pending {
+    /// Holds the new folder, and the older one while they change places.
+    partial: TempDir,
+    new: PathBuf,
+    target: PathBuf,
+    access: Access,
+    /// Locked as long as this process lives, so that what a killed one left can be told.
+    _alive: File,
+}
+
+/// Starts a folder that will appear at `target` whole or not at all. Links are followed. What killed processes left of earlier
+/// attempts is removed. Errors if something stands at `target` that this program did not make.
+pub fn commit_dir(target: &Path, access: Access) -> Result<Pending> {
+    let target = target.canonicalize().or_else(|_| follow(target))?;
+    refuse_foreign_folder(&target)?;
+    let dir = parent(&target);
+    fs::create_dir_all(dir).map_err(at("create folder", dir))?;
+    sweep(dir);
+    let failed = |e| at("create folder", &target)(e);
+    let (partial, alive) = loop {
+        let partial = tempfile::Builder::new().prefix(PARTIAL).rand_bytes(12).tempdir_in(dir).map_err(failed)?;
+        let alive = File::open(partial.path()).map_err(failed)?;
+        if hold(&alive, partial.path()) {
+            break (partial, alive);
+        }
+    };
+    let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    for (file, text) in [(TARGET, name.as_str()), (MARK, "")] {
+        fs::write(partial.path().join(file), text).map_err(failed)?;
+    }
+    let new = partial.path().join(NEW);
+    fs::create_dir(&new).map_err(failed)?;
+    Ok(Pending { partial, new, target, access, _alive: alive })
+}
+
+impl Pending {
+    /// Where to write for now.
+    pub fn path(&self) -> &Path {
+        &self.new
+    }
+
+    /// Seals the folder and moves it to its name; an older one that this program made is replaced.
+    pub fn commit(self) -> Result<()> {
+        Seal::of(&self.new)?.write(&self.new)?;
+        for path in walk(&self.new)? {
+            File::open(&path).and_then(|f| f.sync_all()).map_err(at("flush", &path))?;
+        }
+        if self.access == Access::Private {
+            close(&self.new)?;
+        }
+        if self.target.exists() {
+            self.replace()?
+        } else {
+            self.appear()?
+        }
+        sync_dir(parent(&self.target));
+        Ok(())
+    }
+
+    fn appear(&self) -> Result<()> {
+        fs::rename(&self.new, &self.target).map_err(at("rename", &self.target))
+    }
+
+    /// The two folders change places; the older one is removed with the partial folder.
+    fn replace(&self) -> Result<()> {
+        check(&self.target, &self.target, Depth::Content)?;
+        if exchange(&self.new, &self.target).is_err() {
+            // File systems that cannot do it at once; `sweep` knows what to do if this process is killed in between.
+            let old = self.partial.path().join(OLD);
+            fs::rename(&self.target, &old).map_err(at("rename", &self.target))?;
+            return self.appear().inspect_err(|_| {
+                let _ = fs::rename(&old, &self.target);
+            });
+        }
+        // Something may have come since the check.
+        check(&self.new, &self.target, Depth::Length).inspect_err(|_| {
+            let _ = exchange(&self.new, &self.target);
+        })
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn exchange(a: &Path, b: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(_: &Path, _: &Path) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// Lets only the owner read a folder and everything in it.
+#[cfg(unix)]
+fn close(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(at("change the permissions of", path))
+    };
+    mode(dir, 0o700)?;
+    for entry in fs::read_dir(dir).map_err(at("list", dir))? {
+        let entry = entry.map_err(at("list", dir))?;
+        match entry.file_type().map_err(at("list", dir))?.is_dir() {
+            true => close(&entry.path())?,
+            false => mode(&entry.path(), 0o600)?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn close(_: &Path) -> Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read_text;
+
+    fn made(target: &Path, files: &[(&str, &str)]) -> Result<()> {
+        let pending = commit_dir(target, Access::Private)?;
+        for (name, content) in files {
+            write_atomic(&pending.path().join(name), content)?;
+        }
+        pending.commit()
+    }
+
+    #[test]
+    fn folder_appears_only_on_commit_and_is_replaced_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("data");
+        let pending = commit_dir(&target, Access::Shared).unwrap();
+        fs::write(pending.path().join("x"), "1").unwrap();
+        assert!(!target.exists());
+        pending.commit().unwrap();
+        assert_eq!(read_text(&target.join("x")).unwrap(), "1");
+        made(&target, &[("y/z", "2")]).unwrap();
+        assert!(!target.join("x").exists());
+        assert_eq!(read_text(&target.join("y/z")).unwrap(), "2");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+        verify(&target).unwrap();
+    }
+
+    #[test]
+    fn nothing_that_somebody_else_made_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = |target: &Path, what: &str| {
+            let error = made(target, &[("a", "1")]).unwrap_err();
+            assert!(matches!(error, Error::Foreign { .. }), "{error}");
+            assert!(error.to_string().contains(what) && error.to_string().contains("\nhint: "), "{error}");
+        };
+        let web = dir.path().join("web");
+        fs::create_dir(&web).unwrap();
+        made(&web, &[("a", "1")]).unwrap();
+        let project = dir.path().join("project");
+        fs::create_dir(&project).unwrap();
+        fs::write(project.join("manifest.json"), "{}").unwrap();
+        refused(&project, "was not made by this program");
+        assert!(project.join("manifest.json").exists());
+        let data = dir.path().join("data");
+        made(&data, &[("a", "1")]).unwrap();
+        fs::write(data.join("thesis.tex"), "x").unwrap();
+        refused(&data, "`thesis.tex`, which this program did not make");
+        fs::remove_file(data.join("thesis.tex")).unwrap();
+        fs::write(data.join("a"), "2").unwrap();
+        refused(&data, "`a`, which was changed");
+        fs::write(dir.path().join("file"), "x").unwrap();
+        refused(&dir.path().join("file"), "is a file");
+        // A neighbour whose name older versions used.
+        let neighbour = dir.path().join("fresh.replaced");
+        fs::create_dir(&neighbour).unwrap();
+        fs::write(neighbour.join("a"), "mine").unwrap();
+        made(&dir.path().join("fresh"), &[("a", "1")]).unwrap();
+        made(&dir.path().join("fresh"), &[("a", "2")]).unwrap();
+        assert_eq!(read_text(&neighbour.join("a")).unwrap(), "mine");
+    }
+
+    #[test]
+    fn what_came_while_the_folder_was_filled_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("data");
+        made(&target, &[("a", "1")]).unwrap();
+        let pending = commit_dir(&target, Access::Shared).unwrap();
+        fs::write(target.join("mine"), "x").unwrap();
+        assert!(matches!(pending.commit(), Err(Error::Foreign { .. })));
+        assert_eq!(read_text(&target.join("mine")).unwrap(), "x");
+        assert_eq!(read_text(&target.join("a")).unwrap(), "1");
+    }
+
+    #[test]
+    fn damage_is_found_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("data");
+        made(&target, &[("a", "1"), ("b/c", "2")]).unwrap();
+        verify(&target).unwrap();
+        verify(dir.path()).unwrap();
+        write_into(&target, "later.json", Access::Shared, b"{}").unwrap();
+        verify(&target).unwrap();
+        refuse_foreign_folder(&target).unwrap();
+        fs::write(target.join("b/c"), "3").unwrap();
+        let error = verify(&target).unwrap_err();
+        assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with("b/c")), "{error}");
+        fs::remove_file(target.join("b/c")).unwrap();
+        assert!(verify(&target).unwrap_err().to_string().contains("it is not there"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn private_folders_are_closed_and_links_are_followed() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        symlink("far", dir.path().join("near")).unwrap();
+        for content in ["1", "2"] {
+            made(&dir.path().join("near"), &[("a/b", content)]).unwrap();
+        }
+        assert!(dir.path().join("near").is_symlink());
+        assert_eq!(read_text(&dir.path().join("far/a/b")).unwrap(), "2");
+        let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(
+            [mode("far"), mode("far/a"), mode("far/a/b"), mode("far/.clinpeft.json")],
+            [0o700, 0o700, 0o600, 0o600]
+        );
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join(format!("{PARTIAL}killed"));
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join(MARK), "").unwrap();
+        let living = commit_dir(&dir.path().join("data"), Access::Shared).unwrap();
+        assert!(!left.exists());
+        fs::write(living.path().join("a"), "1").unwrap();
+        let second = commit_dir(&dir.path().join("data"), Access::Shared).unwrap();
+        assert!(living.path().join("a").exists() && second.path() != living.path());
+        living.commit().unwrap();
+        assert!(dir.path().join("data/a").exists());
+    }
+}
