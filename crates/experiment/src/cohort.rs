@@ -80,17 +80,31 @@ pub(crate) fn name(data: &Data, fidelity: Fidelity, inputs: &Inputs) -> Result<S
     Ok(format!("{name}-{}", &clinpeft_files::hash_bytes(text)[..12]))
 }
 
+/// What is told while data are made.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// How far it has come.
+    Progress(Progress),
+    /// Data that the program made are damaged; they are set aside and made again.
+    Damaged(&'a Error),
+}
+
 /// Makes or prepares the data of a profile, unless that was done before.
 pub fn ready(
     store: &Store,
     data: &Data,
     fidelity: Fidelity,
     inputs: &Inputs,
-    progress: &dyn Fn(Progress),
+    tell: &dyn Fn(Told<'_>),
 ) -> Result<Ready> {
     let name = name(data, fidelity, inputs)?;
     let folder = store.data(&name);
     let _lock = clinpeft_files::lock(&store.root().join("data"))?;
+    let progress = &|p| tell(Told::Progress(p));
+    if let (Data::Synthetic { .. }, Err(why)) = (data, clinpeft_files::verify(&folder)) {
+        tell(Told::Damaged(&why.into()));
+        clinpeft_files::set_aside(&folder)?;
+    }
     match data {
         Data::Synthetic { cohort, seed } if !folder.join("ceilings.json").exists() => {
             make(&cohort_named(cohort)?, Seed(*seed), fidelity, &store.raw(&name), &folder, progress)?;

@@ -41,6 +41,9 @@ pub enum Error {
         /// What is wrong, and where in it.
         what: String,
     },
+    /// Data could not be written to standard output.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[source] std::io::Error),
     /// Options that do not go together.
     #[error("{0}")]
     Options(String),

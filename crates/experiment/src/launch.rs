@@ -42,6 +42,8 @@ pub enum News<'a> {
     Started(&'a Planned),
     /// A run has ended.
     Ended(&'a Planned, &'a Ended),
+    /// What a finished run left is damaged, and it is made again.
+    Damaged(&'a Planned, &'a crate::Error),
 }
 
 /// Ends by name of the run.
@@ -56,7 +58,7 @@ pub fn launch(
 ) -> Result<Ends> {
     let mut ends = Ends::new();
     let mut running: Vec<(usize, Child, Instant)> = Vec::new();
-    let mut waiting: Vec<usize> = (0..plan.len()).collect();
+    let mut waiting = not_done(store, plan, &mut ends, tell);
     // A device is one thing: runs beside each other would share its memory and wait for each other.
     let at_once = if launcher.device == "cpu" { launcher.threads } else { 1 };
     while !waiting.is_empty() || !running.is_empty() {
@@ -68,16 +70,20 @@ pub fn launch(
                 drop(child.stdin.take());
             }
         }
-        settle(store, plan, &mut waiting, &mut ends, tell)?;
+        drop_lost(store, plan, &mut waiting, &mut ends, tell);
         let ready: Vec<usize> = waiting.iter().copied().filter(|i| is_ready(&plan[*i], &ends)).collect();
         let free = at_once.saturating_sub(running.len());
         let beside = (ready.len() + running.len()).clamp(1, at_once);
         let share = (launcher.threads / beside).max(1);
         for i in ready.into_iter().take(free) {
             waiting.retain(|w| *w != i);
-            let child = start(store, &plan[i], launcher, share)?;
-            tell(News::Started(&plan[i]));
-            running.push((i, child, Instant::now()));
+            match start(store, &plan[i], launcher, share) {
+                Ok(child) => {
+                    tell(News::Started(&plan[i]));
+                    running.push((i, child, Instant::now()));
+                }
+                Err(e) => end(store, &plan[i], Ended::Failed(e.to_string()), &mut ends, tell),
+            }
         }
         let mut i = 0;
         while i < running.len() {
@@ -88,50 +94,67 @@ pub fn launch(
             };
             let (place, _, since) = running.swap_remove(i);
             let run = &plan[place];
-            let end = match store.run(&run.name).state()? {
-                Some(RunState::Done) => Ended::Now(since.elapsed().as_secs()),
-                Some(RunState::Failed { error }) => Ended::Failed(error),
+            let ended = match store.run(&run.name).state() {
+                Ok(Some(RunState::Done)) => Ended::Now(since.elapsed().as_secs()),
+                Ok(Some(RunState::Failed { error })) => Ended::Failed(error),
+                Err(e) => Ended::Failed(e.to_string()),
                 _ if stopping => Ended::Stopped,
                 _ => Ended::Failed(format!("its process ended with {status}")),
             };
-            if let Ended::Failed(error) = &end {
-                store.run(&run.name).set_state(&RunState::Failed { error: error.clone() })?;
-            }
-            tell(News::Ended(run, &end));
-            ends.insert(run.name.clone(), end);
+            end(store, run, ended, &mut ends, tell);
         }
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(ends)
 }
 
-/// Takes out what needs no process: what is done, and what waits for something that failed.
-fn settle(
+/// Notes and tells how a run ended.
+fn end(store: &Store, run: &Planned, ended: Ended, ends: &mut Ends, tell: &mut dyn FnMut(News<'_>)) {
+    if let Ended::Failed(error) = &ended {
+        // A folder that takes no word of it shows the run as unfinished; the others go on.
+        let state = RunState::Failed { error: error.clone() };
+        let _ = store.create(&run.spec).and_then(|folder| folder.set_state(&state));
+    }
+    tell(News::Ended(run, &ended));
+    ends.insert(run.name.clone(), ended);
+}
+
+/// The runs that need a process: all but those that are done and whole.
+fn not_done(store: &Store, plan: &[Planned], ends: &mut Ends, tell: &mut dyn FnMut(News<'_>)) -> Vec<usize> {
+    let mut left = Vec::new();
+    for (i, run) in plan.iter().enumerate() {
+        let folder = store.run(&run.name);
+        match (folder.state(), folder.damage()) {
+            (Ok(Some(RunState::Done)), None) => end(store, run, Ended::Before, ends, tell),
+            (Ok(Some(RunState::Done)), Some(why)) => {
+                tell(News::Damaged(run, &why));
+                left.push(i);
+            }
+            (Ok(_), _) => left.push(i),
+            (Err(e), _) => end(store, run, Ended::Failed(e.to_string()), ends, tell),
+        }
+    }
+    left
+}
+
+/// Takes out what waits for something that failed.
+fn drop_lost(
     store: &Store,
     plan: &[Planned],
     waiting: &mut Vec<usize>,
     ends: &mut Ends,
     tell: &mut dyn FnMut(News<'_>),
-) -> Result<()> {
-    let mut left = Vec::new();
-    for i in waiting.drain(..) {
-        let run = &plan[i];
+) {
+    waiting.retain(|i| {
+        let run = &plan[*i];
         let lost = run.needs.iter().find(|n| matches!(ends.get(*n), Some(Ended::Failed(_))));
-        let end = if let Some(lost) = lost {
-            let error = format!("it needs `{lost}`, which failed");
-            store.create(&run.spec)?.set_state(&RunState::Failed { error: error.clone() })?;
-            Ended::Failed(error)
-        } else if store.run(&run.name).state()? == Some(RunState::Done) {
-            Ended::Before
-        } else {
-            left.push(i);
-            continue;
-        };
-        tell(News::Ended(run, &end));
-        ends.insert(run.name.clone(), end);
-    }
-    *waiting = left;
-    Ok(())
+        let error = lost.map(|lost| format!("it needs `{lost}`, which failed"));
+        if let Some(error) = error {
+            end(store, run, Ended::Failed(error), ends, tell);
+            return false;
+        }
+        true
+    });
 }
 
 fn is_ready(run: &Planned, ends: &Ends) -> bool {

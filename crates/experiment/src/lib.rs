@@ -17,6 +17,7 @@ mod family;
 mod inputs;
 mod language;
 pub mod launch;
+mod limits;
 pub mod merge;
 pub mod own;
 pub mod parity;

@@ -5,6 +5,7 @@ mod verbs;
 
 use clap::{Parser, Subcommand};
 use clinpeft_experiment::{Error, Result};
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use terminal::Terminal;
@@ -54,23 +55,40 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // A second signal ends the process at once; nothing is half-written then either.
-    let handler = ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    });
     let terminal = Terminal::new();
-    if handler.is_err() {
+    if stop_on_signals().is_err() {
         terminal.say("signals cannot be caught here; an interrupted run continues from its last checkpoint");
     }
     match obey(cli.command, &terminal) {
         Ok(code) => code,
+        // Whoever read the output has seen enough: the code of a process that SIGPIPE ends.
+        Err(Error::Output(e)) if e.kind() == ErrorKind::BrokenPipe => ExitCode::from(128 + 13),
         Err(e) => {
             terminal.error(&e.to_string());
             ExitCode::from(if matches!(e, Error::Stopped) { 130 } else { 1 })
         }
     }
+}
+
+/// Every signal by which people and schedulers end a program stops it with a checkpoint. A second Ctrl-C ends it at once;
+/// nothing is half-written then either. Schedulers send theirs more than once, which changes nothing.
+#[cfg(unix)]
+fn stop_on_signals() -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU};
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU])?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            if STOP.swap(true, Ordering::Relaxed) && signal == SIGINT {
+                std::process::exit(130);
+            }
+        }
+    })?;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn stop_on_signals() -> std::io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
 }
 
 /// Verbs that answer a question have exit codes of their own.
@@ -80,7 +98,7 @@ fn obey(command: Command, terminal: &Terminal) -> Result<ExitCode> {
         Command::Search(o) => verbs::search::run(o, terminal)?,
         Command::Synth(o) => verbs::synth::run(o, terminal)?,
         Command::Prepare(o) => verbs::prepare::run(o, terminal)?,
-        Command::Compare(o) => return Ok(verbs::compare::run(&o, terminal)),
+        Command::Compare(o) => return verbs::compare::run(&o, terminal),
         Command::Adapt(o) => verbs::adapt::run(&o, terminal)?,
         Command::Finetune(o) => verbs::finetune::run(&o, terminal)?,
         Command::Merge(o) => verbs::merge::run(&o, terminal)?,
@@ -89,7 +107,7 @@ fn obey(command: Command, terminal: &Terminal) -> Result<ExitCode> {
         Command::Run(o) => verbs::run::run(o, terminal)?,
         Command::Predict(o) => verbs::predict::run(&o, terminal)?,
         Command::Evaluate(o) => verbs::evaluate::run(&o, terminal)?,
-        Command::Parity(o) => return Ok(verbs::parity::run(o, terminal)),
+        Command::Parity(o) => return verbs::parity::run(o, terminal),
         Command::Convert(o) => verbs::convert::run(o, terminal)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -9,6 +9,7 @@ use clinpeft_clinical::{Dataset, Example, HadmId, Label, NoteText, SubjectId, Ta
 use clinpeft_metrics::Bootstrap;
 use clinpeft_nn::Learning;
 use clinpeft_peft::{Head, ModelShape, Stack, Unit};
+use clinpeft_report::plain_cell;
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
 use clinpeft_text::Truncation;
@@ -18,22 +19,31 @@ use std::path::Path;
 
 /// Writes the probability of every class of each note to `out`, whole or not at all. Returns the number of notes.
 ///
-/// A binary task has one column, the probability of its second class.
+/// A binary task has one column, the probability of its second class. An id that a spreadsheet would take for a formula gets an
+/// apostrophe before it. Errors if `out` is the input, or a file that is no such table of scores.
 pub fn predict(run: &RunFolder, input: &Path, out: &Path, device: &Device) -> Result<usize> {
-    let trained = Trained::load(run, device)?;
+    clinpeft_files::refuse_same_file(input, out)?;
     let notes = Notes::read(input, None)?;
+    let trained = Trained::load(run, device)?;
+    let header = csv_lines(out, [trained.header()])?;
+    clinpeft_files::refuse_foreign_file(out, &header)?;
     let found = trained.score(notes.examples)?;
-    let names = &found.names[found.names.len() - found.columns..];
+    let rows = notes.ids.iter().zip(found.scores.chunks_exact(found.columns));
+    let rows = rows.map(|(id, scores)| std::iter::once(id.clone()).chain(scores.iter().map(ToString::to_string)));
+    let bytes = [header, csv_lines(out, rows)?].concat();
+    clinpeft_files::write_private(out, bytes)?;
+    Ok(notes.ids.len())
+}
+
+/// Rows of a CSV file that no spreadsheet takes for formulas.
+fn csv_lines<R: IntoIterator<Item = String>>(out: &Path, rows: impl IntoIterator<Item = R>) -> Result<Vec<u8>> {
     let mut file = csv::Writer::from_writer(Vec::new());
     let failed = |e: csv::Error| Error::Config { path: out.into(), what: e.to_string() };
-    file.write_record(std::iter::once("id").chain(names.iter().map(String::as_str))).map_err(failed)?;
-    for (id, scores) in notes.ids.iter().zip(found.scores.chunks_exact(found.columns)) {
-        let scores = scores.iter().map(ToString::to_string);
-        file.write_record(std::iter::once(id.clone()).chain(scores)).map_err(failed)?;
+    for row in rows {
+        let cells = row.into_iter().map(|cell| plain_cell(&cell).into_owned());
+        file.write_record(cells).map_err(failed)?;
     }
-    let bytes = file.into_inner().map_err(|e| failed(e.into_error().into()))?;
-    clinpeft_files::write_atomic(out, bytes)?;
-    Ok(notes.ids.len())
+    file.into_inner().map_err(|e| failed(e.into_error().into()))
 }
 
 /// The metrics of the run's task on notes with labels; intervals by note, as no patients are given.
@@ -121,6 +131,13 @@ impl Trained {
         stack.to_device(device)?;
         head.classifier.to_device(device)?;
         Ok(Trained { spec, task, model, stack, head })
+    }
+
+    /// The columns of a file of scores: `id`, then the classes; of two classes the second.
+    fn header(&self) -> Vec<String> {
+        let skipped = usize::from(self.task.kind() == TaskKind::Binary);
+        let names = self.head.labels.iter().skip(skipped).cloned();
+        std::iter::once("id".to_string()).chain(names).collect()
     }
 
     /// A label as a file has it; `None` if this run does not know it.

@@ -1,6 +1,6 @@
 //! The whole matrix: data, runs, report.
 
-use crate::cohort::{self, Inputs, Ready};
+use crate::cohort::{self, Inputs, Ready, Told};
 use crate::launch::{Ended, Launcher, News, launch};
 use crate::plan::{Common, Only, Planned, plan};
 use crate::profile::{Data, Part, Row};
@@ -38,10 +38,21 @@ pub struct Options<'a> {
 pub enum Heard<'a> {
     /// The data are being made.
     Cohort(Progress),
+    /// Data that the program makes are damaged, and are made again.
+    Damaged(&'a Error),
     /// All runs, before the first one.
     Plan(&'a [Planned]),
     /// A run has started or ended.
     Run(News<'a>),
+}
+
+impl<'a> From<Told<'a>> for Heard<'a> {
+    fn from(told: Told<'a>) -> Heard<'a> {
+        match told {
+            Told::Progress(progress) => Heard::Cohort(progress),
+            Told::Damaged(why) => Heard::Damaged(why),
+        }
+    }
 }
 
 /// The runs, without running them, and the profile that they come from.
@@ -54,7 +65,7 @@ pub fn dry_run(
 ) -> Result<(Profile, Vec<Planned>)> {
     let profile = Profile::named(options.profile)?;
     let heard = std::cell::RefCell::new(hear);
-    let progress = |p: Progress| (*heard.borrow_mut())(Heard::Cohort(p));
+    let progress = |told: Told<'_>| (*heard.borrow_mut())(told.into());
     let runs = runs(&profile, options, |part| match &profile.data {
         Data::Synthetic { .. } => cohort::ready(store, &profile.data, part.rules, &options.inputs, &progress),
         Data::Mimic { .. } => cohort::planned(store, &profile.data, part.rules, &options.inputs),
@@ -72,10 +83,12 @@ pub fn reproduce(
     stop: &AtomicBool,
     hear: &mut dyn FnMut(Heard<'_>),
 ) -> Result<Summary> {
+    let _alone = clinpeft_files::lock(store.root())?;
+    clinpeft_report::refuse_foreign(store.root())?;
     let profile = Profile::named(options.profile)?;
     let runs = {
         let heard = std::cell::RefCell::new(&mut *hear);
-        let progress = |p: Progress| (*heard.borrow_mut())(Heard::Cohort(p));
+        let progress = |told: Told<'_>| (*heard.borrow_mut())(told.into());
         let planned = |part: &Part| cohort::planned(store, &profile.data, part.rules, &options.inputs);
         if let Data::Mimic { .. } = profile.data {
             check_inputs(&profile, &options.inputs, &runs(&profile, options, planned)?)?;
@@ -168,18 +181,19 @@ fn changed(mut runs: Vec<Planned>, set: &Values) -> Result<Vec<Planned>> {
     }
 }
 
-/// Every run below `<out>/runs` that a table shows, as it stands there, in the order of the names.
+/// Every run below `<out>/runs` that a table shows, as it stands there, in the order of the names. The report itself tells of
+/// folders whose `run.toml` cannot be read.
 pub fn found(store: &Store) -> Result<Vec<RunSpec>> {
     let folder = store.root().join("runs");
-    let mut specs = Vec::new();
-    let files = if folder.is_dir() { clinpeft_files::walk(&folder)? } else { vec![] };
-    for path in files {
-        if path.file_name().is_some_and(|name| name == "run.toml") {
-            let spec = RunSpec::load(&path)?;
-            specs.extend(matches!(spec.kind, Kind::Adaptation | Kind::Downstream).then_some(spec));
+    let mut paths = Vec::new();
+    if folder.is_dir() {
+        for entry in std::fs::read_dir(&folder).map_err(clinpeft_files::at("list", &folder))? {
+            paths.push(entry.map_err(clinpeft_files::at("list", &folder))?.path().join("run.toml"));
         }
     }
-    Ok(specs)
+    paths.sort();
+    let specs = paths.iter().filter_map(|path| RunSpec::load(path).ok());
+    Ok(specs.filter(|spec| matches!(spec.kind, Kind::Adaptation | Kind::Downstream)).collect())
 }
 
 /// Columns of the tables.
@@ -205,7 +219,8 @@ pub fn report(store: &Store, runs: &[&RunSpec]) -> Result<Summary> {
     };
     let folder = store.data(&data);
     let kind = if folder.join("ceilings.json").exists() { Cohort::Synthetic } else { Cohort::Own };
-    let counts = cohort::found(&folder, data)?.counts;
+    // Runs can be shown without the data that they were made from; the report says what it could not read of them.
+    let counts = cohort::found(&folder, data).map(|found| found.counts).unwrap_or_default();
     Ok(clinpeft_report::write(store.root(), &plans, kind, &counts)?)
 }
 

@@ -19,6 +19,8 @@ pub struct Control<'a> {
     pub stop: &'a AtomicBool,
     /// Told of every event, with the number of all steps.
     pub observe: &'a mut dyn FnMut(&Event, u64),
+    /// Told of what was found damaged and is made again.
+    pub warn: &'a mut dyn FnMut(&str),
     /// Time between two checkpoints.
     pub checkpoint_every: Duration,
     /// Where the model runs. No part of the spec: the same run is the same to rounding on each.
@@ -33,10 +35,13 @@ pub(crate) struct Context<'a> {
     pub control: Control<'a>,
 }
 
+/// Name of the checkpoint file in its folder.
+const STATE: &str = "state.safetensors";
+
 impl Context<'_> {
     /// The checkpoint file.
     pub fn checkpoint(&self) -> PathBuf {
-        self.folder.file("checkpoint").join("state.safetensors")
+        self.folder.file("checkpoint").join(STATE)
     }
 
     /// The dataset folder, checked to be the one of the spec.
@@ -174,9 +179,13 @@ pub fn execute(folder: &RunFolder, control: Control<'_>) -> Result<()> {
     clinpeft_files::sweep(folder.path());
     clinpeft_files::sweep(&folder.file("checkpoint"));
     if folder.state()? == Some(RunState::Done) {
-        // Killed between the two last things it does, a run would leave its checkpoint.
-        return remove_checkpoint(folder);
+        match folder.damage() {
+            // Killed between the two last things it does, a run would leave its checkpoint.
+            None => return remove_checkpoint(folder),
+            Some(why) => (control.warn)(&format!("{why}\nthe run is made again")),
+        }
     }
+    folder.set_damaged_aside()?;
     folder.set_state(&RunState::Running)?;
     let started = Instant::now();
     let store = folder.store()?;
@@ -192,7 +201,8 @@ pub fn execute(folder: &RunFolder, control: Control<'_>) -> Result<()> {
         // Not an end: the folder stays as it is and the same command goes on.
         Err(Error::Stopped) => Err(Error::Stopped),
         Err(e) => {
-            folder.set_state(&RunState::Failed { error: e.to_string() })?;
+            // On a full disk this fails too, and says less than what failed first.
+            let _ = folder.set_state(&RunState::Failed { error: e.to_string() });
             Err(e)
         }
     }
@@ -226,11 +236,14 @@ fn finish(context: &Context<'_>, mut report: Report, started: Instant) -> Result
     remove_checkpoint(folder)
 }
 
+/// Removes the checkpoint, and its folder unless somebody else put something there.
 fn remove_checkpoint(folder: &RunFolder) -> Result<()> {
     let checkpoint = folder.file("checkpoint");
-    if checkpoint.exists() {
-        std::fs::remove_dir_all(&checkpoint).map_err(clinpeft_files::at("remove", &checkpoint))?;
+    let state = checkpoint.join(STATE);
+    if state.is_file() {
+        std::fs::remove_file(&state).map_err(clinpeft_files::at("remove", &state))?;
     }
+    let _ = std::fs::remove_dir(&checkpoint);
     Ok(())
 }
 
@@ -240,8 +253,10 @@ fn wait_for_lock(folder: &RunFolder) -> Result<clinpeft_files::Lock> {
     loop {
         match clinpeft_files::lock(folder.path()) {
             Ok(lock) => return Ok(lock),
-            Err(e) if Instant::now() > until => return Err(e.into()),
-            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+            Err(clinpeft_files::Error::Content { .. }) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Err(e) => return Err(e.into()),
         }
     }
 }

@@ -9,7 +9,6 @@ use crate::plan::{Common, Only, Planned, plan};
 use crate::profile::{Adaptations, Part};
 use crate::reproduce::{Heard, check_inputs};
 use crate::{Error, Kind, Matrix, Profile, Result, RunSpec, Store, cohort};
-use clinpeft_clinical::Progress;
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::Fidelity;
 use clinpeft_rng::{Seed, shuffle};
@@ -124,11 +123,12 @@ impl Choices {
     /// As the text of a file that says how it was made.
     pub fn text(&self, command: &str) -> Result<String> {
         let text = toml::to_string(self).map_err(|e| Error::Options(format!("choices cannot be written: {e}")))?;
-        Ok(format!(
-            "# Chosen on the validation splits; the test splits were not touched. Written by `{command}`.\n{text}"
-        ))
+        Ok(format!("{BEGINNING}; the test splits were not touched. Written by `{command}`.\n{text}"))
     }
 }
+
+/// How the file of choices begins.
+pub const BEGINNING: &str = "# Chosen on the validation splits";
 
 /// `spec` with other values at some places of its text.
 pub(crate) fn with(spec: &RunSpec, values: &Values) -> Result<RunSpec> {
@@ -277,8 +277,9 @@ pub fn search(
     let wanted = |table: u8| only.tables.is_empty() || only.tables.contains(&table);
     profile.choices.rules = vec![Fidelity::Paper];
     check_inputs(&profile, inputs, &[])?;
+    let _alone = clinpeft_files::lock(store.root())?;
     let heard = std::cell::RefCell::new(hear);
-    let progress = |p: Progress| (*heard.borrow_mut())(Heard::Cohort(p));
+    let progress = |told: cohort::Told<'_>| (*heard.borrow_mut())(told.into());
     let ready = cohort::ready(store, &profile.data, Fidelity::Paper, inputs, &progress)?;
     let common = ready.common(Fidelity::Paper, inputs, vec![search.seed]);
     let hear = heard.into_inner();

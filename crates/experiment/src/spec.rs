@@ -258,7 +258,10 @@ impl RunSpec {
     /// Reads `run.toml`.
     pub fn load(path: &Path) -> Result<RunSpec> {
         let text = clinpeft_files::read_text(path)?;
-        toml::from_str(&text).map_err(|e| Error::Config { path: path.into(), what: e.to_string() })
+        let spec: RunSpec =
+            toml::from_str(&text).map_err(|e| Error::Config { path: path.into(), what: e.to_string() })?;
+        spec.check().map_err(|what| Error::Config { path: path.into(), what })?;
+        Ok(spec)
     }
 
     /// The text of `run.toml`.

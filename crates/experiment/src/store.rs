@@ -2,6 +2,7 @@
 
 use crate::{Error, Result, RunSpec};
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// An output folder.
@@ -56,6 +57,30 @@ impl Store {
         self.root.join("devices")
     }
 
+    /// Makes the folders for notes and tokens, closed to others, and removes what killed processes left half-written.
+    pub fn open(&self) -> Result<()> {
+        for folder in ["data", "tokens"].map(|name| self.root.join(name)) {
+            clinpeft_files::private_dir(&folder)?;
+        }
+        for name in ["", "raw", "data", "tokens", "report", "devices"] {
+            clinpeft_files::sweep(&self.root.join(name));
+        }
+        Ok(())
+    }
+
+    /// Folders that hold notes, or tokens that decode to notes, and that others than the owner can enter.
+    pub fn open_to_others(&self) -> Vec<PathBuf> {
+        let datasets = std::fs::read_dir(self.root.join("data")).into_iter().flatten().flatten().map(|e| e.path());
+        let outer = ["data", "tokens"].map(|name| self.root.join(name));
+        // Nobody gets past a closed folder to those in it.
+        let datasets: Vec<PathBuf> =
+            if clinpeft_files::is_open_to_others(&outer[0]) { datasets.collect() } else { vec![] };
+        let mut all: Vec<PathBuf> = outer.into_iter().chain(datasets).filter(|path| path.is_dir()).collect();
+        all.retain(|path| clinpeft_files::is_open_to_others(path));
+        all.sort();
+        all
+    }
+
     /// A run folder by name.
     pub fn run(&self, name: &str) -> RunFolder {
         RunFolder { path: self.root.join("runs").join(name) }
@@ -63,6 +88,7 @@ impl Store {
 
     /// The folder of a run, made if it is not there, with its `run.toml`.
     pub fn create(&self, spec: &RunSpec) -> Result<RunFolder> {
+        spec.check().map_err(|what| Error::Options(format!("run `{}`: {what}", spec.row)))?;
         let folder = self.run(&spec.folder_name()?);
         let path = folder.path.join("run.toml");
         if !path.exists() {
@@ -79,9 +105,9 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// The folder at `path`.
+    /// The folder at `path`, whatever the path calls it: `.` is the working folder by its name.
     pub fn at(path: &Path) -> RunFolder {
-        RunFolder { path: path.into() }
+        RunFolder { path: path.canonicalize().unwrap_or_else(|_| path.into()) }
     }
 
     /// Its path.
@@ -121,10 +147,41 @@ impl RunFolder {
         self.path.join(name)
     }
 
-    /// How far it has come; `None` if it never began.
+    /// How far it has come; `None` if it never began, or if what it wrote about that is damaged: then it goes on from its
+    /// checkpoint or begins anew.
     pub fn state(&self) -> Result<Option<RunState>> {
         let path = self.file("status.json");
-        if path.exists() { Ok(Some(clinpeft_files::read_json(&path)?)) } else { Ok(None) }
+        if !path.exists() {
+            return Ok(None);
+        }
+        match clinpeft_files::read_json(&path) {
+            Ok(state) => Ok(Some(state)),
+            Err(clinpeft_files::Error::Content { .. }) => Ok(None),
+            Err(clinpeft_files::Error::Io { source, .. }) if source.kind() == ErrorKind::InvalidData => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// What is damaged of the results of a run that is done, if anything is.
+    pub fn damage(&self) -> Option<Error> {
+        let folders = ["adapter", "model"].map(|name| clinpeft_files::verify(&self.file(name)).map_err(Error::from));
+        let results = ["result.json", "manifest.json"].map(|name| {
+            clinpeft_files::read_json::<serde_json::Value>(&self.file(name)).map(|_| ()).map_err(Error::from)
+        });
+        let files = ["predictions.safetensors", "validation.safetensors"].map(|name| self.file(name));
+        let files = files.iter().filter(|path| path.exists());
+        let predictions = files.map(|path| Ok(clinpeft_report::predictions::verify(path)?));
+        folders.into_iter().chain(results).chain(predictions).find_map(Result::err)
+    }
+
+    /// Moves aside what [`RunFolder::damage`] found in folders that are replaced only as they were made.
+    pub(crate) fn set_damaged_aside(&self) -> Result<()> {
+        for folder in ["adapter", "model"].map(|name| self.file(name)) {
+            if clinpeft_files::verify(&folder).is_err() {
+                clinpeft_files::set_aside(&folder)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes how far it has come.

@@ -1,14 +1,14 @@
 //! What a person sees: bars on a terminal, plain lines otherwise; data on stdout, the rest on stderr.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place that talks")]
-
 use clinpeft_clinical::Progress;
 use clinpeft_experiment::launch::{Ended, News};
 use clinpeft_experiment::reproduce::Heard;
+use clinpeft_experiment::{Error, Result, Store};
 use clinpeft_train::Event;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use std::borrow::Cow;
 use std::cell::Cell;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 pub struct Terminal {
@@ -21,16 +21,32 @@ impl Terminal {
     }
 
     /// Data, for stdout.
-    pub fn print(&self, text: &str) {
-        print!("{text}");
+    pub fn print(&self, text: &str) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        out.write_all(shown(text).as_bytes()).and_then(|()| out.flush()).map_err(Error::Output)
     }
 
+    /// Everything else, for stderr. Work does not end because nobody listens.
     pub fn say(&self, text: &str) {
-        eprintln!("{text}");
+        let _ = writeln!(std::io::stderr().lock(), "{}", shown(text));
+    }
+
+    pub fn warn(&self, text: &str) {
+        self.say(&format!("warning: {text}"));
+    }
+
+    /// Opens an output folder for work, and says which of its folders with notes others can enter.
+    pub fn open(&self, store: &Store) -> Result<()> {
+        store.open()?;
+        for folder in store.open_to_others() {
+            let path = folder.display();
+            self.warn(&format!("`{path}` holds notes, or tokens that decode to them, and others can enter it\nhint: chmod -R go-rwx {path}"));
+        }
+        Ok(())
     }
 
     pub fn error(&self, text: &str) {
-        eprintln!("error: {text}");
+        self.say(&format!("error: {text}"));
     }
 
     fn bar(&self, total: Option<u64>, template: &str) -> ProgressBar {
@@ -98,6 +114,19 @@ impl Rows<'_> {
     }
 }
 
+/// Text without characters that would steer a terminal: names in foreign files may hold some.
+fn shown(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    // Marks that turn the direction of writing, and letters without width, hide what a name is.
+    let hides =
+        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    if !text.contains(|c| steers(c) || hides(c)) {
+        return text.into();
+    }
+    let one = |c: char| if steers(c) || hides(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    text.chars().map(one).collect::<String>().into()
+}
+
 /// Time that is left if the rest goes as fast as what is done.
 fn remaining(spent: Duration, done: u64, total: u64) -> Duration {
     spent.mul_f64(total.saturating_sub(done) as f64 / done.max(1) as f64)
@@ -139,6 +168,10 @@ impl Watch<'_> {
                 self.running.push(run.name.clone());
                 self.show();
             }
+            Heard::Damaged(why) => self.aside(&format!("warning: {why}\nit is made again")),
+            Heard::Run(News::Damaged(run, why)) => {
+                self.aside(&format!("warning: {}: {why}\nthe run is made again", run.name))
+            }
             Heard::Run(News::Ended(run, end)) => {
                 self.running.retain(|r| *r != run.name);
                 self.ended += 1;
@@ -162,10 +195,14 @@ impl Watch<'_> {
             Ended::Failed(e) => format!("FAILED: {e}"),
             Ended::Stopped => "stopped with a checkpoint".into(),
         };
-        let line = format!("[{}/{}, {} s] {name}: {text}", self.ended, self.total, self.since.elapsed().as_secs());
+        self.aside(&format!("[{}/{}, {} s] {name}: {text}", self.ended, self.total, self.since.elapsed().as_secs()));
+    }
+
+    /// A line above the bar.
+    fn aside(&self, line: &str) {
         match &self.bar {
-            Some(bar) if self.terminal.bars => bar.suspend(|| self.terminal.say(&line)),
-            _ => self.terminal.say(&line),
+            Some(bar) if self.terminal.bars => bar.suspend(|| self.terminal.say(line)),
+            _ => self.terminal.say(line),
         }
     }
 }
@@ -220,6 +257,12 @@ impl Drop for Steps<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_cannot_steer_a_terminal() {
+        assert_eq!(shown("a\n\tb é"), "a\n\tb é");
+        assert_eq!(shown("\u{1b}[2J\r\u{202e}x"), "\\u{1b}[2J\\u{d}\\u{202e}x");
+    }
 
     #[test]
     fn remaining_time_goes_by_the_work_done() {

@@ -116,10 +116,40 @@ pub fn verify(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes one more file into a sealed folder, or one of its files anew.
+/// Renames a damaged folder to `<name>.damaged-1`, or the next number that is free; the new path.
+pub fn set_aside(dir: &Path) -> Result<PathBuf> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut number = 1;
+    loop {
+        let aside = dir.with_file_name(format!("{name}.damaged-{number}"));
+        if !aside.exists() {
+            fs::rename(dir, &aside).map_err(at("rename", dir))?;
+            return Ok(aside);
+        }
+        number += 1;
+    }
+}
+
+/// Errors if one of the files `names` stands in `dir` and is not listed in its seal.
+pub fn refuse_foreign_files(dir: &Path, names: &[&str]) -> Result<()> {
+    let seal = Seal::read(dir).unwrap_or_default();
+    let foreign = names.iter().map(|name| (name, dir.join(name))).find(|(name, path)| {
+        // A link that points nowhere is somebody's too.
+        fs::symlink_metadata(path).is_ok() && !seal.files.contains_key(**name)
+    });
+    match foreign {
+        Some((_, path)) => Err(Error::Foreign { path, what: "was not made by this program".into() }),
+        None => Ok(()),
+    }
+}
+
+/// Writes one more file into a sealed folder, or one of its files anew. A folder without a seal gets one. Errors if the file is
+/// there and the seal does not list it.
 pub fn write_into(dir: &Path, name: &str, access: Access, bytes: &[u8]) -> Result<()> {
+    refuse_foreign_files(dir, &[name])?;
     let path = dir.join(name);
-    let mut seal = Seal::read(dir).unwrap_or_else(|| Seal { made_by: NAME.into(), files: BTreeMap::new() });
+    let mut seal = Seal::read(dir).unwrap_or_default();
+    seal.made_by = NAME.into();
     // First what allows the file to be replaced: a kill in between leaves a seal that lists one that is not there.
     seal.files.insert(name.into(), Sealed { bytes: bytes.len() as u64, blake3: hash_bytes(bytes) });
     seal.write(dir)?;
@@ -331,11 +361,20 @@ mod tests {
         verify(&target).unwrap();
         verify(dir.path()).unwrap();
         write_into(&target, "later.json", Access::Shared, b"{}").unwrap();
+        write_into(&target, "later.json", Access::Shared, b"[]").unwrap();
+        fs::write(target.join("mine.json"), "1").unwrap();
+        assert!(matches!(write_into(&target, "mine.json", Access::Shared, b"{}"), Err(Error::Foreign { .. })));
+        fs::remove_file(target.join("mine.json")).unwrap();
         verify(&target).unwrap();
         refuse_foreign_folder(&target).unwrap();
         fs::write(target.join("b/c"), "3").unwrap();
         let error = verify(&target).unwrap_err();
         assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with("b/c")), "{error}");
+        for number in [1, 2] {
+            let aside = set_aside(&target).unwrap();
+            assert_eq!(aside, dir.path().join(format!("data.damaged-{number}")));
+            made(&target, &[("a", "1"), ("b/c", "2")]).unwrap();
+        }
         fs::remove_file(target.join("b/c")).unwrap();
         assert!(verify(&target).unwrap_err().to_string().contains("it is not there"));
     }

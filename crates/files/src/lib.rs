@@ -13,7 +13,9 @@ mod lock;
 mod write;
 
 pub use error::{Error, Result, at};
-pub use folder::{Pending, SEAL, commit_dir, refuse_foreign_folder, verify, write_into};
+pub use folder::{
+    Pending, SEAL, commit_dir, refuse_foreign_files, refuse_foreign_folder, set_aside, verify, write_into,
+};
 pub use lock::{Lock, lock, sweep};
 pub use write::{
     Access, refuse_foreign_file, refuse_same_file, write_atomic, write_atomic_with, write_json, write_private,
@@ -105,6 +107,19 @@ pub fn is_open_to_others(path: &Path) -> bool {
     false
 }
 
+/// Makes a folder that only the owner can enter, with the folders above it; one that is there stays as it is.
+pub fn private_dir(path: &Path) -> Result<()> {
+    let dir = parent(path);
+    fs::create_dir_all(dir).map_err(at("create folder", dir))?;
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made.map_err(at("create folder", path)),
+    }
+}
+
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
@@ -130,6 +145,20 @@ mod tests {
         std::os::unix::fs::symlink(dir.path(), dir.path().join("again")).unwrap();
         fs::write(dir.path().join("a"), "1").unwrap();
         assert_eq!(walk(dir.path()).unwrap(), [dir.path().join("a"), dir.path().join("again")]);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn private_folders_are_closed_and_older_ones_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (private, older) = (dir.path().join("a/private"), dir.path().join("older"));
+        fs::create_dir(&older).unwrap();
+        for path in [&private, &older] {
+            private_dir(path).unwrap();
+            private_dir(path).unwrap();
+        }
+        fs::set_permissions(&older, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(!is_open_to_others(&private) && is_open_to_others(&older));
     }
 
     #[test]

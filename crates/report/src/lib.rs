@@ -79,6 +79,7 @@ mod tripod;
 
 pub use cohort::{Cohort, CohortCounts, Splits, TaskCounts};
 pub use plan::Plan;
+pub use records::plain_cell;
 
 /// What can go wrong while reporting; a run that cannot be read is no error but a cell that says so.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +130,17 @@ impl Summary {
     }
 }
 
+/// What a report consists of.
+const FILES: [&str; 5] = ["tables.md", "tables.csv", "comparisons.csv", "tables.tex", "index.html"];
+
+/// Errors if a file that the report would be written to was not made by this program.
+///
+/// # Errors
+/// Such a file is there.
+pub fn refuse_foreign(out: &Path) -> Result<()> {
+    Ok(clinpeft_files::refuse_foreign_files(&out.join("report"), &FILES)?)
+}
+
 /// Reads the run folders below `out` and the manifests of their data sets, and writes `index.html`, `tables.md`,
 /// `tables.csv`, `tables.tex` and `comparisons.csv` into `out/report`.
 ///
@@ -148,11 +160,17 @@ pub fn write(out: &Path, plans: &[Plan], cohort: Cohort, counts: &CohortCounts) 
     let document = tables::document(&store, plans, cohort, counts, &published);
     let folder = out.join("report");
     let markdown = markdown::render(&document);
-    clinpeft_files::write_atomic(&folder.join("tables.md"), &markdown)?;
-    clinpeft_files::write_atomic(&folder.join("tables.csv"), records::render(&document))?;
-    clinpeft_files::write_atomic(&folder.join("comparisons.csv"), differences::csv(&document))?;
-    clinpeft_files::write_atomic(&folder.join("tables.tex"), latex::render(&document))?;
-    clinpeft_files::write_atomic(&folder.join("index.html"), html::render(&document))?;
+    let texts = [
+        markdown.clone(),
+        records::render(&document),
+        differences::csv(&document),
+        latex::render(&document),
+        html::render(&document),
+    ];
+    refuse_foreign(out)?;
+    for (name, text) in FILES.iter().zip(&texts) {
+        clinpeft_files::write_into(&folder, name, clinpeft_files::Access::Shared, text.as_bytes())?;
+    }
     Ok(Summary {
         folder,
         done: document.counts.done,

@@ -128,6 +128,15 @@ impl Labels {
     }
 }
 
+/// Errors if a file of predictions is damaged.
+///
+/// # Errors
+/// It cannot be read, or differs from its checksum.
+pub fn verify(path: &Path) -> Result<()> {
+    Checkpoint::open_file(path)?;
+    Ok(())
+}
+
 /// Writes the file of a language model: summed loss and predicted tokens of each note.
 ///
 /// # Errors

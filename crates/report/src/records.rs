@@ -1,5 +1,7 @@
 //! `tables.csv`: one line per number.
 
+use std::borrow::Cow;
+
 use crate::tables::Document;
 
 /// One line. Numbers are as `result.json` has them: AUROC in 0..=1, the published one too.
@@ -63,7 +65,14 @@ pub(crate) fn shortest(n: f64) -> String {
     }
 }
 
+/// A cell of a CSV file, with an apostrophe before what a spreadsheet would run as a formula. Numbers stay numbers.
+pub fn plain_cell(cell: &str) -> Cow<'_, str> {
+    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
+    if formula { format!("'{cell}").into() } else { cell.into() }
+}
+
 pub(crate) fn quoted(cell: String) -> String {
+    let cell = plain_cell(&cell).into_owned();
     if cell.contains([',', '"', '\n', '\r']) {
         return format!("\"{}\"", cell.replace('"', "\"\""));
     }
@@ -78,6 +87,21 @@ mod tests {
     fn cells_with_commas_and_quotes_survive() {
         assert_eq!(quoted("a \"b\", c".into()), "\"a \"\"b\"\", c\"");
         assert_eq!(quoted("LLaMA + LoRA".into()), "LLaMA + LoRA");
+    }
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        for (cell, written) in [
+            ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+            ("=HYPERLINK(\"x\",\"y\")", "\"'=HYPERLINK(\"\"x\"\",\"\"y\"\")\""),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("+a", "'+a"),
+            ("-0.5", "-0.5"),
+            ("+1e-3", "+1e-3"),
+            ("a=b", "a=b"),
+        ] {
+            assert_eq!(quoted(cell.into()), written);
+        }
     }
 
     #[test]

@@ -189,10 +189,9 @@ struct Status {
 }
 
 impl Store {
-    /// Forgets every folder that is not `wanted`.
+    /// Forgets every run that is not `wanted`. Folders that do not say what they are stay: they may be wanted.
     pub(crate) fn keep(&mut self, wanted: impl Fn(&str) -> bool) {
         self.runs.retain(|run| wanted(&run.folder));
-        self.unplaced.retain(|(name, _)| wanted(name));
     }
 
     /// Reads every folder below `runs`; a folder that is not there holds no runs.
@@ -205,9 +204,8 @@ impl Store {
         for entry in fs::read_dir(runs).map_err(clinpeft_files::at("list", runs))? {
             let entry = entry.map_err(clinpeft_files::at("list", runs))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            // Hidden folders are being filled, `.replaced` ones are being removed.
-            let passing = name.starts_with('.') || name.ends_with(".replaced");
-            if entry.path().is_dir() && !passing {
+            // Hidden folders are being filled.
+            if entry.path().is_dir() && !name.starts_with('.') {
                 names.push((name, entry.path()));
             }
         }
@@ -235,7 +233,7 @@ fn read_run(folder: String, path: &Path) -> Result<Run, String> {
     let (result_path, status_path) = (path.join("result.json"), path.join("status.json"));
     let result: Option<Result<RunResult, String>> = read_json(&result_path);
     let status: Option<Result<Status, String>> = read_json(&status_path);
-    let switches = read_switches(&path.join("run.toml"));
+    let switches = read_switches(&path.join("run.toml"))?;
     let (data, learning) = (switches.data.clone(), switches.learning());
     let identity = [&result_path, &status_path]
         .into_iter()
@@ -265,7 +263,7 @@ fn state(result: Option<Result<RunResult, String>>, status: Option<Result<Status
     let nothing = RunResult::default();
     let status = match status {
         Some(Ok(status)) => status,
-        Some(Err(what)) => return (State::Failed(what), nothing),
+        Some(Err(what)) => return (State::Failed(format!("{what}; `clinpeft run` on its folder mends it")), nothing),
         None => Status::default(),
     };
     match (status.state.as_deref(), result) {
@@ -296,10 +294,16 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<Result<T, St
     Some(serde_json::from_str(&text).map_err(|e| format!("{name} cannot be read: {e}")))
 }
 
-/// What cannot be read says nothing.
-fn read_switches(path: &Path) -> Switches {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    toml::from_str(&text).unwrap_or_default()
+/// A file that is not there says nothing; one that is damaged says it.
+fn read_switches(path: &Path) -> Result<Switches, String> {
+    if !path.exists() {
+        return Ok(Switches::default());
+    }
+    let text = fs::read_to_string(path).map_err(|e| e.to_string());
+    let read = text.and_then(|text| toml::from_str(&text).map_err(|e| e.message().to_string()));
+    read.map_err(|what| {
+        format!("run.toml cannot be read: {what}; `clinpeft reproduce` makes the run again, the folder can be removed")
+    })
 }
 
 #[cfg(test)]
@@ -350,6 +354,17 @@ mod tests {
             panic!("must fail");
         };
         assert!(what.starts_with("result.json cannot be read"));
+    }
+
+    #[test]
+    fn damaged_switches_are_told_with_what_to_do() {
+        for text in ["row = \"A\"\nseed = ", "row = 3\n", "\u{0}"] {
+            let said = read(&[("run.toml", text), ("result.json", RESULT)]).unwrap_err();
+            assert!(said.starts_with("run.toml cannot be read") && said.contains("makes the run again"), "{said}");
+        }
+        let run = read(&[("run.toml", "row = \"A\"\nseed = 3\n"), ("status.json", "{\"sta")]).unwrap();
+        let State::Failed(what) = run.state else { panic!("must fail") };
+        assert!(what.starts_with("status.json cannot be read") && what.contains("mends it"), "{what}");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Own {
     #[arg(long, value_name = "PLACE=VALUE", value_parser = setting)]
     set: Vec<(String, toml::Value)>,
     /// Threads; the results do not depend on it
-    #[arg(long)]
+    #[arg(long, value_parser = super::count)]
     pub threads: Option<usize>,
     #[command(flatten)]
     pub place: Where,
@@ -58,6 +58,8 @@ pub struct Adapt {
 }
 
 pub fn run(o: &Adapt, terminal: &Terminal) -> Result<()> {
-    let folder = adapt(&Store::new(&o.own.out), &o.own.options(), &o.method)?;
+    let store = Store::new(&o.own.out);
+    terminal.open(&store)?;
+    let folder = adapt(&store, &o.own.options(), &o.method)?;
     carry_out(&folder, o.own.threads, &o.own.place, terminal)
 }

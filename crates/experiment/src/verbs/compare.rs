@@ -3,6 +3,7 @@
 use crate::terminal::Terminal;
 use clap::Args;
 use clinpeft_clinical::prepare::{Comparison, Manifest, compare};
+use clinpeft_experiment::Result;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,7 +16,7 @@ pub struct Compare {
 }
 
 /// Exit code 1 if the prepared data differ, 2 if a manifest cannot be read.
-pub fn run(o: &Compare, terminal: &Terminal) -> ExitCode {
+pub fn run(o: &Compare, terminal: &Terminal) -> Result<ExitCode> {
     let read = |path: &PathBuf| clinpeft_files::read_json::<Manifest>(path);
     let (first, second) = match (read(&o.first), read(&o.second)) {
         (Ok(first), Ok(second)) => (first, second),
@@ -23,20 +24,20 @@ pub fn run(o: &Compare, terminal: &Terminal) -> ExitCode {
             let hint = "\nhint: give two files manifest.json that `prepare` wrote, of the same version";
             let said = e.to_string();
             terminal.error(&if said.contains("\nhint: ") { said } else { said + hint });
-            return ExitCode::from(2);
+            return Ok(ExitCode::from(2));
         }
     };
     match compare(&first, &second) {
         Comparison::Equal(aside) => {
-            terminal.print(&format!("equal: cohort hash {}\n", first.cohort.blake3));
+            terminal.print(&format!("equal: cohort hash {}\n", first.cohort.blake3))?;
             if let Some(aside) = aside {
-                terminal.print(&format!("without effect: {aside}\n"));
+                terminal.print(&format!("without effect: {aside}\n"))?;
             }
-            ExitCode::SUCCESS
+            Ok(ExitCode::SUCCESS)
         }
         Comparison::Different(what) => {
-            terminal.print(&format!("different: {what}\n"));
-            ExitCode::FAILURE
+            terminal.print(&format!("different: {what}\n"))?;
+            Ok(ExitCode::FAILURE)
         }
     }
 }

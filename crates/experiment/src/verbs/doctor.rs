@@ -18,6 +18,5 @@ pub struct Doctor {
 
 pub fn run(o: &Doctor, terminal: &Terminal) -> Result<()> {
     let found = diagnose(&o.out)?;
-    terminal.print(&if o.json { found.json()? } else { found.to_string() });
-    Ok(())
+    terminal.print(&if o.json { found.json()? } else { found.to_string() })
 }

@@ -21,6 +21,5 @@ pub struct Evaluate {
 pub fn run(o: &Evaluate, terminal: &Terminal) -> Result<()> {
     let metrics = predict::evaluate(&RunFolder::at(&o.run), &o.input, &o.place.open()?)?;
     let text = serde_json::to_string_pretty(&metrics);
-    terminal.print(&(text.map_err(|e| Error::Options(e.to_string()))? + "\n"));
-    Ok(())
+    terminal.print(&(text.map_err(|e| Error::Options(e.to_string()))? + "\n"))
 }

@@ -39,6 +39,8 @@ pub fn run(o: &Finetune, terminal: &Terminal) -> Result<()> {
         (None, true) => Learner::Whole,
         (None, false) => Learner::Head,
     };
-    let folder = finetune(&Store::new(&o.own.out), &o.own.options(), o.task, below, &learner)?;
+    let store = Store::new(&o.own.out);
+    terminal.open(&store)?;
+    let folder = finetune(&store, &o.own.options(), o.task, below, &learner)?;
     carry_out(&folder, o.own.threads, &o.own.place, terminal)
 }

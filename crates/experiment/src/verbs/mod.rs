@@ -29,6 +29,11 @@ pub fn threads(wanted: Option<usize>) -> usize {
     wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
 }
 
+/// A number of threads from the command line.
+pub fn count(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|n| (1..=1024).contains(n)).ok_or_else(|| "a number of threads is from 1 to 1024".into())
+}
+
 /// This program, to start runs with.
 pub fn program() -> Result<PathBuf> {
     Ok(std::env::current_exe().map_err(clinpeft_files::at("find", Path::new("clinpeft")))?)

@@ -3,7 +3,7 @@
 use super::device::Where;
 use crate::terminal::Terminal;
 use clap::Args;
-use clinpeft_experiment::parity;
+use clinpeft_experiment::{Result, parity};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,18 +22,18 @@ pub struct Parity {
 }
 
 /// Exit code 1 if a quantity is outside of its tolerance, 2 if the folder cannot be read.
-pub fn run(o: Parity, terminal: &Terminal) -> ExitCode {
+pub fn run(o: Parity, terminal: &Terminal) -> Result<ExitCode> {
     let outcomes = o.place.open().and_then(|device| parity::run(&o.folder, &parity::Options { case: o.case, device }));
     let printed =
         outcomes.and_then(|all| Ok((if o.json { parity::json_lines(&all)? } else { parity::table(&all) }, all)));
     match printed {
         Ok((text, all)) => {
-            terminal.print(&text);
-            if all.iter().all(parity::Outcome::passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            terminal.print(&text)?;
+            Ok(if all.iter().all(parity::Outcome::passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Err(e) => {
             terminal.error(&e.to_string());
-            ExitCode::from(2)
+            Ok(ExitCode::from(2))
         }
     }
 }

@@ -52,7 +52,7 @@ pub struct Prepare {
     #[arg(long)]
     diff: bool,
     /// Threads that work on texts; the results do not depend on it
-    #[arg(long)]
+    #[arg(long, value_parser = super::count)]
     threads: Option<usize>,
 }
 

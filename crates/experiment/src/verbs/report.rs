@@ -16,7 +16,7 @@ pub fn run(o: &Report, terminal: &Terminal) -> Result<()> {
     let store = Store::new(&o.out);
     let runs = reproduce::found(&store)?;
     let summary = reproduce::report(&store, &runs.iter().collect::<Vec<&RunSpec>>())?;
-    terminal.print(summary.terminal());
+    terminal.print(summary.terminal())?;
     terminal.say(&format!("written to {}", summary.folder.display()));
     Ok(())
 }

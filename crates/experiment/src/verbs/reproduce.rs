@@ -27,7 +27,7 @@ pub struct Reproduce {
     #[arg(long)]
     seed: Option<u64>,
     /// Number of seeds
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
     /// Parts of row names, or names of tasks, separated by commas
     #[arg(long, value_delimiter = ',')]
@@ -45,7 +45,7 @@ pub struct Reproduce {
     #[command(flatten)]
     place: Where,
     /// Threads for everything; the results do not depend on it
-    #[arg(long)]
+    #[arg(long, value_parser = super::count)]
     threads: Option<usize>,
     /// Go on with what is there: always so, what is done is never run again
     #[arg(long)]
@@ -63,9 +63,10 @@ pub struct Reproduce {
 
 pub fn run(o: Reproduce, terminal: &Terminal) -> Result<()> {
     let store = Store::new(&o.out);
+    terminal.open(&store)?;
     let seeds = match (o.seed, o.seeds) {
         (None, 1) => vec![],
-        (first, n) => (0..n.max(1)).map(|i| first.unwrap_or(1234) + i).collect(),
+        (first, n) => (0..n).map(|i| first.unwrap_or(1234).wrapping_add(i)).collect(),
     };
     let options = reproduce::Options {
         profile: &o.profile,
@@ -83,8 +84,7 @@ pub fn run(o: Reproduce, terminal: &Terminal) -> Result<()> {
         let (profile, runs) = reproduce::dry_run(&store, &options, &mut hear)?;
         drop(watch);
         let plan = estimate::plan(&store, &profile, &options.inputs, &runs, o.on)?;
-        terminal.print(&if o.json { plan.json()? } else { plan.to_string() });
-        return Ok(());
+        return terminal.print(&if o.json { plan.json()? } else { plan.to_string() });
     }
     // What no run could open is said before the first one.
     o.place.open()?;
@@ -92,7 +92,7 @@ pub fn run(o: Reproduce, terminal: &Terminal) -> Result<()> {
     let ended = reproduce::reproduce(&store, &options, &program, &STOP, &mut hear);
     drop(watch);
     let summary = ended?;
-    terminal.print(summary.terminal());
+    terminal.print(summary.terminal())?;
     terminal.say(&format!("written to {}", summary.folder.display()));
     Ok(())
 }

@@ -15,7 +15,7 @@ pub struct Run {
     /// The run folder
     folder: PathBuf,
     /// Threads; the results do not depend on it
-    #[arg(long)]
+    #[arg(long, value_parser = super::count)]
     threads: Option<usize>,
     /// Stop with a checkpoint when standard input ends
     #[arg(long, hide = true)]
@@ -59,7 +59,8 @@ fn go(
     rayon::scope(|_| {
         let mut steps = terminal.steps();
         let mut observe = |e: &clinpeft_train::Event, total: u64| steps.hear(e, total);
-        execute(folder, Control { stop: &STOP, observe: &mut observe, checkpoint_every, device })
+        let mut warn = |text: &str| terminal.warn(text);
+        execute(folder, Control { stop: &STOP, observe: &mut observe, warn: &mut warn, checkpoint_every, device })
     })?;
     terminal.say(&format!("done: {}", folder.path().display()));
     Ok(())

@@ -33,23 +33,25 @@ pub struct Search {
     #[command(flatten)]
     place: Where,
     /// Threads for everything; the results do not depend on it
-    #[arg(long)]
+    #[arg(long, value_parser = super::count)]
     threads: Option<usize>,
 }
 
 pub fn run(o: Search, terminal: &Terminal) -> Result<()> {
     let program = program()?;
     let launcher = Launcher { program: &program, threads: threads(o.threads), device: &o.place.device, stop: &STOP };
+    clinpeft_files::refuse_foreign_file(&o.write, search::BEGINNING.as_bytes())?;
     o.place.open()?;
+    let store = Store::new(&o.out);
+    terminal.open(&store)?;
     let search = search::Search::named(&o.profile)?;
     let mut watch = terminal.watch();
     let mut hear = |h: reproduce::Heard<'_>| watch.hear(&h);
     let only = Only { words: o.only, tables: o.table };
     let inputs = Inputs::at(&o.inputs)?;
-    let choices = search::search(&Store::new(&o.out), (&o.profile, &search), (&inputs, &only), &launcher, &mut hear);
+    let choices = search::search(&store, (&o.profile, &search), (&inputs, &only), &launcher, &mut hear);
     drop(watch);
     let text = choices?.text(&format!("cargo xtask search --profile {}", o.profile))?;
     clinpeft_files::write_atomic(&o.write, &text)?;
-    terminal.print(&text);
-    Ok(())
+    terminal.print(&text)
 }
