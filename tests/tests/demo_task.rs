@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, NearDuplicates, PrepareOptions, prepare};
+use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, IdSource, NearDuplicates, PrepareOptions, prepare};
 use clinpeft_clinical::synth::{CohortSpec, synth};
 use clinpeft_clinical::{Dataset, Label, Task};
 use clinpeft_llama::{Config, Llama};
@@ -54,6 +54,7 @@ fn prepared(dir: &Path) -> DemoTask {
         pmv_labels: None,
         near_duplicates: NearDuplicates::Keep,
         diff: Diff::None,
+        ids: IdSource::Kept,
         threads: 2,
         stop: None,
     };

@@ -133,6 +133,22 @@ pub enum Error {
         /// The names that exist.
         known: &'static str,
     },
+    /// The operating system gives no random numbers.
+    #[error(
+        "the operating system gives no random numbers: {why}\nhint: try again later; a system that has just started may need time"
+    )]
+    Random {
+        /// What it says.
+        why: String,
+    },
+    /// A dataset folder has no key for its ids.
+    #[error("`{}` {what}\nhint: prepare the dataset folder again; this key makes the ids of predictions", path.display())]
+    IdKey {
+        /// Where it should be.
+        path: PathBuf,
+        /// `is not there` or `is damaged`.
+        what: &'static str,
+    },
     /// Two parts of a dataset folder contradict each other.
     #[error("`{}`: {what}\nhint: prepare the dataset folder again", path.display())]
     Inconsistent {

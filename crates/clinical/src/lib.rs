@@ -18,7 +18,7 @@
 //! [`Dataset`] and [`load_corpus`] read what `prepare` wrote.
 //!
 //! ```
-//! use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, NearDuplicates, PrepareOptions, prepare};
+//! use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, IdSource, NearDuplicates, PrepareOptions, prepare};
 //! use clinpeft_clinical::synth::{ChartEvents, CohortSpec, NoteLength, synth};
 //! use clinpeft_clinical::{Dataset, Task};
 //! use clinpeft_rng::Seed;
@@ -48,6 +48,7 @@
 //!     pmv_labels: None,
 //!     near_duplicates: NearDuplicates::Keep,
 //!     diff: Diff::None,
+//!     ids: IdSource::Kept,
 //!     threads: 2,
 //!     stop: None,
 //! };
@@ -59,6 +60,7 @@
 
 mod dataset;
 mod error;
+mod id_key;
 mod ids;
 mod ordered;
 mod output;
@@ -72,6 +74,7 @@ pub mod truth;
 
 pub use dataset::{CorpusSplit, Dataset, Example, Label, load_corpus};
 pub use error::{Error, Result};
+pub use id_key::IdKey;
 pub use ids::{DAY, HOUR, HadmId, IcuStayId, Moment, NoteText, SubjectId};
 pub use progress::Progress;
 pub use table::InputFile;

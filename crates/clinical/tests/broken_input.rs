@@ -138,16 +138,16 @@ fn folders_of_a_person_are_not_replaced() {
     cohort(dir.path(), 120);
     let raw = dir.path().join("mimic3");
     let error = prepare(&options(&raw, &raw, Fidelity::Paper), &|_| {}).unwrap_err().to_string();
-    says(&error, &["mimic3", "something else"]);
+    says(&error, &["mimic3", "is or holds what is read"]);
     let out = dir.path().join("data");
     for _ in 0..2 {
         prepare(&options(&raw, &out, Fidelity::Paper), &|_| {}).unwrap();
     }
-    // Without the truth beside them, tables may be real.
+    // A synthetic cohort is replaced, but not with a table among it that may be real.
     cohort(dir.path(), 60);
-    std::fs::remove_dir_all(dir.path().join("truth")).unwrap();
+    std::fs::write(raw.join("LABEVENTS.csv"), "ROW_ID\n").unwrap();
     let error = synth(&spec(60), Seed(7), dir.path(), &|_| {}).unwrap_err().to_string();
-    says(&error, &["mimic3", "something else"]);
+    says(&error, &["mimic3", "`LABEVENTS.csv`, which this program did not make"]);
     assert!(raw.join("NOTEEVENTS.csv.gz").exists());
 }
 

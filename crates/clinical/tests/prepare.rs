@@ -3,9 +3,9 @@
 
 mod support;
 
-use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, Manifest, NearDuplicates, prepare};
+use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, IdSource, Manifest, NearDuplicates, prepare};
 use clinpeft_clinical::synth::synth;
-use clinpeft_clinical::{CorpusSplit, Dataset, Label, SubjectId, Task, load_corpus};
+use clinpeft_clinical::{CorpusSplit, Dataset, IdKey, Label, SubjectId, Task, load_corpus};
 use clinpeft_rng::Seed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -117,7 +117,7 @@ fn the_same_input_gives_the_same_folder_and_the_manifest_knows_every_file() {
     assert_eq!(first, again);
     let folder = dir.path().join("paper");
     let files = clinpeft_files::walk(&folder).unwrap();
-    assert_eq!(files.len(), first.outputs.len() + 1, "all but the manifest itself");
+    assert_eq!(files.len(), first.outputs.len() + 3, "all but the manifest itself, the seal and the key of ids");
     for file in &first.outputs {
         assert_eq!(clinpeft_files::hash_file(&folder.join(&file.path)).unwrap(), file.blake3);
     }
@@ -128,6 +128,31 @@ fn the_same_input_gives_the_same_folder_and_the_manifest_knows_every_file() {
         let path = if table.starts_with('d') { "mimic4-note" } else { "mimic3" };
         assert_eq!(clinpeft_files::hash_file(&dir.path().join(path).join(table)).unwrap(), input.blake3);
     }
+}
+
+#[test]
+fn the_key_of_ids_is_kept_by_the_next_preparation_and_in_no_manifest() {
+    let dir = tempfile::tempdir().unwrap();
+    cohort(dir.path(), 120);
+    let key = |name: &str| IdKey::read(&dir.path().join(name)).unwrap();
+    let manifest = |name: &str| std::fs::read_to_string(dir.path().join(name).join("manifest.json")).unwrap();
+    let make = |name: &str, ids| {
+        let mut options = options(&dir.path().join("mimic3"), &dir.path().join(name), Fidelity::Paper);
+        options.ids = ids;
+        prepare(&options, &|_| {}).unwrap();
+    };
+    make("a", IdSource::Kept);
+    let first = key("a");
+    make("a", IdSource::Kept);
+    assert_eq!(key("a"), first);
+    make("b", IdSource::Kept);
+    assert_ne!(key("b"), first);
+    assert_eq!(manifest("a"), manifest("b"), "the key is no part of the data");
+    make("b", IdSource::Seeded(Seed(3)));
+    assert_eq!(key("b"), IdKey::of_seed(Seed(3)));
+    assert_eq!(manifest("a"), manifest("b"));
+    let secret = std::fs::read_to_string(dir.path().join("a/id-key")).unwrap();
+    assert!(!manifest("a").contains("id-key") && !manifest("a").contains(secret.trim()));
 }
 
 #[test]

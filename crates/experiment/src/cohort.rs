@@ -4,7 +4,7 @@ use crate::downstream::auroc_of;
 use crate::plan::Common;
 use crate::profile::{Data, cohort_named};
 use crate::{Error, Result, Store};
-use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, NearDuplicates, PrepareOptions, prepare};
+use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, IdSource, NearDuplicates, PrepareOptions, prepare};
 use clinpeft_clinical::synth::{CohortSpec, synth};
 use clinpeft_clinical::{Dataset, Example, HadmId, Progress, Task, TaskKind, truth};
 use clinpeft_report::{CohortCounts, Splits, TaskCounts};
@@ -185,6 +185,7 @@ fn options(raw: &Path, out: &Path, fidelity: Fidelity, seed: Seed) -> PrepareOpt
         pmv_labels: None,
         near_duplicates: NearDuplicates::Keep,
         diff: Diff::None,
+        ids: IdSource::Kept,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         stop: None,
     }
@@ -199,7 +200,8 @@ fn make(
     progress: &dyn Fn(Progress),
 ) -> Result<()> {
     synth(spec, seed.part("cohort"), raw, progress)?;
-    prepare(&options(raw, data, fidelity, seed), progress)?;
+    let options = PrepareOptions { ids: IdSource::Seeded(seed), ..options(raw, data, fidelity, seed) };
+    prepare(&options, progress)?;
     // Last, so that its presence says that everything before it is there.
     let ceilings = ceilings(&raw.join("truth"), data, &Task::ALL)?;
     let json = serde_json::to_vec_pretty(&ceilings).map_err(|e| Error::Options(format!("ceilings: {e}")))?;

@@ -31,6 +31,8 @@
 //! Beside the data the folder holds `manifest.json` ([`Manifest`]), `attrition.csv` and `.svg` and, if asked for, what each switch
 //! changes ([`DiffReport`]). Two manifests tell whether two folders hold the same data ([`compare()`]).
 //!
+//! `id-key` is the secret by which ids leave the folder ([`IdKey`]); no manifest knows it.
+//!
 //! The folder appears whole or not at all.
 
 mod admissions;
@@ -66,6 +68,7 @@ pub use release::{Deviation, ReleaseCheck};
 pub use rules::Switch;
 
 use crate::error::{Error, Result};
+use crate::id_key::IdKey;
 use crate::output::Output;
 use crate::progress::{Meter, Progress, Work};
 use crate::table::InputFile;
@@ -184,6 +187,25 @@ pub enum Diff {
     CodeToPaper,
 }
 
+/// Where the key comes from by which ids leave the dataset folder ([`IdKey`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IdSource {
+    /// That of the older dataset folder at the same place, so that ids stay joinable; a random one if there is none.
+    #[default]
+    Kept,
+    /// Made from a seed: for synthetic cohorts.
+    Seeded(Seed),
+}
+
+impl IdSource {
+    fn key(self, older: &Path) -> Result<IdKey> {
+        match self {
+            IdSource::Seeded(seed) => Ok(IdKey::of_seed(seed)),
+            IdSource::Kept => IdKey::find(older)?.map_or_else(IdKey::random, Ok),
+        }
+    }
+}
+
 /// What to prepare, from where, by which rules.
 #[derive(Debug, Clone)]
 pub struct PrepareOptions {
@@ -209,6 +231,8 @@ pub struct PrepareOptions {
     pub near_duplicates: NearDuplicates,
     /// Whether a report tells what each rule changes from `code` to `paper`.
     pub diff: Diff,
+    /// Where the key of ids comes from.
+    pub ids: IdSource,
     /// Threads that work on texts, beside those that unpack and write; the result does not depend on it.
     pub threads: usize,
     /// Set to end the preparation early, with an error and without a folder.
@@ -219,6 +243,17 @@ impl PrepareOptions {
     /// The tasks, each once, in a fixed order.
     fn tasks(&self) -> impl Iterator<Item = Task> {
         Task::ALL.into_iter().filter(|task| self.tasks.contains(task))
+    }
+
+    /// Errors if what is read lies in the folder that would be replaced.
+    fn refuse_own_inputs(&self) -> Result<()> {
+        let Ok(out) = self.out.canonicalize() else { return Ok(()) };
+        let read = [&self.mimic3, &self.mimic4_note, &self.splits, &self.pmv_labels].into_iter().flatten();
+        if read.filter_map(|path| path.canonicalize().ok()).any(|path| path.starts_with(&out)) {
+            let what = "is or holds what is read".into();
+            return Err(clinpeft_files::Error::Foreign { path: self.out.clone(), what }.into());
+        }
+        Ok(())
     }
 
     fn folder_of_the_tasks(&self) -> Result<&Path> {
@@ -260,6 +295,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
             hint: "give a MIMIC-III folder, a MIMIC-IV-Note folder, or both",
         });
     }
+    options.refuse_own_inputs()?;
     let pending = clinpeft_files::commit_dir(&options.out, clinpeft_files::Access::Private)?;
     let out = pending.path();
     let mut ledger = Ledger::default();
@@ -310,6 +346,8 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
         outputs,
     };
     clinpeft_files::write_json(&out.join(MANIFEST), &manifest)?;
+    // Not in the manifest, whose hash names the data: the key is no part of them.
+    options.ids.key(&options.out)?.write(out)?;
     pending.commit()?;
     Ok(manifest)
 }

@@ -247,6 +247,7 @@ mod tests {
             pmv_labels: None,
             near_duplicates: crate::prepare::NearDuplicates::Keep,
             diff: crate::prepare::Diff::None,
+            ids: crate::prepare::IdSource::Kept,
             threads: 1,
             stop: None,
         };

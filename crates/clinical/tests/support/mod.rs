@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use clinpeft_clinical::Task;
-use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, NearDuplicates, PrepareOptions};
+use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, IdSource, NearDuplicates, PrepareOptions};
 use clinpeft_clinical::synth::{ChartEvents, CohortSpec, NoteLength, synth};
 use clinpeft_rng::Seed;
 use std::path::Path;
@@ -20,6 +20,7 @@ pub fn options(mimic3: &Path, out: &Path, fidelity: Fidelity) -> PrepareOptions 
         pmv_labels: None,
         near_duplicates: NearDuplicates::Keep,
         diff: Diff::None,
+        ids: IdSource::Kept,
         threads: 2,
         stop: None,
     }

@@ -4,7 +4,9 @@ use super::{STOP, threads};
 use crate::terminal::Terminal;
 use clap::Args;
 use clinpeft_clinical::Task;
-use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, Manifest, NearDuplicates, PrepareOptions, prepare};
+use clinpeft_clinical::prepare::{
+    CorpusSource, Diff, Fidelity, IdSource, Manifest, NearDuplicates, PrepareOptions, prepare,
+};
 use clinpeft_experiment::Result;
 use clinpeft_rng::Seed;
 use std::path::PathBuf;
@@ -73,6 +75,7 @@ pub fn run(o: Prepare, terminal: &Terminal) -> Result<()> {
         pmv_labels: o.pmv_labels,
         near_duplicates: if o.exclude_near_duplicates { NearDuplicates::Exclude } else { NearDuplicates::Keep },
         diff: if o.diff { Diff::CodeToPaper } else { Diff::None },
+        ids: IdSource::Kept,
         threads: threads(o.threads),
         stop: Some(&STOP),
     };
