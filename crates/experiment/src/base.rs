@@ -124,7 +124,7 @@ fn learn<O: Objective>(context: &mut Context<'_>, objective: &mut O, data: &Pack
     result.metrics.insert("train_perplexity".into(), number(outcome.last_loss.exp()));
     result.trainable_parameters = objective.parameters().iter().map(|(_, p)| p.value().count()).sum();
     result.total_parameters = result.trainable_parameters;
-    Ok(Report { result, base: None, kept: data.count.kept, dropped: data.count.dropped })
+    Ok(Report { result, base: None, id_key: None, kept: data.count.kept, dropped: data.count.dropped })
 }
 
 /// The model folder, whole or not at all.

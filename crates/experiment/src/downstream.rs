@@ -2,11 +2,11 @@
 
 use crate::inputs::{self, Kept, Model, Reader};
 use crate::language::provenance;
-use crate::predictions::{self, Labels, Predictions, salted};
+use crate::predictions::{self, Labels, Predictions};
 use crate::run::{Context, Number, Report, RunResult};
 use crate::switches::{EpochRule, MultilabelScore};
 use crate::{Error, Family, Kind, Result, cohort};
-use clinpeft_clinical::{Dataset, Example, Label, Task, TaskKind};
+use clinpeft_clinical::{Dataset, Example, IdKey, Label, Task, TaskKind};
 use clinpeft_metrics::{Bootstrap, evaluate};
 use clinpeft_nn::{Backbone, Beside, Learning};
 use clinpeft_peft::{Head, Unit};
@@ -48,13 +48,13 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     result.total_parameters = inputs::total_parameters(&*objective.backbone, &objective.stack, head);
     let Some(test) = test else {
         (result.split, result.n) = ("validation", data.validation.len());
-        return Ok(Report { result, base: Some(used), kept: kept.kept, dropped: kept.dropped });
+        return Ok(Report { result, base: Some(used), id_key: None, kept: kept.kept, dropped: kept.dropped });
     };
-    let salt = context.spec.data_hash.clone().unwrap_or_default();
+    let key = IdKey::read(&folder)?;
     let rule = context.spec.switches.multilabel_score;
     let scored = |examples: &Examples, split: &[Example]| -> Result<Predictions> {
         let scores = objective.evaluate(examples, EVALUATION_TOKENS)?;
-        Ok(predictions(rule, &data, split, &scores, &salt))
+        Ok(predictions(rule, &data, split, &scores, Some(&key)))
     };
     let chosen_by = scored(&validation, &data.validation)?;
     predictions::write(&context.folder.file("validation.safetensors"), &context.spec, "validation", &chosen_by)?;
@@ -71,7 +71,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     let unit =
         Unit { stack: objective.stack, head: Some(objective.head), provenance: provenance(context, &used.hash)? };
     unit.save(&context.folder.file("adapter"))?;
-    Ok(Report { result, base: Some(used), kept: kept.kept, dropped: kept.dropped })
+    let id_key = Some(key.fingerprint());
+    Ok(Report { result, base: Some(used), id_key, kept: kept.kept, dropped: kept.dropped })
 }
 
 /// A model that has learned as a whole, with its head, as Hugging Face has it.
@@ -159,7 +160,7 @@ fn train_with_validation(
     let mut validate = |o: &Classification| -> clinpeft_train::Result<Validation> {
         let scores = o.evaluate(validation, EVALUATION_TOKENS)?;
         let none = Bootstrap { resamples: 0, level: 0.95, seed: Seed(0) };
-        let found = predictions(rule, data, &data.validation, &scores, "");
+        let found = predictions(rule, data, &data.validation, &scores, None);
         let wrong = |e: Error| clinpeft_train::Error::Evaluation(e.to_string());
         let metrics = measure(&found, &none).map_err(wrong)?.metrics;
         let auroc = || {
@@ -208,13 +209,14 @@ fn validation_loss(data: &Dataset, scores: &Scores) -> f64 {
     rows.map(one).sum::<f64>() / data.validation.len().max(1) as f64
 }
 
-/// Scores as the metrics use them: probability of class 1, softmax over classes, sigmoid for each label.
+/// Scores as the metrics use them: probability of class 1, softmax over classes, sigmoid for each label. Without a key the ids are
+/// those of the data, for what stays in memory.
 pub(crate) fn predictions(
     rule: MultilabelScore,
     data: &Dataset,
     split: &[Example],
     scores: &Scores,
-    salt: &str,
+    key: Option<&IdKey>,
 ) -> Predictions {
     let (c, task) = (scores.columns, data.task);
     let sigmoid = |z: &f64| 1.0 / (1.0 + (-z).exp());
@@ -237,8 +239,9 @@ pub(crate) fn predictions(
         }
     };
     Predictions {
-        ids: split.iter().map(|e| salted(salt, "id", e.id.0)).collect(),
-        subjects: split.iter().map(|e| salted(salt, "subject", e.subject.0)).collect(),
+        id_key: key.map(IdKey::fingerprint),
+        ids: split.iter().map(|e| key.map_or(e.id.0, |key| key.id(e.id))).collect(),
+        subjects: split.iter().map(|e| key.map_or(e.subject.0, |key| key.subject(e.subject))).collect(),
         labels,
         scores: values,
         decisions: match (task.kind(), rule) {
@@ -283,8 +286,16 @@ pub(crate) fn auroc_of(task: Task, data: &Dataset, split: &[Example], probabilit
         _ => Labels::Classes(split.iter().map(class).collect()),
     };
     let subjects = split.iter().map(|e| e.subject.0).collect();
-    let p =
-        Predictions { ids: vec![], subjects, labels, scores: probabilities, decisions: None, columns, names: vec![] };
+    let p = Predictions {
+        id_key: None,
+        ids: vec![],
+        subjects,
+        labels,
+        scores: probabilities,
+        decisions: None,
+        columns,
+        names: vec![],
+    };
     let found = measure(&p, &Bootstrap { resamples: 0, level: 0.95, seed: Seed(0) })?;
     Ok(found.metrics.get("auroc").map(|e| e.value))
 }

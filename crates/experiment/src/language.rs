@@ -64,7 +64,7 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let unit = Unit { stack: objective.stack.clone(), head: None, provenance: provenance(context, &used.hash)? };
     unit.save(&context.folder.file("adapter"))?;
     let (kept, dropped) = (train_data.count.kept, train_data.count.dropped);
-    Ok(Report { result, base: Some(used), kept, dropped })
+    Ok(Report { result, base: Some(used), id_key: None, kept, dropped })
 }
 
 /// Of so many training notes a trial holds one out, and learns from three.
@@ -94,7 +94,7 @@ pub(crate) fn trial(context: &mut Context<'_>) -> Result<Report> {
     let mut result = RunResult::new(&context.spec, &outcome);
     (result.split, result.n) = ("validation", found.len());
     result.validation_score = Some(-clinpeft_metrics::perplexity(sum(&found))?);
-    Ok(Report { result, base: Some(used), kept: learn.count.kept, dropped: learn.count.dropped })
+    Ok(Report { result, base: Some(used), id_key: None, kept: learn.count.kept, dropped: learn.count.dropped })
 }
 
 /// Where a saved unit comes from.

@@ -170,6 +170,6 @@ impl Trained {
         };
         let scores = model.evaluate(&examples, EVALUATION_TOKENS)?;
         let data = Dataset { task: self.task, labels, train: Vec::new(), validation: Vec::new(), test: notes };
-        Ok(predictions(rule.multilabel_score, &data, &data.test, &scores, ""))
+        Ok(predictions(rule.multilabel_score, &data, &data.test, &scores, None))
     }
 }

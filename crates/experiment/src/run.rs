@@ -152,6 +152,8 @@ struct RunManifest {
     seed: u64,
     data_hash: Option<String>,
     base_hash: Option<String>,
+    /// Predictions can be joined by id where this is equal.
+    id_key: Option<String>,
     peak_memory_mib: Option<f64>,
     device_memory_mib: Option<f64>,
     wall_seconds: f64,
@@ -166,6 +168,8 @@ pub(crate) struct Report {
     pub result: RunResult,
     /// The base model that it began with.
     pub base: Option<Used>,
+    /// Fingerprint of the key of the ids in its predictions.
+    pub id_key: Option<String>,
     pub kept: u64,
     pub dropped: u64,
 }
@@ -222,6 +226,7 @@ fn finish(context: &Context<'_>, mut report: Report, started: Instant) -> Result
         seed: context.spec.seed,
         data_hash: context.spec.data_hash.clone(),
         base_hash: report.base.map(|used| used.hash),
+        id_key: report.id_key,
         peak_memory_mib: peak,
         device_memory_mib: device_memory(&context.control.device)?.map(|bytes| bytes as f64 / f64::from(1 << 20)),
         wall_seconds: started.elapsed().as_secs_f64(),

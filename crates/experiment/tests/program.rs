@@ -24,13 +24,24 @@ fn reproduce(out: &Path, more: &[&str]) -> Output {
     clinpeft(&[PART, &["--out", out.to_str().unwrap()], more].concat())
 }
 
-/// Every adapter and prediction below `runs`, by path.
+/// Every adapter, prediction, event and result below `runs`, by path.
 fn results(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let files = clinpeft_files::walk(&out.join("runs")).unwrap();
     let wanted = |p: &PathBuf| {
-        p.extension().is_some_and(|e| e == "safetensors") && !p.components().any(|c| c.as_os_str() == "checkpoint")
+        let kind = p.extension().is_some_and(|e| e == "safetensors" || e == "jsonl") || p.ends_with("result.json");
+        kind && !p.components().any(|c| c.as_os_str() == "checkpoint")
     };
-    let read = |p: PathBuf| (p.strip_prefix(out).unwrap().to_path_buf(), std::fs::read(&p).unwrap());
+    let read = |p: PathBuf| {
+        let mut bytes = std::fs::read(&p).unwrap();
+        if p.ends_with("result.json") {
+            let mut result: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            for measured in ["seconds", "peak_memory_mib"] {
+                assert!(result.as_object_mut().unwrap().remove(measured).is_some());
+            }
+            bytes = result.to_string().into_bytes();
+        }
+        (p.strip_prefix(out).unwrap().to_path_buf(), bytes)
+    };
     files.into_iter().filter(wanted).map(read).collect()
 }
 

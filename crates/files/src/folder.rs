@@ -2,7 +2,7 @@
 
 use crate::lock::{MARK, NEW, OLD, PARTIAL, TARGET, hold, sweep};
 use crate::write::{follow, json};
-use crate::{Access, Error, Result, at, hash_bytes, hash_file, parent, sync_dir, walk, write_atomic};
+use crate::{Access, Error, Result, at, hash_bytes, hash_file, parent, sync_dir, walk, write_atomic, write_private};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -47,8 +47,8 @@ impl Seal {
         Ok(seal)
     }
 
-    fn write(&self, dir: &Path) -> Result<()> {
-        write_atomic(&dir.join(SEAL), json(&dir.join(SEAL), self)?)
+    fn write(&self, dir: &Path, access: Access) -> Result<()> {
+        put(&dir.join(SEAL), access, json(&dir.join(SEAL), self)?.as_bytes())
     }
 
     /// What is wrong with a file that it lists; `None` if nothing is.
@@ -152,10 +152,14 @@ pub fn write_into(dir: &Path, name: &str, access: Access, bytes: &[u8]) -> Resul
     seal.made_by = NAME.into();
     // First what allows the file to be replaced: a kill in between leaves a seal that lists one that is not there.
     seal.files.insert(name.into(), Sealed { bytes: bytes.len() as u64, blake3: hash_bytes(bytes) });
-    seal.write(dir)?;
+    seal.write(dir, access)?;
+    put(&path, access, bytes)
+}
+
+fn put(path: &Path, access: Access, bytes: &[u8]) -> Result<()> {
     match access {
-        Access::Private => crate::write_private(&path, bytes),
-        Access::Shared => write_atomic(&path, bytes),
+        Access::Private => write_private(path, bytes),
+        Access::Shared => write_atomic(path, bytes),
     }
 }
 
@@ -206,7 +210,7 @@ impl Pending {
 
     /// Seals the folder and moves it to its name; an older one that this program made is replaced.
     pub fn commit(self) -> Result<()> {
-        Seal::of(&self.new)?.write(&self.new)?;
+        Seal::of(&self.new)?.write(&self.new, self.access)?;
         for path in walk(&self.new)? {
             File::open(&path).and_then(|f| f.sync_all()).map_err(at("flush", &path))?;
         }

@@ -72,9 +72,18 @@ impl Analysis {
         let runs: Vec<&Run> = planned(store, plan).collect();
         let path = |run: &Run| run.path.join(FILE);
         let mut patients = Vec::new();
+        let mut first_key = None;
         for run in &runs {
             match Predictions::read_subjects(&path(run)) {
-                Ok(subjects) => patients.extend(subjects),
+                Ok((key, subjects)) if *first_key.get_or_insert_with(|| key.clone()) == key => {
+                    patients.extend(subjects)
+                }
+                // Patients of two keys would be taken for other people.
+                Ok(_) => {
+                    let why =
+                        "its ids have another key than those of the first run; remove the folder and run it again";
+                    found.problems.push((run.folder.clone(), why.into()));
+                }
                 Err(error) if path(run).exists() => found.problems.push((run.folder.clone(), one_line(&error))),
                 Err(_) => found.problems.push((run.folder.clone(), format!("no {FILE}"))),
             }

@@ -2,14 +2,15 @@
 //!
 //! | entry | type | content |
 //! |---|---|---|
-//! | `ids` | u64 `[n]` | salted hash of each row's id |
-//! | `subjects` | u64 `[n]` | salted hash of its patient, the same for a patient in every task of a data set |
+//! | `ids` | u64 `[n]` | keyed hash of each row's id; the key never leaves the dataset folder |
+//! | `subjects` | u64 `[n]` | keyed hash of its patient, the same for a patient in every task of a data set |
 //! | `labels` | u32 `[n]` or u8 `[n, c]` | class, or 0 and 1 for each label |
 //! | `scores` | f32 `[n, c]` | as the metrics use them; for a binary task `c = 1`: the probability of class 1 |
 //! | `decisions` | u8 `[n, c]` | where F1 decides by something else than the scores |
 //! | `nll`, `predictions` | f64, u32 `[n]` | language models: loss and predicted tokens of each note, in place of the others |
 //!
-//! Metadata: `task`, `split`, and `names` of the classes or labels as a JSON list. `validation.safetensors` has the same form.
+//! Metadata: `task`, `split`, `names` of the classes or labels as a JSON list, and `id_key`, the fingerprint of the key: files can
+//! be joined by id where it is equal. `validation.safetensors` has the same form.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,6 +31,8 @@ pub enum Labels {
 /// Rows of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {
+    /// Fingerprint of the key of the hashes.
+    pub id_key: Option<String>,
     /// Hashed ids.
     pub ids: Vec<u64>,
     /// Hashed patients.
@@ -65,7 +68,7 @@ impl Predictions {
         ]);
         let decisions = self.decisions.iter().map(|d| ("decisions".to_string(), raw(Dtype::U8, &[n, self.columns], d)));
         entries.extend(decisions);
-        save(path, &entries, task, split, &self.names)
+        save(path, &entries, task, split, (&self.names, self.id_key.as_deref()))
     }
 
     /// Reads the file.
@@ -92,15 +95,18 @@ impl Predictions {
         if subjects.len() != n || scores.len() != n * columns || count != wanted {
             return Err(form(path, "labels"));
         }
-        Ok(Self { ids, subjects, labels, scores, decisions, columns, names })
+        let id_key = file.metadata().get(ID_KEY).cloned();
+        Ok(Self { id_key, ids, subjects, labels, scores, decisions, columns, names })
     }
 
-    /// The patients alone, without reading the scores.
+    /// The patients alone, without reading the scores, and the fingerprint of the key of their hashes.
     ///
     /// # Errors
     /// As [`Predictions::read`].
-    pub fn read_subjects(path: &Path) -> Result<Vec<u64>> {
-        numbers(&Checkpoint::open_file(path)?, "subjects", Dtype::U64, u64::from_le_bytes)
+    pub fn read_subjects(path: &Path) -> Result<(Option<String>, Vec<u64>)> {
+        let file = Checkpoint::open_file(path)?;
+        let subjects = numbers(&file, "subjects", Dtype::U64, u64::from_le_bytes)?;
+        Ok((file.metadata().get(ID_KEY).cloned(), subjects))
     }
 
     /// Calls `measure` with the labels in the form of the metrics.
@@ -147,15 +153,24 @@ pub fn write_losses(path: &Path, task: &str, nll: &[f64], predictions: &[u32]) -
         ("nll".to_string(), raw(Dtype::F64, &[n], nll)),
         ("predictions".to_string(), raw(Dtype::U32, &[n], predictions)),
     ]);
-    save(path, &entries, task, "test", &[])
+    save(path, &entries, task, "test", (&[], None))
 }
 
-fn save(path: &Path, entries: &BTreeMap<String, Raw>, task: &str, split: &str, names: &[String]) -> Result<()> {
-    let metadata = BTreeMap::from([
+const ID_KEY: &str = "id_key";
+
+fn save(
+    path: &Path,
+    entries: &BTreeMap<String, Raw>,
+    task: &str,
+    split: &str,
+    (names, id_key): (&[String], Option<&str>),
+) -> Result<()> {
+    let mut metadata = BTreeMap::from([
         ("task".to_string(), task.to_string()),
         ("split".to_string(), split.to_string()),
         ("names".to_string(), serde_json::to_string(names).unwrap_or_default()),
     ]);
+    metadata.extend(id_key.map(|key| (ID_KEY.to_string(), key.to_string())));
     Ok(clinpeft_files::write_private(path, encode_raw(path, entries, &metadata)?)?)
 }
 
@@ -185,6 +200,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("predictions.safetensors");
         let sets = Predictions {
+            id_key: Some("0123456789abcdef".into()),
             ids: vec![1, u64::MAX],
             subjects: vec![7, 7],
             labels: Labels::Sets(vec![0, 1, 1, 0]),
@@ -203,7 +219,7 @@ mod tests {
         for p in [sets, binary] {
             p.write(&path, "diagnoses", "test").unwrap();
             assert_eq!(Predictions::read(&path).unwrap(), p);
-            assert_eq!(Predictions::read_subjects(&path).unwrap(), [7, 7]);
+            assert_eq!(Predictions::read_subjects(&path).unwrap(), (p.id_key.clone(), vec![7, 7]));
         }
     }
 

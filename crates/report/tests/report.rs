@@ -268,7 +268,7 @@ fn predictions(task: &str, skill: f32) -> Predictions {
         }
     };
     let subjects = ids.iter().map(|i| i % 100).collect();
-    Predictions { ids, subjects, labels, scores, decisions: None, columns, names: vec![] }
+    Predictions { id_key: None, ids, subjects, labels, scores, decisions: None, columns, names: vec![] }
 }
 
 const PREDICTED: [&str; 3] = ["mortality", "length_of_stay", "diagnoses"];

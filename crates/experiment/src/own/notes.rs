@@ -1,10 +1,11 @@
 //! A CSV file of one's own as a dataset folder.
 
 use crate::{Error, Result, Store};
-use clinpeft_clinical::{Task, TaskKind};
+use clinpeft_clinical::prepare::OutputFile;
+use clinpeft_clinical::{IdKey, Task, TaskKind};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Parts of a hundred that a split gets where the file names none: tasks 70, 10, 20; the corpus 90 and 10.
 const TASK: [(&str, u64); 3] = [("train", 70), ("validation", 80), ("test", 100)];
@@ -101,11 +102,24 @@ fn write(folder: &Path, source: &Path, (part, task): (&str, Option<Task>), notes
             notes.iter().enumerate().map(|(i, n)| [(i + 1).to_string(), n.subject.to_string()]).collect();
         table(&folder.join("subjects.csv"), &["id", "subject"], subjects.iter().map(|row| &row[..]))?;
     }
+    let outputs = outputs(folder)?;
+    IdKey::random()?.write(folder)?;
     let counts: Vec<_> = counts.iter().map(|(split, n)| json!({"task": part, "split": split, "samples": n})).collect();
     let manifest = json!({"program_version": env!("CARGO_PKG_VERSION"), "switches": {"source": "own notes"},
-        "inputs": [{"blake3": hash}], "attrition": [], "counts": counts});
+        "inputs": [{"blake3": hash}], "attrition": [], "counts": counts, "outputs": outputs});
     // Last, so that its presence says that everything before it is there.
     Ok(clinpeft_files::write_json(&folder.join("manifest.json"), &manifest)?)
+}
+
+/// Every file that was written so far, by which readers tell altered ones.
+fn outputs(folder: &Path) -> Result<Vec<OutputFile>> {
+    let files = clinpeft_files::walk(folder)?;
+    let one = |path: &PathBuf| -> Result<OutputFile> {
+        let parts = path.strip_prefix(folder).unwrap_or(path).iter().map(|p| p.to_string_lossy());
+        let bytes = path.metadata().map_err(clinpeft_files::at("inspect", path))?.len();
+        Ok(OutputFile { path: parts.collect::<Vec<_>>().join("/"), bytes, blake3: clinpeft_files::hash_file(path)? })
+    };
+    files.iter().map(one).collect()
 }
 
 fn table<'a>(path: &Path, columns: &[&str], rows: impl Iterator<Item = &'a [String]>) -> Result<()> {
