@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ids::{HadmId, NoteText, SubjectId};
+use crate::outputs::Outputs;
 use crate::table::Table;
 use crate::task::{Split, Task, TaskKind};
 use std::collections::{BTreeMap, HashMap};
@@ -57,13 +58,16 @@ const HINT: &str = "prepare the dataset folder again";
 const HINT_LABEL: &str = "labels.txt and the split files belong together; prepare the dataset folder again";
 
 impl Dataset {
-    /// Reads `<dir>/<task>/` and `<dir>/subjects.csv`.
+    /// Reads `<dir>/<task>/` and `<dir>/subjects.csv`. Errors if a file is not as the folder's manifest lists it.
     pub fn load(dir: &Path, task: Task) -> Result<Dataset> {
         let path = dir.join(task.name()).join("labels.txt");
-        let labels: Vec<String> = clinpeft_files::read_text(&path)?.lines().map(str::to_string).collect();
+        let outputs = Outputs::of(dir)?;
+        let text = clinpeft_files::read_text(&path)?;
+        outputs.check(&path, &clinpeft_files::hash_bytes(&text))?;
+        let labels: Vec<String> = text.lines().map(str::to_string).collect();
         check_labels(&path, task, &labels)?;
-        let subjects = subjects(dir)?;
-        let read = |split: Split| read_split(dir, task, split, &labels, &subjects);
+        let subjects = subjects(dir, &outputs)?;
+        let read = |split: Split| read_split(dir, task, split, &labels, &subjects, &outputs);
         Ok(Dataset {
             task,
             train: read(Split::Train)?,
@@ -83,7 +87,7 @@ impl Dataset {
     }
 }
 
-/// Reads `<dir>/adaptation/<split>.csv`.
+/// Reads `<dir>/adaptation/<split>.csv`. Errors if it is not as the folder's manifest lists it.
 pub fn load_corpus(dir: &Path, split: CorpusSplit) -> Result<Vec<NoteText>> {
     let name = match split {
         CorpusSplit::Train => "train",
@@ -94,7 +98,14 @@ pub fn load_corpus(dir: &Path, split: CorpusSplit) -> Result<Vec<NoteText>> {
     while let Some(row) = table.next_row()? {
         notes.push(NoteText::new(row.text(1)?.to_string()));
     }
+    verify(table, &Outputs::of(dir)?)?;
     Ok(notes)
+}
+
+/// Compares a table that was read with the manifest.
+fn verify(table: Table, outputs: &Outputs) -> Result<()> {
+    let path = table.path().to_path_buf();
+    outputs.check(&path, &table.finish()?.blake3)
 }
 
 fn check_labels(path: &Path, task: Task, labels: &[String]) -> Result<()> {
@@ -105,12 +116,13 @@ fn check_labels(path: &Path, task: Task, labels: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn subjects(dir: &Path) -> Result<BTreeMap<HadmId, SubjectId>> {
+fn subjects(dir: &Path, outputs: &Outputs) -> Result<BTreeMap<HadmId, SubjectId>> {
     let mut table = Table::open_in(dir, "subjects", &["id", "subject"], &[], HINT)?;
     let mut subjects = BTreeMap::new();
     while let Some(row) = table.next_row()? {
         subjects.insert(row.admission(0)?, row.subject(1)?);
     }
+    verify(table, outputs)?;
     Ok(subjects)
 }
 
@@ -120,6 +132,7 @@ fn read_split(
     split: Split,
     labels: &[String],
     subjects: &BTreeMap<HadmId, SubjectId>,
+    outputs: &Outputs,
 ) -> Result<Vec<Example>> {
     let folder = dir.join(task.name());
     let mut table = Table::open_in(&folder, split.name(), &["id", "text", "label"], &[], HINT)?;
@@ -148,6 +161,7 @@ fn read_split(
             label: label.ok_or_else(|| row.wrong(2, "a label that labels.txt does not list", HINT_LABEL))?,
         });
     }
+    verify(table, outputs)?;
     if examples.is_empty() {
         return Err(Error::EmptySplit { task: task.name(), split: split.name(), hint: HINT });
     }

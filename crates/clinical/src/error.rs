@@ -1,9 +1,17 @@
 //! What can go wrong, and where.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+const HINT_ROW: &str = "the file may be cut off or edited: compare its checksum with the published one, or write it again with a \
+                        program that puts text in quotes";
+
+fn place(row: u64) -> String {
+    if row == 0 { "header".into() } else { format!("row {row}") }
+}
 
 /// An error that says what happened, in which file, row and column, and what to do about it.
 ///
@@ -35,7 +43,7 @@ pub enum Error {
         second: String,
     },
     /// A table lacks a column.
-    #[error("`{}`: no column `{column}`; {instead}\nhint: the columns of the published version are expected; check that this is the right table", path.display())]
+    #[error("`{}`: no column `{column}`; {instead}\nhint: {hint}", path.display())]
     MissingColumn {
         /// The table.
         path: PathBuf,
@@ -43,6 +51,16 @@ pub enum Error {
         column: String,
         /// What there is in its place: the nearest name, unless it may be a patient's value.
         instead: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A name of a column that is wanted stands twice in the header.
+    #[error("`{}`: two columns `{column}`\nhint: rename or remove one of them", path.display())]
+    TwoColumns {
+        /// The table.
+        path: PathBuf,
+        /// The name.
+        column: String,
     },
     /// A table belongs to another collection or version.
     #[error("`{}`: {found}, where {expected} is expected\nhint: give the folder of {expected}; the others have other rules", path.display())]
@@ -66,14 +84,14 @@ pub enum Error {
         /// What is wrong with it, without the value.
         what: &'static str,
         /// What to do.
-        hint: &'static str,
+        hint: Cow<'static, str>,
     },
     /// A row cannot be taken apart.
-    #[error("`{}`: row {row}: {what}\nhint: the file may be cut off or edited; compare its checksum with the published one", path.display())]
+    #[error("`{}`: {}: {what}\nhint: {HINT_ROW}", path.display(), place(*row))]
     Row {
         /// The table.
         path: PathBuf,
-        /// Data row, counted from 1 after the header.
+        /// Data row, counted from 1 after the header; 0 is the header.
         row: u64,
         /// What is wrong.
         what: String,

@@ -15,7 +15,8 @@
 //! | [`sections`] | cuts the admission note out of a discharge summary |
 //! | [`truth`] | reads the true probabilities of a synthetic cohort |
 //!
-//! [`Dataset`] and [`load_corpus`] read what `prepare` wrote.
+//! [`Dataset`] and [`load_corpus`] read what `prepare` wrote, and nothing else: files are compared with the manifest.
+//! [`OwnNotes`] reads notes that a person wrote.
 //!
 //! ```
 //! use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, IdSource, NearDuplicates, PrepareOptions, prepare};
@@ -64,6 +65,8 @@ mod id_key;
 mod ids;
 mod ordered;
 mod output;
+mod outputs;
+mod own_notes;
 pub mod prepare;
 mod progress;
 pub mod sections;
@@ -76,6 +79,7 @@ pub use dataset::{CorpusSplit, Dataset, Example, Label, load_corpus};
 pub use error::{Error, Result};
 pub use id_key::IdKey;
 pub use ids::{DAY, HOUR, HadmId, IcuStayId, Moment, NoteText, SubjectId};
+pub use own_notes::{OwnNote, OwnNotes};
 pub use progress::Progress;
 pub use table::InputFile;
 pub use task::{Split, Task, TaskKind};

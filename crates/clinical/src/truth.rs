@@ -18,8 +18,9 @@ pub struct Truth {
 
 const HINT: &str = "`synth` writes this folder beside the tables";
 
-/// Reads `<dir>/<task>.csv` of a truth folder.
+/// Reads `<dir>/<task>.csv` of a truth folder. Errors if a file of the folder is not as its seal lists it.
 pub fn load(dir: &Path, task: Task) -> Result<Truth> {
+    clinpeft_files::verify(dir)?;
     let path = find_table(dir, task.name())?.ok_or_else(|| Error::MissingTable {
         folder: dir.into(),
         name: task.name().into(),

@@ -5,7 +5,7 @@ mod support;
 
 use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, NearDuplicates, prepare};
 use clinpeft_clinical::synth::{CANARY, synth};
-use clinpeft_clinical::{Dataset, Task};
+use clinpeft_clinical::{CorpusSplit, Dataset, Error, Task, load_corpus, truth};
 use clinpeft_rng::Seed;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -130,6 +130,55 @@ fn label_outside_the_list_is_named_by_file_and_row() {
     std::fs::write(&path, text.replacen(",2\n", ",4\n", 1)).unwrap();
     let error = Dataset::load(&out, Task::LengthOfStay).unwrap_err().to_string();
     says(&error, &["test.csv", "row ", "`label`"]);
+}
+
+#[test]
+fn whatever_is_altered_under_the_same_manifest_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    cohort(dir.path(), 120);
+    let out = dir.path().join("data");
+    let mut options = options(&dir.path().join("mimic3"), &out, Fidelity::Paper);
+    options.mimic4_note = Some(dir.path().join("mimic4-note"));
+    options.corpus = CorpusSource::Mimic4;
+    prepare(&options, &|_| {}).unwrap();
+    let read = || -> Result<(), Error> {
+        Dataset::load(&out, Task::Diagnoses)?;
+        truth::load(&dir.path().join("truth"), Task::Mortality)?;
+        load_corpus(&out, CorpusSplit::Train)?;
+        load_corpus(&out, CorpusSplit::Test).map(|_| ())
+    };
+    read().unwrap();
+    let files = [
+        ("data/subjects.csv", "0\n", "1\n"),
+        ("data/diagnoses/train.csv", " the ", " a "),
+        ("data/diagnoses/validation.csv", " the ", " a "),
+        ("data/diagnoses/test.csv", " the ", " a "),
+        ("data/diagnoses/labels.txt", "\n4", "\n5"),
+        ("data/adaptation/train.csv", " the ", " a "),
+        ("data/adaptation/test.csv", " the ", " a "),
+        ("truth/mortality.csv", "0.", "0.0"),
+    ];
+    for (name, old, new) in files {
+        let path = dir.path().join(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(old), "{name}");
+        std::fs::write(&path, text.replacen(old, new, 1)).unwrap();
+        says(&read().unwrap_err().to_string(), &[name, "is damaged"]);
+        std::fs::write(&path, text).unwrap();
+    }
+    // Another file in place of one that is listed, and a manifest that lists nothing, as those of own notes were.
+    let (train, packed) = (out.join("adaptation/train.csv"), out.join("adaptation/train.csv.gz"));
+    std::fs::rename(&train, &packed).unwrap();
+    std::fs::write(&packed, flate2_of("id,text\n1,x\n")).unwrap();
+    says(&read().unwrap_err().to_string(), &["train.csv.gz", "does not list it"]);
+    std::fs::write(out.join("manifest.json"), "{}").unwrap();
+    read().unwrap();
+}
+
+fn flate2_of(text: &str) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(text.as_bytes()).unwrap();
+    packed.finish().unwrap()
 }
 
 #[test]

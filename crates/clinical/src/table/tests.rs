@@ -60,7 +60,55 @@ fn numbers_may_be_written_with_a_point_and_errors_show_no_value() {
     assert!(error.contains("row 2") && error.contains("`a`") && !error.contains("secret"));
 }
 
+#[test]
+fn a_row_beyond_the_limits_is_an_error_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.csv");
+    let long = "x".repeat(record::LONGEST_ROW + 1);
+    let wide = ",".repeat(record::MOST_CELLS);
+    for (content, what) in [
+        (format!("a,b\n1,2\n3,{long}\n"), "row 2: more than 67108864 bytes in one row"),
+        (format!("a,\"{long}\"\n"), "header: more than 67108864 bytes in one row"),
+        (format!("a,b\n1,2\n{wide}\n"), "row 2: more than 10000 cells in one row"),
+        (format!("a,b{wide}\n"), "header: more than 10000 cells in one row"),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        let error = read_all(&path).unwrap_err().to_string();
+        assert!(error.contains(what) && error.contains("\nhint: "), "{error}");
+    }
+}
+
+#[test]
+fn a_quote_that_swallows_the_rest_of_a_table_is_an_error_at_its_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.csv");
+    std::fs::write(&path, "a,b\n1,2\n2,\"3\n4,5\n6,7\n").unwrap();
+    let error = read_all(&path).unwrap_err().to_string();
+    assert!(error.contains("row 2: the file ends inside a quoted cell"), "{error}");
+    // Quotes within a cell are text.
+    std::fs::write(&path, "a,b\n1,5\" tube\n2,x").unwrap();
+    assert_eq!(read_all(&path).unwrap(), [["1", "5\" tube", ""], ["2", "x", ""]]);
+}
+
 proptest! {
+    #[test]
+    fn rows_are_those_of_the_csv_library(text in "([a-c\"\\n\\r, ]|\\PC){0,60}", cut in any::<bool>()) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.csv");
+        let text = format!("a,b,c\n{text}{}", if cut { "" } else { "\n" });
+        std::fs::write(&path, &text).unwrap();
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let expected: Result<Vec<Vec<String>>, _> =
+            reader.records().map(|r| r.map(|r| r.iter().map(str::to_string).collect())).collect();
+        match (read_all(&path), expected) {
+            (Ok(read), Ok(expected)) => prop_assert_eq!(read, expected),
+            (Err(error), Ok(_)) => prop_assert!(error.to_string().contains("inside a quoted cell")),
+            (Ok(_), Err(error)) => prop_assert!(false, "{}", error),
+            (Err(_), Err(_)) => {}
+        }
+    }
+
+
     #[test]
     fn arbitrary_bytes_are_rows_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let dir = tempfile::tempdir().unwrap();
