@@ -6,7 +6,7 @@ use crate::profile::{Data, cohort_named};
 use crate::{Error, Result, Store};
 use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, IdSource, NearDuplicates, PrepareOptions, prepare};
 use clinpeft_clinical::synth::{CohortSpec, synth};
-use clinpeft_clinical::{Dataset, Example, HadmId, Progress, Task, TaskKind, truth};
+use clinpeft_clinical::{Dataset, Example, HadmId, IdKey, Progress, Task, TaskKind, truth};
 use clinpeft_report::{CohortCounts, Splits, TaskCounts};
 use clinpeft_rng::Seed;
 use serde::Deserialize;
@@ -99,11 +99,16 @@ pub fn ready(
 ) -> Result<Ready> {
     let name = name(data, fidelity, inputs)?;
     let folder = store.data(&name);
+    store.open()?;
     let _lock = clinpeft_files::lock(&store.root().join("data"))?;
     let progress = &|p| tell(Told::Progress(p));
-    if let (Data::Synthetic { .. }, Err(why)) = (data, clinpeft_files::verify(&folder)) {
-        tell(Told::Damaged(&why.into()));
-        clinpeft_files::set_aside(&folder)?;
+    if let (Data::Synthetic { .. }, true) = (data, folder.exists()) {
+        // An older version made folders without a key.
+        let whole = clinpeft_files::verify(&folder).map_err(Error::from);
+        if let Err(why) = whole.and_then(|()| Ok(IdKey::read(&folder).map(|_| ())?)) {
+            tell(Told::Damaged(&why));
+            clinpeft_files::set_aside(&folder)?;
+        }
     }
     match data {
         Data::Synthetic { cohort, seed } if !folder.join("ceilings.json").exists() => {

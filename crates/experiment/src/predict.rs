@@ -5,7 +5,7 @@ use crate::inputs::{self, Model, Reader};
 use crate::predictions::Predictions;
 use crate::run::Number;
 use crate::{Base, Error, Result, RunFolder, RunSpec, RunState};
-use clinpeft_clinical::{Dataset, Example, HadmId, Label, NoteText, SubjectId, Task, TaskKind};
+use clinpeft_clinical::{Dataset, Example, HadmId, Label, NoteText, OwnNotes, SubjectId, Task, TaskKind};
 use clinpeft_metrics::Bootstrap;
 use clinpeft_nn::Learning;
 use clinpeft_peft::{Head, ModelShape, Stack, Unit};
@@ -68,36 +68,23 @@ struct Notes {
 impl Notes {
     /// Reads the file; labels too if it is for a trained run to be evaluated.
     fn read(path: &Path, labelled: Option<&Trained>) -> Result<Notes> {
-        let wrong = |what: String| Error::Config { path: path.into(), what };
-        let bytes = clinpeft_files::read_text(path)?;
-        let mut table = csv::Reader::from_reader(bytes.as_bytes());
-        // The library's errors name rows and fields, never values.
-        let header = table.headers().map_err(|e| wrong(e.to_string()))?.clone();
-        let place = |column: &str| {
-            header.iter().position(|h| h == column).ok_or_else(|| {
-                wrong(format!("has no column `{column}`\nhint: columns are id, text and, to evaluate, label"))
-            })
-        };
-        let (id, text) = (place("id")?, place("text")?);
-        let label = labelled.map(|t| Ok::<_, Error>((place("label")?, t))).transpose()?;
+        let required: &[&str] = if labelled.is_some() { &["id", "text", "label"] } else { &["id", "text"] };
+        let mut table = OwnNotes::open(path, required, &[])?;
         let mut notes = Notes { ids: Vec::new(), examples: Vec::new() };
-        for (i, row) in table.records().enumerate() {
-            let row = row.map_err(|e| wrong(e.to_string()))?;
-            let label = match label {
+        while let Some(row) = table.next_note()? {
+            let label = match labelled {
                 None => Label::Set(Vec::new()),
-                Some((column, trained)) => trained.label(&row[column]).ok_or_else(|| {
-                    let what =
-                        "is not of this run's labels\nhint: `stack.json` in the run's `adapter` folder lists them";
-                    wrong(format!("row {}, column `label`: {what}", i + 1))
+                Some(trained) => trained.label(row.text(2)?).ok_or_else(|| {
+                    let hint = "`stack.json` in the run's `adapter` folder lists them";
+                    row.wrong(2, "not one of this run's labels", hint)
                 })?,
             };
-            notes.ids.push(row[id].to_string());
-            let (id, subject, text) = (HadmId(i as u64), SubjectId(i as u64), NoteText::new(row[text].to_string()));
+            let text = NoteText::new(row.text(1)?.to_string());
+            notes.ids.push(row.text(0)?.to_string());
+            let (id, subject) = (HadmId(row.index()), SubjectId(row.index()));
             notes.examples.push(Example { id, subject, text, label });
         }
-        if notes.ids.is_empty() {
-            return Err(wrong("has no rows\nhint: one note a row".into()));
-        }
+        table.finish()?;
         Ok(notes)
     }
 }

@@ -83,16 +83,17 @@ pub fn reproduce(
     stop: &AtomicBool,
     hear: &mut dyn FnMut(Heard<'_>),
 ) -> Result<Summary> {
+    let profile = Profile::named(options.profile)?;
+    if let Data::Mimic { .. } = profile.data {
+        let planned = |part: &Part| cohort::planned(store, &profile.data, part.rules, &options.inputs);
+        check_inputs(&profile, &options.inputs, &runs(&profile, options, planned)?)?;
+    }
     let _alone = clinpeft_files::lock(store.root())?;
     clinpeft_report::refuse_foreign(store.root())?;
-    let profile = Profile::named(options.profile)?;
+    store.sweep();
     let runs = {
         let heard = std::cell::RefCell::new(&mut *hear);
         let progress = |told: Told<'_>| (*heard.borrow_mut())(told.into());
-        let planned = |part: &Part| cohort::planned(store, &profile.data, part.rules, &options.inputs);
-        if let Data::Mimic { .. } = profile.data {
-            check_inputs(&profile, &options.inputs, &runs(&profile, options, planned)?)?;
-        }
         runs(&profile, options, |part| cohort::ready(store, &profile.data, part.rules, &options.inputs, &progress))?
     };
     hear(Heard::Plan(&runs));

@@ -278,6 +278,7 @@ pub fn search(
     profile.choices.rules = vec![Fidelity::Paper];
     check_inputs(&profile, inputs, &[])?;
     let _alone = clinpeft_files::lock(store.root())?;
+    store.sweep();
     let heard = std::cell::RefCell::new(hear);
     let progress = |told: cohort::Told<'_>| (*heard.borrow_mut())(told.into());
     let ready = cohort::ready(store, &profile.data, Fidelity::Paper, inputs, &progress)?;

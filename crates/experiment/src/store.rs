@@ -57,15 +57,19 @@ impl Store {
         self.root.join("devices")
     }
 
-    /// Makes the folders for notes and tokens, closed to others, and removes what killed processes left half-written.
-    pub fn open(&self) -> Result<()> {
+    /// Makes the folders for notes and tokens, closed to others.
+    pub(crate) fn open(&self) -> Result<()> {
         for folder in ["data", "tokens"].map(|name| self.root.join(name)) {
             clinpeft_files::private_dir(&folder)?;
         }
+        Ok(())
+    }
+
+    /// Removes what killed processes left half-written.
+    pub(crate) fn sweep(&self) {
         for name in ["", "raw", "data", "tokens", "report", "devices"] {
             clinpeft_files::sweep(&self.root.join(name));
         }
-        Ok(())
     }
 
     /// Folders that hold notes, or tokens that decode to notes, and that others than the owner can enter.
@@ -89,6 +93,7 @@ impl Store {
     /// The folder of a run, made if it is not there, with its `run.toml`.
     pub fn create(&self, spec: &RunSpec) -> Result<RunFolder> {
         spec.check().map_err(|what| Error::Options(format!("run `{}`: {what}", spec.row)))?;
+        self.open()?;
         let folder = self.run(&spec.folder_name()?);
         let path = folder.path.join("run.toml");
         if !path.exists() {

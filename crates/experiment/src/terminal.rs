@@ -35,14 +35,12 @@ impl Terminal {
         self.say(&format!("warning: {text}"));
     }
 
-    /// Opens an output folder for work, and says which of its folders with notes others can enter.
-    pub fn open(&self, store: &Store) -> Result<()> {
-        store.open()?;
+    /// Says which folders with notes others can enter.
+    pub fn warn_of_open_folders(&self, store: &Store) {
         for folder in store.open_to_others() {
             let path = folder.display();
             self.warn(&format!("`{path}` holds notes, or tokens that decode to them, and others can enter it\nhint: chmod -R go-rwx {path}"));
         }
-        Ok(())
     }
 
     pub fn error(&self, text: &str) {

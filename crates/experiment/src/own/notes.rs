@@ -2,7 +2,7 @@
 
 use crate::{Error, Result, Store};
 use clinpeft_clinical::prepare::OutputFile;
-use clinpeft_clinical::{IdKey, Task, TaskKind};
+use clinpeft_clinical::{IdKey, OwnNotes, Task, TaskKind};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -25,13 +25,14 @@ struct Note {
 pub(super) fn dataset(store: &Store, path: &Path, task: Option<Task>, seed: u64) -> Result<String> {
     let hash = clinpeft_files::hash_file(path)?;
     let part = task.map_or("adaptation", Task::name);
-    let key = clinpeft_files::hash_bytes(format!("{hash} {part} {seed} {}", env!("CARGO_PKG_VERSION")));
+    let key = clinpeft_files::hash_bytes(format!("{hash} {part} {seed} {} with a key", env!("CARGO_PKG_VERSION")));
     let name = format!("own-{part}-{}", &key[..12]);
     let folder = store.data(&name);
     if folder.join("manifest.json").exists() {
         return Ok(name);
     }
     let notes = read(path, task, seed)?;
+    store.open()?;
     let pending = clinpeft_files::commit_dir(&folder, clinpeft_files::Access::Private)?;
     write(pending.path(), path, (part, task), &notes, &hash)?;
     pending.commit()?;
@@ -39,34 +40,28 @@ pub(super) fn dataset(store: &Store, path: &Path, task: Option<Task>, seed: u64)
 }
 
 fn read(path: &Path, task: Option<Task>, seed: u64) -> Result<Vec<Note>> {
-    let wrong = |what: String| Error::Config { path: path.into(), what };
-    let content = clinpeft_files::read_text(path)?;
-    let mut table = csv::Reader::from_reader(content.as_bytes());
-    let header = table.headers().map_err(|e| wrong(e.to_string()))?.clone();
-    let place = |column: &str| header.iter().position(|h| h == column);
-    let need = |column: &str| {
-        let hint = "hint: columns are id, text, for a task label, and if you like subject and split";
-        place(column).ok_or_else(|| wrong(format!("has no column `{column}`\n{hint}")))
-    };
-    let (id, text) = (need("id")?, need("text")?);
-    let label = task.map(|_| need("label")).transpose()?;
-    let (subject, split) = (place("subject").unwrap_or(id), place("split"));
+    let required: &[&str] = if task.is_some() { &["id", "text", "label"] } else { &["id", "text"] };
+    let mut table = OwnNotes::open(path, required, &["subject", "split"])?;
+    let (subject, split) = (required.len(), required.len() + 1);
+    let patient = if table.has(subject) { subject } else { 0 };
     let shares: &[(&'static str, u64)] = if task.is_some() { &TASK } else { &CORPUS };
-    let (mut notes, mut subjects) = (Vec::new(), BTreeMap::new());
-    for (i, row) in table.records().enumerate() {
-        let row = row.map_err(|e| wrong(e.to_string()))?;
+    let known: Vec<&str> = shares.iter().map(|s| s.0).collect();
+    let (has_split, mut notes, mut subjects) = (table.has(split), Vec::new(), BTreeMap::new());
+    while let Some(row) = table.next_note()? {
         let next = subjects.len() as u64 + 1;
-        let number = *subjects.entry(row[subject].to_string()).or_insert(next);
-        let split = match split {
-            None => drawn(shares, &row[subject], seed),
-            Some(column) => shares.iter().map(|s| s.0).find(|s| *s == &row[column]).ok_or_else(|| {
-                let known: Vec<&str> = shares.iter().map(|s| s.0).collect();
-                wrong(format!("row {}, column `split`: no known split\nhint: known are {}", i + 1, known.join(", ")))
-            })?,
+        let number = *subjects.entry(row.text(patient)?.to_string()).or_insert(next);
+        let part = if has_split {
+            let written = row.text(split)?;
+            let found = shares.iter().map(|s| s.0).find(|s| *s == written);
+            found.ok_or_else(|| row.wrong(split, "no known split", format!("known are {}", known.join(", "))))?
+        } else {
+            drawn(shares, row.text(patient)?, seed)
         };
-        let label = label.map(|column| row[column].to_string()).unwrap_or_default();
-        notes.push(Note { subject: number, split, text: row[text].to_string(), label });
+        let label = if task.is_some() { row.text(2)?.to_string() } else { String::new() };
+        notes.push(Note { subject: number, split: part, text: row.text(1)?.to_string(), label });
     }
+    table.finish()?;
+    let wrong = |what: String| Error::Config { path: path.into(), what };
     match shares.iter().find(|(split, _)| notes.iter().all(|n| n.split != *split)) {
         None => Ok(notes),
         Some((split, _)) => {

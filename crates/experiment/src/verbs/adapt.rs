@@ -59,7 +59,7 @@ pub struct Adapt {
 
 pub fn run(o: &Adapt, terminal: &Terminal) -> Result<()> {
     let store = Store::new(&o.own.out);
-    terminal.open(&store)?;
+    terminal.warn_of_open_folders(&store);
     let folder = adapt(&store, &o.own.options(), &o.method)?;
     carry_out(&folder, o.own.threads, &o.own.place, terminal)
 }

@@ -40,7 +40,7 @@ pub fn run(o: &Finetune, terminal: &Terminal) -> Result<()> {
         (None, false) => Learner::Head,
     };
     let store = Store::new(&o.own.out);
-    terminal.open(&store)?;
+    terminal.warn_of_open_folders(&store);
     let folder = finetune(&store, &o.own.options(), o.task, below, &learner)?;
     carry_out(&folder, o.own.threads, &o.own.place, terminal)
 }

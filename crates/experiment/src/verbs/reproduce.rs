@@ -63,7 +63,7 @@ pub struct Reproduce {
 
 pub fn run(o: Reproduce, terminal: &Terminal) -> Result<()> {
     let store = Store::new(&o.out);
-    terminal.open(&store)?;
+    terminal.warn_of_open_folders(&store);
     let seeds = match (o.seed, o.seeds) {
         (None, 1) => vec![],
         (first, n) => (0..n).map(|i| first.unwrap_or(1234).wrapping_add(i)).collect(),

@@ -43,7 +43,7 @@ pub fn run(o: Search, terminal: &Terminal) -> Result<()> {
     clinpeft_files::refuse_foreign_file(&o.write, search::BEGINNING.as_bytes())?;
     o.place.open()?;
     let store = Store::new(&o.out);
-    terminal.open(&store)?;
+    terminal.warn_of_open_folders(&store);
     let search = search::Search::named(&o.profile)?;
     let mut watch = terminal.watch();
     let mut hear = |h: reproduce::Heard<'_>| watch.hear(&h);
