@@ -131,16 +131,23 @@ def corpus():
     return lines + ["BP 142/88\tK+ 3.4 mEq/L", "== Plan ==  ----", "café Ménière é", "x  y   z    w ====== ---"] * 20
 
 
+def unique(tokens):
+    """The last of equal tokens stays, the others become names that no text has."""
+    last = {token: line for line, token in enumerate(tokens)}
+    names = (f"[again{n}]" for n in range(1, len(tokens) + 1))
+    return [token if last[token] == line else next(names) for line, token in enumerate(tokens)]
+
+
 def word_piece(folder, lower, written):
     folder.mkdir(parents=True)
-    # Several tokens are spelled as white space or letters with accents would be; two lines say the same.
+    # Several tokens are spelled as white space or letters with accents would be.
     pieces = "the patient was admitted with chest pain un ##afford ##able ##s don ' t - . , / ( ) [ ] * % + = _ # $ { }"
     pieces += " naive cafe naïve café mal ##ade 病 人 發 38 ##5 5 3 12 67 y o m bp BP Pt pt ° c C K k two spaces three tab"
     pieces += " lines end zero ##width soft ##hyphen strasse straße istanbul i ##stanbul ΑΣΟΦΟΣ ασοφος привет мир м Привет"
     pieces += " ##patient 🙂 μ ##g ½ e é ö o x ##x y ##y a ##bc ａ patient"
     letters = [p for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789" for p in (c, "##" + c)]
     unused = [f"[unused{i}]" for i in range(3)]
-    tokens = ["[PAD]", *unused, "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces.split(), *letters]
+    tokens = unique(["[PAD]", *unused, "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces.split(), *letters])
     (folder / "vocab.txt").write_text("\n".join(tokens) + "\n")
     if written is not None:
         (folder / "tokenizer_config.json").write_text(json.dumps(written) + "\n")

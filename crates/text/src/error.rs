@@ -1,4 +1,9 @@
-use std::path::PathBuf;
+use crate::tokenizer::shown;
+use std::path::{Path, PathBuf};
+
+fn named(path: &Path) -> String {
+    shown(&path.display().to_string())
+}
 
 /// What can go wrong on the way from text to batches. No message contains text of a note.
 #[derive(Debug, thiserror::Error)]
@@ -7,7 +12,10 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] clinpeft_files::Error),
     /// A file is not a usable tokenizer.
-    #[error("`{}` is not a tokenizer that can be read: {why}\nhint: take the `tokenizer.json` that Hugging Face's `save_pretrained` writes", path.display())]
+    #[error(
+        "`{}` is not a tokenizer that can be read: {why}\nhint: take the `tokenizer.json` that Hugging Face's `save_pretrained` writes",
+        named(path)
+    )]
     NotATokenizer {
         /// Which file.
         path: PathBuf,
@@ -15,7 +23,10 @@ pub enum Error {
         why: String,
     },
     /// A folder without a tokenizer.
-    #[error("`{}` holds no tokenizer; looked for tokenizer.json, tokenizer.model and vocab.txt\nhint: copy the one that was published with the model into this folder", path.display())]
+    #[error(
+        "`{}` holds no tokenizer; looked for tokenizer.json, tokenizer.model and vocab.txt\nhint: copy the one that was published with the model into this folder",
+        named(path)
+    )]
     NoTokenizer {
         /// Which folder.
         path: PathBuf,
@@ -29,6 +40,16 @@ pub enum Error {
         special: &'static str,
         /// The spellings that were tried.
         looked_for: String,
+    },
+    /// A text that is longer than any note.
+    #[error(
+        "text {row} has {bytes} bytes; at most 16 MiB are encoded\nhint: split it, or check the file it comes from"
+    )]
+    LongText {
+        /// Position of the text in what was to be encoded.
+        row: usize,
+        /// Its length.
+        bytes: usize,
     },
     /// The tokenizer library refused a text.
     #[error(

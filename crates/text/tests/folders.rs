@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use clinpeft_text::{Error, Special, Specials, Tokenizer};
+use clinpeft_text::{Error, Special, Specials, Tokenizer, Truncation};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -81,6 +81,7 @@ fn folders_without_a_tokenizer_and_files_that_are_none_give_hints() {
     for (name, content, what) in [
         ("vocab.txt", "a\nb\n".as_bytes(), "it has no line `[UNK]`"),
         ("vocab.txt", b"\xff\xfe", "it is not UTF-8"),
+        ("vocab.txt", b"[UNK]\nb\x1b\na\nb\x1b\n", "lines 2 and 4 are both `b\\u{1b}`"),
         ("tokenizer.model", &std::fs::read(fixture("unigram.model")).unwrap(), "it is a unigram model"),
         ("tokenizer.model", b"<html>no such page</html>", "it is damaged"),
         ("tokenizer.model", pointer.as_bytes(), "a Git LFS pointer"),
@@ -90,6 +91,66 @@ fn folders_without_a_tokenizer_and_files_that_are_none_give_hints() {
         let message = said();
         assert!(message.contains(what) && message.contains("\nhint: ") && message.contains(name), "{message}");
     }
+}
+
+/// A `tokenizer.json` of three letters with other parts.
+fn foreign(change: impl Fn(&mut serde_json::Value)) -> Result<Tokenizer, Error> {
+    let mut json = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": null, "post_processor": null, "decoder": null,
+        "model": {"type": "BPE", "vocab": {"<unk>": 0, "a": 1, "b": 2, "aa": 3}, "merges": [["a", "a"]], "unk_token": "<unk>"},
+    });
+    change(&mut json);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
+    Tokenizer::open(dir.path())
+}
+
+#[test]
+fn a_tokenizer_that_makes_the_library_panic_is_an_error() {
+    // A table of characters that is cut short.
+    let table = serde_json::json!({"type": "Precompiled", "precompiled_charsmap": "ALQCAACEAAAAAACAAQAAgMz8AgC4BQAAhyIAgMzkAgC4PQAA"});
+    match foreign(|json| json["normalizer"] = table.clone()) {
+        Err(error) => assert!(error.to_string().contains("the library panics"), "{error}"),
+        Ok(tokenizer) => assert!(matches!(tokenizer.encode("ab", Specials::None), Err(Error::Encode { row: 0 }))),
+    }
+    let chunks = serde_json::json!({"type": "FixedLength", "length": 0});
+    let tokenizer = foreign(|json| json["pre_tokenizer"] = chunks.clone()).unwrap();
+    let error = tokenizer.encode("ab", Specials::None).unwrap_err().to_string();
+    assert!(error.contains("text 0 could not be encoded") && error.contains("\nhint: "), "{error}");
+}
+
+#[test]
+fn a_tokenizer_that_grows_texts_without_end_is_refused() {
+    let long = "x".repeat(1 << 20);
+    let prepend = serde_json::json!({"type": "Prepend", "prepend": long});
+    let split = serde_json::json!({"type": "Split", "pattern": {"Regex": "(a+)+(?=b)|."}, "behavior": "Isolated", "invert": false});
+    for (part, value) in [("normalizer", &prepend), ("pre_tokenizer", &split)] {
+        let error = foreign(|json| json[part] = value.clone()).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{part}`")) && error.contains("\nhint: "), "{error}");
+    }
+    assert!(foreign(|_| ()).unwrap().encode("aab", Specials::None).unwrap() == [3, 2]);
+}
+
+#[test]
+fn a_text_longer_than_any_note_is_an_error_that_names_it() {
+    let tokenizer = Tokenizer::open(&fixture("llama")).unwrap();
+    let long = "a".repeat((16 << 20) + 1);
+    let texts = ["short", &long];
+    let error = clinpeft_text::encode_all(texts, &tokenizer, Specials::None, Truncation::None).unwrap_err();
+    assert!(
+        error.to_string().contains("text 1 has 16777217 bytes") && error.to_string().contains("\nhint: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_endless_file_is_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = std::fs::File::create(dir.path().join("tokenizer.model")).unwrap();
+    file.set_len((64 << 20) + 1).unwrap();
+    let error = Tokenizer::open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("longer than 64 MiB") && error.contains("\nhint: "), "{error}");
 }
 
 proptest! {

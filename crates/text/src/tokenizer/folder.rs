@@ -1,12 +1,13 @@
 //! The tokenizer of a model folder, in whichever form it is there.
 
+use std::collections::HashMap;
 use std::path::Path;
 
-use clinpeft_files::{read_json, refuse_pointer};
+use clinpeft_files::read_json;
 use serde::Deserialize;
 
 use super::recipe::{self, Vocabulary, Words};
-use super::{Kind, Tokenizer, sentence_piece};
+use super::{Kind, Tokenizer, guard, sentence_piece, shown};
 use crate::{Error, Result};
 
 type Reader = fn(&Path) -> Result<Tokenizer>;
@@ -54,12 +55,16 @@ fn word_piece(path: &Path) -> Result<Tokenizer> {
     } else {
         serde_json::from_str("{}").expect("every key has a default")
     };
-    let bytes = read_bytes(path)?;
     let wrong = |why: &str| Error::NotATokenizer { path: path.into(), why: why.into() };
-    let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?;
-    let tokens: Vec<String> = text.lines().map(str::to_owned).collect();
-    // Of equal lines the last counts.
-    let find = |token: &str| tokens.iter().rposition(|t| t == token);
+    let tokens: Vec<String> = guard::read_text(path)?.lines().map(str::to_owned).collect();
+    let mut lines = HashMap::new();
+    for (line, token) in tokens.iter().enumerate() {
+        // A model has a row of weights for each line; which one is meant is not known.
+        if let Some(first) = lines.insert(token.as_str(), line) {
+            return Err(wrong(&format!("lines {} and {} are both `{}`", first + 1, line + 1, shown(token))));
+        }
+    }
+    let find = |token: &str| lines.get(token).copied();
     if let Some(lacks) = ["[UNK]", "[CLS]", "[SEP]"].iter().find(|token| find(token).is_none()) {
         return Err(wrong(&format!("it has no line `{lacks}`")));
     }
@@ -72,11 +77,4 @@ fn word_piece(path: &Path) -> Result<Tokenizer> {
     };
     let json = recipe::word_piece(&special, &Vocabulary { tokens, merges: vec![] }, &words);
     Tokenizer::from_json(json.to_string()).map_err(|why| wrong(&why))
-}
-
-/// A whole file that is no Git LFS pointer.
-pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).map_err(clinpeft_files::at("read", path))?;
-    refuse_pointer(path, &bytes)?;
-    Ok(bytes)
 }

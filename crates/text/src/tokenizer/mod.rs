@@ -2,6 +2,7 @@
 
 mod bpe;
 mod folder;
+mod guard;
 mod recipe;
 mod sentence_piece;
 mod special;
@@ -13,7 +14,8 @@ pub use train::Kind;
 use std::path::Path;
 use std::str::FromStr;
 
-use clinpeft_files::{hash_bytes, read_text, refuse_pointer, write_atomic};
+use clinpeft_files::{hash_bytes, write_atomic};
+pub(crate) use guard::shown;
 
 use crate::{Error, Result};
 
@@ -35,11 +37,13 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`.
+    /// Reads a `tokenizer.json`. Errors if it asks for what no published one needs: strings of more than 4 KiB in the parts that
+    /// cut text, replacements that make a text more than 16 times as long, expressions whose search may not end.
     pub fn load(path: &Path) -> Result<Self> {
-        let json = read_text(path)?;
-        refuse_pointer(path, json.as_bytes())?;
-        Self::from_json(json).map_err(|why| Error::NotATokenizer { path: path.into(), why })
+        let json = guard::read_text(path)?;
+        guard::check(&json)
+            .and_then(|()| Self::from_json(json))
+            .map_err(|why| Error::NotATokenizer { path: path.into(), why })
     }
 
     /// Writes the `tokenizer.json`, whole or not at all: for a loaded tokenizer, the very bytes that were read.
@@ -60,7 +64,8 @@ impl Tokenizer {
     }
 
     fn from_json(json: String) -> Result<Self, String> {
-        let mut inner = tokenizers::Tokenizer::from_str(&json).map_err(|e| e.to_string())?;
+        let parsed = guard::caught(|| tokenizers::Tokenizer::from_str(&json));
+        let mut inner = parsed.ok_or("the library panics when it reads it")?.map_err(|e| shown(&e.to_string()))?;
         if let tokenizers::ModelWrapper::BPE(model) = inner.get_model()
             && model.dropout.is_some_and(|rate| rate > 0.0)
         {
@@ -73,7 +78,7 @@ impl Tokenizer {
         Ok(Self { inner, json, hash })
     }
 
-    /// The token ids of `text`, with the special tokens that `specials` names.
+    /// The token ids of `text` (at most 16 MiB), with the special tokens that `specials` names.
     pub fn encode(&self, text: &str, specials: Specials) -> Result<Vec<u32>> {
         let (leading, trailing) = self.special_ids(specials)?;
         let body = self.encode_body(text, 0)?;
@@ -82,14 +87,17 @@ impl Tokenizer {
 
     /// The token ids of `text` alone. `row` is for the error message.
     pub(crate) fn encode_body(&self, text: &str, row: usize) -> Result<Vec<u32>> {
+        guard::check_text(text, row)?;
         // The library's error may quote the text; it goes no further.
-        let encoding = self.inner.encode_fast(text, false).map_err(|_| Error::Encode { row })?;
+        let encoding = guard::caught(|| self.inner.encode_fast(text, false));
+        let encoding = encoding.and_then(std::result::Result::ok).ok_or(Error::Encode { row })?;
         Ok(encoding.get_ids().to_vec())
     }
 
     /// The text of `ids`, without special tokens.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.inner.decode(ids, true).map_err(|_| Error::Decode { count: ids.len() })
+        let text = guard::caught(|| self.inner.decode(ids, true));
+        text.and_then(std::result::Result::ok).ok_or(Error::Decode { count: ids.len() })
     }
 
     /// Number of tokens, special ones included; every id is below it unless the file numbers its tokens with gaps.

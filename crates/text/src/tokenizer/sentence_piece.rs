@@ -4,18 +4,15 @@
 //! wants a list of merges instead: every cut of a piece into two pieces, in the order of scores.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 
 use prost::Message;
 
-use super::Tokenizer;
-use super::folder::read_bytes;
 use super::recipe::{self, Vocabulary};
+use super::{Tokenizer, guard, shown};
 use crate::{Error, Result};
 
-/// A file beyond this is no vocabulary; LLaMA's has half a MiB.
-const MOST_BYTES: usize = 64 << 20;
 /// No piece is longer: finding its cuts takes the square of its length.
 const LONGEST_PIECE: usize = 1000;
 
@@ -70,15 +67,12 @@ const BYTE: i32 = 6;
 
 /// Reads a `tokenizer.model`.
 pub(super) fn load(path: &Path) -> Result<Tokenizer> {
-    let bytes = read_bytes(path)?;
+    let bytes = guard::read(path)?;
     convert(&bytes).and_then(Tokenizer::from_json).map_err(|why| Error::NotATokenizer { path: path.into(), why })
 }
 
 /// The `tokenizer.json` of the same vocabulary.
 fn convert(bytes: &[u8]) -> Result<String, String> {
-    if bytes.len() > MOST_BYTES {
-        return Err("it is too large for a SentencePiece vocabulary".into());
-    }
     let model = Model::decode(bytes).map_err(|_| "it is damaged, or not of SentencePiece")?;
     check(&model)?;
     let vocabulary =
@@ -108,13 +102,16 @@ fn check(model: &Model) -> Result<(), String> {
             return Err(format!("{what}, which LLaMA does not"));
         }
     }
-    let mut seen = HashSet::new();
+    let mut seen = HashMap::new();
     for (id, piece) in model.pieces.iter().enumerate() {
         if !matches!(piece.kind(), NORMAL | UNKNOWN | CONTROL | BYTE) {
             return Err(format!("piece {id} is user-defined or unused, which LLaMA has none of"));
         }
-        if piece.text.is_empty() || piece.text.len() > LONGEST_PIECE || !seen.insert(&piece.text) {
-            return Err(format!("piece {id} is empty, repeated or longer than {LONGEST_PIECE} bytes"));
+        if piece.text.is_empty() || piece.text.len() > LONGEST_PIECE {
+            return Err(format!("piece {id} is empty or longer than {LONGEST_PIECE} bytes"));
+        }
+        if let Some(first) = seen.insert(&piece.text, id) {
+            return Err(format!("pieces {first} and {id} are both `{}`", shown(&piece.text)));
         }
     }
     match model.pieces.iter().any(|p| p.kind() == UNKNOWN && p.text == "<unk>") {
@@ -185,7 +182,7 @@ mod tests {
         assert!(said(|m| m.normalizer.as_mut().unwrap().dummy_prefix = Some(false)).contains("no space in front"));
         assert!(said(|m| m.trainer.as_mut().unwrap().whitespace_as_suffix = true).contains("end with spaces"));
         assert!(said(|m| m.pieces[3].kind = Some(4)).contains("piece 3 is user-defined"));
-        assert!(said(|m| m.pieces[3].text = "a".into()).contains("piece 5 is empty, repeated"));
+        assert!(said(|m| m.pieces[3].text = "a".into()).contains("pieces 3 and 5 are both `a`"));
         assert!(said(|m| m.pieces[0].text = "<x>".into()).contains("no piece `<unk>`"));
     }
 }
