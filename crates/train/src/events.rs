@@ -62,7 +62,7 @@ impl EventLog {
         let old = if path.exists() && lines > 0 { clinpeft_files::read_text(path)? } else { String::new() };
         let kept: Vec<&str> = old.lines().take(lines as usize).collect();
         if (kept.len() as u64) < lines {
-            return Err(Error::Checkpoint(format!("`{}` is shorter than the checkpoint says", path.display())));
+            return Err(Error::Damaged { path: path.into(), what: "it is shorter than the checkpoint says".into() });
         }
         let text: String = kept.iter().flat_map(|l| [l, "\n"]).collect();
         clinpeft_files::write_atomic(path, text)?;
@@ -77,6 +77,11 @@ impl EventLog {
         self.file.write_all(line.as_bytes()).map_err(clinpeft_files::at("append to", &self.path))?;
         self.lines += 1;
         Ok(())
+    }
+
+    /// Waits until everything is on disk, so that a checkpoint never knows of lines that are not.
+    pub(crate) fn flush(&self) -> Result<()> {
+        Ok(self.file.sync_data().map_err(clinpeft_files::at("flush", &self.path))?)
     }
 
     /// Lines written so far.
