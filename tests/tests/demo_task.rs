@@ -12,10 +12,10 @@ use clinpeft_peft::{Activity, AdapterConfig, Head, Stack};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Precision;
 use clinpeft_tensor::ops::scale;
-use clinpeft_text::{Encoder, Kind, Sequences, Specials, Tokenizer, Truncation};
+use clinpeft_text::{Encoder, Kind, Order, Sequences, Specials, Tokenizer, Truncation};
 use clinpeft_train::{
-    Classification, Division, Event, Examples, Fit, OptimiserSettings, Rate, Scores, Selection, Settings, Targets,
-    Warmup, fit,
+    Classification, Cut, Division, Event, Examples, Fit, OptimiserSettings, Plan, Rate, Scores, Selection, Settings,
+    Targets, Warmup, fit,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -108,9 +108,7 @@ fn trained(settings: Value, precision: Precision) -> Trained {
         class_weights: Classification::balanced_weights(&targets),
         data: Examples::new(task.sequences.clone(), targets).unwrap(),
     };
-    let rows: Vec<usize> = (0..task.labels.len()).collect();
-    let epoch: Vec<Vec<Vec<usize>>> = rows.chunks(16).map(|step| vec![step.to_vec()]).collect();
-    let plan = vec![epoch; 16];
+    let plan = Plan::new(task.sequences.lengths(), (Order::Sequential, Seed(0)), 16, 16, Cut::Sequences(16)).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let mut seen = Vec::new();
     let mut observe = |e: &Event, _: u64| {
@@ -128,7 +126,7 @@ fn trained(settings: Value, precision: Precision) -> Trained {
         stop: &AtomicBool::new(false),
     };
     assert!(fit(&mut objective, run).unwrap().finished);
-    let scores = objective.evaluate(&objective.data, 4096).unwrap();
+    let scores = objective.evaluate(&objective.data, 4096, &AtomicBool::new(false)).unwrap();
     Trained { first: seen[0], last: *seen.last().unwrap(), scores }
 }
 

@@ -1,5 +1,6 @@
 //! `config.json`.
 
+use clinpeft_nn::sizes::{self, need_size};
 use clinpeft_nn::{Error, LinearSite, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -151,7 +152,7 @@ impl Config {
         if self.model_type != "bert" {
             return wrong(format!(
                 "`model_type` is `{}`, not `bert`\nhint: this folder holds another kind of model",
-                self.model_type
+                self.model_type.escape_debug()
             ));
         }
         for (key, got, known) in [
@@ -159,7 +160,7 @@ impl Config {
             ("position_embedding_type", &self.position_embedding_type, "absolute"),
         ] {
             if got != known {
-                return wrong(format!("`{key}` is `{got}`\nhint: only `{known}` is known"));
+                return wrong(format!("`{key}` is `{}`\nhint: only `{known}` is known", got.escape_debug()));
             }
         }
         if self.is_decoder || !self.tie_word_embeddings {
@@ -181,17 +182,20 @@ impl Config {
     }
 
     fn check_sizes(&self) -> Result<()> {
-        let sizes = [
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("type_vocab_size", self.type_vocab_size),
-        ];
-        if let Some((key, _)) = sizes.iter().find(|(_, n)| *n == 0) {
-            return Err(Error::Config(format!("`{key}` is zero\nhint: every size is at least one")));
+        for (key, n, most) in [
+            ("vocab_size", self.vocab_size, sizes::ENTRIES),
+            ("hidden_size", self.hidden_size, sizes::WIDTH),
+            ("intermediate_size", self.intermediate_size, sizes::INNER_WIDTH),
+            ("num_hidden_layers", self.num_hidden_layers, sizes::LAYERS),
+            ("num_attention_heads", self.num_attention_heads, sizes::HEADS),
+            ("max_position_embeddings", self.max_position_embeddings, sizes::ENTRIES),
+            ("type_vocab_size", self.type_vocab_size, sizes::ENTRIES),
+        ] {
+            need_size(key, n, most)?;
+        }
+        if !(self.layer_norm_eps.is_finite() && self.layer_norm_eps >= 0.0) {
+            let what = format!("`layer_norm_eps` is {}\nhint: a finite number, 1e-12 for example", self.layer_norm_eps);
+            return Err(Error::Config(what));
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(Error::Config(format!(
@@ -218,7 +222,13 @@ mod tests {
         assert!(said(|c| c.hidden_act = "relu".into()).contains("`hidden_act` is `relu`"));
         assert!(said(|c| c.hidden_dropout_prob = 1.0).contains("hidden_dropout_prob"));
         assert!(said(|c| c.num_attention_heads = 3).contains("cannot be shared"));
-        assert!(said(|c| c.type_vocab_size = 0).contains("`type_vocab_size` is zero"));
+        assert!(said(|c| c.type_vocab_size = 0).contains("`type_vocab_size` is 0"));
+        assert!(said(|c| c.num_hidden_layers = usize::MAX).contains("`num_hidden_layers` is"));
+        assert!(said(|c| c.max_position_embeddings = 1 << 40).contains("`max_position_embeddings` is"));
+        assert!(said(|c| c.vocab_size = 1 << 40).contains("`vocab_size` is"));
+        assert!(said(|c| c.layer_norm_eps = -1.0).contains("`layer_norm_eps` is -1"));
+        let control = said(|c| c.hidden_act = "\u{1b}[2J".into());
+        assert!(!control.contains('\u{1b}'), "{control}");
     }
 
     #[test]

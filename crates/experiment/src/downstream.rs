@@ -38,8 +38,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     let test = if context.spec.kind == Kind::Trial { None } else { Some(examples("test", &data.test)?) };
     let mut objective = objective(context, (family, backbone), train, &data, &tokenizer)?;
     if objective.only_the_head_learns() {
-        objective.keep_training_features(EVALUATION_TOKENS)?;
-        objective.keep_features(&mut validation, EVALUATION_TOKENS)?;
+        objective.keep_training_features(EVALUATION_TOKENS, context.control.stop)?;
+        objective.keep_features(&mut validation, EVALUATION_TOKENS, context.control.stop)?;
     }
     let outcome = train_with_validation(context, &mut objective, &validation, &data)?;
     let mut result = RunResult::new(&context.spec, &outcome);
@@ -53,7 +53,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     let key = IdKey::read(&folder)?;
     let rule = context.spec.switches.multilabel_score;
     let scored = |examples: &Examples, split: &[Example]| -> Result<Predictions> {
-        let scores = objective.evaluate(examples, EVALUATION_TOKENS)?;
+        let scores = objective.evaluate(examples, EVALUATION_TOKENS, context.control.stop)?;
         Ok(predictions(rule, &data, split, &scores, Some(&key)))
     };
     let chosen_by = scored(&validation, &data.validation)?;
@@ -154,11 +154,12 @@ fn train_with_validation(
     validation: &Examples,
     data: &Dataset,
 ) -> Result<Outcome> {
-    let plan = inputs::batches(&objective.data.sequences.lengths(), &context.spec)?;
+    let plan = inputs::batches(objective.data.sequences.lengths(), &context.spec)?;
     let (checkpoint, events) = (context.checkpoint(), context.folder.file("events.jsonl"));
     let (rule, epochs) = (context.spec.switches.multilabel_score, context.spec.switches.selection);
+    let stop = context.control.stop;
     let mut validate = |o: &Classification| -> clinpeft_train::Result<Validation> {
-        let scores = o.evaluate(validation, EVALUATION_TOKENS)?;
+        let scores = o.evaluate(validation, EVALUATION_TOKENS, stop)?;
         let none = Bootstrap { resamples: 0, level: 0.95, seed: Seed(0) };
         let found = predictions(rule, data, &data.validation, &scores, None);
         let wrong = |e: Error| clinpeft_train::Error::Evaluation(e.to_string());

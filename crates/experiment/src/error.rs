@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub enum Error {
     /// In training.
     #[error(transparent)]
-    Train(#[from] clinpeft_train::Error),
+    Train(clinpeft_train::Error),
     /// In the data.
     #[error(transparent)]
     Clinical(#[from] clinpeft_clinical::Error),
@@ -62,6 +62,15 @@ pub enum Error {
         /// The first of them with its error.
         first: String,
     },
+}
+
+impl From<clinpeft_train::Error> for Error {
+    fn from(error: clinpeft_train::Error) -> Error {
+        match error {
+            clinpeft_train::Error::Stopped => Error::Stopped,
+            other => Error::Train(other),
+        }
+    }
 }
 
 /// Result of this crate.

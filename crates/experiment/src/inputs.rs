@@ -6,7 +6,8 @@ use clinpeft_nn::{Backbone, Learning, PackChoice, PackPolicy, keep_packs};
 use clinpeft_peft::{Activity, Adapter, ModelShape, Stack, load_adapter};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
-use clinpeft_text::{Cache, CacheKey, Encoder, Packed, Sequences, Specials, Tokenizer, Truncation};
+use clinpeft_text::{Cache, CacheKey, Encoder, Order, Packed, Sequences, Specials, Tokenizer, Truncation};
+use clinpeft_train::{Cut, Plan};
 use std::path::{Path, PathBuf};
 
 /// A base model with its tokenizer.
@@ -108,7 +109,7 @@ pub(crate) fn stack(
         let learning = if e.trainable { Learning::Trainable } else { Learning::Frozen };
         let adapter: Box<dyn Adapter> = match (&e.from, &e.adapter) {
             (Some(run), None) => {
-                let folder = finished(store, run, "adapter")?.join(&e.name);
+                let folder = finished(store, run, "adapter")?.join(&*e.name);
                 load_adapter(&folder, &ModelShape::of(backbone), learning)?.adapter
             }
             (None, Some(config)) => {
@@ -199,51 +200,17 @@ impl<'a> Reader<'a> {
 }
 
 /// Batches of every epoch: steps of `batch_sequences` rows, each cut into micro-batches of at most `micro_tokens`.
-pub(crate) fn batches(lengths: &[usize], spec: &RunSpec) -> Result<clinpeft_train::Plan> {
-    use clinpeft_text::{BatchSize, Order, plan};
-    let size = BatchSize::Sequences(spec.training.batch_sequences);
-    let seed = Seed(spec.seed).part("order");
-    let epoch = |e: u64| -> Result<Vec<Vec<Vec<usize>>>> {
-        let steps = plan(lengths, Order::Shuffled, size, seed, e)?;
-        let cut = |rows: Vec<usize>| match spec.switches.class_weights {
-            ClassWeights::WholeStep => micro_batches(rows, lengths, spec.training.micro_tokens),
-            // What is divided in each micro-batch depends on how the step is cut.
-            ClassWeights::MicroBatch => rows.chunks(spec.micro_sequences()).map(<[usize]>::to_vec).collect(),
-        };
-        Ok(steps.into_iter().map(cut).collect())
+pub(crate) fn batches(lengths: Vec<usize>, spec: &RunSpec) -> Result<Plan> {
+    let cut = match spec.switches.class_weights {
+        ClassWeights::WholeStep => Cut::Tokens(spec.training.micro_tokens),
+        // What is divided in each micro-batch depends on how the step is cut.
+        ClassWeights::MicroBatch => Cut::Sequences(spec.micro_sequences()),
     };
-    (0..spec.training.epochs).map(epoch).collect()
-}
-
-fn micro_batches(rows: Vec<usize>, lengths: &[usize], limit: usize) -> Vec<Vec<usize>> {
-    let mut all: Vec<Vec<usize>> = vec![vec![]];
-    let mut filled = 0;
-    for r in rows {
-        if filled > 0 && filled + lengths[r] > limit {
-            all.push(vec![]);
-            filled = 0;
-        }
-        filled += lengths[r];
-        if let Some(last) = all.last_mut() {
-            last.push(r);
-        }
-    }
-    all
+    let order = (Order::Shuffled, Seed(spec.seed).part("order"));
+    Ok(Plan::new(lengths, order, spec.training.epochs, spec.training.batch_sequences, cut)?)
 }
 
 /// Number of all weights: base, adapters, and a head if there is one.
 pub(crate) fn total_parameters(backbone: &dyn Backbone, stack: &Stack, head: usize) -> usize {
     backbone.parameter_count() + stack.status(None).iter().map(|s| s.parameters).sum::<usize>() + head
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn micro_batches_keep_order_and_limit() {
-        let lengths = [5, 5, 5, 20, 1];
-        let m = micro_batches(vec![3, 0, 1, 2, 4], &lengths, 11);
-        assert_eq!(m, [vec![3], vec![0, 1], vec![2, 4]]);
-    }
 }

@@ -12,6 +12,7 @@ use clinpeft_rng::Seed;
 use clinpeft_text::{Packed, Sequences};
 use clinpeft_train::{Fit, LanguageModelling, NoteLoss, Objective, Outcome, fit};
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
 /// Tokens run at once where nothing is kept.
 const EVALUATION_TOKENS: usize = 4096;
@@ -39,14 +40,14 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     )?;
     let total = inputs::total_parameters(&*backbone, &stack, 0);
     let plain = LanguageModelling { backbone, stack: Stack::new(), data: train_data.sequences.clone() };
-    let before = losses(&plain, &test_data)?;
+    let before = losses(&plain, &test_data, context.control.stop)?;
     let mut objective = LanguageModelling { stack, ..plain };
     let trainable = objective.stack.trainable().iter().map(|(_, p)| p.value().count()).sum();
     let lengths = objective.data.lengths();
     let outcome = train(context, &mut objective, &lengths)?;
-    let after = losses(&objective, &test_data)?;
+    let after = losses(&objective, &test_data, context.control.stop)?;
     let sample = first_documents(&train_data, test_data.sequences.len());
-    let train_losses = losses(&objective, &sample)?;
+    let train_losses = losses(&objective, &sample, context.control.stop)?;
     let mut result = RunResult::new(&context.spec, &outcome);
     let notes: Vec<u64> = (0..after.len() as u64).collect();
     let estimate = match context.spec.switches.test_perplexity {
@@ -90,7 +91,7 @@ pub(crate) fn trial(context: &mut Context<'_>) -> Result<Report> {
     let mut objective = LanguageModelling { backbone, stack, data: learn.sequences.clone() };
     let lengths = objective.data.lengths();
     let outcome = train(context, &mut objective, &lengths)?;
-    let found = losses(&objective, &judge)?;
+    let found = losses(&objective, &judge, context.control.stop)?;
     let mut result = RunResult::new(&context.spec, &outcome);
     (result.split, result.n) = ("validation", found.len());
     result.validation_score = Some(-clinpeft_metrics::perplexity(sum(&found))?);
@@ -112,7 +113,7 @@ pub(crate) fn provenance(context: &Context<'_>, base_hash: &str) -> Result<BTree
 
 /// Trains on sequences of these lengths, without a validation.
 pub(crate) fn train<O: Objective>(context: &mut Context<'_>, objective: &mut O, lengths: &[usize]) -> Result<Outcome> {
-    let plan = inputs::batches(lengths, &context.spec)?;
+    let plan = inputs::batches(lengths.to_vec(), &context.spec)?;
     let (checkpoint, events) = (context.checkpoint(), context.folder.file("events.jsonl"));
     let run = Fit {
         plan: &plan,
@@ -128,10 +129,10 @@ pub(crate) fn train<O: Objective>(context: &mut Context<'_>, objective: &mut O, 
 }
 
 /// Loss of every document; a document's chunks are added up.
-fn losses(model: &LanguageModelling, data: &Packed) -> Result<Vec<TextLoss>> {
+fn losses(model: &LanguageModelling, data: &Packed, stop: &AtomicBool) -> Result<Vec<TextLoss>> {
     let mut all = vec![TextLoss { nll: 0.0, tokens: 0 }; data.documents.iter().max().map_or(0, |d| d + 1)];
     for (NoteLoss { nll, predictions }, document) in
-        model.evaluate(&data.sequences, EVALUATION_TOKENS)?.into_iter().zip(&data.documents)
+        model.evaluate(&data.sequences, EVALUATION_TOKENS, stop)?.into_iter().zip(&data.documents)
     {
         all[*document].nll += nll;
         all[*document].tokens += predictions as u64;

@@ -28,7 +28,7 @@ pub fn merge(base: &Path, adapter: &Path, out: &Path) -> Result<Vec<String>> {
     if adapter.join("stack.json").is_file() {
         for entry in Unit::load(adapter, &shape)?.stack.entries() {
             if entry.activity == Activity::Active {
-                put(entry.name.clone(), &*entry.adapter)?;
+                put(entry.name.to_string(), &*entry.adapter)?;
             }
         }
     } else if adapter.join("adapter_config.json").is_file() {

@@ -54,7 +54,7 @@ pub const METHODS: [&str; 7] = ["lora", "dora", "adalora", "prefix", "prompt", "
 pub fn adapt(store: &Store, options: &Options, method: &str) -> Result<RunFolder> {
     let profile = Profile::named("paper")?;
     let entry = StackEntry {
-        name: "clinical".into(),
+        name: "clinical".try_into()?,
         from: None,
         trainable: true,
         active: true,
@@ -92,7 +92,7 @@ pub fn finetune(
     if let Learner::Adapter(method) = learner {
         row += &format!(" + {method}");
         let adapter = Some(adapter(&profile, method, Family::of(&options.base)?)?);
-        stack.push(StackEntry { name: "downstream".into(), from: None, trainable: true, active: true, adapter });
+        stack.push(StackEntry { name: "downstream".try_into()?, from: None, trainable: true, active: true, adapter });
     }
     let full = matches!(learner, Learner::Whole);
     let step = &profile.downstream;

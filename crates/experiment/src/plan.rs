@@ -188,7 +188,7 @@ impl Planner<'_> {
         let adapter = adapter.ok_or_else(|| Error::Options(format!("the profile has no adapter `{wanted}`")))?.clone();
         let step = &self.profile.adaptation;
         let entry =
-            StackEntry { name: wanted.into(), from: None, trainable: true, active: true, adapter: Some(adapter) };
+            StackEntry { name: wanted.try_into()?, from: None, trainable: true, active: true, adapter: Some(adapter) };
         let spec = RunSpec {
             kind: Kind::Adaptation,
             table: Some(2),
@@ -271,7 +271,7 @@ impl Planner<'_> {
             found.ok_or_else(|| Error::Options(format!("the profile has no adapter `{name}`")))
         };
         Ok(StackEntry {
-            name: entry.name.clone(),
+            name: entry.name.as_str().try_into()?,
             from: entry.from.as_ref().map(find).transpose()?,
             trainable: entry.trainable,
             active: entry.active,

@@ -16,6 +16,7 @@ use clinpeft_text::Truncation;
 use clinpeft_train::{Classification, Examples, Targets};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 /// Writes the probability of every class of each note to `out`, whole or not at all. Returns the number of notes.
 ///
@@ -155,7 +156,7 @@ impl Trained {
             data: examples.clone(),
             class_weights: Vec::new(),
         };
-        let scores = model.evaluate(&examples, EVALUATION_TOKENS)?;
+        let scores = model.evaluate(&examples, EVALUATION_TOKENS, &AtomicBool::new(false))?;
         let data = Dataset { task: self.task, labels, train: Vec::new(), validation: Vec::new(), test: notes };
         Ok(predictions(rule.multilabel_score, &data, &data.test, &scores, None))
     }

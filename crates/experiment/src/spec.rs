@@ -5,6 +5,7 @@ use crate::{Error, Family, Result};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::Fidelity;
 use clinpeft_nn::Memory;
+use clinpeft_peft::AdapterName;
 use clinpeft_tensor::Precision;
 use clinpeft_text::Packing;
 use clinpeft_train::{Division, OptimiserSettings, Rate, Selection, Settings, Warmup};
@@ -238,7 +239,7 @@ pub enum MemoryPolicy {
 #[serde(deny_unknown_fields)]
 pub struct StackEntry {
     /// Its name in the stack.
-    pub name: String,
+    pub name: AdapterName,
     /// The run that made it, below `<out>/runs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,

@@ -1,5 +1,6 @@
 //! `config.json`.
 
+use clinpeft_nn::sizes::{self, need_positive, need_size};
 use clinpeft_nn::{Error, LinearSite, Result, RopeScaling};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -169,7 +170,8 @@ impl Config {
                 original: need(rope.original_max_position_embeddings, "original_max_position_embeddings")?,
             }),
             Some(other) => Err(Error::Config(format!(
-                "rotary scaling `{other}` is not known\nhint: known are default, linear, llama3"
+                "rotary scaling `{}` is not known\nhint: known are default, linear, llama3",
+                other.escape_debug()
             ))),
         }
     }
@@ -180,24 +182,68 @@ impl Config {
         if self.model_type != "llama" {
             return wrong(format!(
                 "`model_type` is `{}`, not `llama`\nhint: this folder holds another kind of model",
-                self.model_type
+                self.model_type.escape_debug()
             ));
         }
         if self.hidden_act != "silu" || self.attention_bias || self.mlp_bias {
             return wrong("only `hidden_act` silu without biases is known".into());
         }
-        let sizes = [self.vocab_size, self.hidden_size, self.intermediate_size, self.num_attention_heads];
-        if sizes.contains(&0) || self.max_position_embeddings == 0 || self.kv_heads() == 0 {
-            return wrong("a size is zero".into());
+        for (key, n, most) in [
+            ("vocab_size", self.vocab_size, sizes::ENTRIES),
+            ("hidden_size", self.hidden_size, sizes::WIDTH),
+            ("intermediate_size", self.intermediate_size, sizes::INNER_WIDTH),
+            ("num_hidden_layers", self.num_hidden_layers, sizes::LAYERS),
+            ("num_attention_heads", self.num_attention_heads, sizes::HEADS),
+            ("num_key_value_heads", self.kv_heads(), sizes::HEADS),
+            ("head_dim", self.head_width(), sizes::HEADS),
+            ("max_position_embeddings", self.max_position_embeddings, sizes::ENTRIES),
+            (
+                "num_attention_heads * head_dim",
+                self.num_attention_heads.saturating_mul(self.head_width()),
+                sizes::WIDTH,
+            ),
+        ] {
+            need_size(key, n, most)?;
         }
         if !self.num_attention_heads.is_multiple_of(self.kv_heads()) {
             return wrong(format!(
-                "{} query heads cannot share {} key-value heads",
+                "{} query heads cannot share {} key-value heads\nhint: `num_attention_heads` is a multiple of \
+                 `num_key_value_heads`",
                 self.num_attention_heads,
                 self.kv_heads()
             ));
         }
-        self.scaling().map(|_| ())
+        if self.head_dim.is_none() && !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            return wrong(format!(
+                "a width of {} cannot be shared by {} heads\nhint: `hidden_size` is a multiple of `num_attention_heads`, or \
+                 `head_dim` is given",
+                self.hidden_size, self.num_attention_heads
+            ));
+        }
+        if !self.head_width().is_multiple_of(2) {
+            return wrong(format!("heads are {} wide\nhint: rotary embedding needs an even width", self.head_width()));
+        }
+        if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps >= 0.0) {
+            return wrong(format!("`rms_norm_eps` is {}\nhint: a finite number, 1e-5 for example", self.rms_norm_eps));
+        }
+        self.check_rope()
+    }
+
+    fn check_rope(&self) -> Result<()> {
+        need_positive("rope_theta", self.theta())?;
+        match self.scaling()? {
+            RopeScaling::None => Ok(()),
+            RopeScaling::Linear { factor } => need_positive("factor", factor),
+            RopeScaling::Llama3 { factor, low, high, original } => {
+                let all = [
+                    ("factor", factor),
+                    ("low_freq_factor", low),
+                    ("high_freq_factor - low_freq_factor", high - low),
+                    ("original_max_position_embeddings", original),
+                ];
+                all.into_iter().try_for_each(|(key, x)| need_positive(key, x))
+            }
+        }
     }
 }
 
@@ -210,6 +256,42 @@ mod tests {
         let mut c = Config::tiny(16, 8, 1, 2, 8);
         c.model_type = "bert".into();
         assert!(c.check().unwrap_err().to_string().contains("not `llama`"));
+    }
+
+    #[test]
+    fn sizes_of_no_model_are_refused_by_their_key_before_anything_is_made() {
+        let said = |change: &dyn Fn(&mut Config)| {
+            let mut c = Config::tiny(16, 8, 1, 2, 8);
+            change(&mut c);
+            crate::Llama::random(c, clinpeft_rng::Seed(1), clinpeft_nn::Learning::Frozen).unwrap_err().to_string()
+        };
+        type Set = fn(&mut Config, usize);
+        let sizes: [(&str, Set); 8] = [
+            ("vocab_size", |c, n| c.vocab_size = n),
+            ("hidden_size", |c, n| c.hidden_size = n),
+            ("intermediate_size", |c, n| c.intermediate_size = n),
+            ("num_hidden_layers", |c, n| c.num_hidden_layers = n),
+            ("num_attention_heads", |c, n| c.num_attention_heads = n),
+            ("num_key_value_heads", |c, n| c.num_key_value_heads = Some(n)),
+            ("head_dim", |c, n| c.head_dim = Some(n)),
+            ("max_position_embeddings", |c, n| c.max_position_embeddings = n),
+        ];
+        for (key, set) in sizes {
+            for n in [0, 1 << 32, usize::MAX] {
+                let said = said(&|c| set(c, n));
+                assert!(said.contains(&format!("`{key}` is {n}\nhint: ")), "{said}");
+            }
+        }
+        assert!(said(&|c| (c.num_attention_heads, c.head_dim) = (1 << 16, Some(1 << 16))).contains("* head_dim"));
+        assert!(said(&|c| (c.num_attention_heads, c.head_dim) = (6, None)).contains("cannot be shared"));
+        assert!(said(&|c| c.head_dim = Some(3)).contains("even width"));
+        assert!(said(&|c| c.rope_theta = Some(-1.0)).contains("`rope_theta` is -1"));
+        assert!(said(&|c| c.rms_norm_eps = f64::NAN).contains("`rms_norm_eps`"));
+        let control = said(&|c| c.model_type = "\u{1b}[2J".into());
+        assert!(control.contains("\\u{1b}[2J") && !control.contains('\u{1b}'), "{control}");
+        let long = Config { max_position_embeddings: sizes::ENTRIES, ..Config::tiny(16, 8, 1, 2, 8) };
+        let model = crate::Llama::random(long, clinpeft_rng::Seed(1), clinpeft_nn::Learning::Frozen).unwrap();
+        assert_eq!(clinpeft_nn::Backbone::max_length(&model), sizes::ENTRIES);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::Config;
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{Angles, AttentionSite, Linear, Parameter, Pass, Result, Sites, norm};
+use clinpeft_nn::{AttentionSite, Linear, Parameter, Pass, Result, Sites, Turns, norm};
 use clinpeft_tensor::Tensor;
 use clinpeft_tensor::ops::{AttentionShape, Segments};
 
@@ -28,7 +28,7 @@ pub(crate) struct Place {
     pub(crate) keys: Option<Tensor>,
     pub(crate) offsets: Vec<u32>,
     pub(crate) virtual_rows: usize,
-    pub(crate) angles: Angles,
+    pub(crate) turns: Turns,
     pub(crate) shape: AttentionShape,
     pub(crate) eps: f64,
 }
@@ -121,7 +121,7 @@ impl Layer {
         pass: &Pass,
         only: Option<&Only>,
     ) -> Result<Var> {
-        let turn = |x: Var, at: &Tensor| ops::rotary(&x, &place.angles.cos, &place.angles.sin, at);
+        let turn = |x: Var, at: &Tensor| ops::rotary(&x, &place.turns.cos, &place.turns.sin, at);
         let k = turn(self.key.forward(h, sites, pass)?, &place.positions)?;
         let v = self.value.forward(h, sites, pass)?;
         let (q, segments, seen) = match only {

@@ -110,12 +110,7 @@ impl Llama {
             Some(p) => ops::embedding(&ops::concat(&p, &tokens)?, &on_device(rows.tokens)?)?,
         };
         let longest = rows.positions.iter().max().map_or(0, |p| *p as usize + 1);
-        if longest > self.angles.positions() {
-            return Err(Error::Batch(format!(
-                "a sequence of {longest} tokens is longer than the model's {}\nhint: choose a shorter `max_length`",
-                self.angles.positions()
-            )));
-        }
+        let turns = self.angles.up_to(longest)?;
         let keys = if prefix > 0 || !batch.observers.is_empty() { Some(on_device(rows.keys)?) } else { None };
         let place = Place {
             positions: on_device(rows.positions)?,
@@ -123,7 +118,7 @@ impl Llama {
             keys,
             offsets: rows.offsets,
             virtual_rows: n,
-            angles: self.angles.clone(),
+            turns,
             shape: self.shape,
             eps: self.config.rms_norm_eps,
         };

@@ -3,6 +3,7 @@
 use crate::{Error, LinearCall, LinearSite, Parameter, Pass, Result, Sites};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_tensor::{DType, Device, Tensor};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// `y = W x + b` at a named site: adapters add to y. Many models have no b.
 #[derive(Debug, Clone)]
@@ -139,44 +140,75 @@ pub enum RopeScaling {
     },
 }
 
-/// Cosines and sines of every position.
+/// Cosines and sines of the first positions.
 #[derive(Debug, Clone)]
-pub struct Angles {
+pub struct Turns {
     /// `[positions, d/2]`.
     pub cos: Tensor,
     /// `[positions, d/2]`.
     pub sin: Tensor,
 }
 
+/// Angles by position. Tables of them are as long as the sequences that were asked for, not as the model's longest.
+#[derive(Debug, Clone)]
+pub struct Angles {
+    frequencies: Vec<f32>,
+    positions: usize,
+    dtype: DType,
+    device: Device,
+    made: Arc<Mutex<Option<Turns>>>,
+}
+
 impl Angles {
-    /// Tables for `positions` positions of heads of width `d`. Frequencies and angles are rounded to f32, as the
+    /// Angles for up to `positions` positions of heads of width `d`. Frequencies and angles are rounded to f32, as the
     /// published models were trained with.
     pub fn new(positions: usize, d: usize, theta: f64, scaling: RopeScaling, dtype: DType) -> Result<Angles> {
         if d == 0 || !d.is_multiple_of(2) {
             return Err(Error::Config(format!("rotary embedding needs an even head width, not {d}")));
         }
-        let frequencies: Vec<f32> = (0..d / 2)
-            .map(|i| {
-                let exponent = (2 * i) as f32 / d as f32;
-                stretch(1.0 / (theta as f32).powf(exponent), scaling)
-            })
-            .collect();
-        let table = |f: fn(f32) -> f32| -> Result<Tensor> {
-            let values: Vec<f32> =
-                (0..positions).flat_map(|p| frequencies.iter().map(move |w| f(w * p as f32))).collect();
-            Ok(Tensor::from_vec(values, &[positions, d / 2])?.cast(dtype)?)
+        let frequency = |i| {
+            let exponent = (2 * i) as f32 / d as f32;
+            stretch(1.0 / (theta as f32).powf(exponent), scaling)
         };
-        Ok(Angles { cos: table(f32::cos)?, sin: table(f32::sin)? })
+        let frequencies = (0..d / 2).map(frequency).collect();
+        Ok(Angles { frequencies, positions, dtype, device: Device::Cpu, made: Arc::default() })
     }
 
-    /// The same tables on a device.
+    /// The same angles on a device.
     pub fn to_device(&self, device: &Device) -> Result<Angles> {
-        Ok(Angles { cos: self.cos.to_device(device)?, sin: self.sin.to_device(device)? })
+        Ok(Angles { device: device.clone(), made: Arc::default(), ..self.clone() })
     }
 
-    /// Number of positions in the tables.
+    /// Number of positions that there are angles for.
     pub fn positions(&self) -> usize {
-        self.cos.dims()[0]
+        self.positions
+    }
+
+    /// Tables of at least the first `positions` positions. Errors if there are not so many.
+    pub fn up_to(&self, positions: usize) -> Result<Turns> {
+        if positions > self.positions {
+            return Err(Error::Batch(format!(
+                "a sequence of {positions} tokens is longer than the model's {}\nhint: choose a shorter `max_length`",
+                self.positions
+            )));
+        }
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*made {
+            Some(turns) if turns.cos.dims()[0] >= positions => Ok(turns.clone()),
+            _ => {
+                // Doubled, so that a longer sequence is seldom a new table.
+                let rows = positions.next_power_of_two().min(self.positions);
+                let turns = Turns { cos: self.table(rows, f32::cos)?, sin: self.table(rows, f32::sin)? };
+                *made = Some(turns.clone());
+                Ok(turns)
+            }
+        }
+    }
+
+    fn table(&self, rows: usize, f: fn(f32) -> f32) -> Result<Tensor> {
+        let values = (0..rows).flat_map(|p| self.frequencies.iter().map(move |w| f(w * p as f32)));
+        let table = Tensor::from_vec(values.collect(), &[rows, self.frequencies.len()])?.cast(self.dtype)?;
+        Ok(table.to_device(&self.device)?)
     }
 }
 
@@ -231,7 +263,21 @@ mod tests {
     #[test]
     fn position_zero_is_not_turned() {
         let a = Angles::new(3, 4, 10_000.0, RopeScaling::None, DType::F64).unwrap();
-        assert_eq!(a.cos.to_f64_vec().unwrap()[..2], [1.0, 1.0]);
+        assert_eq!(a.up_to(3).unwrap().cos.to_f64_vec().unwrap()[..2], [1.0, 1.0]);
         assert!(Angles::new(3, 5, 1e4, RopeScaling::None, DType::F32).is_err());
+    }
+
+    #[test]
+    fn tables_grow_with_the_sequences_and_keep_their_values() {
+        let a = Angles::new(usize::MAX, 4, 10_000.0, RopeScaling::None, DType::F32).unwrap();
+        let short = a.up_to(3).unwrap();
+        assert_eq!(short.sin.dims(), [4, 2]);
+        let long = a.up_to(100).unwrap();
+        assert_eq!(long.sin.dims(), [128, 2]);
+        assert_eq!(long.sin.to_f64_vec().unwrap()[..8], short.sin.to_f64_vec().unwrap()[..]);
+        assert_eq!(a.up_to(1).unwrap().cos.dims(), [128, 2], "made once");
+        let few = Angles::new(5, 4, 10_000.0, RopeScaling::None, DType::F32).unwrap();
+        assert_eq!(few.up_to(5).unwrap().cos.dims(), [5, 2]);
+        assert!(few.up_to(6).unwrap_err().to_string().contains("longer than the model's 5"));
     }
 }

@@ -16,12 +16,13 @@ mod packs;
 mod parameter;
 mod pass;
 mod sites;
+pub mod sizes;
 
 pub use backbone::{Backbone, Beside, Hidden, Rows};
 pub use batch::{Observer, Ragged};
 pub use error::{Error, Result};
 pub use head::{Classifier, Pooling, binary_loss, class_loss, next_token_loss, sequence_losses};
-pub use layers::{Angles, LayerNorm, Linear, RopeScaling, norm};
+pub use layers::{Angles, LayerNorm, Linear, RopeScaling, Turns, norm};
 pub use packs::{PackChoice, PackPolicy, keep_packs, packing_that_pays};
 pub use parameter::{Learning, Parameter};
 pub use pass::{Memory, Mode, Pass};

@@ -9,6 +9,7 @@ mod budget;
 use crate::adapter::layer_name;
 use crate::encoder::{Table, table};
 use crate::files::{ConfigFile, TensorFile};
+use crate::limits::{self, need_alpha, need_count, need_share, need_steps};
 use crate::lora::{PREFIX, default_keys, matching, whole};
 use crate::merge::{Update, product};
 use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved, Step, StepValues};
@@ -60,20 +61,26 @@ impl AdaLoraConfig {
     }
 
     fn check(&self) -> Result<()> {
+        need_count("initial_r", self.initial_r, limits::RANK)?;
+        need_count("target_r", self.target_r, self.initial_r)?;
+        need_alpha(self.alpha)?;
+        need_share(self.dropout)?;
+        let steps = [("first_steps", self.first_steps), ("last_steps", self.last_steps), ("every", self.every)];
+        steps.into_iter().try_for_each(|(key, n)| need_steps(key, n))?;
         let decays = [self.beta1, self.beta2].iter().all(|b| *b > 0.0 && *b < 1.0);
-        let ranks = self.target_r > 0 && self.initial_r >= self.target_r;
-        let others = self.every > 0 && self.alpha > 0.0 && (0.0..1.0).contains(&self.dropout);
-        if decays && ranks && others && self.orthogonality >= 0.0 {
+        if decays && self.every > 0 && self.orthogonality.is_finite() && self.orthogonality >= 0.0 {
             return Ok(());
         }
         Err(Error::Config(
-            "AdaLoRA needs initial_r >= target_r > 0, alpha > 0, every > 0, decays between 0 and 1, a dropout in [0, 1) \
-             and a penalty that is not negative\nhint: initial_r = 12, target_r = 8, beta1 = beta2 = 0.85, every = 1, \
-             orthogonality = 0.5 are PEFT's"
+            "AdaLoRA needs every > 0, decays between 0 and 1, and a finite penalty that is not negative\nhint: beta1 = beta2 \
+             = 0.85, every = 1, orthogonality = 0.5 are PEFT's"
                 .into(),
         ))
     }
 }
+
+/// Name of the number of steps in its state, as two halves, the lower first.
+const TOTAL_STEPS: &str = "total_steps";
 
 /// An AdaLoRA on some linear layers of a model.
 #[derive(Debug, Clone)]
@@ -158,6 +165,13 @@ impl AdaLora {
         for site in matching(&config.targets, &shape.sites)? {
             let key = format!("{}.lora_E", site.name);
             let pattern = patterns.as_ref().and_then(|p| p.get(&key)).cloned();
+            if let Some(p) = pattern.as_ref().filter(|p| p.len() != config.initial_r) {
+                return Err(file.wrong(format!(
+                    "`rank_pattern` has {} ranks for `{key}`\nhint: as many as `init_r`, {}",
+                    p.len(),
+                    config.initial_r
+                )));
+            }
             let r = pattern.as_ref().map_or(config.initial_r, |p| p.iter().filter(|x| **x).count());
             let tensor = |part: &str, dims: &[usize]| tensors.tensor(&format!("{PREFIX}{}.{part}", site.name), dims);
             let all =
@@ -295,11 +309,21 @@ impl Adapter for AdaLora {
     }
 
     fn state(&self) -> Result<TensorMap> {
-        self.importance.state(&self.triplets)
+        let mut all = self.importance.state(&self.triplets)?;
+        if let Some(steps) = self.total_steps {
+            let halves = vec![steps as u32, (steps >> 32) as u32];
+            all.insert(TOTAL_STEPS.into(), Tensor::from_vec(halves, &[2])?);
+        }
+        Ok(all)
     }
 
     fn set_state(&mut self, state: &TensorMap) -> Result<()> {
         self.importance = Importance::from_state(state, &mut self.triplets)?;
+        if let Some(steps) = state.get(TOTAL_STEPS)
+            && let [low, high] = steps.as_slice::<u32>()?
+        {
+            self.total_steps = Some(u64::from(*low) | u64::from(*high) << 32);
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 use crate::adapter::layer_name;
 use crate::encoder::{Table, table};
 use crate::files::{ConfigFile, TensorFile};
+use crate::limits;
 use crate::lora::PREFIX;
 use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved};
 use clinpeft_autodiff::{Var, ops};
@@ -36,13 +37,16 @@ impl AdaptationPromptConfig {
         self.layers * (self.length * shape.width + 1)
     }
 
-    fn check(&self, shape: &ModelShape) -> Result<()> {
-        if self.length > 0 && (1..=shape.layers).contains(&self.layers) {
+    pub(crate) fn check(&self, shape: &ModelShape) -> Result<()> {
+        if (1..=limits::ROWS).contains(&self.length) && (1..=shape.layers).contains(&self.layers) {
             return Ok(());
         }
         Err(Error::Config(format!(
-            "an adaptation prompt of {} rows in {} layers on a model with {} layers\nhint: at least one of each, and no more layers than there are",
-            self.length, self.layers, shape.layers
+            "an adaptation prompt of {} rows in {} layers on a model with {} layers\nhint: at least one of each, at most {} rows, and no more layers than there are",
+            self.length,
+            self.layers,
+            shape.layers,
+            limits::ROWS
         )))
     }
 }

@@ -29,14 +29,6 @@ pub(crate) fn table(dims: &[usize], from: Table, name: &str, seed: Seed) -> Resu
     Ok(Tensor::from_vec(values, dims)?)
 }
 
-/// Errors if there are no virtual tokens.
-pub(crate) fn need_rows(n: usize) -> Result<()> {
-    if n > 0 {
-        return Ok(());
-    }
-    Err(Error::Config("there are no virtual tokens\nhint: the paper uses 1 to 20".into()))
-}
-
 /// The rows that PEFT saves of every prompt method: `prompt_embeddings` `[n, width]`.
 pub(crate) fn rows_of_the_file(
     config: &mut ConfigFile,

@@ -25,7 +25,7 @@ pub enum Error {
     #[error("adapter: {0}")]
     Config(String),
     /// A target that no layer of the model has.
-    #[error("adapter: no linear layer matches the target `{target}`{}", hint(nearest))]
+    #[error("adapter: no linear layer matches the target `{}`{}", target.escape_debug(), hint(nearest))]
     NoTarget {
         /// The target.
         target: String,
@@ -40,9 +40,31 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
-    /// Two adapters of one name.
-    #[error("adapter: the stack already has one called `{0}`\nhint: give the second one another name")]
-    Duplicate(String),
+    /// A weight that is infinite, or not a number.
+    #[error(
+        "adapter: `{name}` is not finite {when}\nhint: the adapter's training diverged, or its scale is too large; take another one"
+    )]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// Where it was looked at.
+        when: &'static str,
+    },
+    /// A name that breaks the rule of [`crate::AdapterName`].
+    #[error(
+        "adapter: `{0}` is no name of an adapter\nhint: letters, digits, `_`, `-` and `.`; 1 to 64 of them; no dot at the beginning"
+    )]
+    Name(String),
+    /// Two adapters whose names, or those of their parameters, cannot be told apart.
+    #[error(
+        "adapter: the stack has `{there}`, from which `{name}` cannot be told\nhint: give the second one another name"
+    )]
+    Duplicate {
+        /// The second.
+        name: String,
+        /// The one that is there.
+        there: String,
+    },
     /// An adapter that is not there.
     #[error("adapter: the stack has none called `{name}`{}", hint(nearest))]
     Unknown {

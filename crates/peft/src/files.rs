@@ -3,9 +3,10 @@
 //! A key of the configuration is *read* (it is a setting of the method), *kept* (bookkeeping, or a value that switches
 //! nothing on) or *refused by name*, because it may change what the adapter computes.
 
+use crate::merge::need_finite;
 use crate::{Adapter, Error, Result, TaskType};
 use clinpeft_tensor::{DType, Tensor};
-use clinpeft_weights::{Checkpoint, Keep, TensorMap, nearest, save};
+use clinpeft_weights::{Checkpoint, Keep, TensorMap, nearest, nearest_within, save};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
@@ -80,6 +81,9 @@ const BOOKKEEPING: &[&str] = &[
     "tokenizer_name_or_path",
 ];
 
+/// So many changed characters still make a key a misspelt one.
+const TYPING_ERRORS: usize = 3;
+
 /// `adapter_config.json` while it is read.
 #[derive(Debug)]
 pub(crate) struct ConfigFile {
@@ -103,9 +107,17 @@ impl ConfigFile {
 
     /// A key that must be there.
     pub(crate) fn need<T: DeserializeOwned>(&mut self, key: &str) -> Result<T> {
-        let present = self.get(key)?;
-        let near = nearest(key, self.keys.keys().map(String::as_str)).unwrap_or_default();
-        present.ok_or_else(|| self.wrong(format!("has no `{key}`\nhint: the nearest key is `{near}`")))
+        if let Some(value) = self.get(key)? {
+            return Ok(value);
+        }
+        let what = if self.keys.contains_key(key) { "is null" } else { "is not there" };
+        let strange = self.keys.keys().filter(|k| !self.read.contains(*k) && !BOOKKEEPING.contains(&k.as_str()));
+        let near = nearest_within(key, strange.map(String::as_str), TYPING_ERRORS.min(key.len() / 2));
+        let hint = match near {
+            Some(near) => format!("the nearest key in the file is `{}`", near.escape_debug()),
+            None => "take the file as the method wrote it; this method cannot do without the key".into(),
+        };
+        Err(self.wrong(format!("`{key}` {what}\nhint: {hint}")))
     }
 
     /// A key that may be missing or null.
@@ -148,6 +160,7 @@ impl ConfigFile {
                 )));
             }
             let near = nearest(key, known.keys().map(String::as_str)).unwrap_or_default();
+            let key = key.escape_debug();
             return Err(self.wrong(format!(
                 "unknown key `{key}` with the value {value}\nhint: the nearest known key is `{near}`"
             )));
@@ -187,16 +200,15 @@ impl TensorFile {
         Ok(TensorFile { file: Checkpoint::open_file(&dir.join(WEIGHTS))?, encoder, used: RefCell::default() })
     }
 
-    /// A tensor of the expected shape, in f32.
+    /// A tensor of the expected shape, in f32. Errors if it is not finite.
     pub(crate) fn tensor(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
         self.used.borrow_mut().insert(name.into());
-        Ok(self.file.tensor(name, dims, Keep::As(DType::F32))?)
+        finite(&self.file, name, dims)
     }
 
     /// A tensor of the file that holds the encoder; `None` if there is no such file.
     pub(crate) fn encoder(&self, name: &str, dims: &[usize]) -> Result<Option<Tensor>> {
-        let tensor = |f: &Checkpoint| f.tensor(name, dims, Keep::As(DType::F32));
-        Ok(self.encoder.as_ref().map(tensor).transpose()?)
+        self.encoder.as_ref().map(|f| finite(f, name, dims)).transpose()
     }
 
     /// Takes the head out (`score.*`, `classifier.*`). Errors if anything else was not read.
@@ -208,7 +220,7 @@ impl TensorFile {
             }
             let plain = name.strip_prefix(head_prefix);
             if let Some(plain) = plain.filter(|n| n.starts_with("score.") || n.starts_with("classifier.")) {
-                head.insert(plain.into(), self.file.tensor(name, &stored.dims, Keep::As(DType::F32))?);
+                head.insert(plain.into(), finite(&self.file, name, &stored.dims)?);
                 continue;
             }
             let near = nearest(name, self.used.borrow().iter().map(String::as_str)).unwrap_or_default();
@@ -227,6 +239,13 @@ impl TensorFile {
         let dtype = |n: &String| Some((n.clone(), self.file.any(n, Keep::Stored).ok()?.dtype()));
         names.filter_map(dtype).filter(|(_, d)| *d != DType::F32).collect()
     }
+}
+
+/// A tensor of the expected shape, in f32. Errors if it is not finite.
+pub(crate) fn finite(file: &Checkpoint, name: &str, dims: &[usize]) -> Result<Tensor> {
+    let t = file.tensor(name, dims, Keep::As(DType::F32))?;
+    need_finite(name, &t, "in its file")?;
+    Ok(t)
 }
 
 /// Writes the files of an adapter into `dir`. `head` are tensors of the head under their names in the model, for example

@@ -2,6 +2,7 @@
 
 use crate::adapter::layer_name;
 use crate::files::{ConfigFile, TensorFile};
+use crate::limits::{self, need_alpha, need_count, need_share};
 use crate::merge::{Update, product};
 use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved};
 use clinpeft_autodiff::{Var, ops};
@@ -132,12 +133,9 @@ impl Pair {
 
 /// The layers that a configuration targets, in the order of their names.
 pub(crate) fn targeted<'a>(config: &LoraConfig, sites: &'a [LinearSite]) -> Result<Vec<&'a LinearSite>> {
-    if config.r == 0 || !(0.0..1.0).contains(&config.dropout) || !config.alpha.is_finite() {
-        return Err(Error::Config(
-            "LoRA needs r > 0, a finite alpha and a dropout in [0, 1)\nhint: r = 16, alpha = 32, dropout = 0.0 are usual"
-                .into(),
-        ));
-    }
+    need_count("r", config.r, limits::RANK)?;
+    need_alpha(config.alpha)?;
+    need_share(config.dropout)?;
     matching(&config.targets, sites)
 }
 

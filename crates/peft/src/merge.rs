@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 
 /// Adds the updates of `adapter` to the weights of `model`. The model alone then computes what both computed before.
 ///
-/// Errors, before anything is changed, if the adapter is no low-rank update or a weight is not there.
+/// Errors, before anything is changed, if the adapter is no low-rank update, a weight is not there, or a weight would not be
+/// finite ([`Error::NotFinite`]).
 pub fn merge(model: &mut dyn Backbone, adapter: &dyn Adapter) -> Result<()> {
     change(model, adapter, Update::apply)
 }
@@ -76,15 +77,35 @@ fn change(
     for site in &sites {
         weight_of(model, site)?;
     }
-    for p in model.parameters_mut() {
+    let changed = |p: &Parameter| -> Result<Option<Tensor>> {
         let site = p.name().strip_suffix(".weight").filter(|n| sites.iter().any(|s| s == n));
-        let Some(site) = site.map(String::from) else { continue };
-        let update = adapter.update(&site, p)?;
-        let (dtype, device) = (p.value().dtype(), p.value().device());
-        let new = f(&update, &p.value().to_cpu()?.cast(DType::F32)?)?;
-        p.set_value(new.cast(dtype)?.to_device(&device)?);
+        let Some(site) = site else { return Ok(None) };
+        let update = adapter.update(site, p)?;
+        let new = f(&update, &p.value().to_cpu()?.cast(DType::F32)?)?.cast(p.value().dtype())?;
+        need_finite(p.name(), &new, "after the update")?;
+        Ok(Some(new))
+    };
+    // Twice, so that an error comes before any change without two models in memory.
+    for p in model.parameters() {
+        changed(p)?;
+    }
+    for p in model.parameters_mut() {
+        if let Some(new) = changed(p)? {
+            let device = p.value().device();
+            p.set_value(new.to_device(&device)?);
+        }
     }
     Ok(())
+}
+
+/// Errors with the name of a tensor that holds an infinite value or none. `when` says where it was looked at.
+pub(crate) fn need_finite(name: &str, t: &Tensor, when: &'static str) -> Result<()> {
+    let wide = if t.dtype() == DType::F64 { t.clone() } else { t.to_cpu()?.cast(DType::F32)? };
+    let finite = match wide.dtype() {
+        DType::F64 => wide.as_slice::<f64>()?.iter().all(|x| x.is_finite()),
+        _ => wide.as_slice::<f32>()?.iter().all(|x| x.is_finite()),
+    };
+    if finite { Ok(()) } else { Err(Error::NotFinite { name: name.into(), when }) }
 }
 
 fn weight_of<'a>(model: &'a dyn Backbone, site: &str) -> Result<&'a Parameter> {
@@ -102,7 +123,7 @@ pub enum Combination {
     Cat,
 }
 
-/// One LoRA from several with weights. Errors if they do not fit together.
+/// One LoRA from several with weights. Errors if they do not fit together, or a matrix would not be finite.
 pub fn combine(parts: &[(&Lora, f64)], how: Combination) -> Result<Lora> {
     let wrong = |what: &str| Err(Error::Config(what.into()));
     let Some((first, _)) = parts.first() else {
@@ -128,6 +149,9 @@ pub fn combine(parts: &[(&Lora, f64)], how: Combination) -> Result<Lora> {
         }
         if let Some((a, b)) = sum {
             let b = if how == Combination::Cat { transposed(&b)? } else { b };
+            for (part, t) in [("A", &a), ("B", &b)] {
+                need_finite(&format!("{site}.lora_{part}.weight"), t, "after the combination")?;
+            }
             pairs.insert(site.clone(), Pair::new(site, a, b, Learning::Frozen));
         }
     }

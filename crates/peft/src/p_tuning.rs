@@ -10,7 +10,8 @@
 use crate::adapter::prompt_name;
 use crate::encoder::{self, Network, Part, Table, linear_parts, prompt_keys, rows_of_the_file};
 use crate::files::{ConfigFile, TensorFile};
-use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved};
+use crate::limits::{self, need_count, need_share};
+use crate::{Adapter, FileKeys, ModelShape, Result, Saved};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_nn::{Learning, Parameter, Pass, Sites};
 use clinpeft_rng::Seed;
@@ -75,6 +76,18 @@ impl PTuningConfig {
         parts
     }
 
+    pub(crate) fn check(&self) -> Result<()> {
+        need_count("virtual_tokens", self.virtual_tokens, limits::ROWS)?;
+        need_count("inner", self.inner, limits::INNER)?;
+        match self.encoder {
+            PromptEncoder::Mlp => Ok(()),
+            PromptEncoder::Lstm { layers, dropout } => {
+                need_count("layers", layers, limits::LSTM_LAYERS)?;
+                need_share(dropout)
+            }
+        }
+    }
+
     /// Number of parameters, table and network.
     pub fn count(&self, shape: &ModelShape) -> usize {
         encoder::count(&self.parts(shape))
@@ -93,13 +106,7 @@ pub struct PTuning {
 impl PTuning {
     /// A new prompt.
     pub fn new(config: PTuningConfig, shape: &ModelShape, seed: Seed, learning: Learning) -> Result<PTuning> {
-        encoder::need_rows(config.virtual_tokens)?;
-        let no_layers = matches!(config.encoder, PromptEncoder::Lstm { layers: 0, .. });
-        if config.inner == 0 || no_layers {
-            return Err(Error::Config(
-                "a prompt encoder without units or layers\nhint: the paper uses inner = 256 and 4 layers".into(),
-            ));
-        }
+        config.check()?;
         let network = Network::new(&config.parts(shape), seed, learning)?;
         Ok(PTuning::of(config, shape, network, FileKeys::default()))
     }
@@ -127,11 +134,13 @@ impl PTuning {
                 "LSTM" => PromptEncoder::Lstm { layers, dropout },
                 other => {
                     return Err(file.wrong(format!(
-                        "`encoder_reparameterization_type` {other} is not known\nhint: known are MLP and LSTM"
+                        "`encoder_reparameterization_type` {} is not known\nhint: known are MLP and LSTM",
+                        other.escape_debug()
                     )));
                 }
             },
         };
+        config.check()?;
         let rows = rows_of_the_file(&mut file, tensors, n, shape.width)?;
         let encoder = Network::load(&config.parts(shape), tensors, learning)?;
         let network = encoder.unwrap_or_else(|| Network::of_rows(rows, learning));

@@ -6,6 +6,7 @@
 use crate::adapter::prompt_name;
 use crate::encoder::{self, Network, Part, Table, linear_parts, prompt_keys, rows_of_the_file};
 use crate::files::{ConfigFile, TensorFile};
+use crate::limits::{self, need_count};
 use crate::{Adapter, FileKeys, ModelShape, Result, Saved};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_nn::{Learning, Parameter, Pass, Sites};
@@ -53,6 +54,14 @@ impl PrefixConfig {
         }
     }
 
+    pub(crate) fn check(&self) -> Result<()> {
+        need_count("virtual_tokens", self.virtual_tokens, limits::ROWS)?;
+        match self.source {
+            PrefixSource::Table => Ok(()),
+            PrefixSource::Projection { inner } => need_count("inner", inner, limits::INNER),
+        }
+    }
+
     /// Number of parameters: 2 n L w, or with a projection n w + (w e + e) + (2 e L w + 2 L w).
     pub fn count(&self, shape: &ModelShape) -> usize {
         encoder::count(&self.parts(shape))
@@ -71,7 +80,7 @@ pub struct Prefix {
 impl Prefix {
     /// A new prefix.
     pub fn new(config: PrefixConfig, shape: &ModelShape, seed: Seed, learning: Learning) -> Result<Prefix> {
-        encoder::need_rows(config.virtual_tokens)?;
+        config.check()?;
         let network = Network::new(&config.parts(shape), seed, learning)?;
         Ok(Prefix::of(config, shape, network, FileKeys::default()))
     }
@@ -94,6 +103,7 @@ impl Prefix {
             virtual_tokens: n,
             source: if projected { PrefixSource::Projection { inner } } else { PrefixSource::Table },
         };
+        settings.check()?;
         let rows = rows_of_the_file(&mut config, tensors, n, 2 * shape.layers * shape.key_width())?;
         let encoder = match settings.source {
             PrefixSource::Table => None,

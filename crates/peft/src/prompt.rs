@@ -3,6 +3,7 @@
 use crate::adapter::prompt_name;
 use crate::encoder::{Table, prompt_keys, rows_of_the_file, table};
 use crate::files::{ConfigFile, TensorFile};
+use crate::limits::{self, need_count};
 use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved};
 use clinpeft_autodiff::Var;
 use clinpeft_nn::{Backbone, Learning, Parameter, Pass, Sites};
@@ -34,6 +35,10 @@ pub struct PromptTuningConfig {
 }
 
 impl PromptTuningConfig {
+    pub(crate) fn check(&self) -> Result<()> {
+        need_count("virtual_tokens", self.virtual_tokens, limits::ROWS)
+    }
+
     /// Number of parameters: n d.
     pub fn count(&self, shape: &ModelShape) -> usize {
         self.virtual_tokens * shape.width
@@ -58,7 +63,7 @@ impl PromptTuning {
         learning: Learning,
     ) -> Result<PromptTuning> {
         let (n, shape) = (config.virtual_tokens, ModelShape::of(backbone));
-        crate::encoder::need_rows(n)?;
+        config.check()?;
         let rows = match &config.start {
             PromptStart::Random => table(&[n, shape.width], Table::Normal, "embedding.weight", seed)?,
             PromptStart::Text(_) => {
@@ -89,6 +94,7 @@ impl PromptTuning {
         learning: Learning,
     ) -> Result<PromptTuning> {
         let n: usize = config.need("num_virtual_tokens")?;
+        PromptTuningConfig { virtual_tokens: n, start: PromptStart::Random }.check()?;
         let rows: Tensor = rows_of_the_file(&mut config, tensors, n, shape.width)?;
         let files = config.finish(&prompt_keys("PROMPT_TUNING", n, shape), tensors)?;
         Ok(PromptTuning {

@@ -61,8 +61,21 @@ impl AdapterConfig {
         })
     }
 
-    /// Number of parameters of such an adapter; makes none of them.
+    /// Errors if a setting is not finite, is zero, or is above its limit; what of it depends on the layers of a model is
+    /// checked there.
+    fn check(&self, shape: &ModelShape) -> Result<()> {
+        match self {
+            AdapterConfig::Lora(_) | AdapterConfig::Dora(_) | AdapterConfig::Adalora(_) => Ok(()),
+            AdapterConfig::Prefix(c) => c.check(),
+            AdapterConfig::Prompt(c) => c.check(),
+            AdapterConfig::PTuning(c) => c.check(),
+            AdapterConfig::AdaptationPrompt(c) => c.check(shape),
+        }
+    }
+
+    /// Number of parameters of such an adapter; makes none of them. Errors if a setting cannot be.
     pub fn count(&self, shape: &ModelShape) -> Result<usize> {
+        self.check(shape)?;
         match self {
             AdapterConfig::Lora(c) => c.count(&shape.sites),
             AdapterConfig::Dora(c) => Dora::count(c, &shape.sites),
@@ -110,5 +123,6 @@ pub fn load_adapter(dir: &Path, shape: &ModelShape, learning: Learning) -> Resul
 fn unknown(config: &ConfigFile, kind: &str) -> Error {
     let known = ["LORA", "ADALORA", "PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING", "ADAPTION_PROMPT"];
     let near = nearest(kind, known).unwrap_or_default();
+    let kind = kind.escape_debug();
     config.wrong(format!("`peft_type` {kind} is not known\nhint: the nearest known one is {near}"))
 }

@@ -1,6 +1,6 @@
 //! The ordered list of adapters.
 
-use crate::{Adapter, Error, Result, Squares, Step, StepValues};
+use crate::{Adapter, AdapterName, Error, Result, Squares, Step, StepValues};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_nn::{AttentionSite, Learning, LinearCall, Parameter, Pass, Sites};
 use clinpeft_tensor::Device;
@@ -20,7 +20,7 @@ pub enum Activity {
 #[derive(Debug)]
 pub struct Entry {
     /// Unique within the stack.
-    pub name: String,
+    pub name: AdapterName,
     /// Whether it takes part.
     pub activity: Activity,
     /// The adapter; its parameters know whether they learn.
@@ -82,12 +82,16 @@ impl Stack {
         Stack::default()
     }
 
-    /// Puts an adapter on top. Changes nothing of those that are there. Errors if the name is taken.
+    /// Puts an adapter on top. Changes nothing of those that are there. Errors if the name breaks the rule of [`AdapterName`], is
+    /// taken, or is another one with a dot and more behind it: parameters are called `<adapter>.<parameter>`.
     pub fn push(&mut self, name: &str, adapter: Box<dyn Adapter>, activity: Activity) -> Result<()> {
-        if self.entries.iter().any(|e| e.name == name) {
-            return Err(Error::Duplicate(name.into()));
+        let name = AdapterName::new(name)?;
+        let begins = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
+        let alike = |e: &&Entry| e.name == name || begins(&e.name, &name) || begins(&name, &e.name);
+        if let Some(there) = self.entries.iter().find(alike) {
+            return Err(Error::Duplicate { name: name.into(), there: there.name.to_string() });
         }
-        self.entries.push(Entry { name: name.into(), activity, adapter });
+        self.entries.push(Entry { name, activity, adapter });
         Ok(())
     }
 
@@ -112,7 +116,7 @@ impl Stack {
 
     fn entry(&mut self, name: &str) -> Result<&mut Entry> {
         let nearest = nearest(name, self.entries.iter().map(|e| e.name.as_str()));
-        let found = self.entries.iter_mut().find(|e| e.name == name);
+        let found = self.entries.iter_mut().find(|e| &*e.name == name);
         found.ok_or_else(|| Error::Unknown { name: name.into(), nearest })
     }
 
@@ -140,7 +144,7 @@ impl Stack {
             .map(|e| {
                 let parameters = e.adapter.parameters();
                 Status {
-                    name: e.name.clone(),
+                    name: e.name.to_string(),
                     method: e.adapter.method(),
                     activity: e.activity,
                     learning: e.learning(),
@@ -160,7 +164,7 @@ impl Stack {
                     Activity::Inactive => "it is not active",
                     Activity::Active => "none of its layers took part",
                 };
-                return Err(Error::NoGradient { name: e.name.clone(), why });
+                return Err(Error::NoGradient { name: e.name.to_string(), why });
             }
         }
         Ok(())
@@ -195,7 +199,7 @@ impl Stack {
     pub fn after_step(&mut self, step: Step, values: &StepValues) -> Result<()> {
         for e in self.entries.iter_mut().filter(|e| e.learning() == Learning::Trainable) {
             let own = values.iter().filter_map(|(name, stepped)| {
-                let name = name.strip_prefix(&e.name)?.strip_prefix('.')?;
+                let name = name.strip_prefix(&*e.name)?.strip_prefix('.')?;
                 Some((name.to_string(), stepped.clone()))
             });
             e.adapter.after_step(step, &own.collect())?;
@@ -217,7 +221,7 @@ impl Stack {
     pub fn set_state(&mut self, state: &TensorMap) -> Result<()> {
         for e in &mut self.entries {
             let own = state.iter().filter_map(|(name, t)| {
-                let name = name.strip_prefix(&e.name)?.strip_prefix('.')?;
+                let name = name.strip_prefix(&*e.name)?.strip_prefix('.')?;
                 Some((name.to_string(), t.clone()))
             });
             let own: TensorMap = own.collect();
@@ -371,7 +375,12 @@ mod tests {
     fn second_adapter_of_a_name_is_refused() {
         let mut s = Stack::new();
         s.push("a", lora(1, Learning::Frozen), Activity::Active).unwrap();
-        assert!(matches!(s.push("a", lora(2, Learning::Frozen), Activity::Active), Err(Error::Duplicate(_))));
+        s.push("b.c", lora(1, Learning::Frozen), Activity::Active).unwrap();
+        for name in ["a", "a.b", "b", "b.c"] {
+            let second = s.push(name, lora(2, Learning::Frozen), Activity::Active);
+            assert!(matches!(second, Err(Error::Duplicate { .. })), "{name}");
+        }
+        assert!(matches!(s.push("../a", lora(2, Learning::Frozen), Activity::Active), Err(Error::Name(_))));
         assert!(matches!(s.set_activity("b", Activity::Active), Err(Error::Unknown { .. })));
     }
 
@@ -382,7 +391,7 @@ mod tests {
             let names = ["a", "b", "c"];
             let mut s = Stack::new();
             let snapshot = |s: &Stack, name: &str| {
-                s.entries().iter().find(|e| e.name == name).map(|e| {
+                s.entries().iter().find(|e| &*e.name == name).map(|e| {
                     let values: Vec<_> = e.adapter.parameters().iter().map(|p| p.value().to_f64_vec().unwrap()).collect();
                     (e.activity, e.learning(), values)
                 })
@@ -390,7 +399,7 @@ mod tests {
             for (who, what) in moves {
                 let name = names[who];
                 let before: Vec<_> = names.iter().map(|n| snapshot(&s, n)).collect();
-                if s.entries().iter().all(|e| e.name != name) {
+                if s.entries().iter().all(|e| &*e.name != name) {
                     s.push(name, lora(who as u64, Learning::Frozen), Activity::Active).unwrap();
                 } else {
                     match what {

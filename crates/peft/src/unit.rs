@@ -9,13 +9,13 @@
 //!
 //! Beside adapters the head stands in the folder of each, where PEFT wants it; the one of the last is used.
 
-use crate::{Activity, Error, Loaded, ModelShape, Result, Stack, TaskType, load_adapter, save_adapter};
+use crate::files::finite;
+use crate::{Activity, AdapterName, Error, Loaded, ModelShape, Result, Stack, TaskType, load_adapter, save_adapter};
 use clinpeft_nn::{Classifier, Learning, Parameter};
-use clinpeft_tensor::DType;
-use clinpeft_weights::{Checkpoint, Keep, TensorMap, save};
+use clinpeft_weights::{Checkpoint, TensorMap, save};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Component, Path};
+use std::path::Path;
 
 /// A classification head with the names of what it scores.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ struct File {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Role {
-    name: String,
+    name: AdapterName,
     method: String,
     active: bool,
     trainable: bool,
@@ -79,7 +79,7 @@ impl Unit {
         let head: TensorMap = self.head.iter().flat_map(|h| h.classifier.parameters().map(named)).collect();
         let mut adapters = Vec::new();
         for e in self.stack.entries() {
-            save_adapter(&root.join(&e.name), &*e.adapter, Some(task), &head)?;
+            save_adapter(&root.join(&*e.name), &*e.adapter, Some(task), &head)?;
             adapters.push(Role {
                 name: e.name.clone(),
                 method: e.adapter.method().into(),
@@ -96,8 +96,10 @@ impl Unit {
         Ok(pending.commit()?)
     }
 
-    /// Loads a folder for a model of the given shape; roles are as saved.
+    /// Loads a folder for a model of the given shape; roles are as saved. Errors with [`clinpeft_files::Error::Damaged`] if a
+    /// file of the folder is not as it was written.
     pub fn load(dir: &Path, shape: &ModelShape) -> Result<Unit> {
+        clinpeft_files::verify(dir)?;
         let path = dir.join("stack.json");
         let file: File = clinpeft_files::read_json(&path)?;
         let wrong = |what: String| Error::Format { path: path.clone(), what };
@@ -106,12 +108,8 @@ impl Unit {
         }
         let (mut stack, mut saved) = (Stack::new(), TensorMap::new());
         for role in &file.adapters {
-            let mut parts = Path::new(&role.name).components();
-            if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
-                return Err(wrong(format!("adapter `{}` is outside of the folder", role.name)));
-            }
             let learning = if role.trainable { Learning::Trainable } else { Learning::Frozen };
-            let Loaded { adapter, head, .. } = load_adapter(&dir.join(&role.name), shape, learning)?;
+            let Loaded { adapter, head, .. } = load_adapter(&dir.join(&*role.name), shape, learning)?;
             saved = head;
             if adapter.method() != role.method {
                 return Err(wrong(format!(
@@ -130,7 +128,7 @@ impl Unit {
                 if file.adapters.is_empty() {
                     let weights = Checkpoint::open_file(&dir.join(HEAD))?;
                     for (name, stored) in weights.tensors() {
-                        saved.insert(name.clone(), weights.tensor(name, &stored.dims, Keep::As(DType::F32))?);
+                        saved.insert(name.clone(), finite(&weights, name, &stored.dims)?);
                     }
                 }
                 let classifier = classifier(&saved, &[labels.len(), shape.width]).ok_or_else(|| {
@@ -187,5 +185,24 @@ mod tests {
         unit.save(&with_bias).unwrap();
         assert_eq!(values(&unit), values(&Unit::load(&with_bias, &shape(3)).unwrap()));
         assert!(Unit::load(&target, &shape(5)).is_err(), "a head for another width is refused");
+        let weights = target.join("clinical/adapter_model.safetensors");
+        let mut bytes = std::fs::read(&weights).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&weights, bytes).unwrap();
+        let Err(Error::File(clinpeft_files::Error::Damaged { path, .. })) = Unit::load(&target, &shape(3)) else {
+            panic!("an altered adapter was loaded");
+        };
+        assert_eq!(path, weights);
+    }
+
+    #[test]
+    fn a_folder_whose_adapters_lie_outside_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let role = r#"{"name": "../evil", "method": "lora", "active": true, "trainable": false}"#;
+        let text = format!(r#"{{"format": 1, "adapters": [{role}], "labels": null, "provenance": {{}}}}"#);
+        std::fs::write(dir.path().join("stack.json"), text).unwrap();
+        let shape = ModelShape { width: 3, layers: 1, heads: 1, kv_heads: 1, head_width: 3, sites: vec![] };
+        let said = Unit::load(dir.path(), &shape).unwrap_err().to_string();
+        assert!(said.contains("stack.json") && said.contains("`../evil` is no name of an adapter"), "{said}");
     }
 }

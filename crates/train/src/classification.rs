@@ -1,6 +1,6 @@
 //! Step 2: labels of notes.
 
-use crate::data::{by_length, length, ragged};
+use crate::data::{by_length, go_on, length, ragged};
 use crate::{Error, Examples, Objective, Part, Result, Targets};
 use clinpeft_autodiff::{Var, ops, without_tape};
 use clinpeft_nn::{
@@ -9,6 +9,7 @@ use clinpeft_nn::{
 use clinpeft_peft::{Activity, Head, Squares, Stack, Status, norm};
 use clinpeft_tensor::Tensor;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// The model itself in tables of what learns.
 const BASE: &str = "(base)";
@@ -87,11 +88,13 @@ impl Classification {
             && self.stack.entries().iter().all(|e| e.activity == Activity::Inactive || e.learning() == Learning::Frozen)
     }
 
-    /// Runs the model once over `data` and keeps the pooled rows. Only valid if [`Self::only_the_head_learns`].
-    pub fn keep_features(&self, data: &mut Examples, tokens: usize) -> Result<()> {
+    /// Runs the model once over `data` and keeps the pooled rows. Only valid if [`Self::only_the_head_learns`]. Errors with
+    /// [`Error::Stopped`] before the next batch once `stop` is set.
+    pub fn keep_features(&self, data: &mut Examples, tokens: usize, stop: &AtomicBool) -> Result<()> {
         let width = self.backbone.width();
         let mut all = vec![0f32; data.sequences.len() * width];
         for rows in by_length(&data.sequences, tokens) {
+            go_on(stop)?;
             let (pooled, _) = without_tape(|| self.pooled(data, &rows, &Pass::evaluate()));
             let pooled = pooled?.value().to_cpu()?;
             for (row, values) in rows.iter().zip(pooled.as_slice::<f32>()?.chunks_exact(width)) {
@@ -104,18 +107,19 @@ impl Classification {
     }
 
     /// The same for the training data.
-    pub fn keep_training_features(&mut self, tokens: usize) -> Result<()> {
+    pub fn keep_training_features(&mut self, tokens: usize, stop: &AtomicBool) -> Result<()> {
         let mut data = self.data.clone();
-        self.keep_features(&mut data, tokens)?;
+        self.keep_features(&mut data, tokens, stop)?;
         self.data = data;
         Ok(())
     }
 
-    /// Logits of every example of `data`.
-    pub fn evaluate(&self, data: &Examples, tokens: usize) -> Result<Scores> {
+    /// Logits of every example of `data`. Errors with [`Error::Stopped`] before the next batch once `stop` is set.
+    pub fn evaluate(&self, data: &Examples, tokens: usize, stop: &AtomicBool) -> Result<Scores> {
         let columns = self.head.classifier.classes();
         let mut logits = vec![0.0; data.sequences.len() * columns];
         for rows in by_length(&data.sequences, tokens) {
+            go_on(stop)?;
             let (z, _) = without_tape(|| -> Result<Var> {
                 Ok(self.head.classifier.forward(&self.pooled(data, &rows, &Pass::evaluate())?)?)
             });

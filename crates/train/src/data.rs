@@ -3,6 +3,7 @@
 use crate::{Error, Result};
 use clinpeft_nn::Ragged;
 use clinpeft_text::{Batch, Sequences};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Some sequences as a batch of the models.
 pub fn ragged(sequences: &Sequences, rows: &[usize]) -> Result<Ragged> {
@@ -16,9 +17,9 @@ pub fn by_length(sequences: &Sequences, tokens: usize) -> Vec<Vec<usize>> {
     let mut rows: Vec<usize> = (0..lengths.len()).collect();
     rows.sort_by_key(|r| (std::cmp::Reverse(lengths[*r]), *r));
     let mut all: Vec<Vec<usize>> = Vec::new();
-    let mut filled = 0;
+    let mut filled = 0usize;
     for r in rows {
-        if all.is_empty() || filled + lengths[r] > tokens {
+        if all.is_empty() || filled.saturating_add(lengths[r]) > tokens {
             all.push(Vec::new());
             filled = 0;
         }
@@ -28,6 +29,11 @@ pub fn by_length(sequences: &Sequences, tokens: usize) -> Vec<Vec<usize>> {
         }
     }
     all
+}
+
+/// Errors with [`Error::Stopped`] once `stop` is set; to be asked before every batch.
+pub(crate) fn go_on(stop: &AtomicBool) -> Result<()> {
+    if stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
 }
 
 /// Tokens of one sequence.

@@ -1,5 +1,7 @@
 //! Errors of training.
 
+use std::path::PathBuf;
+
 /// What can go wrong in training.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -28,6 +30,27 @@ pub enum Error {
     /// Settings that cannot be.
     #[error("training: {0}")]
     Settings(String),
+    /// A setting that cannot be.
+    #[error("training: `{key}` = {value}, but it must be {expected}\nhint: change `{key}` in the settings of the run")]
+    Setting {
+        /// Its key.
+        key: &'static str,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// A file of the run is not as it was written.
+    #[error("`{}` is damaged: {what}\nhint: remove the run's `checkpoint` folder to start again", path.display())]
+    Damaged {
+        /// The checkpoint or the event file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// Told to stop in the middle of an evaluation.
+    #[error("stopped\nhint: run the same command again to continue")]
+    Stopped,
     /// The loss is not a number.
     #[error(
         "training: the loss of step {step} is {loss}\nhint: lower the learning rate; the last good state is in the checkpoint"

@@ -59,13 +59,18 @@ pub struct EventLog {
 impl EventLog {
     /// Opens the file and keeps its first `lines` lines; what a killed run wrote after its checkpoint is dropped.
     pub fn open(path: &Path, lines: u64) -> Result<EventLog> {
-        let old = if path.exists() && lines > 0 { clinpeft_files::read_text(path)? } else { String::new() };
-        let kept: Vec<&str> = old.lines().take(lines as usize).collect();
+        let old = if path.exists() && lines > 0 {
+            std::fs::read(path).map_err(clinpeft_files::at("read", path))?
+        } else {
+            Vec::new()
+        };
+        // A line that was cut by a kill has no end.
+        let whole = old.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n"));
+        let kept: Vec<&[u8]> = whole.take(usize::try_from(lines).unwrap_or(usize::MAX)).collect();
         if (kept.len() as u64) < lines {
-            return Err(Error::Checkpoint(format!("`{}` is shorter than the checkpoint says", path.display())));
+            return Err(Error::Damaged { path: path.into(), what: "it is shorter than the checkpoint says".into() });
         }
-        let text: String = kept.iter().flat_map(|l| [l, "\n"]).collect();
-        clinpeft_files::write_atomic(path, text)?;
+        clinpeft_files::write_atomic(path, kept.concat())?;
         let file = OpenOptions::new().append(true).open(path).map_err(clinpeft_files::at("append to", path))?;
         Ok(EventLog { path: path.into(), file, lines })
     }
@@ -77,6 +82,11 @@ impl EventLog {
         self.file.write_all(line.as_bytes()).map_err(clinpeft_files::at("append to", &self.path))?;
         self.lines += 1;
         Ok(())
+    }
+
+    /// Waits until everything is on disk, so that a checkpoint never knows of lines that are not.
+    pub(crate) fn flush(&self) -> Result<()> {
+        Ok(self.file.sync_data().map_err(clinpeft_files::at("flush", &self.path))?)
     }
 
     /// Lines written so far.

@@ -1,69 +1,20 @@
 //! The training loop.
 
-use crate::state::{self, State};
-use crate::{Error, Event, EventLog, Objective, Optimiser, OptimiserSettings, OptimiserStep, Rate, Result, Schedule};
+use crate::plan::Step;
+use crate::state::{self, Exact, State};
+use crate::{
+    Division, Error, Event, EventLog, Objective, Optimiser, OptimiserStep, Plan, Rate, Result, Schedule, Selection,
+    Settings,
+};
 use clinpeft_autodiff::{Gradients, Norm, backward, ops};
-use clinpeft_nn::{Memory, Pass};
+use clinpeft_nn::Pass;
 use clinpeft_peft::{Squares, Status, StepValues, Stepped, status_table};
-use clinpeft_rng::Seed;
 use clinpeft_tensor::Tensor;
 use clinpeft_weights::TensorMap;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-
-/// Which epoch's parameters are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Selection {
-    /// The last one.
-    LastEpoch,
-    /// The one with the best validation score (the first of equal ones).
-    BestValidation,
-}
-
-/// Where the summed loss of a step is divided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Division {
-    /// Once, by what the whole step holds: accumulation equals one large batch.
-    WholeStep,
-    /// In each micro-batch by what that one holds, then by the number of micro-batches of a full step, which makes an
-    /// incomplete last step smaller; as the published code.
-    MicroBatch {
-        /// Micro-batches of a full step.
-        full: usize,
-    },
-}
-
-/// How to train.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// Highest learning rate.
-    pub learning_rate: f64,
-    /// How the rate moves.
-    pub rate: Rate,
-    /// Where a loss is divided.
-    pub division: Division,
-    /// AdamW and clipping.
-    pub optimiser: OptimiserSettings,
-    /// Which epoch is kept.
-    pub selection: Selection,
-    /// Stop after so many epochs without a better score.
-    pub patience: Option<u64>,
-    /// What is kept for the backward pass.
-    pub memory: Memory,
-    /// Seed of the run; dropout draws from it.
-    pub seed: Seed,
-    /// Steps between two step events.
-    pub log_every: u64,
-    /// Time between two checkpoints.
-    pub checkpoint_every: Duration,
-}
-
-/// Rows of every micro-batch: epoch -> step -> micro-batch -> rows. The same at every start of a run.
-pub type Plan = Vec<Vec<Vec<Vec<usize>>>>;
+use std::time::Instant;
 
 /// What a validation says.
 #[derive(Debug, Clone, Default)]
@@ -103,16 +54,20 @@ pub struct Fit<'a, O> {
     pub checkpoint: &'a Path,
     /// The event file.
     pub events: &'a Path,
-    /// Scores the state after an epoch; `None` where there is no validation.
+    /// Scores the state after an epoch; `None` where there is no validation. One that ends with [`Error::Stopped`] was told to
+    /// stop: the epoch has not ended then, and a resumed run begins with the whole validation.
     #[allow(clippy::type_complexity, reason = "a callback with its borrowed state")]
     pub validate: Option<&'a mut dyn FnMut(&O) -> Result<Validation>>,
     /// Told of every event.
     pub observe: &'a mut dyn FnMut(&Event, u64),
-    /// Set from outside to stop with a checkpoint.
+    /// Set from outside to stop with a checkpoint, within one micro-batch.
     pub stop: &'a AtomicBool,
 }
 
 /// Trains `objective`, from its checkpoint if there is one. At the end its parameters are those of the selected epoch.
+///
+/// Errors with [`Error::Damaged`] if the checkpoint or the event file is not as it was written; without both, the run begins
+/// anew.
 pub fn fit<'a, O: Objective>(objective: &'a mut O, run: Fit<'a, O>) -> Result<Outcome> {
     Loop::start(objective, run)?.run()
 }
@@ -136,78 +91,89 @@ struct Loop<'a, O> {
 
 impl<'a, O: Objective> Loop<'a, O> {
     fn start(objective: &'a mut O, run: Fit<'a, O>) -> Result<Loop<'a, O>> {
-        let total: u64 = run.plan.iter().map(|e| e.len() as u64).sum();
-        if objective.parameters().is_empty() || total == 0 {
-            return Err(Error::Settings("there is nothing to learn, or nothing to learn from".into()));
+        run.settings.check()?;
+        if objective.parameters().is_empty() {
+            return Err(Error::Settings("there is nothing to learn\nhint: let an adapter or the head learn".into()));
         }
-        let micro = run.plan.iter().flatten().map(|step| step.len() as u64).sum();
-        let schedule = Schedule::new(run.settings.learning_rate, run.settings.rate, total, micro)?;
+        let (total, rate) = (run.plan.steps(), run.settings.rate);
+        let micro = if rate == Rate::Published { run.plan.micro_batches()? } else { total };
+        let schedule = Schedule::new(run.settings.learning_rate, rate, total, micro)?;
         let mut optimiser = Optimiser::new(run.settings.optimiser);
         let (state, best) = if run.checkpoint.exists() {
             state::read(run.checkpoint, objective, &mut optimiser)?
         } else {
             (State::default(), TensorMap::new())
         };
+        let done = state.validated.saturating_mul(run.plan.steps_per_epoch());
+        let end = done.saturating_add(run.plan.steps_per_epoch()).min(total);
+        if !(done..=end).contains(&state.step) {
+            return Err(Error::Checkpoint("belongs to a run with other batches".into()));
+        }
         let log = EventLog::open(run.events, state.lines)?;
         let now = Instant::now();
-        let before = state.seconds;
+        let before = state.seconds.0;
         Ok(Loop { objective, run, optimiser, schedule, log, state, best, total, started: now, before, saved: now })
     }
 
     fn run(mut self) -> Result<Outcome> {
-        if self.state.step == 0 {
+        if self.log.lines() == 0 {
             let rows = self.objective.status(None);
             self.tell(status_event(0, &rows))?;
         }
-        let mut first = 0;
-        let plan = self.run.plan;
-        for (epoch, steps) in plan.iter().enumerate() {
-            for (i, micro) in steps.iter().enumerate() {
-                let number = first + i as u64;
-                if number < self.state.step {
-                    continue;
-                }
-                if self.run.stop.load(Ordering::Relaxed) {
-                    self.save()?;
-                    return Ok(self.outcome(false));
-                }
-                self.step(OptimiserStep(number), micro)?;
-                if self.saved.elapsed() >= self.run.settings.checkpoint_every {
-                    self.save()?;
-                }
-            }
-            first += steps.len() as u64;
-            if self.state.step == first && self.state.validated == epoch as u64 {
-                self.end_of_epoch(epoch as u64 + 1)?;
-            }
-            if self.out_of_patience(epoch as u64 + 1) {
-                break;
+        while self.state.validated < self.run.plan.epochs() && !self.out_of_patience() {
+            if self.epoch()? == Went::Stopped {
+                self.save()?;
+                return Ok(self.outcome(false));
             }
         }
         if self.run.settings.selection == Selection::BestValidation && !self.best.is_empty() {
-            for (name, p) in self.objective.parameters_mut() {
-                let value = self.best.get(&name).cloned();
-                let value = value.ok_or_else(|| Error::Checkpoint(format!("best epoch lacks `{name}`")))?;
-                // That of a checkpoint comes from the CPU.
-                p.set_value(value.to_device(&p.value().device())?);
-            }
-            let adapters = self.best.iter();
-            let adapters = adapters.filter_map(|(name, t)| Some((name.strip_prefix(STACK)?.to_string(), t.clone())));
-            self.objective.stack_mut().set_state(&adapters.collect())?;
+            self.take_best()?;
         }
         Ok(self.outcome(true))
     }
 
-    /// The losses of the parts of a step, each `[1]`, and the gradients of their sum.
-    fn gradients(&mut self, step: OptimiserStep, micro: &[Vec<usize>]) -> Result<(Vec<Tensor>, Gradients)> {
+    /// The rest of the running epoch, and its end.
+    fn epoch(&mut self) -> Result<Went> {
+        let (epoch, plan) = (self.state.validated, self.run.plan);
+        let first = epoch * plan.steps_per_epoch();
+        for (number, micro) in (first..).zip(plan.epoch(epoch)?) {
+            if number < self.state.step {
+                continue;
+            }
+            if self.step(OptimiserStep(number), &micro)? == Went::Stopped {
+                return Ok(Went::Stopped);
+            }
+            if self.saved.elapsed() >= self.run.settings.checkpoint_every {
+                self.save()?;
+            }
+        }
+        self.end_of_epoch(epoch + 1)
+    }
+
+    fn take_best(&mut self) -> Result<()> {
+        for (name, p) in self.objective.parameters_mut() {
+            let value = self.best.get(&name).filter(|v| v.dims() == p.value().dims());
+            let value = value.ok_or_else(|| Error::Checkpoint(format!("best epoch lacks `{name}`")))?;
+            // That of a checkpoint comes from the CPU.
+            p.set_value(value.to_device(&p.value().device())?);
+        }
+        let adapters = self.best.iter();
+        let adapters = adapters.filter_map(|(name, t)| Some((name.strip_prefix(STACK)?.to_string(), t.clone())));
+        Ok(self.objective.stack_mut().set_state(&adapters.collect())?)
+    }
+
+    /// What the micro-batches of a step give; `None` if it was told to stop between them.
+    fn gather(&self, step: OptimiserStep, micro: &Step) -> Result<Option<Gathered>> {
         let divisor: f64 = micro.iter().map(|rows| self.objective.denominator(rows)).sum();
         if divisor <= 0.0 {
             return Err(Error::Settings(format!("step {} has nothing to predict", step.0)));
         }
         let seed = self.run.settings.seed.part(&format!("step {}", step.0));
-        let mut gradients = Gradients::default();
-        let mut losses: Vec<Tensor> = Vec::new();
+        let mut all = Gathered::default();
         for (i, rows) in micro.iter().enumerate() {
+            if self.run.stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
             let pass = Pass::train(seed.part(&format!("micro-batch {i}")), self.run.settings.memory);
             let part = self.objective.loss(rows, &pass)?;
             let divisor = match self.run.settings.division {
@@ -215,19 +181,22 @@ impl<'a, O: Objective> Loop<'a, O> {
                 Division::MicroBatch { full } => self.objective.denominator(rows) * full.max(1) as f64,
             };
             let mean = ops::scale(&part.loss, 1.0 / divisor)?;
-            losses.push(mean.value().clone());
-            self.state.tokens += part.tokens;
-            gradients.add(backward(&mean)?)?;
+            all.losses.push(mean.value().clone());
+            all.tokens += part.tokens;
+            all.gradients.add(backward(&mean)?)?;
         }
         if let Some(extra) = self.objective.stack().extra_loss()? {
-            losses.push(extra.value().clone());
-            gradients.add(backward(&extra)?)?;
+            all.losses.push(extra.value().clone());
+            all.gradients.add(backward(&extra)?)?;
         }
-        Ok((losses, gradients))
+        Ok(Some(all))
     }
 
-    fn step(&mut self, step: OptimiserStep, micro: &[Vec<usize>]) -> Result<()> {
-        let (losses, gradients) = self.gradients(step, micro)?;
+    fn step(&mut self, step: OptimiserStep, micro: &Step) -> Result<Went> {
+        let Some(Gathered { losses, gradients, tokens }) = self.gather(step, micro)? else {
+            return Ok(Went::Stopped);
+        };
+        self.state.tokens += tokens;
         let number = step.0 + 1;
         let log_now = number.is_multiple_of(self.run.settings.log_every.max(1)) || number == self.total;
         let norms = if log_now || step.0 == 0 || self.run.settings.optimiser.clip.is_some() {
@@ -254,14 +223,14 @@ impl<'a, O: Objective> Loop<'a, O> {
         }
         self.objective.stack_mut().after_step(made, &read.watched)?;
         self.state.step = number;
-        self.state.last_loss = loss;
-        self.state.epoch_loss.0 += loss;
+        self.state.last_loss = Exact(loss);
+        self.state.epoch_loss.0.0 += loss;
         self.state.epoch_loss.1 += 1;
         if log_now {
             let (tokens, gradient_norms) = (self.state.tokens, norms_of(&self.objective.status(Some(&read.squares))));
             self.tell(Event::Step { step: number, loss, learning_rate: rate, tokens, gradient_norms })?;
         }
-        Ok(())
+        Ok(Went::On)
     }
 
     /// The norm of the gradient of each parameter that has one.
@@ -302,31 +271,40 @@ impl<'a, O: Objective> Loop<'a, O> {
         Ok(Read { loss, squares, watched })
     }
 
-    fn end_of_epoch(&mut self, epoch: u64) -> Result<()> {
+    fn end_of_epoch(&mut self, epoch: u64) -> Result<Went> {
         let validation = match &mut self.run.validate {
-            Some(validate) => Some(validate(self.objective)?),
+            Some(validate) => match validate(self.objective) {
+                Err(Error::Stopped) => return Ok(Went::Stopped),
+                other => Some(other?),
+            },
             None => None,
         };
         let score = validation.as_ref().map(|v| v.score);
-        let better = |s: f64| self.state.best.is_none_or(|(_, best)| s > best);
+        if score.is_some_and(f64::is_nan) {
+            return Err(Error::Evaluation(format!(
+                "the score of epoch {epoch} is not a number\nhint: lower the learning rate"
+            )));
+        }
+        let better = |s: f64| self.state.best.is_none_or(|(_, Exact(best))| s > best);
         if score.is_some_and(better) {
-            self.state.best = score.map(|s| (epoch, s));
+            self.state.best = score.map(|s| (epoch, Exact(s)));
             let now = self.objective.parameters().into_iter().map(|(name, p)| (name, p.value().clone()));
             self.best = now.collect();
             let adapters = self.objective.stack().state()?;
             self.best.extend(adapters.into_iter().map(|(name, t)| (format!("{STACK}{name}"), t)));
         }
         self.state.validated = epoch;
-        let loss = self.state.epoch_loss.0 / self.state.epoch_loss.1.max(1) as f64;
-        self.state.epoch_loss = (0.0, 0);
+        let loss = self.state.epoch_loss.0.0 / self.state.epoch_loss.1.max(1) as f64;
+        self.state.epoch_loss = (Exact(0.0), 0);
         let metrics = validation.map(|v| v.metrics).unwrap_or_default();
         self.tell(Event::Epoch { epoch, step: self.state.step, loss, score, metrics })?;
-        self.save()
+        self.save()?;
+        Ok(Went::On)
     }
 
-    fn out_of_patience(&self, epoch: u64) -> bool {
+    fn out_of_patience(&self) -> bool {
         match (self.run.settings.patience, self.state.best) {
-            (Some(patience), Some((best, _))) => epoch >= best + patience && self.state.validated >= epoch,
+            (Some(patience), Some((best, _))) => self.state.validated >= best.saturating_add(patience),
             _ => false,
         }
     }
@@ -338,8 +316,9 @@ impl<'a, O: Objective> Loop<'a, O> {
     }
 
     fn save(&mut self) -> Result<()> {
+        self.log.flush()?;
         self.state.lines = self.log.lines();
-        self.state.seconds = self.before + self.started.elapsed().as_secs_f64();
+        self.state.seconds = Exact(self.before + self.started.elapsed().as_secs_f64());
         state::write(self.run.checkpoint, &self.state, self.objective, &self.optimiser, &self.best)?;
         self.saved = Instant::now();
         Ok(())
@@ -350,13 +329,30 @@ impl<'a, O: Objective> Loop<'a, O> {
         Outcome {
             finished,
             epoch: best.map_or(self.state.validated, |b| b.0),
-            score: best.map(|b| b.1),
+            score: best.map(|b| b.1.0),
             steps: self.state.step,
             tokens: self.state.tokens,
             seconds: self.before + self.started.elapsed().as_secs_f64(),
-            last_loss: self.state.last_loss,
+            last_loss: self.state.last_loss.0,
         }
     }
+}
+
+/// Whether the loop goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Went {
+    On,
+    Stopped,
+}
+
+/// What the micro-batches of a step give.
+#[derive(Default)]
+struct Gathered {
+    /// The losses of its parts, each `[1]`.
+    losses: Vec<Tensor>,
+    /// Of their sum.
+    gradients: Gradients,
+    tokens: u64,
 }
 
 /// What is read of a step.

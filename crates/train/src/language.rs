@@ -1,12 +1,13 @@
 //! Step 1: next-token prediction.
 
-use crate::data::{by_length, length, ragged};
+use crate::data::{by_length, go_on, length, ragged};
 use crate::{Objective, Part, Result};
 use clinpeft_autodiff::without_tape;
 use clinpeft_nn::{Backbone, Learning, Parameter, Pass, Rows, Sites};
 use clinpeft_peft::{Squares, Stack, Status};
 use clinpeft_text::Sequences;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// A model that learns to continue text, through its adapters or as a whole.
 pub struct LanguageModelling {
@@ -28,11 +29,13 @@ pub struct NoteLoss {
 }
 
 impl LanguageModelling {
-    /// Loss of every sequence of `data`, one after another in batches of about `tokens` tokens.
-    pub fn evaluate(&self, data: &Sequences, tokens: usize) -> Result<Vec<NoteLoss>> {
+    /// Loss of every sequence of `data`, one after another in batches of about `tokens` tokens. Errors with
+    /// [`crate::Error::Stopped`] before the next batch once `stop` is set.
+    pub fn evaluate(&self, data: &Sequences, tokens: usize, stop: &AtomicBool) -> Result<Vec<NoteLoss>> {
         let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
         let mut out = vec![NoteLoss { nll: 0.0, predictions: 0 }; data.len()];
         for rows in by_length(data, tokens) {
+            go_on(stop)?;
             let batch = ragged(data, &rows)?;
             let (losses, _) = without_tape(|| self.backbone.sequence_losses(&batch, &sites));
             for (row, (nll, predictions)) in rows.iter().zip(losses?) {

@@ -1,6 +1,7 @@
 //! Reading weights, one file or many shards.
 
 use crate::pickled::{self, width};
+use crate::save::is_intact;
 use crate::{Error, Raw, Result, folder, nearest};
 use clinpeft_tensor::{DType, Element, Tensor};
 use half::{bf16, f16};
@@ -20,6 +21,15 @@ pub enum Keep {
     Stored,
     /// Converted.
     As(DType),
+}
+
+/// What a file's checksum says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seal {
+    /// It is as it was written.
+    Intact,
+    /// It has none, as files of other programs.
+    Absent,
 }
 
 /// Where a tensor is and what it is.
@@ -127,7 +137,15 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Takes a tensor in. Here is the one place that looks at what any form of file says of a tensor.
     fn insert(&mut self, path: &Path, name: String, stored: Stored) -> Result<()> {
+        need_plain(path, &name)?;
+        // Also without its empty axes, so that no product of some of them overflows.
+        let values = stored.dims.iter().try_fold(1usize, |n, d| n.checked_mul((*d).max(1)));
+        if stored.dims.len() > MOST_AXES || values.is_none_or(|n| n > isize::MAX as usize / 8) {
+            let what = format!("tensor `{name}` has the shape {:?}\nhint: the file is damaged", stored.dims);
+            return Err(Error::Format { path: path.into(), what });
+        }
         if self.tensors.contains_key(&name) {
             let what = format!("holds tensor `{name}`, which another shard holds too");
             return Err(Error::Format { path: path.into(), what });
@@ -154,6 +172,23 @@ impl Checkpoint {
     /// The text entries of the headers.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
+    }
+
+    /// Computes the checksums of its files again. Errors with [`clinpeft_files::Error::Damaged`] if one differs.
+    pub fn verify(&self) -> Result<Seal> {
+        let mut seal = Seal::Intact;
+        for shard in &self.shards {
+            match is_intact(shard, &self.metadata) {
+                Some(true) => {}
+                None => seal = Seal::Absent,
+                Some(false) => {
+                    let (path, hint) = (self.path.clone(), "make it again, or take it from a copy");
+                    let what = "its content differs from its checksum".into();
+                    return Err(clinpeft_files::Error::Damaged { path, what, hint }.into());
+                }
+            }
+        }
+        Ok(seal)
     }
 
     /// True if there is a tensor of that name.
@@ -258,6 +293,22 @@ impl Checkpoint {
     }
 }
 
+/// More axes than any weight has.
+pub(crate) const MOST_AXES: usize = 8;
+/// More characters than the name of any tensor or file has.
+const LONGEST_NAME: usize = 1000;
+
+/// Errors if a name from a file is too long or holds characters that no terminal should get, so that every later message may
+/// show it as it is.
+pub(crate) fn need_plain(path: &Path, name: &str) -> Result<()> {
+    if name.chars().nth(LONGEST_NAME).is_none() && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(80).collect();
+    let what = format!("holds the name `{}`, which no model has\nhint: do not trust this file", shown.escape_debug());
+    Err(Error::Format { path: path.into(), what })
+}
+
 /// The values at `strides` from each other, each of `width` bytes, in row-major order. No axis is empty.
 pub(crate) fn gather(raw: &[u8], dims: &[usize], strides: &[usize], width: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(dims.iter().product::<usize>() * width);
@@ -284,9 +335,14 @@ fn values<T, const N: usize>(raw: &[u8], read: fn([u8; N]) -> T) -> Vec<T> {
 
 #[expect(unsafe_code, reason = "memory map")]
 fn map_file(path: &Path) -> Result<Mmap> {
+    // Opening a pipe would wait for somebody who writes.
+    if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+        let what = "is no file\nhint: give a safetensors file or what `torch.save` wrote".into();
+        return Err(Error::Format { path: path.into(), what });
+    }
     let file = File::open(path).map_err(clinpeft_files::at("read", path))?;
-    // SAFETY: the map is read only. Another process that shortens the file while it is mapped would end this one with a
-    // bus error; model files are not written to while they are used, and our own writers rename whole files into place.
+    // SAFETY: the map is read only. No writer of this program changes a file in place: each renames a whole file to its name.
+    // Another program that shortens the file makes the lost pages a bus error, which `report_lost_pages` turns into a message.
     let map = unsafe { Mmap::map(&file) };
     Ok(map.map_err(clinpeft_files::at("map", path))?)
 }
@@ -337,6 +393,38 @@ mod tests {
         let index = r#"{"weight_map": {"a.weight": "a.weight.safetensors", "b": "b.safetensors"}}"#;
         std::fs::write(dir.path().join("model.safetensors.index.json"), index).unwrap();
         assert_eq!(Checkpoint::open(dir.path()).unwrap().tensors().len(), 2);
+    }
+
+    #[test]
+    fn names_for_terminals_and_shapes_without_sense_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        let said = |header: &str, values: usize| {
+            let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+            bytes.extend(header.as_bytes());
+            bytes.extend(vec![0; values]);
+            std::fs::write(&path, bytes).unwrap();
+            Checkpoint::open(dir.path()).unwrap_err().to_string()
+        };
+        let control = said(r#"{"\u001b[2Ja":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#, 1);
+        assert!(control.contains("\\u{1b}[2Ja") && !control.contains('\u{1b}'), "{control}");
+        let long = said(&format!(r#"{{"{}":{{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}}}"#, "a".repeat(2000)), 1);
+        assert!(long.contains("which no model has") && long.len() < 300, "{long}");
+        let empty = r#"{"a":{"dtype":"F32","shape":[0,4294967296,4294967296],"data_offsets":[0,0]}}"#;
+        assert!(said(empty, 0).contains("has the shape [0, 4294967296, 4294967296]"));
+        let axes = r#"{"a":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,1]}}"#;
+        assert!(said(axes, 1).contains("has the shape"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_no_file_is_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("adapter_model.safetensors");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        assert!(Checkpoint::open_file(&pipe).unwrap_err().to_string().contains("is no file"));
+        assert!(Checkpoint::open_file(dir.path()).is_err());
     }
 
     proptest! {

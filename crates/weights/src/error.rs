@@ -79,7 +79,13 @@ fn hint(nearest: &Option<String>) -> String {
 
 /// The name among `names` that differs in the fewest characters from `wanted` (Levenshtein distance).
 pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    names.into_iter().min_by_key(|n| (distance(wanted, n), n.to_string())).map(str::to_string)
+    nearest_within(wanted, names, usize::MAX)
+}
+
+/// The same, if it differs in at most `most` characters.
+pub fn nearest_within<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>, most: usize) -> Option<String> {
+    let all = names.into_iter().map(|n| (distance(wanted, n), n)).filter(|(far, _)| *far <= most);
+    all.min().map(|(_, n)| n.to_string())
 }
 
 fn distance(a: &str, b: &str) -> usize {

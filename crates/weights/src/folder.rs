@@ -1,5 +1,6 @@
 //! Which files of a model folder hold its weights.
 
+use crate::checkpoint::need_plain;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -36,7 +37,11 @@ fn read_index(dir: &Path, index: PathBuf) -> Result<Files> {
     let wrong = |what: &str| Error::Format { path: index.clone(), what: what.into() };
     let map = json["weight_map"].as_object().ok_or_else(|| wrong("has no `weight_map` object"))?;
     let names: BTreeSet<&str> = map.values().filter_map(|v| v.as_str()).collect();
+    for name in map.keys() {
+        need_plain(&index, name)?;
+    }
     for name in &names {
+        need_plain(&index, name)?;
         let mut parts = Path::new(name).components();
         if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
             return Err(wrong("names a shard outside of its folder"));
@@ -57,7 +62,7 @@ fn nothing(dir: &Path) -> Error {
         return none(if dir.exists() { "is a file, not a folder" } else { "is not there" }, folder);
     }
     let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut names: Vec<String> = names.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> = names.map(|e| e.file_name().to_string_lossy().escape_debug().to_string()).collect();
     names.sort();
     let first = |fits: &dyn Fn(&str) -> bool| names.iter().find(|n| fits(n));
     if let Some(name) = first(&|n| n.contains("-00001-of-")) {

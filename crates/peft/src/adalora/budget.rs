@@ -82,6 +82,10 @@ impl Importance {
             let spread = state.get(&format!("{name}.spread"));
             let spread = spread.ok_or_else(|| Error::Config(format!("the state of `{name}` has no spread")))?;
             let both = Averages { mean: mean.as_slice::<f32>()?.to_vec(), spread: spread.as_slice::<f32>()?.to_vec() };
+            let own = triplets.values().flat_map(|t| [&t.a, &t.e, &t.b]).find(|p| p.name() == name);
+            if own.is_none_or(|p| [both.mean.len(), both.spread.len()] != [p.value().count(); 2]) {
+                return Err(Error::Config(format!("the state of `{name}` is that of another adapter")));
+            }
             averages.insert(name.to_string(), both);
         }
         for (site, t) in triplets {

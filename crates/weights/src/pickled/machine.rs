@@ -4,13 +4,12 @@
 //! and refuses every other one by its name, before anything comes of it. Values live in one list and point to each other by
 //! number, so that no depth of nesting costs stack, and no program makes more of them than it has instructions.
 
+use crate::checkpoint::MOST_AXES;
 use safetensors::tensor::Dtype;
 use std::collections::HashMap;
 
 /// A pickle of this many instructions is no model: one tensor takes about thirty.
 const MOST_INSTRUCTIONS: usize = 1 << 20;
-/// More axes than any weight has.
-const MOST_AXES: usize = 8;
 /// Names in error messages are cut here.
 const SHOWN: usize = 80;
 

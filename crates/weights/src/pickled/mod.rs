@@ -21,6 +21,9 @@ use std::path::Path;
 /// First number of the older form, and its version.
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
 const VERSION: i128 = 1001;
+/// All tensors together are at most so many times as large as the file; tables are shared by two.
+const MOST_SHARED: usize = 4;
+
 /// One tensor of a file.
 #[derive(Debug)]
 pub(crate) struct Found {
@@ -63,7 +66,7 @@ fn read_archive(bytes: &[u8]) -> machine::Result<Contents> {
         let Some(place) = place.filter(|p| storage.bytes().is_some_and(|n| n <= p.len())) else { return cut() };
         starts.insert(key, place.start);
     }
-    contents(&machine, root, &starts)
+    contents(&machine, root, &starts, bytes.len())
 }
 
 /// Five pickles (magic number, version, the system that wrote them, the object, keys of storages), then the storages: a
@@ -104,7 +107,7 @@ fn read_row(bytes: &[u8]) -> machine::Result<Contents> {
         starts.insert(storage.key, start);
         at = end;
     }
-    if left.is_empty() { contents(&object, root, &starts) } else { cut() }
+    if left.is_empty() { contents(&object, root, &starts, bytes.len()) } else { cut() }
 }
 
 fn is_little_endian(system: &Machine<'_>, root: Id) -> bool {
@@ -126,7 +129,12 @@ fn storages<'a>(machine: &Machine<'a>) -> machine::Result<BTreeMap<&'a str, Stor
 }
 
 /// The tensors of a dictionary whose storages begin at `starts`.
-fn contents(machine: &Machine<'_>, root: Id, starts: &BTreeMap<&str, usize>) -> machine::Result<Contents> {
+fn contents(
+    machine: &Machine<'_>,
+    root: Id,
+    starts: &BTreeMap<&str, usize>,
+    file_length: usize,
+) -> machine::Result<Contents> {
     let Value::Dict(items) = machine.value(root) else {
         return wrong(
             "holds no dictionary of tensors\nhint: it must be made with `torch.save(model.state_dict(), ...)`",
@@ -144,6 +152,12 @@ fn contents(machine: &Machine<'_>, root: Id, starts: &BTreeMap<&str, usize>) -> 
             Value::Tensor(view) => found.tensors.push(place(name, view, starts[view.storage.key])),
             _ => found.others.push(name.into()),
         }
+    }
+    let bytes = found.tensors.iter().map(|t| t.dims.iter().product::<usize>().saturating_mul(width(t.dtype)));
+    if bytes.fold(0, usize::saturating_add) > file_length.saturating_mul(MOST_SHARED) {
+        return wrong(
+            "its tensors share their values so often that they are far larger than the file\nhint: do not trust it",
+        );
     }
     match found.others.first() {
         Some(other) if found.tensors.is_empty() => wrong(format!(

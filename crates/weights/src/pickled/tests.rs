@@ -48,6 +48,27 @@ fn views_of_one_storage_are_not_copied_and_dense_ones_lie_in_the_file() {
 }
 
 #[test]
+fn tensors_that_share_one_storage_too_often_are_refused() {
+    // A storage of four values, and `n` tensors that each show all of them.
+    let file = |n: u8| {
+        let mut object = b"\x80\x02}".to_vec();
+        for i in 0..n {
+            object.extend([b'X', 1, 0, 0, 0, b'a' + i]);
+            object.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpu");
+            object.extend(b"M\x00\x10NtQK\0M\x00\x10\x85K\x01\x85\x89}tRs");
+        }
+        object.push(b'.');
+        let head =
+            b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}X\x0d\0\0\0little_endian\x88s.";
+        let keys = b"\x80\x02]X\x01\0\0\x000a.";
+        let values = [&4096u64.to_le_bytes()[..], &[0; 4 * 4096]].concat();
+        read(Path::new("model.bin"), &[&head[..], &object, keys, &values].concat())
+    };
+    assert_eq!(file(2).unwrap().tensors.len(), 2);
+    assert!(file(20).unwrap_err().to_string().contains("share their values so often"));
+}
+
+#[test]
 fn an_attack_is_refused_by_its_name() {
     for form in ["attack.zip.bin", "attack.legacy.bin"] {
         let message = said(form);
