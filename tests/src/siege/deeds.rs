@@ -139,7 +139,7 @@ pub const DEEDS: [Deed; 13] = [
     },
     Deed {
         name: "reproduce",
-        words: &[PART[0], PART[1], PART[2], PART[3], PART[4], "--threads", "2", "--out", "out"],
+        words: &[PART[0], PART[1], PART[2], PART[3], PART[4], PART[5], PART[6], "--threads", "2", "--out", "out"],
         trains: true,
         ..PLAIN
     },

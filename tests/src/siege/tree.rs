@@ -91,12 +91,12 @@ const TRANSIENT: [&str; 8] = [
 ];
 
 /// What a run leaves behind by path below `root`, without what may differ from one time to the next: seals hold the checksums
-/// of other files, locks are empty, reports name times.
+/// of other files, locks are empty, `log.txt` tells when.
 pub fn results(root: &Path) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut found = BTreeMap::new();
     for path in files(root)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name == ".lock" || name == clinpeft_files::SEAL {
+        if [".lock", "log.txt", clinpeft_files::SEAL].contains(&name.as_str()) {
             continue;
         }
         let bytes = fs::read(&path)?;

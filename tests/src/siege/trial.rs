@@ -75,7 +75,7 @@ impl<'w> Trial<'w> {
         let running = start(&self.world.program, call, &self.dir, &label)?;
         self.note(call, sent);
         let ended = running.watch(sent, self.patience)?;
-        self.judge(&ended);
+        self.judge(&ended, call);
         Ok(ended)
     }
 
@@ -90,8 +90,8 @@ impl<'w> Trial<'w> {
         self.note(calls[1], None);
         let second = second.watch(None, patience)?;
         let first = watched.join().map_err(|_| io::Error::other("the watcher of the first call is gone"))??;
-        self.judge(&first);
-        self.judge(&second);
+        self.judge(&first, calls[0]);
+        self.judge(&second, calls[1]);
         Ok([first, second])
     }
 
@@ -104,9 +104,11 @@ impl<'w> Trial<'w> {
         self.calls.push(said);
     }
 
-    fn judge(&mut self, ended: &Ended) {
+    fn judge(&mut self, ended: &Ended, call: &Call) {
         let place = self.calls.len();
-        let broken = promises::broken(ended, &self.world.secrets);
+        // Who asks for the scores of his notes on the terminal sees his own ids there.
+        let asked = call.words.iter().any(|w| w == "/dev/stdout");
+        let broken = promises::broken(ended, if asked { &self.world.keys } else { &self.world.secrets });
         self.faults.extend(broken.into_iter().map(|what| format!("call {place}: {what}")));
     }
 
@@ -137,9 +139,10 @@ impl<'w> Trial<'w> {
     pub fn close(&mut self) -> io::Result<()> {
         for (path, before) in std::mem::take(&mut self.foreign) {
             let after = tree::snapshot(&path)?;
+            // A file itself has the empty path.
             let changed: Vec<&PathBuf> = before.keys().filter(|k| before.get(*k) != after.get(*k)).collect();
             if let Some(first) = changed.first() {
-                let name = path.join(first);
+                let name = if first.as_os_str().is_empty() { path.clone() } else { path.join(first) };
                 self.faults.push(format!("a foreign file was changed: {} ({} in all)", name.display(), changed.len()));
             }
         }

@@ -33,11 +33,14 @@ pub struct World {
     folder: PathBuf,
     /// What nobody may see.
     pub secrets: Secrets,
+    /// The same without ids, for what a person asks to see.
+    pub keys: Secrets,
     calm: RefCell<BTreeMap<&'static str, Rc<Calm>>>,
 }
 
 /// The part of the matrix that a store holds: a base, an adaptation, and a cell with both adapters.
-pub const PART: [&str; 5] = ["reproduce", "--profile", "smoke", "--only", "(Trainable) + Downstream,mortality"];
+pub const PART: [&str; 7] =
+    ["reproduce", "--profile", "smoke", "--fidelity", "paper", "--only", "(Trainable) + Downstream,mortality"];
 
 /// Settings of runs on one's own notes, so that they take a second.
 pub const QUICK: [&str; 12] = [
@@ -66,6 +69,7 @@ impl World {
             program: folder.join("clinpeft"),
             folder,
             secrets: Secrets::default(),
+            keys: Secrets::default(),
             calm: RefCell::new(BTreeMap::new()),
         };
         world.call(&["synth", "--cohort", "smoke", "--patients", "60", "--out", "raw"])?;
@@ -85,6 +89,7 @@ impl World {
         world.call(&[&["adapt", "--data", "notes.csv"], &own[..], &QUICK].concat())?;
         world.call(&[&["finetune", "--task", "mortality", "--data", "labelled.csv", "--method", "lora"], &own[..], &QUICK].concat())?;
         world.secrets = world.found_secrets()?;
+        world.keys.keys.clone_from(&world.secrets.keys);
         Ok(world)
     }
 

@@ -4,9 +4,14 @@ use super::trial::Trial;
 use std::io;
 
 mod foreign;
+mod damage;
+mod growth;
+mod ids;
 mod kills;
+mod modes;
 mod pairs;
 mod scarcity;
+mod settings;
 
 /// One kind of attack.
 #[derive(Clone, Copy)]
@@ -34,4 +39,15 @@ pub const ATTACKS: &[Attack] = &[
     Attack { name: "foreign/beside", attempt: foreign::beside, every: 1 },
     Attack { name: "foreign/inside", attempt: foreign::inside, every: 1 },
     Attack { name: "foreign/scores", attempt: foreign::scores, every: 1 },
+    Attack { name: "leak/modes", attempt: modes::private, every: 3 },
+    Attack { name: "leak/ids", attempt: ids::recovered, every: 10 },
+    Attack { name: "settings/run", attempt: settings::run_toml, every: 1 },
+    Attack { name: "settings/set", attempt: settings::set, every: 1 },
+    Attack { name: "settings/config", attempt: settings::config, every: 1 },
+    Attack { name: "settings/adapter", attempt: settings::adapter, every: 1 },
+    Attack { name: "settings/names", attempt: settings::names, every: 1 },
+    Attack { name: "damage/store", attempt: damage::store, every: 1 },
+    Attack { name: "damage/checkpoint", attempt: damage::checkpoint, every: 2 },
+    Attack { name: "damage/data", attempt: damage::data, every: 1 },
+    Attack { name: "memory/steps", attempt: growth::steps, every: 60 },
 ];
