@@ -3,6 +3,7 @@
 
 use clap::Parser;
 use clinpeft_tests::siege::record::{Record, page};
+use clinpeft_tests::siege::world::World;
 use clinpeft_tests::siege::{Options, program, readers};
 use std::io;
 use std::path::PathBuf;
@@ -32,6 +33,9 @@ struct Cli {
     /// Call readers only, from this input on: the harness calls itself so
     #[arg(long, hide = true)]
     reader: Option<u64>,
+    /// Make the corpus anew in this folder, and nothing else
+    #[arg(long, hide = true)]
+    corpus: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -58,6 +62,10 @@ fn siege(cli: Cli) -> io::Result<ExitCode> {
         if old.exists() {
             std::fs::remove_dir_all(old)?;
         }
+    }
+    if let Some(to) = cli.corpus {
+        let world = World::make(&options.program, &options.folder.join("world"))?;
+        return readers::corpus::make(&world, &to).map(|()| ExitCode::SUCCESS).map_err(|e| io::Error::other(e.to_string()));
     }
     println!("siege: seed {seed}, {minutes} minutes, in {}", options.folder.display());
     let beside = options.clone();
