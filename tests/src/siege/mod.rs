@@ -99,7 +99,8 @@ fn attempt(
     if let Err(e) = ended {
         trial.faults.push(format!("the trial itself could not go on: {e}"));
     }
-    record.count(attack.name, trial.calls.len() as u64, trial.untried.take());
+    let calls = trial.calls.iter().filter(|c| c.starts_with("clinpeft ")).count();
+    record.count(attack.name, calls as u64, trial.untried.take());
     if trial.faults.is_empty() {
         return Ok(None);
     }

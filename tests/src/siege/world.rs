@@ -81,7 +81,7 @@ impl World {
         fs::write(world.part("labelled.csv"), notes(60, true))?;
         for (part, files) in PICKLED {
             for file in files {
-                let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/models").join(part).join(file);
+                let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/shards").join(part).join(file);
                 tree::copy(&from, &world.part(part).join(file))?;
             }
         }
