@@ -65,7 +65,9 @@ fn siege(cli: Cli) -> io::Result<ExitCode> {
     }
     if let Some(to) = cli.corpus {
         let world = World::make(&options.program, &options.folder.join("world"))?;
-        return readers::corpus::make(&world, &to).map(|()| ExitCode::SUCCESS).map_err(|e| io::Error::other(e.to_string()));
+        return readers::corpus::make(&world, &to)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|e| io::Error::other(e.to_string()));
     }
     println!("siege: seed {seed}, {minutes} minutes, in {}", options.folder.display());
     let beside = options.clone();

@@ -133,7 +133,11 @@ pub fn start(program: &Path, call: &Call, folder: &Path, label: &str) -> io::Res
     command.env("TMPDIR", &temporary).env("HOME", &temporary).env_remove("RUST_BACKTRACE").process_group(0);
     for (i, sink) in [call.stdout, call.stderr].into_iter().enumerate() {
         let to = if sink == Sink::Broken { broken()? } else { File::create(&kept[i])?.into() };
-        if i == 0 { command.stdout(to) } else { command.stderr(to) };
+        if i == 0 {
+            command.stdout(to)
+        } else {
+            command.stderr(to)
+        };
     }
     if let Some(user) = call.limits.user {
         command.uid(user).gid(user);

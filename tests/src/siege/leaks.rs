@@ -19,6 +19,9 @@ pub struct Secrets {
 /// So many ids of one file are no accident: a count or a seed may be the number of an admission.
 const IDS: usize = 3;
 
+/// Shorter numbers may be counts of steps.
+const DIGITS: usize = 6;
+
 /// What of it stands in `bytes`.
 pub fn holds(bytes: &[u8], secrets: &Secrets) -> Option<String> {
     let lower = bytes.to_ascii_lowercase();
@@ -27,7 +30,8 @@ pub fn holds(bytes: &[u8], secrets: &Secrets) -> Option<String> {
     }
     for key in &secrets.keys {
         let hex: String = key.iter().map(|b| format!("{b:02x}")).collect();
-        let shows = memchr::memmem::find(bytes, key).is_some() || memchr::memmem::find(&lower, hex.as_bytes()).is_some();
+        let shows =
+            memchr::memmem::find(bytes, key).is_some() || memchr::memmem::find(&lower, hex.as_bytes()).is_some();
         if !key.is_empty() && shows {
             return Some("the key of a dataset".into());
         }
@@ -35,8 +39,9 @@ pub fn holds(bytes: &[u8], secrets: &Secrets) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;
     let part = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
     let words = text.split(|c: char| !part(c));
-    let ids: BTreeSet<&str> = words.filter(|w| w.len() > 3 && secrets.ids.contains(*w)).collect();
-    (ids.len() >= IDS).then(|| format!("{} ids of admissions or patients, the first is {}", ids.len(), ids.iter().next().unwrap_or(&"")))
+    let ids: BTreeSet<&str> = words.filter(|w| w.len() >= DIGITS && secrets.ids.contains(*w)).collect();
+    let first = ids.first().filter(|_| ids.len() >= IDS)?;
+    Some(format!("{} ids of admissions or patients, the first is {first}", ids.len()))
 }
 
 /// Folders in which notes and ids may stand, and the inputs of a trial.

@@ -78,10 +78,12 @@ impl Record {
 
     /// A Markdown table, one line for each kind of attack.
     pub fn table(&self) -> String {
-        let mut text = String::from("| attack | trials | calls | failures | not tried here |\n|---|---:|---:|---:|---|\n");
+        let mut text =
+            String::from("| attack | trials | calls | failures | not tried here |\n|---|---:|---:|---:|---|\n");
         for (name, counts) in &self.counts {
             let untried = counts.untried.as_deref().unwrap_or("");
-            let _ = writeln!(text, "| {name} | {} | {} | {} | {untried} |", counts.trials, counts.calls, self.failed(name));
+            let _ =
+                writeln!(text, "| {name} | {} | {} | {} | {untried} |", counts.trials, counts.calls, self.failed(name));
         }
         if self.reading > 0.0 {
             let rate = self.inputs() as f64 / self.reading * 3600.0;

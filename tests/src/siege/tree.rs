@@ -79,16 +79,8 @@ pub fn mode(meta: &fs::Metadata) -> u32 {
 }
 
 /// Keys of JSON files that tell how long something took, how much it needed or where it ran.
-const TRANSIENT: [&str; 8] = [
-    "seconds",
-    "wall_seconds",
-    "cpu_seconds",
-    "peak_memory_mib",
-    "device_memory_mib",
-    "threads",
-    "git",
-    "packs",
-];
+const TRANSIENT: [&str; 8] =
+    ["seconds", "wall_seconds", "cpu_seconds", "peak_memory_mib", "device_memory_mib", "threads", "git", "packs"];
 
 /// What a run leaves behind by path below `root`, without what may differ from one time to the next: seals hold the checksums
 /// of other files, locks are empty, `log.txt` tells when.
@@ -100,6 +92,11 @@ pub fn results(root: &Path) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
             continue;
         }
         let bytes = fs::read(&path)?;
+        if path.strip_prefix(root).is_ok_and(|p| p.starts_with("report")) {
+            // A report shows how long its runs took: it must be there, and not be empty.
+            found.insert(path.strip_prefix(root).unwrap_or(&path).into(), vec![u8::from(!bytes.is_empty())]);
+            continue;
+        }
         let plain = path.extension().is_some_and(|e| e == "json").then(|| without_times(&bytes)).flatten();
         found.insert(path.strip_prefix(root).unwrap_or(&path).into(), plain.unwrap_or(bytes));
     }

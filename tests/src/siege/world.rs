@@ -87,7 +87,10 @@ impl World {
         }
         let own = ["--base", "model", "--out", "own"];
         world.call(&[&["adapt", "--data", "notes.csv"], &own[..], &QUICK].concat())?;
-        world.call(&[&["finetune", "--task", "mortality", "--data", "labelled.csv", "--method", "lora"], &own[..], &QUICK].concat())?;
+        world.call(
+            &[&["finetune", "--task", "mortality", "--data", "labelled.csv", "--method", "lora"], &own[..], &QUICK]
+                .concat(),
+        )?;
         world.secrets = world.found_secrets()?;
         world.keys.keys.clone_from(&world.secrets.keys);
         Ok(world)
@@ -155,13 +158,16 @@ impl World {
 
 /// Model folders that are no safetensors, from the corpus.
 const PICKLED: [(&str, &[&str]); 2] = [
-    ("pickled-llama", &[
-        "config.json",
-        "pytorch_model-00001-of-00002.bin",
-        "pytorch_model-00002-of-00002.bin",
-        "pytorch_model.bin.index.json",
-        "tokenizer.model",
-    ]),
+    (
+        "pickled-llama",
+        &[
+            "config.json",
+            "pytorch_model-00001-of-00002.bin",
+            "pytorch_model-00002-of-00002.bin",
+            "pytorch_model.bin.index.json",
+            "tokenizer.model",
+        ],
+    ),
     ("pickled-bert", &["config.json", "pytorch_model.bin", "vocab.txt"]),
 ];
 
@@ -191,7 +197,8 @@ pub fn notes(n: u64, labelled: bool) -> String {
         let complaint = ["chest pain", "shortness of breath", "fever and cough", "abdominal pain"][(i % 4) as usize];
         let course = ["was stable", "worsened", "recovered slowly"][(i % 3) as usize];
         let (id, patient, canary) = (own_id(i), own_patient(i), clinpeft_clinical::synth::CANARY);
-        let _ = write!(text, "{id},{patient},\"Chief Complaint: {complaint}.\nThe patient {course} on day {i}. {canary}\"");
+        let _ =
+            write!(text, "{id},{patient},\"Chief Complaint: {complaint}.\nThe patient {course} on day {i}. {canary}\"");
         let _ = if labelled { writeln!(text, ",{}", i % 2) } else { writeln!(text) };
     }
     text

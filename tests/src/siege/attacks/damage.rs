@@ -2,8 +2,8 @@
 
 use crate::siege::child::{Call, Ended, Sent};
 use crate::siege::deeds::{self, Deed};
-use crate::siege::trial::{Trial, said};
 use crate::siege::tree;
+use crate::siege::trial::{Trial, said};
 use rustix::process::Signal;
 use std::fs;
 use std::io;
@@ -52,7 +52,9 @@ fn damage(trial: &mut Trial<'_>, path: &Path, others: &[PathBuf]) -> io::Result<
 fn read_by(verb: &str, name: &str, path: &str) -> bool {
     match verb {
         "report" => ["status.json", "result.json", "predictions.safetensors", "run.toml"].contains(&name),
-        "predict" => path.contains("/adapter/") || path.contains("/model/") || ["status.json", "run.toml"].contains(&name),
+        "predict" => {
+            path.contains("/adapter/") || path.contains("/model/") || ["status.json", "run.toml"].contains(&name)
+        }
         "run" => path.contains("mortality/") && name.ends_with(".csv") || path.contains("/model/"),
         _ => ["status.json", "run.toml"].contains(&name),
     }
@@ -77,7 +79,10 @@ pub(super) fn store(trial: &mut Trial<'_>) -> io::Result<()> {
     let read = |p: &PathBuf| !p.components().any(|c| c.as_os_str() == "raw" || c.as_os_str() == "report");
     let files: Vec<PathBuf> = all.into_iter().filter(|p| named(p) && read(p)).collect();
     let victim = trial.draw.pick(&files).clone();
-    let how = damage(trial, &victim, &files)?;
+    // No note is put where notes must not be.
+    let private = |p: &PathBuf| p.components().any(|c| c.as_os_str() == "data" || c.as_os_str() == "tokens");
+    let others: Vec<PathBuf> = files.iter().filter(|p| !private(p)).cloned().collect();
+    let how = damage(trial, &victim, &others)?;
     let before = tree::snapshot(&victim)?;
     let ended = trial.call(&deed.call(trial.world)?)?;
     trial.expect_code(&ended, &[0, 1]);
@@ -122,7 +127,9 @@ pub(super) fn checkpoint(trial: &mut Trial<'_>) -> io::Result<()> {
         let Some(state) = files.iter().find(|p| p.file_name().is_some_and(|n| n == "state.safetensors")) else {
             continue;
         };
-        damage(trial, state, &files)?;
+        let others: Vec<PathBuf> =
+            files.iter().filter(|p| p.extension().is_some_and(|e| e != "csv")).cloned().collect();
+        damage(trial, state, &others)?;
         let ended = trial.call(&call)?;
         let text = String::from_utf8_lossy(&ended.stderr);
         let named = ended.code == Some(1) && (text.contains("checkpoint") || text.contains("state.safetensors"));
@@ -161,7 +168,9 @@ pub(super) fn data(trial: &mut Trial<'_>) -> io::Result<()> {
         let file = victim.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let table = file.split('.').next().unwrap_or_default().to_string();
         let text = String::from_utf8_lossy(&ended.stderr).into_owned();
-        trial.expect(ended.code == Some(0) || text.contains(&table), || format!("{file} is not named: {}", said(&ended)));
+        trial.expect(ended.code == Some(0) || text.contains(&table), || {
+            format!("{file} is not named: {}", said(&ended))
+        });
     }
     trial.expect_whole("out")
 }

@@ -3,8 +3,8 @@
 //! Numbers are few, so whoever knows how they were hashed tries them all. Here every text of the outputs that could have gone into
 //! the hash is tried as salt or key, with every number that is known to be in the data: a hit is what trying all would find.
 
-use crate::siege::trial::Trial;
 use crate::siege::tree;
+use crate::siege::trial::Trial;
 use clinpeft_report::predictions::Predictions;
 use std::collections::BTreeSet;
 use std::fs;
@@ -31,7 +31,8 @@ pub(super) fn recovered(trial: &mut Trial<'_>) -> io::Result<()> {
     let salts = suggested(&root)?;
     for salt in &salts {
         for purpose in ["id", "subject", ""] {
-            let hit = numbers.iter().find_map(|n| tried(salt, purpose, *n).into_iter().position(|h| stored.contains(&h)));
+            let hit =
+                numbers.iter().find_map(|n| tried(salt, purpose, *n).into_iter().position(|h| stored.contains(&h)));
             if let Some(way) = hit {
                 trial.faults.push(format!("ids can be found again: salt `{salt}`, purpose `{purpose}`, way {way}"));
                 return Ok(());
@@ -96,11 +97,15 @@ fn suggested(root: &Path) -> io::Result<BTreeSet<String>> {
         let text = String::from_utf8_lossy(&text[..text.len().min(1 << 16)]).into_owned();
         let part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         let words = text.split(|c: char| !part(c));
-        found.extend(words.filter(|w| is_hash(w) || w.starts_with("smoke-") || w.starts_with("own-")).map(String::from));
+        found
+            .extend(words.filter(|w| is_hash(w) || w.starts_with("smoke-") || w.starts_with("own-")).map(String::from));
     }
     Ok(found)
 }
 
 fn is_hash(word: &str) -> bool {
-    word.len() >= 12 && word.len() <= 64 && word.chars().all(|c| c.is_ascii_hexdigit()) && word.contains(|c: char| c.is_ascii_digit())
+    word.len() >= 12
+        && word.len() <= 64
+        && word.chars().all(|c| c.is_ascii_hexdigit())
+        && word.contains(|c: char| c.is_ascii_digit())
 }

@@ -2,8 +2,8 @@
 
 use crate::siege::child::{Ended, Sent};
 use crate::siege::deeds::{DEEDS, Deed};
-use crate::siege::trial::{Trial, said};
 use crate::siege::tree;
+use crate::siege::trial::{Trial, said};
 use rustix::process::Signal;
 use std::io;
 use std::time::Duration;
@@ -40,7 +40,9 @@ pub(super) fn signalled(trial: &mut Trial<'_>) -> io::Result<()> {
     // Before the handler stands a signal is a kill.
     let after = Duration::from_millis(60) + trial.draw.moment(calm.seconds);
     let ended = trial.call_sent(&call, Some(Sent { signal, after }))?;
-    trial.expect(ended.signal.is_none(), || format!("{signal:?} ended `{}` at once: it was to stop by itself", deed.name));
+    trial.expect(ended.signal.is_none(), || {
+        format!("{signal:?} ended `{}` at once: it was to stop by itself", deed.name)
+    });
     trial.expect(ended.stopped_within < STOPS_WITHIN, || {
         format!("`{}` took {:.1} s to stop after {signal:?}", deed.name, ended.stopped_within)
     });
@@ -56,7 +58,9 @@ pub(super) fn signalled(trial: &mut Trial<'_>) -> io::Result<()> {
 /// A run that has begun to train and is not done has a checkpoint.
 fn checkpointed(trial: &mut Trial<'_>) -> io::Result<()> {
     for path in tree::files(&trial.path("out"))? {
-        let Some(run) = path.parent().filter(|_| path.file_name().is_some_and(|n| n == "events.jsonl")) else { continue };
+        let Some(run) = path.parent().filter(|_| path.file_name().is_some_and(|n| n == "events.jsonl")) else {
+            continue;
+        };
         let done = std::fs::read_to_string(run.join("status.json")).is_ok_and(|s| s.contains("\"done\""));
         let ran = std::fs::read(&path)?.windows(6).any(|w| w == b"\"step\"");
         let kept = run.join("checkpoint/state.safetensors").is_file();
@@ -72,9 +76,8 @@ fn checkpointed(trial: &mut Trial<'_>) -> io::Result<()> {
 fn finish(trial: &mut Trial<'_>, deed: &Deed, expected: &crate::siege::world::Results) -> io::Result<()> {
     let call = deed.call(trial.world)?;
     let ended: Ended = trial.call(&call)?;
-    trial.expect(ended.code == Some(0) || is_there(&ended), || {
-        format!("the same command then fails: {}", said(&ended))
-    });
+    trial
+        .expect(ended.code == Some(0) || is_there(&ended), || format!("the same command then fails: {}", said(&ended)));
     trial.expect_whole("out")?;
     trial.expect_results(expected, "out")
 }

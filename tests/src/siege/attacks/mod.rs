@@ -3,8 +3,8 @@
 use super::trial::Trial;
 use std::io;
 
-mod foreign;
 mod damage;
+mod foreign;
 mod growth;
 mod ids;
 mod kills;

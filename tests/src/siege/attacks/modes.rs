@@ -1,8 +1,8 @@
 //! Who may read what holds notes, ids or tokens.
 
 use crate::siege::deeds::{self, Deed};
-use crate::siege::trial::Trial;
 use crate::siege::tree;
+use crate::siege::trial::Trial;
 use std::io;
 use std::path::{Component, Path};
 

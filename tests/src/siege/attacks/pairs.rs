@@ -13,7 +13,8 @@ pub(super) fn two_at_once(trial: &mut Trial<'_>) -> io::Result<()> {
     let call = deed.call(trial.world)?;
     let apart = trial.draw.moment(calm.seconds * 0.8);
     let [first, second] = trial.call_both([&call, &call], apart)?;
-    let refused = |e: &Ended| e.code == Some(1) && String::from_utf8_lossy(&e.stderr).contains("another process") || is_there(e);
+    let refused =
+        |e: &Ended| e.code == Some(1) && String::from_utf8_lossy(&e.stderr).contains("another process") || is_there(e);
     // Which of two is first is known only if there is some time between them.
     let clear = apart.as_millis() > 100;
     trial.expect(first.code == Some(0) || (!clear && refused(&first)), || {

@@ -3,8 +3,8 @@
 use super::kills::{deed, is_there};
 use crate::siege::child::{Ended, Sink};
 use crate::siege::deeds::Deed;
-use crate::siege::trial::{Trial, said};
 use crate::siege::tree;
+use crate::siege::trial::{Trial, said};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -71,12 +71,7 @@ pub(super) fn full_disk(trial: &mut Trial<'_>) -> io::Result<()> {
 }
 
 /// What the call did on the small disk, and what it left there half-written.
-fn fill(
-    trial: &mut Trial<'_>,
-    deed: &Deed,
-    aside: &Path,
-    out: &Path,
-) -> io::Result<(Option<Ended>, Option<String>)> {
+fn fill(trial: &mut Trial<'_>, deed: &Deed, aside: &Path, out: &Path) -> io::Result<(Option<Ended>, Option<String>)> {
     for entry in fs::read_dir(aside)? {
         let entry = entry?;
         if tree::copy(&entry.path(), &out.join(entry.file_name())).is_err() {

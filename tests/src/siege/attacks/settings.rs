@@ -2,8 +2,8 @@
 
 use crate::siege::child::{Call, Ended, Sent};
 use crate::siege::deeds;
-use crate::siege::trial::Trial;
 use crate::siege::tree;
+use crate::siege::trial::Trial;
 use clinpeft_experiment::RunSpec;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -102,7 +102,8 @@ pub(super) fn run_toml(trial: &mut Trial<'_>) -> io::Result<()> {
         }
     }
     if trial.draw.one_in(4) {
-        for place in ["base.width", "base.layers", "base.heads", "base.vocabulary", "base.paragraphs", "base.positions"] {
+        for place in ["base.width", "base.layers", "base.heads", "base.vocabulary", "base.paragraphs", "base.positions"]
+        {
             if let Some(value) = toml_value(*trial.draw.pick(&ABSURD)).filter(|_| trial.draw.one_in(3)) {
                 put(&mut spec, place, value);
             }
@@ -129,7 +130,8 @@ pub(super) fn set(trial: &mut Trial<'_>) -> io::Result<()> {
     deed.begin(trial.world, &trial.dir)?;
     let mut call = deed.call(trial.world)?;
     for _ in 0..=trial.draw.below(2) {
-        let place = trial.draw.pick(&PLACES).replace("stack.0.", ["stack.clinical.", "stack.downstream."][trial.draw.below(2)]);
+        let place =
+            trial.draw.pick(&PLACES).replace("stack.0.", ["stack.clinical.", "stack.downstream."][trial.draw.below(2)]);
         let value = *trial.draw.pick(&ABSURD);
         call.words.extend(["--set".into(), format!("{place}={value}")]);
     }
@@ -209,7 +211,8 @@ pub(super) fn adapter(trial: &mut Trial<'_>) -> io::Result<()> {
 /// Names that lead out of a folder, are too long, or are no names.
 pub(super) fn names(trial: &mut Trial<'_>) -> io::Result<()> {
     let long = "n".repeat(300);
-    let names = ["../../escaped", "/tmp/escaped", "", ".", "..", "a\nb\u{1b}[2Jc", "\u{202e}x", "a/b", &long, "-", "é", "CON"];
+    let names =
+        ["../../escaped", "/tmp/escaped", "", ".", "..", "a\nb\u{1b}[2Jc", "\u{202e}x", "a/b", &long, "-", "é", "CON"];
     let name = *trial.draw.pick(&names);
     let deed = deeds::deed(["adapt", "finetune"][trial.draw.below(2)]);
     deed.begin(trial.world, &trial.dir)?;
@@ -233,7 +236,8 @@ pub(super) fn names(trial: &mut Trial<'_>) -> io::Result<()> {
     trial.expect(escaped.is_none(), || format!("{escaped:?} was written"));
     let outside = trial.dir.parent().map(|p| p.join("escaped"));
     trial.expect(outside.is_none_or(|p| !p.exists()), || "a file was written outside of the trial's folder".into());
-    let controls = tree::files(&trial.path("out"))?.into_iter().find(|p| p.to_string_lossy().chars().any(char::is_control));
+    let controls =
+        tree::files(&trial.path("out"))?.into_iter().find(|p| p.to_string_lossy().chars().any(char::is_control));
     trial.expect(controls.is_none(), || format!("{controls:?} has a name with control characters"));
     trial.expect_whole("out")
 }

@@ -36,6 +36,11 @@ pub fn samples(form: &str) -> io::Result<Vec<PathBuf>> {
     Ok(all)
 }
 
+/// Whether a sample is an input that a reader once failed on.
+pub fn once_failed(sample: &Path) -> bool {
+    sample.file_name().is_some_and(|n| n.to_string_lossy().starts_with("once-"))
+}
+
 /// Makes everything in `to` but what other programs wrote (pickles, SentencePiece).
 ///
 /// # Errors
@@ -68,7 +73,9 @@ pub fn make(world: &World, to: &Path) -> Result<(), Box<dyn std::error::Error>> 
         tree::copy(&world.run_of(beginning)?.join("run.toml"), &to.join("run").join(name).join("run.toml"))?;
     }
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets");
-    for (from, name) in [("cohorts/smoke.toml", "cohort"), ("matrix.toml", "matrix"), ("profiles/smoke.toml", "profile")] {
+    for (from, name) in
+        [("cohorts/smoke.toml", "cohort"), ("matrix.toml", "matrix"), ("profiles/smoke.toml", "profile")]
+    {
         tree::copy(&data.join(from), &to.join("settings").join(name).join(format!("{name}.toml")))?;
     }
     tree::copy(&world.part("data/manifest.json"), &to.join("settings/manifest/manifest.json"))?;
@@ -96,7 +103,10 @@ fn models(weights: &TensorMap, to: &Path) -> Result<(), Box<dyn std::error::Erro
 /// One of every method, and a stack of two with a head.
 fn adapters(model: &dyn Backbone, to: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let settings = [
-        ("lora", "method = 'lora'\nr = 2\nalpha = 4\ndropout = 0.0\ntargets = ['q_proj', 'v_proj']\nscaling = 'standard'"),
+        (
+            "lora",
+            "method = 'lora'\nr = 2\nalpha = 4\ndropout = 0.0\ntargets = ['q_proj', 'v_proj']\nscaling = 'standard'",
+        ),
         ("dora", "method = 'dora'\nr = 2\nalpha = 4\ndropout = 0.0\ntargets = ['q_proj']\nscaling = 'standard'"),
         ("prefix", "method = 'prefix'\nvirtual_tokens = 2\nsource = 'table'"),
         ("p-tuning", "method = 'p_tuning'\nvirtual_tokens = 2\ninner = 4\nencoder = 'mlp'"),

@@ -67,7 +67,7 @@ struct Sample {
 
 fn samples(form: &Form) -> io::Result<Vec<Sample>> {
     let mut all = Vec::new();
-    for dir in corpus::samples(form.name)? {
+    for dir in corpus::samples(form.name)?.into_iter().filter(|dir| !corpus::once_failed(dir)) {
         let paths = tree::files(&dir)?;
         let inside = |p: PathBuf| Ok((p.strip_prefix(&dir).unwrap_or(&p).to_path_buf(), fs::read(&p)?));
         let files: Vec<_> = paths.into_iter().map(inside).collect::<io::Result<_>>()?;
@@ -96,6 +96,9 @@ fn chosen(only: Option<&str>) -> Vec<Form> {
     FORMS.iter().copied().filter(|f| format!("read/{}", f.name).contains(word)).collect()
 }
 
+/// Names the sample that a folder holds.
+const MARK: &str = ".sample";
+
 /// Writes input `number` of a form into `dir` and says what was changed.
 fn input(seed: u64, form: &Form, samples: &[Sample], number: u64, dir: &Path) -> io::Result<String> {
     let mut draw = Draw::of(seed, form.name, number);
@@ -105,7 +108,7 @@ fn input(seed: u64, form: &Form, samples: &[Sample], number: u64, dir: &Path) ->
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let changed = mutate::mutate(&name, bytes, other, &mut draw);
     // Only what differs from the last input is written.
-    let mark = dir.join(".sample");
+    let mark = dir.join(MARK);
     if fs::read_to_string(&mark).is_ok_and(|m| m == sample.name) {
         for (path, bytes) in &sample.files {
             if fs::read(dir.join(path)).is_ok_and(|there| there != *bytes) {
@@ -146,8 +149,8 @@ fn watch(started: Instant) {
 /// Exit code of a process whose input took too long.
 const LATE: i32 = 99;
 
-/// The process that reads, from input `first` on, until the time is over. It prints `FAILED form number file what`, and in the end, or
-/// when asked by its parent's waiting, how many of each form it read and accepted.
+/// The process that reads, from input `first` on, until the time is over. It prints `FAILED form number file what`, and now and then
+/// how many of each form it has read and accepted.
 ///
 /// # Errors
 /// The corpus or the folder cannot be read or written.
@@ -254,7 +257,14 @@ fn process(
     let mut command = Command::new("sh");
     let script = "ulimit -v 8388608; exec \"$@\"";
     command.args(["-c", script, "sh"]).arg(std::env::current_exe()?).arg("--program").arg(&options.program);
-    command.args(["--reader", &first.to_string(), "--minutes", &minutes.to_string(), "--seed", &options.seed.to_string()]);
+    command.args([
+        "--reader",
+        &first.to_string(),
+        "--minutes",
+        &minutes.to_string(),
+        "--seed",
+        &options.seed.to_string(),
+    ]);
     command.arg("--folder").arg(&options.folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(only) = &options.only {
         command.args(["--only", only]);
@@ -306,6 +316,7 @@ fn fail(
     if let Some(form) = FORMS.iter().find(|f| f.name == form) {
         let _ = fs::remove_dir_all(&kept);
         input(options.seed, form, &samples(form)?, number, &kept)?;
+        fs::remove_file(kept.join(MARK))?;
     }
     let failure = Failure { attack, number, seed: options.seed, calls: vec![], faults: vec![fault], folder: kept };
     tell(&failure);

@@ -57,8 +57,7 @@ const NUMBERS: [&str; 15] = [
 ];
 
 /// Values of a field of four or eight bytes.
-const FIELDS: [u64; 12] =
-    [0, 1, 7, 8, 127, 255, 65_535, 1 << 31, u32::MAX as u64, 1 << 40, i64::MAX as u64, u64::MAX];
+const FIELDS: [u64; 12] = [0, 1, 7, 8, 127, 255, 65_535, 1 << 31, u32::MAX as u64, 1 << 40, i64::MAX as u64, u64::MAX];
 
 /// `bytes` of the file `name`, changed once to four times; `other` is spliced in where a mutation asks for it.
 pub fn mutate(name: &str, bytes: &[u8], other: &[u8], draw: &mut Draw) -> Vec<u8> {
@@ -255,7 +254,11 @@ fn other_value(old: &Value, draw: &mut Draw) -> Value {
         (Value::Array(all), 0..=2) if !all.is_empty() => {
             let mut all = all.clone();
             let at = draw.below(all.len());
-            if draw.one_in(2) { drop(all.remove(at)) } else { all.insert(at, all[at].clone()) }
+            if draw.one_in(2) {
+                drop(all.remove(at))
+            } else {
+                all.insert(at, all[at].clone())
+            }
             Value::Array(all)
         }
         (_, 6) => Value::Array(vec![old.clone(), old.clone()]),

@@ -88,7 +88,8 @@ pub fn go_on(dir: &Path, stopped: bool) -> Result<()> {
         log_every: 1,
         checkpoint_every: Duration::ZERO,
     };
-    let (checkpoint, events, stop) = (dir.join("state.safetensors"), dir.join("events.jsonl"), AtomicBool::new(stopped));
+    let (checkpoint, events, stop) =
+        (dir.join("state.safetensors"), dir.join("events.jsonl"), AtomicBool::new(stopped));
     let run = Fit {
         plan: &plan,
         settings,
