@@ -23,6 +23,11 @@ impl Draw {
         &of[self.below(of.len())]
     }
 
+    /// One of several words.
+    pub fn word(&mut self, of: &[&'static str]) -> &'static str {
+        self.pick::<&str>(of)
+    }
+
     /// True once in `n` times.
     pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0

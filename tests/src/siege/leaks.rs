@@ -19,6 +19,9 @@ pub struct Secrets {
 /// So many ids of one file are no accident: a count or a seed may be the number of an admission.
 const IDS: usize = 3;
 
+/// Among counts of tokens over a long run some are the number of an admission; in a list of ids most are.
+const SHARE: usize = 4;
+
 /// Shorter numbers may be counts of steps.
 const DIGITS: usize = 6;
 
@@ -39,8 +42,10 @@ pub fn holds(bytes: &[u8], secrets: &Secrets) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;
     let part = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
     let words = text.split(|c: char| !part(c));
-    let ids: BTreeSet<&str> = words.filter(|w| w.len() >= DIGITS && secrets.ids.contains(*w)).collect();
-    let first = ids.first().filter(|_| ids.len() >= IDS)?;
+    let numbers: BTreeSet<&str> =
+        words.filter(|w| w.len() >= DIGITS && w.chars().all(|c| c.is_ascii_digit())).collect();
+    let ids: BTreeSet<&str> = numbers.iter().copied().filter(|w| secrets.ids.contains(*w)).collect();
+    let first = ids.first().filter(|_| ids.len() >= IDS && ids.len() * SHARE >= numbers.len())?;
     Some(format!("{} ids of admissions or patients, the first is {first}", ids.len()))
 }
 
@@ -75,7 +80,8 @@ mod tests {
             assert!(holds(leak.as_bytes(), &secrets).is_some(), "{leak}");
         }
         assert!(holds(&[0, 1, 2, 250, 251, 0], &secrets).is_some());
-        for none in ["0.123456 0.123457 0.123458", "n123456 123457 123458", "123456 apart"] {
+        let counts: String = (123_400..123_500).map(|n| format!("tokens {n}\n")).collect();
+        for none in [&counts, "0.123456 0.123457 0.123458", "n123456 123457 123458", "123456 apart"] {
             assert!(holds(none.as_bytes(), &secrets).is_none(), "{none}");
         }
     }

@@ -76,8 +76,7 @@ pub fn program(options: &Options, record: &mut Record, tell: &mut dyn FnMut(&Fai
             }
             let number = if number.is_some() { round } else { round / attack.every };
             if let Some(failure) = attempt(&world, options, *attack, number, record)? {
-                tell(&failure);
-                record.failures.push(failure);
+                record.fail(failure, tell);
             }
         }
     }

@@ -35,6 +35,17 @@ impl Display for Failure {
     }
 }
 
+/// So many failures of one attack that say nearly the same are told.
+const TOLD: usize = 5;
+
+impl Failure {
+    /// What was broken, without what differs from time to time.
+    fn cause(&self) -> String {
+        let first = self.faults.first().map(String::as_str).unwrap_or_default();
+        first.chars().filter(|c| !c.is_ascii_digit()).take(150).collect()
+    }
+}
+
 /// What one kind of attack has done.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
@@ -42,6 +53,8 @@ pub struct Counts {
     pub trials: u64,
     /// Calls of the program; inputs that a reader accepted.
     pub calls: u64,
+    /// Trials or inputs that broke a promise.
+    pub failed: u64,
     /// Why it could not be tried on this machine.
     pub untried: Option<String>,
 }
@@ -66,9 +79,19 @@ impl Record {
         counts.untried = untried.or(counts.untried.take());
     }
 
-    /// Failures of an attack.
-    fn failed(&self, attack: &str) -> usize {
-        self.failures.iter().filter(|f| f.attack == attack).count()
+    /// Keeps a failure to tell of, unless enough of its kind are kept already; counts it in any case.
+    pub fn fail(&mut self, failure: Failure, tell: &mut dyn FnMut(&Failure)) {
+        self.counts.entry(failure.attack.clone()).or_default().failed += 1;
+        let alike = self.failures.iter().filter(|f| f.attack == failure.attack && f.cause() == failure.cause()).count();
+        if alike < TOLD {
+            tell(&failure);
+            self.failures.push(failure);
+        }
+    }
+
+    /// All failures, told or not.
+    pub fn failed(&self) -> u64 {
+        self.counts.values().map(|c| c.failed).sum()
     }
 
     /// Inputs that readers were given.
@@ -82,8 +105,7 @@ impl Record {
             String::from("| attack | trials | calls | failures | not tried here |\n|---|---:|---:|---:|---|\n");
         for (name, counts) in &self.counts {
             let untried = counts.untried.as_deref().unwrap_or("");
-            let _ =
-                writeln!(text, "| {name} | {} | {} | {} | {untried} |", counts.trials, counts.calls, self.failed(name));
+            let _ = writeln!(text, "| {name} | {} | {} | {} | {untried} |", counts.trials, counts.calls, counts.failed);
         }
         if self.reading > 0.0 {
             let rate = self.inputs() as f64 / self.reading * 3600.0;

@@ -74,7 +74,8 @@ pub(super) fn store(trial: &mut Trial<'_>) -> io::Result<()> {
         fs::remove_dir_all(trial.path("out/report"))?;
     }
     let all = tree::files(&trial.path(root))?;
-    let named = |p: &PathBuf| p.file_name().is_some_and(|n| n != ".lock" && n != "log.txt");
+    let named =
+        |p: &PathBuf| p.file_name().is_some_and(|n| n != ".lock" && n != "log.txt" && n != clinpeft_files::SEAL);
     // Raw files and reports are not read again.
     let read = |p: &PathBuf| !p.components().any(|c| c.as_os_str() == "raw" || c.as_os_str() == "report");
     let files: Vec<PathBuf> = all.into_iter().filter(|p| named(p) && read(p)).collect();

@@ -64,7 +64,8 @@ pub(super) fn output(trial: &mut Trial<'_>) -> io::Result<()> {
     for name in planted.iter().filter(|_| store) {
         trial.guard(&format!("{}/{name}", deed.target()))?;
     }
-    if !store && !(deed.name == "predict" && case == 1) {
+    let scored_before = deed.name == "predict" && case == 1;
+    if !store && !scored_before {
         trial.guard(deed.target())?;
     }
     let ended = trial.call(&deed.call(trial.world)?)?;

@@ -96,15 +96,15 @@ pub(super) fn run_toml(trial: &mut Trial<'_>) -> io::Result<()> {
     let text = fs::read_to_string(run.join("run.toml"))?;
     let mut spec: toml::Value = toml::from_str(&text).map_err(io::Error::other)?;
     for _ in 0..=trial.draw.below(2) {
-        let place = *trial.draw.pick(&PLACES);
-        if let Some(value) = toml_value(*trial.draw.pick(&ABSURD)) {
+        let place = trial.draw.word(&PLACES);
+        if let Some(value) = toml_value(trial.draw.word(&ABSURD)) {
             put(&mut spec, place, value);
         }
     }
     if trial.draw.one_in(4) {
         for place in ["base.width", "base.layers", "base.heads", "base.vocabulary", "base.paragraphs", "base.positions"]
         {
-            if let Some(value) = toml_value(*trial.draw.pick(&ABSURD)).filter(|_| trial.draw.one_in(3)) {
+            if let Some(value) = toml_value(trial.draw.word(&ABSURD)).filter(|_| trial.draw.one_in(3)) {
                 put(&mut spec, place, value);
             }
         }
@@ -131,8 +131,8 @@ pub(super) fn set(trial: &mut Trial<'_>) -> io::Result<()> {
     let mut call = deed.call(trial.world)?;
     for _ in 0..=trial.draw.below(2) {
         let place =
-            trial.draw.pick(&PLACES).replace("stack.0.", ["stack.clinical.", "stack.downstream."][trial.draw.below(2)]);
-        let value = *trial.draw.pick(&ABSURD);
+            trial.draw.word(&PLACES).replace("stack.0.", ["stack.clinical.", "stack.downstream."][trial.draw.below(2)]);
+        let value = trial.draw.word(&ABSURD);
         call.words.extend(["--set".into(), format!("{place}={value}")]);
     }
     bounded(trial, &call)?;
@@ -146,7 +146,7 @@ fn spoil(trial: &mut Trial<'_>, name: &str, keys: &[&str]) -> io::Result<()> {
     let mut said = String::new();
     for _ in 0..=trial.draw.below(3) {
         let key = *trial.draw.pick(keys);
-        let text = *trial.draw.pick(&ABSURD);
+        let text = trial.draw.word(&ABSURD);
         let new = match text {
             "nan" => json!("NaN"),
             "inf" => json!({"type": "linear", "factor": 1e308}),

@@ -188,7 +188,7 @@ pub fn work(options: &Options, first: u64) -> io::Result<()> {
             Ok(Err(refusal)) if last => say(&format!("REFUSED {refusal}"))?,
             Ok(_) => {}
         }
-        if n % 512 == 511 || last {
+        if n % 64 == 63 || last {
             tell(&forms, &counts)?;
         }
         if last {
@@ -217,9 +217,6 @@ fn resident() -> io::Result<u64> {
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or_default();
     Ok(line.trim().trim_end_matches(" kB").parse().unwrap_or(0))
 }
-
-/// Most failures of one form that are told; the first ones say enough.
-const TOLD: usize = 25;
 
 /// Attacks the readers until the time is over; a process that ends is followed by another one.
 ///
@@ -298,7 +295,7 @@ fn process(
     })
 }
 
-/// Keeps the input and tells of it, unless the form has failed often enough in the same way.
+/// Keeps the input and tells of it.
 fn fail(
     options: &Options,
     record: &mut Record,
@@ -307,10 +304,6 @@ fn fail(
     tell: &mut dyn FnMut(&Failure),
 ) -> io::Result<()> {
     let attack = format!("read/{form}");
-    let alike = record.failures.iter().filter(|f| f.attack == attack).count();
-    if alike >= TOLD {
-        return Ok(());
-    }
     let number: u64 = number.parse().unwrap_or(0);
     let kept = options.folder.join("failures").join(format!("read-{form}-{number}"));
     if let Some(form) = FORMS.iter().find(|f| f.name == form) {
@@ -319,7 +312,6 @@ fn fail(
         fs::remove_file(kept.join(MARK))?;
     }
     let failure = Failure { attack, number, seed: options.seed, calls: vec![], faults: vec![fault], folder: kept };
-    tell(&failure);
-    record.failures.push(failure);
+    record.fail(failure, tell);
     Ok(())
 }

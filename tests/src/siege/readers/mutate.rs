@@ -161,7 +161,7 @@ fn replaced(line: &[u8], draw: &mut Draw) -> Vec<u8> {
     }
     let numbers: Vec<(usize, usize)> = words.iter().copied().filter(|(a, _)| line[*a].is_ascii_digit()).collect();
     let choice = if numbers.is_empty() || draw.one_in(3) { &words } else { &numbers };
-    let word = draw.pick(&WORDS).as_bytes();
+    let word = draw.word(&WORDS).as_bytes();
     if choice.is_empty() {
         return [line, word].concat();
     }
@@ -178,7 +178,7 @@ fn table(bytes: &[u8], draw: &mut Draw) -> Vec<u8> {
         bytes.split(|b| *b == b'\n').map(|row| row.split(|b| *b == b',').map(<[u8]>::to_vec).collect()).collect();
     let row = draw.below(rows.len());
     let cell = draw.below(rows[row].len());
-    let word = draw.pick(&WORDS).as_bytes().to_vec();
+    let word = draw.word(&WORDS).as_bytes().to_vec();
     match draw.below(6) {
         0 => drop(rows[row].remove(cell)),
         1 => rows[row].insert(cell, word),
@@ -248,7 +248,7 @@ fn doubled_key(bytes: &[u8], draw: &mut Draw) -> Vec<u8> {
 }
 
 fn other_value(old: &Value, draw: &mut Draw) -> Value {
-    let number = |draw: &mut Draw| serde_json::from_str(*draw.pick(&NUMBERS)).unwrap_or(Value::Null);
+    let number = |draw: &mut Draw| serde_json::from_str(draw.word(&NUMBERS)).unwrap_or(Value::Null);
     match (old, draw.below(8)) {
         (Value::Number(_), 0..=5) => number(draw),
         (Value::Array(all), 0..=2) if !all.is_empty() => {
@@ -266,7 +266,7 @@ fn other_value(old: &Value, draw: &mut Draw) -> Value {
         (_, 5) => number(draw),
         (_, 4) => Value::Bool(draw.one_in(2)),
         (_, 3) => Value::Object(serde_json::Map::new()),
-        _ => Value::String((*draw.pick(&WORDS)).into()),
+        _ => Value::String(draw.word(&WORDS).into()),
     }
 }
 
