@@ -149,6 +149,13 @@ fn watch(started: Instant) {
 /// Exit code of a process whose input took too long.
 const LATE: i32 = 99;
 
+/// Where inputs are written: into memory, where the system has a folder for it, since a disk would be most of the time.
+fn place(options: &Options) -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let name = options.folder.to_string_lossy().replace('/', "-");
+    if memory.is_dir() { memory.join(format!("clinpeft{name}")) } else { options.folder.join("readers") }
+}
+
 /// The process that reads, from input `first` on, until the time is over. It prints `FAILED form number file what`, and now and then
 /// how many of each form it has read and accepted.
 ///
@@ -156,7 +163,7 @@ const LATE: i32 = 99;
 /// The corpus or the folder cannot be read or written.
 pub fn work(options: &Options, first: u64) -> io::Result<()> {
     let (forms, one) = (chosen(options.only.as_deref()), one_of(options));
-    let (folder, started) = (options.folder.join("readers"), Instant::now());
+    let (folder, started) = (place(options), Instant::now());
     let all: Vec<Vec<Sample>> = forms.iter().map(samples).collect::<io::Result<_>>()?;
     let mut counts = vec![(0u64, 0u64); forms.len()];
     let until = Duration::from_secs_f64(options.minutes * 60.0);
@@ -224,7 +231,10 @@ fn resident() -> io::Result<u64> {
 /// The harness cannot call itself.
 pub fn attack(options: &Options, record: &mut Record, tell: &mut dyn FnMut(&Failure)) -> io::Result<()> {
     let begun = Instant::now();
-    let folder = options.folder.join("readers");
+    let folder = place(options);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
     fs::create_dir_all(&folder)?;
     let mut first = 0;
     while begun.elapsed().as_secs_f64() < options.minutes * 60.0 && !chosen(options.only.as_deref()).is_empty() {
@@ -240,7 +250,7 @@ pub fn attack(options: &Options, record: &mut Record, tell: &mut dyn FnMut(&Fail
         first = n.parse::<u64>().map_err(io::Error::other)? + 1;
     }
     record.reading = begun.elapsed().as_secs_f64();
-    Ok(())
+    fs::remove_dir_all(folder)
 }
 
 /// One process that reads; how it ended, if not by itself.
