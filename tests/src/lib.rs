@@ -1,1 +1,3 @@
-//! Tests of the whole program stand beside this file.
+//! What the tests of the whole program share: the siege. Tests stand beside this crate's `src`.
+
+pub mod siege;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod program;
+mod siege;
 mod test;
 mod tidy;
 
@@ -38,6 +39,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test                  every test: layers, crates, the whole program, Vulkan where a driver is
   lint                  rustfmt, clippy and documentation without a warning
   bench [OPTIONS]       figures of this machine, beside torch and peft with `--opponent PYTHON`
+  siege [OPTIONS]       hostile trials of the program and its readers: --minutes N, --seed S, --only WORD, --write
   tidy                  layers, rooms of every op, manifests, lines of code";
 
 fn main() -> ExitCode {
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         ["lint"] => test::lint(),
         ["tidy"] => tidy::run(),
         ["bench", options @ ..] => bench::run(options),
+        ["siege", options @ ..] => siege::run(options),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)
