@@ -59,6 +59,8 @@ fn main() -> ExitCode {
     if stop_on_signals().is_err() {
         terminal.say("signals cannot be caught here; an interrupted run continues from its last checkpoint");
     }
+    // Where it is refused, a file that is cut short while it is read ends the program without this message.
+    let _ = clinpeft_weights::report_lost_pages();
     match obey(cli.command, &terminal) {
         Ok(code) => code,
         // Whoever read the output has seen enough: the code of a process that SIGPIPE ends.

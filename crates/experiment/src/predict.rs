@@ -22,13 +22,13 @@ use std::sync::atomic::AtomicBool;
 ///
 /// A binary task has one column, the probability of its second class. An id that a spreadsheet would take for a formula gets an
 /// apostrophe before it. Errors if `out` is the input, or a file that is no such table of scores.
-pub fn predict(run: &RunFolder, input: &Path, out: &Path, device: &Device) -> Result<usize> {
+pub fn predict(run: &RunFolder, input: &Path, out: &Path, device: &Device, stop: &AtomicBool) -> Result<usize> {
     clinpeft_files::refuse_same_file(input, out)?;
     let notes = Notes::read(input, None)?;
     let trained = Trained::load(run, device)?;
     let header = csv_lines(out, [trained.header()])?;
     clinpeft_files::refuse_foreign_file(out, &header)?;
-    let found = trained.score(notes.examples)?;
+    let found = trained.score(notes.examples, stop)?;
     let rows = notes.ids.iter().zip(found.scores.chunks_exact(found.columns));
     let rows = rows.map(|(id, scores)| std::iter::once(id.clone()).chain(scores.iter().map(ToString::to_string)));
     let bytes = [header, csv_lines(out, rows)?].concat();
@@ -50,13 +50,13 @@ fn csv_lines<R: IntoIterator<Item = String>>(out: &Path, rows: impl IntoIterator
 /// The metrics of the run's task on notes with labels; intervals by note, as no patients are given.
 ///
 /// A label is the name of a class or its number from 0; label sets are names with commas between them.
-pub fn evaluate(run: &RunFolder, input: &Path, device: &Device) -> Result<BTreeMap<String, Number>> {
+pub fn evaluate(run: &RunFolder, input: &Path, device: &Device, stop: &AtomicBool) -> Result<BTreeMap<String, Number>> {
     let trained = Trained::load(run, device)?;
     let notes = Notes::read(input, Some(&trained))?;
     let spec = &trained.spec;
     let seed = Seed(spec.seed).part("bootstrap");
     let bootstrap = Bootstrap { resamples: spec.bootstrap_resamples, level: 0.95, seed };
-    let evaluation = measure(&trained.score(notes.examples)?, &bootstrap)?;
+    let evaluation = measure(&trained.score(notes.examples, stop)?, &bootstrap)?;
     Ok(evaluation.metrics.iter().map(|(name, e)| (name.to_string(), Number::from(e))).collect())
 }
 
@@ -139,7 +139,7 @@ impl Trained {
         named(written).or_else(number).map(Label::Class)
     }
 
-    fn score(self, notes: Vec<Example>) -> Result<Predictions> {
+    fn score(self, notes: Vec<Example>, stop: &AtomicBool) -> Result<Predictions> {
         let Model { family, backbone, tokenizer, .. } = self.model;
         let (length, rule) = (self.spec.tokens.max_length, self.spec.switches);
         let texts = notes.iter().map(|e| e.text.expose());
@@ -156,7 +156,7 @@ impl Trained {
             data: examples.clone(),
             class_weights: Vec::new(),
         };
-        let scores = model.evaluate(&examples, EVALUATION_TOKENS, &AtomicBool::new(false))?;
+        let scores = model.evaluate(&examples, EVALUATION_TOKENS, stop)?;
         let data = Dataset { task: self.task, labels, train: Vec::new(), validation: Vec::new(), test: notes };
         Ok(predictions(rule.multilabel_score, &data, &data.test, &scores, None))
     }

@@ -194,12 +194,13 @@ pub fn execute(folder: &RunFolder, control: Control<'_>) -> Result<()> {
     let started = Instant::now();
     let store = folder.store()?;
     let mut context = Context { spec, folder: folder.clone(), store, control };
-    let ended = match context.spec.kind {
-        Kind::Base => base::base(&mut context),
-        Kind::Adaptation => language::adaptation(&mut context),
-        Kind::Trial if context.spec.task.is_none() => language::trial(&mut context),
-        Kind::Downstream | Kind::Trial => downstream::run(&mut context),
-    };
+    let mut ended = attempt(&mut context);
+    if let Err(e @ Error::Train(clinpeft_train::Error::Damaged { .. })) = &ended {
+        // What it holds cannot be trusted, and training gives the same again.
+        (context.control.warn)(&format!("{e}\nthe run begins anew"));
+        remove_checkpoint(folder)?;
+        ended = attempt(&mut context);
+    }
     match ended.and_then(|report| finish(&context, report, started)) {
         Ok(()) => Ok(()),
         // Not an end: the folder stays as it is and the same command goes on.
@@ -209,6 +210,15 @@ pub fn execute(folder: &RunFolder, control: Control<'_>) -> Result<()> {
             let _ = folder.set_state(&RunState::Failed { error: e.to_string() });
             Err(e)
         }
+    }
+}
+
+fn attempt(context: &mut Context<'_>) -> Result<Report> {
+    match context.spec.kind {
+        Kind::Base => base::base(context),
+        Kind::Adaptation => language::adaptation(context),
+        Kind::Trial if context.spec.task.is_none() => language::trial(context),
+        Kind::Downstream | Kind::Trial => downstream::run(context),
     }
 }
 

@@ -77,6 +77,7 @@ impl Predictions {
     /// A file that is missing, damaged or of another form.
     pub fn read(path: &Path) -> Result<Self> {
         let file = Checkpoint::open_file(path)?;
+        file.verify()?;
         let ids = numbers(&file, "ids", Dtype::U64, u64::from_le_bytes)?;
         let subjects = numbers(&file, "subjects", Dtype::U64, u64::from_le_bytes)?;
         let scores = numbers(&file, "scores", Dtype::F32, f32::from_le_bytes)?;
@@ -139,7 +140,8 @@ impl Labels {
 /// # Errors
 /// It cannot be read, or differs from its checksum.
 pub fn verify(path: &Path) -> Result<()> {
-    Checkpoint::open_file(path)?;
+    // Files of an older version have no checksum.
+    Checkpoint::open_file(path)?.verify()?;
     Ok(())
 }
 

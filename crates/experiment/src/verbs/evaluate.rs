@@ -1,5 +1,6 @@
 //! Metrics of a trained stack.
 
+use super::STOP;
 use super::device::Where;
 use crate::terminal::Terminal;
 use clap::Args;
@@ -19,7 +20,7 @@ pub struct Evaluate {
 }
 
 pub fn run(o: &Evaluate, terminal: &Terminal) -> Result<()> {
-    let metrics = predict::evaluate(&RunFolder::at(&o.run), &o.input, &o.place.open()?)?;
+    let metrics = predict::evaluate(&RunFolder::at(&o.run), &o.input, &o.place.open()?, &STOP)?;
     let text = serde_json::to_string_pretty(&metrics);
     terminal.print(&(text.map_err(|e| Error::Options(e.to_string()))? + "\n"))
 }

@@ -1,5 +1,6 @@
 //! Scores of a trained stack.
 
+use super::STOP;
 use super::device::Where;
 use crate::terminal::Terminal;
 use clap::Args;
@@ -22,7 +23,7 @@ pub struct Predict {
 }
 
 pub fn run(o: &Predict, terminal: &Terminal) -> Result<()> {
-    let notes = predict::predict(&RunFolder::at(&o.run), &o.input, &o.out, &o.place.open()?)?;
+    let notes = predict::predict(&RunFolder::at(&o.run), &o.input, &o.out, &o.place.open()?, &STOP)?;
     terminal.say(&format!("{notes} notes scored in {}", o.out.display()));
     Ok(())
 }

@@ -136,6 +136,7 @@ fn adapters(model: &dyn Backbone, to: &Path) -> Result<(), Box<dyn std::error::E
 
 fn predictions(to: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let sets = Predictions {
+        id_key: None,
         ids: vec![1, 2, u64::MAX],
         subjects: vec![7, 7, 8],
         labels: Labels::Sets(vec![0, 1, 1, 0, 0, 0]),

@@ -1,7 +1,9 @@
 //! The readers: for each form of file what is called, and what must come back when it is written again.
 
 use super::tiny;
-use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, Manifest, NearDuplicates, PrepareOptions, prepare};
+use clinpeft_clinical::prepare::{
+    CorpusSource, Diff, Fidelity, IdSource, Manifest, NearDuplicates, PrepareOptions, prepare,
+};
 use clinpeft_clinical::synth::CohortSpec;
 use clinpeft_clinical::{CorpusSplit, Dataset, Task, load_corpus};
 use clinpeft_experiment::{Matrix, Profile, RunSpec};
@@ -313,6 +315,7 @@ fn tables(dir: &Path, work: &Path) -> Verdict {
             pmv_labels: optional("pmv.csv"),
             near_duplicates: NearDuplicates::Keep,
             diff: Diff::None,
+            ids: IdSource::Kept,
             threads: 1,
             stop: None,
         };

@@ -5,9 +5,9 @@ use clinpeft_nn::{Learning, Memory};
 use clinpeft_peft::{Activity, Lora, LoraConfig, ModelShape, Scaling, Stack};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Tensor;
-use clinpeft_text::{CacheKey, Sequences, Specials, Tokenizer, Truncation};
+use clinpeft_text::{CacheKey, Order, Sequences, Specials, Tokenizer, Truncation};
 use clinpeft_train::{
-    Division, Fit, LanguageModelling, OptimiserSettings, Plan, Rate, Result, Selection, Settings, Warmup, fit,
+    Cut, Division, Fit, LanguageModelling, OptimiserSettings, Plan, Rate, Result, Selection, Settings, Warmup, fit,
 };
 use clinpeft_weights::TensorMap;
 use std::collections::BTreeMap;
@@ -74,7 +74,7 @@ pub fn go_on(dir: &Path, stopped: bool) -> Result<()> {
     stack.push("clinical", Box::new(lora("init")?), Activity::Active)?;
     let data = Sequences::new((0..24).map(|i| i % 16).collect(), vec![0, 6, 12, 18, 24], 0)?;
     let mut objective = LanguageModelling { backbone: Box::new(model()?), stack, data };
-    let plan: Plan = vec![vec![vec![vec![0, 1]], vec![vec![2, 3]]]];
+    let plan = Plan::new(objective.data.lengths(), (Order::Sequential, SEED), 1, 2, Cut::Sequences(2))?;
     let optimiser = OptimiserSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, clip: None };
     let settings = Settings {
         learning_rate: 0.01,
