@@ -204,6 +204,7 @@ fn make(
     data: &Path,
     progress: &dyn Fn(Progress),
 ) -> Result<()> {
+    clinpeft_files::private_dir(raw.parent().unwrap_or(raw))?;
     synth(spec, seed.part("cohort"), raw, progress)?;
     let options = PrepareOptions { ids: IdSource::Seeded(seed), ..options(raw, data, fidelity, seed) };
     prepare(&options, progress)?;

@@ -11,7 +11,7 @@ pub enum Error {
     Train(clinpeft_train::Error),
     /// In the data.
     #[error(transparent)]
-    Clinical(#[from] clinpeft_clinical::Error),
+    Clinical(clinpeft_clinical::Error),
     /// In a model.
     #[error(transparent)]
     Model(#[from] clinpeft_nn::Error),
@@ -69,6 +69,15 @@ impl From<clinpeft_train::Error> for Error {
         match error {
             clinpeft_train::Error::Stopped => Error::Stopped,
             other => Error::Train(other),
+        }
+    }
+}
+
+impl From<clinpeft_clinical::Error> for Error {
+    fn from(error: clinpeft_clinical::Error) -> Error {
+        match error {
+            clinpeft_clinical::Error::Stopped => Error::Stopped,
+            other => Error::Clinical(other),
         }
     }
 }

@@ -75,7 +75,7 @@ impl Store {
     /// Folders that hold notes, or tokens that decode to notes, and that others than the owner can enter.
     pub fn open_to_others(&self) -> Vec<PathBuf> {
         let datasets = std::fs::read_dir(self.root.join("data")).into_iter().flatten().flatten().map(|e| e.path());
-        let outer = ["data", "tokens"].map(|name| self.root.join(name));
+        let outer = ["data", "tokens", "raw"].map(|name| self.root.join(name));
         // Nobody gets past a closed folder to those in it.
         let datasets: Vec<PathBuf> =
             if clinpeft_files::is_open_to_others(&outer[0]) { datasets.collect() } else { vec![] };

@@ -2,10 +2,13 @@
 
 use crate::lock::{MARK, NEW, OLD, PARTIAL, TARGET, hold, sweep};
 use crate::write::{follow, json};
-use crate::{Access, Error, Result, at, hash_bytes, hash_file, parent, sync_dir, walk, write_atomic, write_private};
+use crate::{
+    Access, Error, Result, at, hash_bytes, hash_file, parent, private_dir, sync_dir, walk, write_atomic, write_private,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -183,7 +186,11 @@ pub fn commit_dir(target: &Path, access: Access) -> Result<Pending> {
     let target = target.canonicalize().or_else(|_| follow(target))?;
     refuse_foreign_folder(&target)?;
     let dir = parent(&target);
-    fs::create_dir_all(dir).map_err(at("create folder", dir))?;
+    match access {
+        // A folder that is made for private ones is private too.
+        Access::Private => private_dir(dir)?,
+        Access::Shared => fs::create_dir_all(dir).map_err(at("create folder", dir))?,
+    }
     sweep(dir);
     let failed = |e| at("create folder", &target)(e);
     let (partial, alive) = loop {
@@ -217,10 +224,10 @@ impl Pending {
         if self.access == Access::Private {
             close(&self.new)?;
         }
-        if self.target.exists() {
-            self.replace()?
-        } else {
-            self.appear()?
+        match if self.target.exists() { self.replace() } else { self.appear() } {
+            // Another process was faster.
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::DirectoryNotEmpty => self.replace()?,
+            ended => ended?,
         }
         sync_dir(parent(&self.target));
         Ok(())
@@ -392,13 +399,27 @@ mod tests {
         for content in ["1", "2"] {
             made(&dir.path().join("near"), &[("a/b", content)]).unwrap();
         }
+        made(&dir.path().join("above/raw"), &[("a", "1")]).unwrap();
         assert!(dir.path().join("near").is_symlink());
         assert_eq!(read_text(&dir.path().join("far/a/b")).unwrap(), "2");
         let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode("above"), 0o700);
         assert_eq!(
             [mode("far"), mode("far/a"), mode("far/a/b"), mode("far/.clinpeft.json")],
             [0o700, 0o700, 0o600, 0o600]
         );
+    }
+
+    #[test]
+    fn of_two_processes_both_succeed() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("data");
+        let pending = [1, 2].map(|_| commit_dir(&target, Access::Shared).unwrap());
+        for (number, pending) in pending.into_iter().enumerate() {
+            fs::write(pending.path().join("a"), number.to_string()).unwrap();
+            pending.commit().unwrap();
+            assert_eq!(read_text(&target.join("a")).unwrap(), number.to_string());
+        }
     }
 
     #[test]

@@ -70,6 +70,9 @@ pub fn sweep(dir: &Path) {
             let _ = fs::remove_file(&path);
         } else if path.join(MARK).is_file() && put_back(&path).is_ok() {
             let _ = fs::remove_dir_all(&path);
+        } else {
+            // One that was just made, if it is empty.
+            let _ = fs::remove_dir(&path);
         }
     }
 }
@@ -111,12 +114,13 @@ mod tests {
         let living = File::create(path("living")).unwrap();
         assert!(hold(&living, &path("living")));
         fs::write(path("dead"), "half").unwrap();
+        fs::create_dir(path("just-made")).unwrap();
         fs::create_dir(path("somebodys")).unwrap();
         fs::write(path("somebodys").join("thesis.tex"), "x").unwrap();
         fs::write(dir.path().join("other"), "x").unwrap();
         sweep(dir.path());
         assert!(path("living").exists() && path("somebodys").join("thesis.tex").exists());
-        assert!(dir.path().join("other").exists() && !path("dead").exists());
+        assert!(dir.path().join("other").exists() && !path("dead").exists() && !path("just-made").exists());
     }
 
     #[test]

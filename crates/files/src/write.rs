@@ -1,6 +1,6 @@
 //! Files that appear whole or not at all.
 
-use crate::lock::{PARTIAL, hold};
+use crate::lock::{PARTIAL, hold, sweep};
 use crate::{Error, Result, at, parent, sync_dir};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -16,7 +16,8 @@ pub enum Access {
     Shared,
 }
 
-/// Writes a file through `fill`: a temporary file in the same folder, flushed, then renamed.
+/// Writes a file through `fill`: a temporary file in the same folder, flushed, then renamed. What killed processes left of theirs
+/// in that folder is removed.
 ///
 /// Links are followed. A device or a pipe is written to directly. If `fill` fails, the target is untouched and the temporary
 /// file is removed. Errors if the target is a folder.
@@ -35,6 +36,7 @@ pub fn write_atomic_with<E: From<Error>>(
     }
     let dir = parent(&target);
     fs::create_dir_all(dir).map_err(at("create folder", dir))?;
+    sweep(dir);
     let mut temporary = temporary(dir, access).map_err(at("write", path))?;
     filled(temporary.as_file_mut(), path, fill)?;
     temporary.as_file().sync_all().map_err(at("flush", path))?;

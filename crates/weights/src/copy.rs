@@ -1,6 +1,7 @@
 //! Writing the tensors of an open folder as safetensors, one after the other.
 
 use crate::{Checkpoint, Error, Result, Stored};
+use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, View};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -62,8 +63,10 @@ impl Checkpoint {
             let path = dir.join(file(i));
             let tensors = shard.into_iter().map(|(name, stored)| (name, Passing(self, stored)));
             let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-            safetensors::serialize_to_file(tensors, Some(metadata), &path)
-                .map_err(|e| Error::Format { path, what: format!("cannot be written: {e}") })?;
+            safetensors::serialize_to_file(tensors, Some(metadata), &path).map_err(|e| match e {
+                SafeTensorError::IoError(source) => clinpeft_files::at("write", &path)(source).into(),
+                other => Error::Format { path, what: format!("cannot be written: {other}") },
+            })?;
         }
         if count > 1 {
             let map: BTreeMap<&str, String> = places.into_iter().map(|(name, i)| (name, file(i))).collect();

@@ -1,5 +1,6 @@
 //! Folders: what is in them, copied, compared, told from before.
 
+use clinpeft_report::predictions::Predictions;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -79,11 +80,20 @@ pub fn mode(meta: &fs::Metadata) -> u32 {
 }
 
 /// Keys of JSON files that tell how long something took, how much it needed or where it ran.
-const TRANSIENT: [&str; 8] =
-    ["seconds", "wall_seconds", "cpu_seconds", "peak_memory_mib", "device_memory_mib", "threads", "git", "packs"];
+const TRANSIENT: [&str; 9] = [
+    "id_key",
+    "seconds",
+    "wall_seconds",
+    "cpu_seconds",
+    "peak_memory_mib",
+    "device_memory_mib",
+    "threads",
+    "git",
+    "packs",
+];
 
-/// What a run leaves behind by path below `root`, without what may differ from one time to the next: seals hold the checksums
-/// of other files, locks are empty, `log.txt` tells when.
+/// What a run leaves behind by path below `root`, without what may differ from one time to the next: ids are numbered as
+/// they come, seals hold the checksums of other files, locks are empty, `log.txt` tells when.
 pub fn results(root: &Path) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut found = BTreeMap::new();
     for path in files(root)? {
@@ -91,7 +101,20 @@ pub fn results(root: &Path) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
         if [".lock", "log.txt", clinpeft_files::SEAL].contains(&name.as_str()) {
             continue;
         }
-        let bytes = fs::read(&path)?;
+        // Ids are hashed by a key that is drawn for each data set.
+        if name == "id-key" {
+            continue;
+        }
+        let mut bytes = fs::read(&path)?;
+        if let Ok(mut rows) = Predictions::read(&path) {
+            for ids in [&mut rows.ids, &mut rows.subjects] {
+                let known = ids.clone();
+                *ids =
+                    ids.iter().map(|id| known.iter().position(|other| other == id).map_or(0, |n| n as u64)).collect();
+            }
+            rows.id_key = None;
+            bytes = format!("{rows:?}").into_bytes();
+        }
         if path.strip_prefix(root).is_ok_and(|p| p.starts_with("report")) {
             // A report shows how long its runs took: it must be there, and not be empty.
             found.insert(path.strip_prefix(root).unwrap_or(&path).into(), vec![u8::from(!bytes.is_empty())]);

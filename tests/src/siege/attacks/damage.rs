@@ -53,7 +53,9 @@ fn read_by(verb: &str, name: &str, path: &str) -> bool {
     match verb {
         "report" => ["status.json", "result.json", "predictions.safetensors", "run.toml"].contains(&name),
         "predict" => {
-            path.contains("/adapter/") || path.contains("/model/") || ["status.json", "run.toml"].contains(&name)
+            let its_own = path.contains("trainable-downstream");
+            path.contains("/model/")
+                || its_own && (path.contains("/adapter/") || ["status.json", "run.toml"].contains(&name))
         }
         "run" => path.contains("mortality/") && name.ends_with(".csv") || path.contains("/model/"),
         _ => ["status.json", "run.toml"].contains(&name),
