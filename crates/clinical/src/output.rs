@@ -1,6 +1,7 @@
 //! Streaming writers of `.csv` and `.csv.gz` tables.
 
 use crate::error::{Error, Result};
+use crate::table::LONGEST_ROW;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -97,10 +98,19 @@ impl Output {
         Ok(Output { path: path.into(), writer, rows: 0 })
     }
 
-    /// Writes one row.
+    /// Writes one row. Errors if it is longer than the reader takes.
     pub fn row<T: AsRef<[u8]>>(&mut self, cells: impl IntoIterator<Item = T>) -> Result<()> {
         self.rows += 1;
-        self.writer.write_record(cells).map_err(Error::csv_at(&self.path))
+        let mut bytes = 0;
+        for cell in cells {
+            bytes += cell.as_ref().len();
+            self.writer.write_field(cell).map_err(Error::csv_at(&self.path))?;
+        }
+        if bytes > LONGEST_ROW {
+            let what = format!("would have {bytes} bytes, more than {LONGEST_ROW}; its notes are too long");
+            return Err(Error::Row { path: self.path.clone(), row: self.rows, what });
+        }
+        self.writer.write_record(None::<&[u8]>).map_err(Error::csv_at(&self.path))
     }
 
     /// Data rows written so far.
@@ -123,6 +133,15 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_that_could_not_be_read_again_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut output = Output::create(&dir.path().join("t.csv"), &["a", "b"]).unwrap();
+        output.row(["1", &"x".repeat(LONGEST_ROW - 1)]).unwrap();
+        let error = output.row(["1", &"x".repeat(LONGEST_ROW)]).unwrap_err().to_string();
+        assert!(error.contains("row 2: would have 67108865 bytes") && error.contains("\nhint: "), "{error}");
+    }
 
     #[test]
     #[cfg(target_os = "linux")]

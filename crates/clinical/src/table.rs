@@ -8,6 +8,7 @@ mod row;
 mod source;
 
 pub(crate) use quotes::Quotes;
+pub(crate) use record::LONGEST_ROW;
 pub(crate) use row::{Row, is_missing};
 
 use crate::error::{Error, Result};

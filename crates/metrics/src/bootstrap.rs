@@ -2,12 +2,25 @@
 
 use clinpeft_rng::{RngExt, Seed};
 use rayon::prelude::*;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::ranking::Lanes;
 
 /// Resamples measured side by side; one row of weights is one cache line.
 pub(crate) const LANES: usize = 32;
+
+/// Most resamples that intervals are made of; ends of an interval move by less than rounding long before.
+pub const MOST_RESAMPLES: usize = 10_000_000;
+
+/// Is told how many resamples are done, from any thread, and may end the work: [`Error::Stopped`].
+pub type Watch<'a> = dyn Fn(usize) -> ControlFlow<()> + Sync + 'a;
+
+/// Lets the work run to its end.
+pub(crate) const fn unwatched(_done: usize) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
 
 /// How to make intervals.
 ///
@@ -19,7 +32,7 @@ pub(crate) const LANES: usize = 32;
 /// the stream `bootstrap/i` of `seed`, so nothing depends on the number of threads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bootstrap {
-    /// How many resamples; 1,000 is usual, 0 gives no intervals.
+    /// How many resamples, at most [`MOST_RESAMPLES`]; 1,000 is usual, 0 gives no intervals.
     pub resamples: usize,
     /// Confidence level, for example 0.95.
     pub level: f64,
@@ -74,8 +87,11 @@ pub struct Estimate {
 }
 
 impl Bootstrap {
-    /// Whether the level makes sense.
+    /// Whether the level and the number of resamples make sense.
     pub(crate) fn check(&self) -> Result<()> {
+        if self.resamples > MOST_RESAMPLES {
+            return Err(Error::Resamples(self.resamples));
+        }
         if self.level > 0.0 && self.level < 1.0 {
             return Ok(());
         }
@@ -84,17 +100,24 @@ impl Bootstrap {
 
     /// Runs `measure` on blocks of weights (`weights[row][lane]`), `LANES` resamples at a time, in order.
     ///
-    /// Errors if a row's patient is not in the population.
+    /// Errors if a row's patient is not in the population, or `watch` ends it.
     pub(crate) fn run<T: Send>(
         &self,
         population: &Population,
         subjects: &[u64],
+        watch: &Watch<'_>,
         measure: impl Fn(&[Lanes<LANES>]) -> [T; LANES] + Sync,
     ) -> Result<Vec<T>> {
         let (number, count) = (population.numbers(subjects)?, population.0.len());
         let blocks = self.resamples.div_ceil(LANES);
-        let mut all: Vec<T> =
-            (0..blocks).into_par_iter().flat_map_iter(|block| measure(&self.weights(block, &number, count))).collect();
+        let done = AtomicUsize::new(0);
+        let block = |block| {
+            let measured = measure(&self.weights(block, &number, count));
+            let done = done.fetch_add(LANES, Ordering::Relaxed) + LANES;
+            watch(done.min(self.resamples)).is_continue().then_some(measured)
+        };
+        let measured: Option<Vec<[T; LANES]>> = (0..blocks).into_par_iter().map(block).collect();
+        let mut all: Vec<T> = measured.ok_or(Error::Stopped)?.into_iter().flatten().collect();
         all.truncate(self.resamples);
         Ok(all)
     }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::bootstrap::{Bootstrap, LANES, Population};
+use crate::bootstrap::{Bootstrap, LANES, Population, unwatched};
 use crate::error::{Error, Result};
 use crate::prepared::{Labels, Prepared};
 use crate::ranking::Ranking;
@@ -47,7 +47,7 @@ pub fn curves(
         }
     }
     let all = mean_curves(&prepared, points, &|_| 1);
-    let resampled = bootstrap.run(&Population::new(subjects.iter().copied()), subjects, |weights| {
+    let resampled = bootstrap.run(&Population::new(subjects.iter().copied()), subjects, &unwatched, |weights| {
         std::array::from_fn::<_, LANES, _>(|lane| {
             mean_curves(&prepared, points, &|row| u32::from(weights[row as usize][lane]))
         })

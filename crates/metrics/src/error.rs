@@ -101,6 +101,12 @@ pub enum Error {
     /// A confidence level outside (0, 1).
     #[error("confidence level {0} is not between 0 and 1\nhint: 0.95 is usual")]
     Level(f64),
+    /// More resamples than [`crate::MOST_RESAMPLES`].
+    #[error("{0} resamples: at most {most} are possible\nhint: 1000 is usual", most = crate::MOST_RESAMPLES)]
+    Resamples(usize),
+    /// Whoever watched the resamples ended them.
+    #[error("stopped before all resamples were done\nhint: start again")]
+    Stopped,
     /// The data does not define the metric.
     #[error("{metric} is undefined: {reason}")]
     Undefined {

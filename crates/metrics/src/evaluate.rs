@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::bootstrap::{Bootstrap, Estimate, LANES, Population};
+use crate::bootstrap::{Bootstrap, Estimate, LANES, Population, Watch, unwatched};
 use crate::error::{Error, Result, Undefined};
 use crate::prepared::{Labels, Measures, Prepared};
 
@@ -44,16 +44,30 @@ const BY_FREQUENCY: &str = "auroc_weighted";
 /// in F1 skip classes that are neither there nor predicted. `subjects` holds the patient of each row.
 ///
 /// # Errors
-/// Slices that do not belong together, a score that is not finite, a label outside its list, a level outside (0, 1).
-/// A metric that the data does not define is no error: see [`Evaluation::undefined`].
+/// Slices that do not belong together, a score that is not finite, a label outside its list, a level outside (0, 1), too many
+/// resamples. A metric that the data does not define is no error: see [`Evaluation::undefined`].
 pub fn evaluate(labels: Labels<'_>, scores: &[f32], subjects: &[u64], bootstrap: &Bootstrap) -> Result<Evaluation> {
+    evaluate_watched(labels, scores, subjects, bootstrap, &unwatched)
+}
+
+/// The same, with somebody who is told how far it is and may end it.
+///
+/// # Errors
+/// As [`evaluate`]; [`Error::Stopped`].
+pub fn evaluate_watched(
+    labels: Labels<'_>,
+    scores: &[f32],
+    subjects: &[u64],
+    bootstrap: &Bootstrap,
+    watch: &Watch<'_>,
+) -> Result<Evaluation> {
     bootstrap.check()?;
     let prepared = Prepared::new(labels, scores)?;
     if subjects.len() != prepared.rows {
         return Err(Error::Shape { what: "subjects", expected: prepared.rows, found: subjects.len() });
     }
     let all = prepared.measure(&vec![[1u16; 1]; prepared.rows]);
-    let resampled = bootstrap.run(&Population::new(subjects.iter().copied()), subjects, |weights| {
+    let resampled = bootstrap.run(&Population::new(subjects.iter().copied()), subjects, watch, |weights| {
         let measures = prepared.measure::<LANES>(weights);
         std::array::from_fn(|l| values(&measures, l))
     })?;

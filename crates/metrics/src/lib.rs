@@ -8,7 +8,7 @@
 //!
 //! | room | content |
 //! |---|---|
-//! | [`evaluate`] | all metrics of a prediction file, each with its interval |
+//! | [`evaluate`], [`evaluate_watched`] | all metrics of a prediction file, each with its interval |
 //! | [`auroc`], [`auroc_one_vs_one`], [`auroc_per_label`] | area under the ROC curve |
 //! | [`auprc`], [`auprc_one_hot`], [`auprc_per_label`] | average precision |
 //! | [`f1`] | micro and macro F1 |
@@ -51,14 +51,14 @@ mod ranking;
 mod resampled;
 mod temperature;
 
-pub use bootstrap::{Bootstrap, Estimate, Interval, Population};
+pub use bootstrap::{Bootstrap, Estimate, Interval, MOST_RESAMPLES, Population, Watch};
 pub use calibration::{Calibration, ReliabilityBin, calibration};
 pub use comparison::{Difference, holm};
 pub use curves::{Curve, Curves, curves};
 pub use delong::{DeLong, auroc_delong, auroc_delong_difference};
 pub use error::{Error, Result, Undefined};
-pub use evaluate::{Evaluation, evaluate};
-pub use perplexity::{TextLoss, perplexity, perplexity_with_interval};
+pub use evaluate::{Evaluation, evaluate, evaluate_watched};
+pub use perplexity::{TextLoss, perplexity, perplexity_watched, perplexity_with_interval};
 pub use plain::{
     F1, PerLabel, auprc, auprc_one_hot, auprc_per_label, auroc, auroc_one_vs_one, auroc_per_label, auroc_weighted, f1,
 };

@@ -1,6 +1,6 @@
 //! Perplexity of a language model.
 
-use crate::bootstrap::{Bootstrap, Estimate, Population};
+use crate::bootstrap::{Bootstrap, Estimate, Population, Watch, unwatched};
 use crate::error::{Error, Result, Undefined};
 
 /// What a language model loses on one text.
@@ -37,6 +37,19 @@ pub fn perplexity(loss: TextLoss) -> Result<f64> {
 /// # Errors
 /// As [`perplexity`]; unequal lengths; a level outside (0, 1).
 pub fn perplexity_with_interval(texts: &[TextLoss], subjects: &[u64], bootstrap: &Bootstrap) -> Result<Estimate> {
+    perplexity_watched(texts, subjects, bootstrap, &unwatched)
+}
+
+/// The same, with somebody who is told how far it is and may end it.
+///
+/// # Errors
+/// As [`perplexity_with_interval`]; [`crate::Error::Stopped`].
+pub fn perplexity_watched(
+    texts: &[TextLoss],
+    subjects: &[u64],
+    bootstrap: &Bootstrap,
+    watch: &Watch<'_>,
+) -> Result<Estimate> {
     bootstrap.check()?;
     if texts.len() != subjects.len() {
         return Err(Error::Shape { what: "subjects", expected: texts.len(), found: subjects.len() });
@@ -46,7 +59,7 @@ pub fn perplexity_with_interval(texts: &[TextLoss], subjects: &[u64], bootstrap:
     }
     let all = TextLoss { nll: texts.iter().map(|t| t.nll).sum(), tokens: texts.iter().map(|t| t.tokens).sum() };
     let value = perplexity(all)?;
-    let resampled = bootstrap.run(&Population::new(subjects.iter().copied()), subjects, |weights| {
+    let resampled = bootstrap.run(&Population::new(subjects.iter().copied()), subjects, watch, |weights| {
         std::array::from_fn(|l| {
             let (mut nll, mut tokens) = (0.0, 0.0);
             for (text, w) in texts.iter().zip(weights) {

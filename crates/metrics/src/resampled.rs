@@ -1,6 +1,6 @@
 //! One number over the resamples of a population, to be averaged and compared resample by resample.
 
-use crate::bootstrap::{Bootstrap, Estimate, LANES, Population};
+use crate::bootstrap::{Bootstrap, Estimate, LANES, Population, unwatched};
 use crate::comparison::Difference;
 use crate::error::{Error, Result};
 use crate::prepared::{Labels, Prepared};
@@ -36,7 +36,7 @@ pub fn auroc_resampled(
     if let (true, Some(reason)) = (value.is_nan(), labels.undefined()) {
         return Err(Error::Undefined { metric: "auroc", reason });
     }
-    let resamples = bootstrap.run(population, subjects, |weights| prepared.auroc::<LANES>(weights))?;
+    let resamples = bootstrap.run(population, subjects, &unwatched, |weights| prepared.auroc::<LANES>(weights))?;
     Ok(Resampled { value, resamples })
 }
 

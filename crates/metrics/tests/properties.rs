@@ -1,12 +1,14 @@
 //! Properties of the metrics that hold for any data.
 
 use clinpeft_metrics::{
-    Bootstrap, Error, Labels, Population, Resampled, TextLoss, Undefined, auprc, auroc, auroc_delong,
-    auroc_delong_difference, auroc_resampled, auroc_weighted, calibration, curves, evaluate, holm, perplexity,
-    perplexity_with_interval,
+    Bootstrap, Error, Labels, MOST_RESAMPLES, Population, Resampled, TextLoss, Undefined, auprc, auroc, auroc_delong,
+    auroc_delong_difference, auroc_resampled, auroc_weighted, calibration, curves, evaluate, evaluate_watched, holm,
+    perplexity, perplexity_with_interval,
 };
 use clinpeft_rng::Seed;
 use proptest::prelude::*;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Labels, scores (few distinct values, so many ties) and weights, with both outcomes in the first two rows.
 fn rows() -> impl Strategy<Value = Vec<(u8, f32, u16)>> {
@@ -114,6 +116,42 @@ fn one_class_is_a_reason_not_a_number() {
     assert_eq!(found.undefined["auroc"], Undefined::OneClass(1));
     assert_eq!(found.metrics["f1_micro"].value, 0.0);
     assert!(!found.metrics.contains_key("auroc"));
+}
+
+#[test]
+fn more_resamples_than_the_limit_are_an_error_before_anything_is_made() {
+    for resamples in [MOST_RESAMPLES + 1, 1 << 63, usize::MAX] {
+        let error = Error::Resamples(resamples);
+        let (labels, scores, subjects) = (Labels::Binary(&[0, 1]), [0.1, 0.2], [1, 2]);
+        let bootstrap = bootstrap(resamples);
+        assert_eq!(evaluate(labels, &scores, &subjects, &bootstrap).unwrap_err(), error);
+        assert_eq!(curves(labels, &scores, &subjects, 5, &bootstrap).unwrap_err(), error);
+        let population = Population::new(subjects);
+        assert_eq!(auroc_resampled(labels, &scores, &subjects, &population, &bootstrap).unwrap_err(), error);
+        assert_eq!(perplexity_with_interval(&[], &[], &bootstrap).unwrap_err(), error);
+        assert!(error.to_string().contains("\nhint: "));
+    }
+}
+
+#[test]
+fn whoever_watches_the_resamples_can_end_them_and_changes_no_number() {
+    let (labels, scores, subjects) = (Labels::Binary(&[0, 1, 0, 1]), [0.1, 0.2, 0.3, 0.4], [1, 2, 3, 4]);
+    let most = AtomicUsize::new(0);
+    let see = |done: usize| {
+        most.fetch_max(done, Ordering::Relaxed);
+        ControlFlow::Continue(())
+    };
+    let seen = evaluate_watched(labels, &scores, &subjects, &bootstrap(1000), &see).unwrap();
+    assert_eq!(seen, evaluate(labels, &scores, &subjects, &bootstrap(1000)).unwrap());
+    assert_eq!(most.load(Ordering::Relaxed), 1000);
+    let asked = AtomicUsize::new(0);
+    let end = |_: usize| {
+        asked.fetch_add(1, Ordering::Relaxed);
+        ControlFlow::Break(())
+    };
+    let ended = evaluate_watched(labels, &scores, &subjects, &bootstrap(MOST_RESAMPLES), &end);
+    assert_eq!(ended.unwrap_err(), Error::Stopped);
+    assert!(asked.load(Ordering::Relaxed) < 1000, "nobody works on after the end");
 }
 
 #[test]

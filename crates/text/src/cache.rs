@@ -32,7 +32,7 @@ impl CacheKey {
     }
 }
 
-/// A folder of encoded data sets.
+/// A folder of encoded data sets. Tokens can be turned back into notes, so only the owner can enter it or read a file of it.
 #[derive(Debug, Clone)]
 pub struct Cache {
     folder: PathBuf,
@@ -90,11 +90,12 @@ impl Cache {
     /// What is kept under `key`. Fails only if the operating system does.
     pub fn load(&self, key: &CacheKey) -> Result<Lookup> {
         let path = self.path(key);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Lookup::Miss),
-            Err(e) => return Err(at("read", &path)(e).into()),
-        };
+        let bytes =
+            match std::fs::metadata(&path).and_then(|m| if m.is_file() { std::fs::read(&path) } else { Ok(vec![]) }) {
+                Ok(bytes) => bytes,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Lookup::Miss),
+                Err(e) => return Err(at("read", &path)(e).into()),
+            };
         Ok(match parse(&bytes, key) {
             Ok(sequences) => Lookup::Hit(sequences),
             Err(why) => Lookup::Damaged { why },
@@ -105,6 +106,7 @@ impl Cache {
     pub fn store(&self, key: &CacheKey, sequences: &Sequences) -> Result<()> {
         let path = self.path(key);
         let bytes = serialise(key, sequences).map_err(|what| refused(&path, what))?;
+        create_private(&self.folder).map_err(at("create folder", &self.folder))?;
         Ok(write_private(&path, bytes)?)
     }
 
@@ -123,6 +125,15 @@ impl Cache {
         self.store(key, &sequences)?;
         Ok((sequences, source))
     }
+}
+
+/// Creates a folder that only the owner can enter; one that is there stays as it is.
+fn create_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }
 
 fn refused(path: &Path, what: String) -> Error {

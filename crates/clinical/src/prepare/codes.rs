@@ -9,6 +9,10 @@ use crate::table::{InputFile, Table, is_missing};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
+/// What no code holds: labels are written in lines, and joined by commas.
+const SEPARATORS: fn(char) -> bool = |c| c == ',' || c == '"' || c.is_control();
+const HINT_CODE: &str = "codes are letters and digits, for example 4280; an editor may have changed the file";
+
 /// Which of the two code tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CodeTable {
@@ -100,6 +104,9 @@ pub(super) fn read(
             oddities.note(empty);
             gaps = Gaps::Some;
             continue;
+        }
+        if cell.contains(SEPARATORS) {
+            return Err(row.wrong(1, "a comma, quote or control character in a code", HINT_CODE));
         }
         let admission = row.admission(0)?;
         if which == CodeTable::Diagnoses && (excludes_ventilation(cell.trim()) || donors.contains(cell.trim())) {

@@ -64,7 +64,7 @@ fn numbers_may_be_written_with_a_point_and_errors_show_no_value() {
 fn a_row_beyond_the_limits_is_an_error_that_names_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t.csv");
-    let long = "x".repeat(record::LONGEST_ROW + 1);
+    let long = "x".repeat(LONGEST_ROW + 1);
     let wide = ",".repeat(record::MOST_CELLS);
     for (content, what) in [
         (format!("a,b\n1,2\n3,{long}\n"), "row 2: more than 67108864 bytes in one row"),
