@@ -52,14 +52,13 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     };
     let key = IdKey::read(&folder)?;
     let rule = context.spec.switches.multilabel_score;
-    let scored = |examples: &Examples, split: &[Example]| -> Result<Predictions> {
-        let scores = objective.evaluate(examples, EVALUATION_TOKENS, context.control.stop)?;
-        Ok(predictions(rule, &data, split, &scores, Some(&key)))
-    };
-    let chosen_by = scored(&validation, &data.validation)?;
+    let scored = |examples: &Examples| objective.evaluate(examples, EVALUATION_TOKENS, context.control.stop);
+    let chosen_by = predictions(rule, &data, &data.validation, &scored(&validation)?, Some(&key));
     predictions::write(&context.folder.file("validation.safetensors"), &context.spec, "validation", &chosen_by)?;
-    let found = scored(&test, &data.test)?;
-    let evaluation = measure(&found, &context.bootstrap())?;
+    let scores = scored(&test)?;
+    // Resamples number patients by their ids; without the key they are the same wherever the data were prepared.
+    let evaluation = measure(&predictions(rule, &data, &data.test, &scores, None), &context.bootstrap())?;
+    let found = predictions(rule, &data, &data.test, &scores, Some(&key));
     predictions::write(&context.folder.file("predictions.safetensors"), &context.spec, "test", &found)?;
     result.n = data.test.len();
     result.metrics = evaluation.metrics.iter().map(|(name, e)| (name.to_string(), Number::from(e))).collect();

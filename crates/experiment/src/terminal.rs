@@ -4,6 +4,7 @@ use clinpeft_clinical::Progress;
 use clinpeft_experiment::launch::{Ended, News};
 use clinpeft_experiment::reproduce::Heard;
 use clinpeft_experiment::{Error, Result, Store};
+use clinpeft_report::Summary;
 use clinpeft_train::Event;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use std::borrow::Cow;
@@ -41,6 +42,16 @@ impl Terminal {
             let path = folder.display();
             self.warn(&format!("`{path}` holds notes, or tokens that decode to them, and others can enter it\nhint: chmod -R go-rwx {path}"));
         }
+    }
+
+    /// The tables, and what of the runs could not be shown.
+    pub fn summary(&self, summary: &Summary) -> Result<()> {
+        self.print(summary.terminal())?;
+        for (folder, why) in &summary.problems {
+            self.warn(&format!("runs/{folder}: {why}"));
+        }
+        self.say(&format!("written to {}", summary.folder.display()));
+        Ok(())
     }
 
     pub fn error(&self, text: &str) {

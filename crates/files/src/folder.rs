@@ -28,6 +28,9 @@ struct Seal {
 struct Sealed {
     bytes: u64,
     blake3: String,
+    /// Of the content that is being replaced: a killed process may have left it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
 }
 
 const NAME: &str = "clinpeft";
@@ -44,7 +47,7 @@ impl Seal {
         let mut seal = Seal { made_by: NAME.into(), files: BTreeMap::new() };
         for path in walk(dir)? {
             let bytes = fs::symlink_metadata(&path).map_err(at("inspect", &path))?.len();
-            let sealed = Sealed { bytes, blake3: hash_file(&path)? };
+            let sealed = Sealed { bytes, blake3: hash_file(&path)?, before: None };
             seal.files.insert(inside(dir, &path), sealed);
         }
         Ok(seal)
@@ -57,11 +60,15 @@ impl Seal {
     /// What is wrong with a file that it lists; `None` if nothing is.
     fn fault(&self, sealed: &Sealed, path: &Path, depth: Depth) -> Result<Option<&'static str>> {
         let meta = fs::symlink_metadata(path).map_err(at("inspect", path))?;
-        if !meta.is_file() || meta.len() != sealed.bytes {
+        if !meta.is_file() || meta.len() != sealed.bytes && sealed.before.is_none() {
             return Ok(Some("it has another length than it was written with"));
         }
-        let other = depth == Depth::Content && hash_file(path)? != sealed.blake3;
-        Ok(other.then_some("its content differs from its checksum"))
+        if depth == Depth::Length {
+            return Ok(None);
+        }
+        let found = hash_file(path)?;
+        let known = found == sealed.blake3 || sealed.before.as_ref() == Some(&found);
+        Ok((!known).then_some("its content differs from its checksum"))
     }
 }
 
@@ -133,28 +140,38 @@ pub fn set_aside(dir: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Errors if one of the files `names` stands in `dir` and is not listed in its seal.
+/// Errors if one of the files `names` stands in `dir` and is not as its seal lists it.
 pub fn refuse_foreign_files(dir: &Path, names: &[&str]) -> Result<()> {
     let seal = Seal::read(dir).unwrap_or_default();
-    let foreign = names.iter().map(|name| (name, dir.join(name))).find(|(name, path)| {
+    for name in names {
+        let path = dir.join(name);
         // A link that points nowhere is somebody's too.
-        fs::symlink_metadata(path).is_ok() && !seal.files.contains_key(**name)
-    });
-    match foreign {
-        Some((_, path)) => Err(Error::Foreign { path, what: "was not made by this program".into() }),
-        None => Ok(()),
+        if fs::symlink_metadata(&path).is_err() {
+            continue;
+        }
+        let what = match seal.files.get(*name) {
+            None => "was not made by this program",
+            Some(sealed) if seal.fault(sealed, &path, Depth::Content)?.is_some() => {
+                "was changed since this program made it"
+            }
+            Some(_) => continue,
+        };
+        return Err(Error::Foreign { path, what: what.into() });
     }
+    Ok(())
 }
 
 /// Writes one more file into a sealed folder, or one of its files anew. A folder without a seal gets one. Errors if the file is
-/// there and the seal does not list it.
+/// there and is not as the seal lists it.
 pub fn write_into(dir: &Path, name: &str, access: Access, bytes: &[u8]) -> Result<()> {
     refuse_foreign_files(dir, &[name])?;
     let path = dir.join(name);
     let mut seal = Seal::read(dir).unwrap_or_default();
     seal.made_by = NAME.into();
     // First what allows the file to be replaced: a kill in between leaves a seal that lists one that is not there.
-    seal.files.insert(name.into(), Sealed { bytes: bytes.len() as u64, blake3: hash_bytes(bytes) });
+    let before = if path.exists() { Some(hash_file(&path)?) } else { None };
+    let sealed = Sealed { bytes: bytes.len() as u64, blake3: hash_bytes(bytes), before };
+    seal.files.insert(name.into(), sealed);
     seal.write(dir, access)?;
     put(&path, access, bytes)
 }
@@ -195,9 +212,11 @@ pub fn commit_dir(target: &Path, access: Access) -> Result<Pending> {
     let failed = |e| at("create folder", &target)(e);
     let (partial, alive) = loop {
         let partial = tempfile::Builder::new().prefix(PARTIAL).rand_bytes(12).tempdir_in(dir).map_err(failed)?;
-        let alive = File::open(partial.path()).map_err(failed)?;
-        if hold(&alive, partial.path()) {
-            break (partial, alive);
+        // One that is empty and not locked yet may be swept by another process.
+        match File::open(partial.path()) {
+            Ok(alive) if hold(&alive, partial.path()) => break (partial, alive),
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(failed(e)),
+            _ => {}
         }
     };
     let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -373,6 +392,11 @@ mod tests {
         verify(dir.path()).unwrap();
         write_into(&target, "later.json", Access::Shared, b"{}").unwrap();
         write_into(&target, "later.json", Access::Shared, b"[]").unwrap();
+        fs::write(target.join("later.json"), "mine").unwrap();
+        assert!(matches!(write_into(&target, "later.json", Access::Shared, b"{}"), Err(Error::Foreign { .. })));
+        // As a process leaves it that is killed between seal and file.
+        fs::write(target.join("later.json"), "{}").unwrap();
+        write_into(&target, "later.json", Access::Shared, b"[1]").unwrap();
         fs::write(target.join("mine.json"), "1").unwrap();
         assert!(matches!(write_into(&target, "mine.json", Access::Shared, b"{}"), Err(Error::Foreign { .. })));
         fs::remove_file(target.join("mine.json")).unwrap();

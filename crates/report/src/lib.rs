@@ -120,6 +120,8 @@ pub struct Summary {
     pub unfinished: usize,
     /// Planned runs without a folder.
     pub missing: usize,
+    /// Run folders that could not be used in full, and why.
+    pub problems: Vec<(String, String)>,
     markdown: String,
 }
 
@@ -177,6 +179,7 @@ pub fn write(out: &Path, plans: &[Plan], cohort: Cohort, counts: &CohortCounts) 
         failed: document.counts.failed,
         unfinished: document.counts.unfinished,
         missing: document.counts.missing,
+        problems: store.unplaced.iter().chain(&document.problems).cloned().collect(),
         markdown,
     })
 }

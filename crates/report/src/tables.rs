@@ -27,6 +27,8 @@ pub(crate) struct Document {
     /// Table, fidelity, comparison.
     pub(crate) comparisons: Vec<(String, String, Comparison)>,
     pub(crate) counts: Counts,
+    /// Folders whose predictions could not be used, and why.
+    pub(crate) problems: Vec<(String, String)>,
 }
 
 /// How many planned runs are in which state.
@@ -97,6 +99,7 @@ pub(crate) fn document(
             document.sections[first..].iter_mut().for_each(|s| s.audience = Audience::Curious);
         }
     }
+    document.problems = analyses.iter().flat_map(|analysis| analysis.problems.clone()).collect();
     document.sections.push(environment::environment(store));
     document.sections.extend(others::others(store, plans));
     document.sections.push(tripod::tripod());

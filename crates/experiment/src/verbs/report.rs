@@ -16,7 +16,5 @@ pub fn run(o: &Report, terminal: &Terminal) -> Result<()> {
     let store = Store::new(&o.out);
     let runs = reproduce::found(&store)?;
     let summary = reproduce::report(&store, &runs.iter().collect::<Vec<&RunSpec>>())?;
-    terminal.print(summary.terminal())?;
-    terminal.say(&format!("written to {}", summary.folder.display()));
-    Ok(())
+    terminal.summary(&summary)
 }

@@ -91,8 +91,5 @@ pub fn run(o: Reproduce, terminal: &Terminal) -> Result<()> {
     let program = program()?;
     let ended = reproduce::reproduce(&store, &options, &program, &STOP, &mut hear);
     drop(watch);
-    let summary = ended?;
-    terminal.print(summary.terminal())?;
-    terminal.say(&format!("written to {}", summary.folder.display()));
-    Ok(())
+    terminal.summary(&ended?)
 }
