@@ -7,7 +7,7 @@ use crate::run::{Context, Number, Report, RunResult};
 use crate::switches::{EpochRule, MultilabelScore};
 use crate::{Error, Family, Kind, Result, cohort};
 use clinpeft_clinical::{Dataset, Example, IdKey, Label, Task, TaskKind};
-use clinpeft_metrics::{Bootstrap, evaluate};
+use clinpeft_metrics::{Bootstrap, Evaluation, Watch, evaluate_watched};
 use clinpeft_nn::{Backbone, Beside, Learning};
 use clinpeft_peft::{Head, Unit};
 use clinpeft_rng::Seed;
@@ -15,6 +15,7 @@ use clinpeft_text::{TokenCount, Tokenizer};
 use clinpeft_train::{Classification, Examples, Fit, Objective, Outcome, Scores, Targets, Validation, fit};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 /// Tokens run at once where nothing is kept.
 pub(crate) const EVALUATION_TOKENS: usize = 4096;
@@ -57,7 +58,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     predictions::write(&context.folder.file("validation.safetensors"), &context.spec, "validation", &chosen_by)?;
     let scores = scored(&test)?;
     // Resamples number patients by their ids; without the key they are the same wherever the data were prepared.
-    let evaluation = measure(&predictions(rule, &data, &data.test, &scores, None), &context.bootstrap())?;
+    let evaluation =
+        measure(&predictions(rule, &data, &data.test, &scores, None), &context.bootstrap(), &context.watch())?;
     let found = predictions(rule, &data, &data.test, &scores, Some(&key));
     predictions::write(&context.folder.file("predictions.safetensors"), &context.spec, "test", &found)?;
     result.n = data.test.len();
@@ -162,7 +164,7 @@ fn train_with_validation(
         let none = Bootstrap { resamples: 0, level: 0.95, seed: Seed(0) };
         let found = predictions(rule, data, &data.validation, &scores, None);
         let wrong = |e: Error| clinpeft_train::Error::Evaluation(e.to_string());
-        let metrics = measure(&found, &none).map_err(wrong)?.metrics;
+        let metrics = measure(&found, &none, &unwatched).map_err(wrong)?.metrics;
         let auroc = || {
             let undefined =
                 "the validation split has no defined AUROC\nhint: it needs notes with and without the outcome";
@@ -274,8 +276,13 @@ fn softmax(z: &[f64]) -> Vec<f64> {
 }
 
 /// The metrics of a task.
-pub(crate) fn measure(p: &Predictions, bootstrap: &Bootstrap) -> Result<clinpeft_metrics::Evaluation> {
-    Ok(p.with_labels(|labels| evaluate(labels, &p.scores, &p.subjects, bootstrap))?)
+pub(crate) fn measure(p: &Predictions, bootstrap: &Bootstrap, watch: &Watch<'_>) -> Result<Evaluation> {
+    Ok(p.with_labels(|labels| evaluate_watched(labels, &p.scores, &p.subjects, bootstrap, watch))?)
+}
+
+/// For what takes no time.
+pub(crate) const fn unwatched(_: usize) -> ControlFlow<()> {
+    ControlFlow::Continue(())
 }
 
 /// AUROC of given probabilities on a split; for the ceiling.
@@ -296,6 +303,6 @@ pub(crate) fn auroc_of(task: Task, data: &Dataset, split: &[Example], probabilit
         columns,
         names: vec![],
     };
-    let found = measure(&p, &Bootstrap { resamples: 0, level: 0.95, seed: Seed(0) })?;
+    let found = measure(&p, &Bootstrap { resamples: 0, level: 0.95, seed: Seed(0) }, &unwatched)?;
     Ok(found.metrics.get("auroc").map(|e| e.value))
 }

@@ -26,7 +26,7 @@ pub enum Error {
     Text(#[from] clinpeft_text::Error),
     /// In a metric.
     #[error(transparent)]
-    Metrics(#[from] clinpeft_metrics::Error),
+    Metrics(clinpeft_metrics::Error),
     /// In the report.
     #[error(transparent)]
     Report(#[from] clinpeft_report::Error),
@@ -69,6 +69,15 @@ impl From<clinpeft_train::Error> for Error {
         match error {
             clinpeft_train::Error::Stopped => Error::Stopped,
             other => Error::Train(other),
+        }
+    }
+}
+
+impl From<clinpeft_metrics::Error> for Error {
+    fn from(error: clinpeft_metrics::Error) -> Error {
+        match error {
+            clinpeft_metrics::Error::Stopped => Error::Stopped,
+            other => Error::Metrics(other),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::run::{Context, Number, Report, RunResult};
 use crate::switches::PerplexityRule;
 use crate::{Error, Result, predictions};
 use clinpeft_clinical::{CorpusSplit, NoteText, load_corpus};
-use clinpeft_metrics::{TextLoss, perplexity_with_interval};
+use clinpeft_metrics::{TextLoss, perplexity_watched};
 use clinpeft_nn::Learning;
 use clinpeft_peft::{Stack, Unit};
 use clinpeft_rng::Seed;
@@ -51,7 +51,9 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let mut result = RunResult::new(&context.spec, &outcome);
     let notes: Vec<u64> = (0..after.len() as u64).collect();
     let estimate = match context.spec.switches.test_perplexity {
-        PerplexityRule::AllTokens => Number::from(&perplexity_with_interval(&after, &notes, &context.bootstrap())?),
+        PerplexityRule::AllTokens => {
+            Number::from(&perplexity_watched(&after, &notes, &context.bootstrap(), &context.watch())?)
+        }
         PerplexityRule::BatchMeans => number(batch_means(&after, context.spec.training.batch_sequences)),
     };
     result.metrics.insert("perplexity".into(), estimate);

@@ -15,8 +15,9 @@ use clinpeft_tensor::Device;
 use clinpeft_text::Truncation;
 use clinpeft_train::{Classification, Examples, Targets};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Writes the probability of every class of each note to `out`, whole or not at all. Returns the number of notes.
 ///
@@ -56,7 +57,8 @@ pub fn evaluate(run: &RunFolder, input: &Path, device: &Device, stop: &AtomicBoo
     let spec = &trained.spec;
     let seed = Seed(spec.seed).part("bootstrap");
     let bootstrap = Bootstrap { resamples: spec.bootstrap_resamples, level: 0.95, seed };
-    let evaluation = measure(&trained.score(notes.examples, stop)?, &bootstrap)?;
+    let watch = |_| if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let evaluation = measure(&trained.score(notes.examples, stop)?, &bootstrap, &watch)?;
     Ok(evaluation.metrics.iter().map(|(name, e)| (name.to_string(), Number::from(e))).collect())
 }
 

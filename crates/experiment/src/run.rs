@@ -9,8 +9,9 @@ use clinpeft_train::{Event, Outcome};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How a run is watched and stopped.
@@ -19,6 +20,8 @@ pub struct Control<'a> {
     pub stop: &'a AtomicBool,
     /// Told of every event, with the number of all steps.
     pub observe: &'a mut dyn FnMut(&Event, u64),
+    /// Told how many resamples of a confidence interval are done, and of how many.
+    pub resampled: &'a (dyn Fn(usize, usize) + Sync),
     /// Told of what was found damaged and is made again.
     pub warn: &'a mut dyn FnMut(&str),
     /// Time between two checkpoints.
@@ -54,6 +57,15 @@ impl Context<'_> {
             return Err(Error::Options(format!("{what}\nhint: prepare it again, or plan the run again")));
         }
         Ok(folder)
+    }
+
+    /// Tells how far the intervals are, and ends them when the run is to stop.
+    pub fn watch(&self) -> impl Fn(usize) -> ControlFlow<()> + Sync {
+        let (stop, told, total) = (self.control.stop, self.control.resampled, self.spec.bootstrap_resamples);
+        move |done| {
+            told(done, total);
+            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
     }
 
     /// Settings of the confidence intervals.

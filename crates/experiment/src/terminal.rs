@@ -10,6 +10,7 @@ use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 pub struct Terminal {
@@ -41,6 +42,16 @@ impl Terminal {
         for folder in store.open_to_others() {
             let path = folder.display();
             self.warn(&format!("`{path}` holds notes, or tokens that decode to them, and others can enter it\nhint: chmod -R go-rwx {path}"));
+        }
+    }
+
+    /// How far the resamples of an interval are, every ten seconds where they take so long.
+    pub fn resampled(&self, said: &Mutex<Instant>, done: usize, total: usize) {
+        if let Ok(mut said) = said.try_lock()
+            && said.elapsed() > Duration::from_secs(10)
+        {
+            *said = Instant::now();
+            self.say(&format!("interval: {} of {} resamples", HumanCount(done as u64), HumanCount(total as u64)));
         }
     }
 

@@ -7,8 +7,9 @@ use clap::Args;
 use clinpeft_experiment::{Control, Error, Result, RunFolder, execute};
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(Debug, Args)]
 pub struct Run {
@@ -60,7 +61,19 @@ fn go(
         let mut steps = terminal.steps();
         let mut observe = |e: &clinpeft_train::Event, total: u64| steps.hear(e, total);
         let mut warn = |text: &str| terminal.warn(text);
-        execute(folder, Control { stop: &STOP, observe: &mut observe, warn: &mut warn, checkpoint_every, device })
+        let said = Mutex::new(Instant::now());
+        let resampled = |done: usize, total: usize| terminal.resampled(&said, done, total);
+        execute(
+            folder,
+            Control {
+                stop: &STOP,
+                observe: &mut observe,
+                resampled: &resampled,
+                warn: &mut warn,
+                checkpoint_every,
+                device,
+            },
+        )
     })?;
     terminal.say(&format!("done: {}", folder.path().display()));
     Ok(())

@@ -51,7 +51,10 @@ fn damage(trial: &mut Trial<'_>, path: &Path, others: &[PathBuf]) -> io::Result<
 /// Files of a store whose damage a command must see, since it reads them.
 fn read_by(verb: &str, name: &str, path: &str) -> bool {
     match verb {
-        "report" => ["status.json", "result.json", "predictions.safetensors", "run.toml"].contains(&name),
+        // Base models stand in no table, and of adaptations a report shows the result alone.
+        "report" if path.contains("/base-") => false,
+        "report" if name == "predictions.safetensors" => path.contains("-mortality-"),
+        "report" => ["status.json", "result.json", "run.toml"].contains(&name),
         "predict" => {
             let its_own = path.contains("trainable-downstream");
             path.contains("/model/")
