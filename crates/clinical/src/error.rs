@@ -1,13 +1,22 @@
 //! What can go wrong, and where.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 const HINT_ROW: &str = "the file may be cut off or edited: compare its checksum with the published one, or write it again with a \
                         program that puts text in quotes";
+
+fn named(path: &Path) -> String {
+    shown(&path.to_string_lossy())
+}
+
+/// What a message may show of a foreign name: no control characters.
+pub(crate) fn shown(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }).collect()
+}
 
 fn place(row: u64) -> String {
     if row == 0 { "header".into() } else { format!("row {row}") }
@@ -23,7 +32,7 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] clinpeft_files::Error),
     /// A table is not in its folder.
-    #[error("`{}`: no file `{name}.csv` or `{name}.csv.gz`\nhint: {hint}", folder.display())]
+    #[error("`{}`: no file `{name}.csv` or `{name}.csv.gz`\nhint: {hint}", named(folder))]
     MissingTable {
         /// Where it was looked for.
         folder: PathBuf,
@@ -33,7 +42,10 @@ pub enum Error {
         hint: &'static str,
     },
     /// Two files claim to be one table.
-    #[error("`{}`: both `{first}` and `{second}` are there\nhint: keep one of them; they are files of the same table", folder.display())]
+    #[error(
+        "`{}`: both `{first}` and `{second}` are there\nhint: keep one of them; they are files of the same table",
+        named(folder)
+    )]
     TwoFiles {
         /// Where they are.
         folder: PathBuf,
@@ -43,7 +55,7 @@ pub enum Error {
         second: String,
     },
     /// A table lacks a column.
-    #[error("`{}`: no column `{column}`; {instead}\nhint: {hint}", path.display())]
+    #[error("`{}`: no column `{column}`; {instead}\nhint: {hint}", named(path))]
     MissingColumn {
         /// The table.
         path: PathBuf,
@@ -55,7 +67,7 @@ pub enum Error {
         hint: &'static str,
     },
     /// A name of a column that is wanted stands twice in the header.
-    #[error("`{}`: two columns `{column}`\nhint: rename or remove one of them", path.display())]
+    #[error("`{}`: two columns `{column}`\nhint: rename or remove one of them", named(path))]
     TwoColumns {
         /// The table.
         path: PathBuf,
@@ -63,7 +75,10 @@ pub enum Error {
         column: String,
     },
     /// A table belongs to another collection or version.
-    #[error("`{}`: {found}, where {expected} is expected\nhint: give the folder of {expected}; the others have other rules", path.display())]
+    #[error(
+        "`{}`: {found}, where {expected} is expected\nhint: give the folder of {expected}; the others have other rules",
+        named(path)
+    )]
     Version {
         /// The table.
         path: PathBuf,
@@ -73,7 +88,7 @@ pub enum Error {
         found: &'static str,
     },
     /// A cell does not hold what its column promises.
-    #[error("`{}`: row {row}, column `{column}`: {what}\nhint: {hint}", path.display())]
+    #[error("`{}`: row {row}, column `{column}`: {what}\nhint: {hint}", named(path))]
     Cell {
         /// The table.
         path: PathBuf,
@@ -87,7 +102,7 @@ pub enum Error {
         hint: Cow<'static, str>,
     },
     /// A row cannot be taken apart.
-    #[error("`{}`: {}: {what}\nhint: {HINT_ROW}", path.display(), place(*row))]
+    #[error("`{}`: {}: {what}\nhint: {HINT_ROW}", named(path), place(*row))]
     Row {
         /// The table.
         path: PathBuf,
@@ -97,7 +112,10 @@ pub enum Error {
         what: String,
     },
     /// A compressed file ends early or is damaged.
-    #[error("`{}`: the compressed data {what} after row {row}\nhint: download the file again and compare its checksum with the published one", path.display())]
+    #[error(
+        "`{}`: the compressed data {what} after row {row}\nhint: download the file again and compare its checksum with the published one",
+        named(path)
+    )]
     Compressed {
         /// The table.
         path: PathBuf,
@@ -107,7 +125,10 @@ pub enum Error {
         what: &'static str,
     },
     /// A table that cannot be empty has a header and no row.
-    #[error("`{}`: no row follows the header\nhint: the file may be cut off; compare its checksum with the published one", path.display())]
+    #[error(
+        "`{}`: no row follows the header\nhint: the file may be cut off; compare its checksum with the published one",
+        named(path)
+    )]
     NoRows {
         /// The table.
         path: PathBuf,
@@ -160,7 +181,7 @@ pub enum Error {
         why: String,
     },
     /// A dataset folder has no key for its ids.
-    #[error("`{}` {what}\nhint: prepare the dataset folder again; this key makes the ids of predictions", path.display())]
+    #[error("`{}` {what}\nhint: prepare the dataset folder again; this key makes the ids of predictions", named(path))]
     IdKey {
         /// Where it should be.
         path: PathBuf,
@@ -168,7 +189,7 @@ pub enum Error {
         what: &'static str,
     },
     /// Two parts of a dataset folder contradict each other.
-    #[error("`{}`: {what}\nhint: prepare the dataset folder again", path.display())]
+    #[error("`{}`: {what}\nhint: prepare the dataset folder again", named(path))]
     Inconsistent {
         /// The file.
         path: PathBuf,
@@ -179,13 +200,13 @@ pub enum Error {
 
 impl Error {
     /// Turns an [`std::io::Error`] into one that names the path.
-    pub(crate) fn at(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Error {
+    pub(crate) fn at(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
         let wrap = clinpeft_files::at(action, path);
         move |source| Error::File(wrap(source))
     }
 
     /// The same for what the `csv` crate reports while writing.
-    pub(crate) fn csv_at(path: &std::path::Path) -> impl FnOnce(csv::Error) -> Error {
+    pub(crate) fn csv_at(path: &Path) -> impl FnOnce(csv::Error) -> Error {
         let path = path.to_path_buf();
         move |source| {
             let source = match source.into_kind() {

@@ -11,7 +11,7 @@ pub(crate) use quotes::Quotes;
 pub(crate) use record::LONGEST_ROW;
 pub(crate) use row::{Row, is_missing};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use record::{Fault, Record, Records};
 use std::path::{Path, PathBuf};
 
@@ -221,7 +221,7 @@ impl Table {
 }
 
 fn column_name(cell: &[u8]) -> String {
-    String::from_utf8_lossy(cell).trim_start_matches('\u{feff}').trim_matches('"').to_string()
+    shown(String::from_utf8_lossy(cell).trim_start_matches('\u{feff}').trim_matches('"'))
 }
 
 /// What a header has in place of a column. A name is shown only if it is much like the wanted one: where the header itself is

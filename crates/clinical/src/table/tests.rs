@@ -61,6 +61,18 @@ fn numbers_may_be_written_with_a_point_and_errors_show_no_value() {
 }
 
 #[test]
+fn messages_show_no_control_characters_of_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t\u{1b}[31m.csv");
+    std::fs::write(&path, "a,b\u{1b}[31m\n1\n").unwrap();
+    for error in [read_all(&path).unwrap_err(), Table::open(&path, &["b31"], &[]).err().unwrap()] {
+        let said = error.to_string();
+        assert!(said.contains("b\\u{1b}[31m") || said.contains("t\\u{1b}[31m.csv"), "{said}");
+        assert!(!said.contains('\u{1b}'), "{said:?}");
+    }
+}
+
+#[test]
 fn a_row_beyond_the_limits_is_an_error_that_names_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t.csv");
