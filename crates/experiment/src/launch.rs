@@ -5,7 +5,7 @@ use crate::{Result, RunState, Store};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -99,13 +99,21 @@ pub fn launch(
                 Ok(Some(RunState::Failed { error })) => Ended::Failed(error),
                 Err(e) => Ended::Failed(e.to_string()),
                 _ if stopping => Ended::Stopped,
-                _ => Ended::Failed(format!("its process ended with {status}")),
+                _ => Ended::Failed(died(store, status)),
             };
             end(store, run, ended, &mut ends, tell);
         }
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(ends)
+}
+
+/// Why a process ended that could not leave a word: on a full disk it cannot.
+fn died(store: &Store, status: ExitStatus) -> String {
+    let full = crate::estimate::disk_free(store.root()).is_some_and(|free| free < 1 << 20);
+    let why =
+        if full { "; the disk is full\nhint: free some space there, or choose a folder on another disk" } else { "" };
+    format!("its process ended with {status}{why}")
 }
 
 /// Notes and tells how a run ended.

@@ -54,7 +54,7 @@ impl NewBase {
         within("base.layers", self.layers, 1, 256)?;
         within("base.heads", self.heads, 1, self.width)?;
         within("base.positions", self.positions, 1, 1 << 20)?;
-        if self.width % self.heads != 0 {
+        if !self.width.is_multiple_of(self.heads) {
             return Err("`base.width` is no multiple of `base.heads`\nhint: choose sizes that divide".into());
         }
         if !(0.0..1.0).contains(&self.dropout) {
