@@ -30,10 +30,7 @@ pub struct Converted {
 ///
 /// One tensor at a time is in memory. Errors if `out` holds anything, or if `dir` is no BERT or LLaMA folder.
 pub fn convert(dir: &Path, out: &Path, limit: u64) -> Result<Converted> {
-    if out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        let what = format!("`{}` is not empty\nhint: give a new folder as `--out`", out.display());
-        return Err(Error::Options(what));
-    }
+    clinpeft_files::refuse_filled_folder(out)?;
     let family = Family::of(dir)?;
     let file = Checkpoint::open(dir)?;
     let names = file.tensors().keys().filter_map(|old| Some((old.clone(), family.name(old)?)));

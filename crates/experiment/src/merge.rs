@@ -14,9 +14,7 @@ use std::path::Path;
 /// `adapter` is a PEFT folder, or a run's `adapter` folder: then all active adapters are merged in their order. A head is left
 /// out. Weights keep their type; errors if a method is no low-rank update.
 pub fn merge(base: &Path, adapter: &Path, out: &Path) -> Result<Vec<String>> {
-    if out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Error::Options(format!("`{}` is not empty\nhint: give a new folder as `--out`", out.display())));
-    }
+    clinpeft_files::refuse_filled_folder(out)?;
     let mut model = Family::of(base)?.load(base, Learning::Frozen, Seed(0), &Device::Cpu)?;
     let shape = ModelShape::of(&*model);
     let mut names = Vec::new();

@@ -88,6 +88,15 @@ pub fn refuse_foreign_folder(dir: &Path) -> Result<()> {
     check(dir, dir, Depth::Content)
 }
 
+/// Errors if `dir` holds anything at all, for commands that only make new folders. What killed processes left beside it is removed.
+pub fn refuse_filled_folder(dir: &Path) -> Result<()> {
+    sweep(parent(dir));
+    match dir.read_dir().ok().and_then(|mut entries| entries.next()) {
+        Some(_) => Err(Error::Foreign { path: dir.into(), what: "is not empty".into() }),
+        None => Ok(()),
+    }
+}
+
 /// Errors call the folder `name`.
 fn check(dir: &Path, name: &Path, depth: Depth) -> Result<()> {
     let foreign = |what: String| Err(Error::Foreign { path: name.into(), what });
@@ -347,7 +356,9 @@ mod tests {
         };
         let web = dir.path().join("web");
         fs::create_dir(&web).unwrap();
+        refuse_filled_folder(&web).unwrap();
         made(&web, &[("a", "1")]).unwrap();
+        assert!(matches!(refuse_filled_folder(&web), Err(Error::Foreign { .. })));
         let project = dir.path().join("project");
         fs::create_dir(&project).unwrap();
         fs::write(project.join("manifest.json"), "{}").unwrap();

@@ -14,7 +14,8 @@ mod write;
 
 pub use error::{Error, Result, at};
 pub use folder::{
-    Pending, SEAL, commit_dir, refuse_foreign_files, refuse_foreign_folder, set_aside, verify, write_into,
+    Pending, SEAL, commit_dir, refuse_filled_folder, refuse_foreign_files, refuse_foreign_folder, set_aside, verify,
+    write_into,
 };
 pub use lock::{Lock, lock, sweep};
 pub use write::{

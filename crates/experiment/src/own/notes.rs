@@ -141,6 +141,14 @@ impl Labels<'_> {
         let names = match task.classes() {
             Some(classes) => classes.iter().map(|c| (*c).to_string()).collect(),
             None => {
+                let torn = |label: &String| label.contains(|c: char| c == '"' || c.is_control());
+                if let Some(row) = notes.iter().position(|n| codes(&n.label).any(|code| torn(&code))) {
+                    let what = format!(
+                        "row {}, column `label`: a name with a quote or a line end\nhint: names are separated by commas",
+                        row + 1
+                    );
+                    return Err(Error::Config { path: source.into(), what });
+                }
                 let train = notes.iter().filter(|n| n.split == "train");
                 let codes: BTreeSet<String> = train.flat_map(|n| codes(&n.label)).collect();
                 codes.into_iter().collect()
