@@ -7,7 +7,7 @@
 
 use super::tiny;
 use crate::siege::tree;
-use crate::siege::world::World;
+use crate::siege::world::{self, World};
 use clinpeft_experiment::AdapterSpec;
 use clinpeft_nn::{Backbone, Classifier, Learning};
 use clinpeft_peft::{Activity, Head, Unit, save_adapter};
@@ -61,6 +61,7 @@ pub fn make(world: &World, to: &Path) -> Result<(), Box<dyn std::error::Error>> 
         let bytes = (0..6 * width).collect();
         (name.to_string(), Raw { dtype, dims: vec![2, 3], bytes })
     };
+    clinpeft_files::write_atomic(&to.join("notes/plain/notes.csv"), world::notes(6, true))?;
     let path = to.join("safetensors/mixed/model.safetensors");
     let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
     clinpeft_files::write_atomic(&path, encode_raw(&path, &mixed.into_iter().map(raw).collect(), &metadata)?)?;

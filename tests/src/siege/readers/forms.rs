@@ -5,7 +5,7 @@ use clinpeft_clinical::prepare::{
     CorpusSource, Diff, Fidelity, IdSource, Manifest, NearDuplicates, PrepareOptions, prepare,
 };
 use clinpeft_clinical::synth::CohortSpec;
-use clinpeft_clinical::{CorpusSplit, Dataset, Task, load_corpus};
+use clinpeft_clinical::{CorpusSplit, Dataset, OwnNotes, Task, load_corpus};
 use clinpeft_experiment::{Matrix, Profile, RunSpec};
 use clinpeft_nn::Learning;
 use clinpeft_peft::{Unit, load_adapter, save_adapter};
@@ -48,6 +48,7 @@ pub const FORMS: &[Form] = &[
     Form { name: "predictions", read: predictions, share: 60 },
     Form { name: "tokens", read: tokens, share: 4 },
     Form { name: "dataset", read: dataset, share: 60 },
+    Form { name: "notes", read: notes, share: 60 },
     Form { name: "tables", read: tables, share: 2 },
 ];
 
@@ -285,6 +286,29 @@ fn tokens(dir: &Path, work: &Path) -> Verdict {
         Lookup::Hit(second) => same("sequences", &second, &sequences)?,
         other => return Err(format!("its own file is {other:?}")),
     }
+    Ok(Ok(()))
+}
+
+fn own_rows(path: &Path) -> clinpeft_clinical::Result<Vec<[String; 3]>> {
+    let mut table = OwnNotes::open(path, &["id", "text"], &["label"])?;
+    let mut rows = Vec::new();
+    while let Some(row) = table.next_note()? {
+        rows.push([row.text(0)?.into(), row.text(1)?.into(), row.text(2)?.into()]);
+    }
+    table.finish()?;
+    Ok(rows)
+}
+
+fn notes(dir: &Path, work: &Path) -> Verdict {
+    let rows = accepted!(own_rows(&dir.join("notes.csv")));
+    let path = work.join("again.csv");
+    let mut file = again("writing", csv::Writer::from_path(&path))?;
+    again("writing", file.write_record(["id", "text", "label"]))?;
+    for row in &rows {
+        again("writing", file.write_record(row))?;
+    }
+    again("writing", file.flush())?;
+    same("rows", &again("reading again", own_rows(&path))?, &rows)?;
     Ok(Ok(()))
 }
 
