@@ -92,7 +92,7 @@ impl Store {
 
     /// The folder of a run, made if it is not there, with its `run.toml`.
     pub fn create(&self, spec: &RunSpec) -> Result<RunFolder> {
-        spec.check().map_err(|what| Error::Options(format!("run `{}`: {what}", spec.row)))?;
+        spec.check().map_err(|what| Error::Options(format!("run: {what}")))?;
         self.open()?;
         let folder = self.run(&spec.folder_name()?);
         let path = folder.path.join("run.toml");

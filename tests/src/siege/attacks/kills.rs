@@ -35,10 +35,9 @@ pub(super) fn signalled(trial: &mut Trial<'_>) -> io::Result<()> {
     let calm = trial.world.calm(deed, &trial.dir)?;
     deed.begin(trial.world, &trial.dir)?;
     let call = deed.call(trial.world)?;
-    let round = trial.number as usize / DEEDS.len();
-    let signal = [Signal::TERM, Signal::INT, Signal::USR1, Signal::USR2][round % 4];
+    let signal = *trial.draw.pick(&[Signal::TERM, Signal::INT, Signal::USR1, Signal::USR2]);
     // Before the handler stands a signal is a kill.
-    let after = Duration::from_millis(60) + trial.draw.moment(calm.seconds);
+    let after = Duration::from_millis(100) + trial.draw.moment(calm.seconds);
     let ended = trial.call_sent(&call, Some(Sent { signal, after }))?;
     trial.expect(ended.signal.is_none(), || {
         format!("{signal:?} ended `{}` at once: it was to stop by itself", deed.name)

@@ -109,6 +109,12 @@ fn adapters(model: &dyn Backbone, to: &Path) -> Result<(), Box<dyn std::error::E
             "method = 'lora'\nr = 2\nalpha = 4\ndropout = 0.0\ntargets = ['q_proj', 'v_proj']\nscaling = 'standard'",
         ),
         ("dora", "method = 'dora'\nr = 2\nalpha = 4\ndropout = 0.0\ntargets = ['q_proj']\nscaling = 'standard'"),
+        (
+            "adalora",
+            "method = 'adalora'\ninitial_r = 3\ntarget_r = 2\nalpha = 4\ndropout = 0.0\ntargets = ['q_proj']\nfirst_steps = 1\n\
+             last_steps = 1\nevery = 1\nbeta1 = 0.85\nbeta2 = 0.85\northogonality = 0.5",
+        ),
+        ("prompt", "method = 'prompt'\nvirtual_tokens = 2\nstart = 'random'"),
         ("prefix", "method = 'prefix'\nvirtual_tokens = 2\nsource = 'table'"),
         ("p-tuning", "method = 'p_tuning'\nvirtual_tokens = 2\ninner = 4\nencoder = 'mlp'"),
         ("adaptation-prompt", "method = 'adaptation_prompt'\nlength = 2\nlayers = 2"),
