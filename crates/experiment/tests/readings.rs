@@ -8,9 +8,9 @@ use clinpeft_nn::{Backbone, Learning, Memory};
 use clinpeft_peft::*;
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
-use clinpeft_text::Sequences;
+use clinpeft_text::{Order, Sequences};
 use clinpeft_train::{
-    Division, Event, Fit, LanguageModelling, OptimiserSettings, Rate, Selection, Settings, Warmup, fit,
+    Cut, Division, Event, Fit, LanguageModelling, OptimiserSettings, Plan, Rate, Selection, Settings, Warmup, fit,
 };
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -46,7 +46,7 @@ fn methods(base: &dyn Backbone) -> Vec<(&'static str, Box<dyn Adapter>)> {
         ("prefix", Box::new(Prefix::new(prefix, &shape, seed, learning).unwrap())),
         ("prompt", Box::new(PromptTuning::new(prompt, base, seed, learning).unwrap())),
         ("p-tuning", Box::new(PTuning::new(p_tuning, &shape, seed, learning).unwrap())),
-        ("adaptation prompt", Box::new(AdaptationPrompt::new(gated, &shape, seed, learning).unwrap())),
+        ("adaptation-prompt", Box::new(AdaptationPrompt::new(gated, &shape, seed, learning).unwrap())),
     ]
 }
 
@@ -56,7 +56,7 @@ fn a_step_is_read_once_whatever_learns() {
     let wanted = std::env::var("CLINPEFT_TEST_DEVICE").unwrap_or_else(|_| "vulkan".into());
     let device = clinpeft_kernels::open(&wanted).unwrap_or_else(|e| panic!("{e}"));
     let Device::Other(backend) = &device else { panic!("a device") };
-    let (ids, offsets) = ((0..48).map(|i| i * 7 % 13).collect(), (0..=8).map(|i| i * 6).collect());
+    let (ids, offsets) = ((0..288).map(|i| i * 7 % 13).collect(), (0..=48).map(|i| i * 6).collect());
     let data = Sequences::new(ids, offsets, 0).unwrap();
     let base = || Llama::random(Config::tiny(16, 16, 2, 2, 32), Seed(4), Learning::Frozen).unwrap();
     for (name, adapter) in methods(&base()) {
@@ -67,7 +67,7 @@ fn a_step_is_read_once_whatever_learns() {
         let mut objective = LanguageModelling { backbone: Box::new(backbone), stack, data: data.clone() };
         let folder = tempfile::tempdir().unwrap();
         let mut read = Vec::new();
-        let plan = vec![vec![vec![(0..4).collect(), (4..8).collect()]; 6]];
+        let plan = Plan::new(data.lengths(), (Order::Sequential, Seed(1)), 1, 8, Cut::Sequences(4)).unwrap();
         let run = Fit {
             plan: &plan,
             settings: Settings {
