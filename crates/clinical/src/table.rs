@@ -182,12 +182,17 @@ impl Table {
         }
     }
 
-    /// The column at which a row of `length` cells is too short or too long.
+    /// The column at which a row of `length` cells is too short or too long. It is named only if it was asked for: where the header
+    /// is damaged, the first line holds a patient's values.
     fn where_it_ends(&self, length: usize) -> String {
-        match (self.header.get(length), self.header.last()) {
-            (Some(missing), _) => format!(": `{missing}` is the first that is missing"),
-            (None, Some(last)) => format!(": there is more after `{last}`"),
-            (None, None) => String::new(),
+        let named = |place: usize| match self.names.iter().find(|n| self.header[place].eq_ignore_ascii_case(n)) {
+            Some(name) => format!("`{name}`"),
+            None => format!("column {}", place + 1),
+        };
+        match self.header.len() {
+            0 => String::new(),
+            columns if length < columns => format!(": {} is the first that is missing", named(length)),
+            columns => format!(": there is more after {}", named(columns - 1)),
         }
     }
 

@@ -229,7 +229,8 @@ pub fn commit_dir(target: &Path, access: Access) -> Result<Pending> {
         }
     };
     let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    for (file, text) in [(TARGET, name.as_str()), (MARK, "")] {
+    // First what says that the rest may be removed.
+    for (file, text) in [(MARK, ""), (TARGET, name.as_str())] {
         fs::write(partial.path().join(file), text).map_err(failed)?;
     }
     let new = partial.path().join(NEW);
