@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use clinpeft_files::{at, hash_bytes, write_private};
+use clinpeft_files::{at, hash_bytes, private_dir, write_private};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +106,7 @@ impl Cache {
     pub fn store(&self, key: &CacheKey, sequences: &Sequences) -> Result<()> {
         let path = self.path(key);
         let bytes = serialise(key, sequences).map_err(|what| refused(&path, what))?;
-        create_private(&self.folder).map_err(at("create folder", &self.folder))?;
+        private_dir(&self.folder)?;
         Ok(write_private(&path, bytes)?)
     }
 
@@ -125,15 +125,6 @@ impl Cache {
         self.store(key, &sequences)?;
         Ok((sequences, source))
     }
-}
-
-/// Creates a folder that only the owner can enter; one that is there stays as it is.
-fn create_private(folder: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }
 
 fn refused(path: &Path, what: String) -> Error {
