@@ -197,13 +197,14 @@ fn put(path: &Path, access: Access, bytes: &[u8]) -> Result<()> {
 /// Until then nobody but the owner can enter it.
 #[derive(Debug)]
 pub struct Pending {
+    /// Locked as long as this process lives, so that what a killed one left can be told. Closed before the partial folder is
+    /// removed, since a process with few descriptors needs this one for it.
+    _alive: File,
     /// Holds the new folder, and the older one while they change places.
     partial: TempDir,
     new: PathBuf,
     target: PathBuf,
     access: Access,
-    /// Locked as long as this process lives, so that what a killed one left can be told.
-    _alive: File,
 }
 
 /// Starts a folder that will appear at `target` whole or not at all. Links are followed. What killed processes left of earlier
@@ -235,7 +236,7 @@ pub fn commit_dir(target: &Path, access: Access) -> Result<Pending> {
     }
     let new = partial.path().join(NEW);
     fs::create_dir(&new).map_err(failed)?;
-    Ok(Pending { partial, new, target, access, _alive: alive })
+    Ok(Pending { _alive: alive, partial, new, target, access })
 }
 
 impl Pending {

@@ -1,11 +1,13 @@
 //! Child processes under limits, watched until they end.
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use std::fs::{self, File};
-use std::io;
+use std::fs;
+use std::io::{self, PipeReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What a child may use. Limits of the shell, so that they also hold for what the child starts.
@@ -32,7 +34,7 @@ impl Default for Limits {
 /// Where a stream of the child goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sink {
-    /// Into a file that is read at the end.
+    /// Into a pipe that is read to its end.
     Kept,
     /// Nowhere: the descriptor is closed.
     Closed,
@@ -100,16 +102,22 @@ pub struct Ended {
 /// Every call ends within so many seconds.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Of a stream, so many bytes are kept.
+const MOST_KEPT: u64 = 64 << 20;
+
+/// A process that was killed may leave others that hold its streams open: so long they are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// A child at work.
 pub struct Running {
     child: Child,
     started: Instant,
-    /// Files of the two streams.
-    kept: [PathBuf; 2],
+    /// What the two streams say, in pieces. Pipes, since the limits of the child hold for files.
+    heard: [Receiver<Vec<u8>>; 2],
 }
 
-/// Starts a call in `folder`, with a folder for temporary files of its own and its streams kept under `label`.
-pub fn start(program: &Path, call: &Call, folder: &Path, label: &str) -> io::Result<Running> {
+/// Starts a call in `folder`, with a folder for temporary files of its own.
+pub fn start(program: &Path, call: &Call, folder: &Path) -> io::Result<Running> {
     let temporary = folder.join("tmp");
     fs::create_dir_all(&temporary)?;
     let mut script = format!("umask {}; trap '' XFSZ; ulimit -v {};", call.limits.umask, call.limits.address_kib);
@@ -127,22 +135,43 @@ pub fn start(program: &Path, call: &Call, folder: &Path, label: &str) -> io::Res
             Sink::Kept | Sink::Broken => {}
         }
     }
-    let kept = ["stdout", "stderr"].map(|stream| folder.join(format!(".{label}.{stream}")));
     let mut command = Command::new("sh");
     command.args(["-c", &script, "sh"]).arg(program).args(&call.words).current_dir(folder).stdin(Stdio::null());
     command.env("TMPDIR", &temporary).env("HOME", &temporary).env_remove("RUST_BACKTRACE").process_group(0);
-    for (i, sink) in [call.stdout, call.stderr].into_iter().enumerate() {
-        let to = if sink == Sink::Broken { broken()? } else { File::create(&kept[i])?.into() };
-        if i == 0 {
-            command.stdout(to)
-        } else {
-            command.stderr(to)
-        };
-    }
+    let (said, to) = io::pipe()?;
+    let (cried, errors_to) = io::pipe()?;
+    command.stdout(if call.stdout == Sink::Broken { broken()? } else { to.into() });
+    command.stderr(if call.stderr == Sink::Broken { broken()? } else { errors_to.into() });
     if let Some(user) = call.limits.user {
         command.uid(user).gid(user);
     }
-    Ok(Running { child: command.spawn()?, started: Instant::now(), kept })
+    let child = command.spawn()?;
+    // The command holds the writing ends: they would never be at their end.
+    drop(command);
+    Ok(Running { child, started: Instant::now(), heard: [said, cried].map(hear) })
+}
+
+/// Reads a stream to its end on a thread of its own, so that who writes never waits.
+fn hear(stream: PipeReader) -> Receiver<Vec<u8>> {
+    let (to, from) = channel();
+    thread::spawn(move || {
+        let (mut stream, mut piece) = (stream.take(MOST_KEPT), vec![0; 64 << 10]);
+        while let Ok(n @ 1..) = stream.read(&mut piece) {
+            if to.send(piece[..n].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    from
+}
+
+/// All that was heard until the stream ended or the time was up.
+fn all_of(heard: &Receiver<Vec<u8>>) -> Vec<u8> {
+    let (until, mut all) = (Instant::now() + LAST_WORDS, Vec::new());
+    while let Ok(piece) = heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        all.extend(piece);
+    }
+    all
 }
 
 /// The writing end of a pipe that nobody reads.
@@ -180,18 +209,14 @@ impl Running {
                 ended.resident.extend(memory(self.child.id(), "VmRSS:"));
                 ended.peak_kib = ended.peak_kib.max(peak(self.child.id()));
             }
-            std::thread::sleep(Duration::from_millis(2));
+            thread::sleep(Duration::from_millis(2));
         };
         ended.seconds = self.started.elapsed().as_secs_f64();
         ended.stopped_within = reached.map_or(0.0, |at| at.elapsed().as_secs_f64());
         (ended.code, ended.signal) = (status.code(), status.signal());
         // A signal that came when it had ended is none.
         ended.disturbed &= ended.signal.is_some() || ended.code == Some(130) || ended.code.is_none();
-        [ended.stdout, ended.stderr] = self.kept.map(|path| {
-            let said = fs::read(&path).unwrap_or_default();
-            let _ = fs::remove_file(path);
-            said
-        });
+        [ended.stdout, ended.stderr] = [0, 1].map(|i| all_of(&self.heard[i]));
         Ok(ended)
     }
 }

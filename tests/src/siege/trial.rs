@@ -71,8 +71,7 @@ impl<'w> Trial<'w> {
 
     /// The same, with a signal on its way.
     pub fn call_sent(&mut self, call: &Call, sent: Option<Sent>) -> io::Result<Ended> {
-        let label = format!("call{}", self.calls.len());
-        let running = start(&self.world.program, call, &self.dir, &label)?;
+        let running = start(&self.world.program, call, &self.dir)?;
         self.note(call, sent);
         let ended = running.watch(sent, self.patience)?;
         self.judge(&ended, call);
@@ -81,12 +80,12 @@ impl<'w> Trial<'w> {
 
     /// Two calls at once, the second a little later.
     pub fn call_both(&mut self, calls: [&Call; 2], apart: Duration) -> io::Result<[Ended; 2]> {
-        let first = start(&self.world.program, calls[0], &self.dir, "first")?;
+        let first = start(&self.world.program, calls[0], &self.dir)?;
         self.note(calls[0], None);
         let patience = self.patience;
         let watched = std::thread::spawn(move || first.watch(None, patience));
         std::thread::sleep(apart);
-        let second = start(&self.world.program, calls[1], &self.dir, "second")?;
+        let second = start(&self.world.program, calls[1], &self.dir)?;
         self.note(calls[1], None);
         let second = second.watch(None, patience)?;
         let first = watched.join().map_err(|_| io::Error::other("the watcher of the first call is gone"))??;

@@ -108,7 +108,7 @@ impl World {
 
     fn call(&self, words: &[&str]) -> io::Result<()> {
         let call = Call::new(words.iter().copied());
-        let ended = start(&self.program, &call, &self.folder, "make")?.watch(None, Duration::from_secs(600))?;
+        let ended = start(&self.program, &call, &self.folder)?.watch(None, Duration::from_secs(600))?;
         match ended.code {
             Some(0) => Ok(()),
             _ => Err(io::Error::other(format!("`clinpeft {}` fails: {}", words.join(" "), super::trial::said(&ended)))),
@@ -121,7 +121,7 @@ impl World {
             return Ok(known.clone());
         }
         deed.begin(self, dir)?;
-        let ended = start(&self.program, &deed.call(self)?, dir, "calm")?.watch(None, Duration::from_secs(600))?;
+        let ended = start(&self.program, &deed.call(self)?, dir)?.watch(None, Duration::from_secs(600))?;
         if ended.code != Some(0) {
             let said = super::trial::said(&ended);
             return Err(io::Error::other(format!("undisturbed, `{}` fails: {said}", deed.name)));

@@ -14,7 +14,6 @@ use std::process::Command;
 /// What a call that lacked something may do: fail with a reason, or have managed.
 fn managed_or_said(trial: &mut Trial<'_>, ended: &Ended, deed: &'static Deed) -> io::Result<()> {
     trial.expect_code(ended, &[0, 1]);
-    trial.expect_whole("out")?;
     if ended.code == Some(0) {
         let calm = trial.world.calm(deed, &trial.dir)?;
         trial.expect_results(&calm.results, "out")?;
@@ -95,10 +94,11 @@ pub(super) fn short_files(trial: &mut Trial<'_>) -> io::Result<()> {
     call.limits.blocks = Some(1 + trial.draw.below(*trial.draw.clone().pick(&[4, 40, 400])) as u64);
     let ended = trial.call(&call)?;
     managed_or_said(trial, &ended, deed)?;
+    trial.expect_whole("out")?;
     again(trial, deed)
 }
 
-/// Few open files.
+/// Few open files: who cannot open a folder cannot empty it either, so what is half-written may stay for the next call.
 pub(super) fn few_descriptors(trial: &mut Trial<'_>) -> io::Result<()> {
     let deed = begun(trial)?;
     let mut call = deed.call(trial.world)?;
