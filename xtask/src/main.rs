@@ -8,7 +8,6 @@ mod bench;
 mod program;
 mod siege;
 mod test;
-mod tidy;
 
 /// Commands of the program itself.
 const PROGRAM: [&str; 15] = [
@@ -40,7 +39,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   lint                  rustfmt, clippy and documentation without a warning
   bench [OPTIONS]       figures of this machine, beside torch and peft with `--opponent PYTHON`
   siege [OPTIONS]       hostile trials of the program and its readers: --minutes N, --seed S, --only WORD, --write
-  tidy                  layers, rooms of every op, manifests, lines of code";
+  tidy                  layers, import cycles, ops, manifests, lines of code: CONTRIBUTING.md lists every check";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -49,7 +48,7 @@ fn main() -> ExitCode {
         [command, ..] if PROGRAM.contains(command) => program::run(&arguments),
         ["test"] => test::test(),
         ["lint"] => test::lint(),
-        ["tidy"] => tidy::run(),
+        ["tidy"] => program::tidy(),
         ["bench", options @ ..] => bench::run(options),
         ["siege", options @ ..] => siege::run(options),
         ["help" | "--help" | "-h"] => {

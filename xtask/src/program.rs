@@ -25,6 +25,14 @@ pub fn run(arguments: &[String]) -> Result<ExitCode, String> {
     Ok(status.code().and_then(|c| u8::try_from(c).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
+/// Runs the checks of `xtask/tidy`. They are a package of their own, because they parse Rust, and the first build of
+/// the program should not wait for a parser.
+pub fn tidy() -> Result<ExitCode, String> {
+    let status = cargo().args(["run", "--quiet", "--package", "tidy"]).status();
+    let status = status.map_err(|e| format!("cargo cannot be started: {e}"))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// The cargo feature of the device that the arguments name, if it needs one.
 fn feature(arguments: &[String]) -> Option<&'static str> {
     let at = arguments.iter().position(|a| a == "--device" || a.starts_with("--device="))?;

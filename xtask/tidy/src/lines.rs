@@ -1,9 +1,9 @@
 //! Lines of code: not blank, without tests.
 
-use super::{Package, house_name, read, rust_files};
+use crate::workspace::{Package, read, rust_files, short_name};
 
 /// Lines of each package and their sum, as text.
-pub(super) fn table(packages: &[Package]) -> Result<String, String> {
+pub fn table(packages: &[Package]) -> Result<String, String> {
     let mut counts = Vec::new();
     for package in packages {
         let mut count = 0;
@@ -12,7 +12,7 @@ pub(super) fn table(packages: &[Package]) -> Result<String, String> {
                 count += lines(&read(&path)?);
             }
         }
-        counts.push((house_name(&package.name), count));
+        counts.push((short_name(&package.name), count));
     }
     Ok(format(&counts))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Package, Violation, house_name, read};
+use crate::workspace::{Package, Violation, read, short_name};
 
 /// Device libraries, by the beginning of the name; only `kernels` may name them.
 const DEVICE: [&str; 3] = ["cubecl", "cubek", "wgpu"];
@@ -20,7 +20,7 @@ const INHERITED: [(&str, &str); 4] = [
 ];
 
 /// Checks every package and the lock file.
-pub(super) fn check(root: &Path, packages: &[Package]) -> Result<Vec<Violation>, String> {
+pub fn check(root: &Path, packages: &[Package]) -> Result<Vec<Violation>, String> {
     let mut found = dependencies(packages);
     found.extend(locked(&read(&root.join("Cargo.lock"))?));
     for package in packages {
@@ -41,7 +41,7 @@ fn dependencies(packages: &[Package]) -> Vec<Violation> {
         for dependency in &package.dependencies {
             let name = dependency.name.as_str();
             let device = DEVICE.iter().any(|d| name.starts_with(d));
-            if device && house_name(&package.name) != "kernels" {
+            if device && short_name(&package.name) != "kernels" {
                 found.push(format!("`{}` names `{name}`: only `kernels` may", package.name));
             }
             if HTTP.contains(&name) {
@@ -88,8 +88,8 @@ fn documented(package: &str, file: &str, text: &str) -> Option<Violation> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Dependency, Kind};
     use super::*;
+    use crate::workspace::{Dependency, Kind};
 
     fn package(name: &str, dependency: &str) -> Package {
         Package {

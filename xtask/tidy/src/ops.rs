@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Violation, read, rust_files};
+use crate::workspace::{Violation, read, rust_files};
 
 /// Ops without a backward rule, each with the reason.
 const NOT_DIFFERENTIABLE: &[(&str, &str)] =
@@ -18,7 +18,7 @@ struct Rooms {
 }
 
 /// Reads the rooms and checks them; folders that are not there hold no ops.
-pub(super) fn check(root: &Path) -> Result<Vec<Violation>, String> {
+pub fn check(root: &Path) -> Result<Vec<Violation>, String> {
     let files = |room: &str| rust_files(&root.join("crates").join(room).join("src/ops"));
     let names =
         |room: &str| -> Result<Vec<String>, String> { Ok(files(room)?.iter().filter_map(|path| name(path)).collect()) };
@@ -53,10 +53,10 @@ fn violations(rooms: &Rooms, exempt: &[(&str, &str)]) -> Vec<Violation> {
             )),
             (None, None) => found.push(format!(
                 "op `{op}` has no backward rule: write crates/autodiff/src/ops/{op}.rs, or list the op in \
-                 xtask/src/tidy/ops.rs with a reason"
+                 xtask/tidy/src/ops.rs with a reason"
             )),
             (Some(_), Some((_, reason))) => found.push(format!(
-                "op `{op}` has a backward rule, but xtask/src/tidy/ops.rs says that it needs none: {reason}"
+                "op `{op}` has a backward rule, but xtask/tidy/src/ops.rs says that it needs none: {reason}"
             )),
             (Some(_), None) | (None, Some(_)) => {}
         }
