@@ -109,6 +109,11 @@ impl Analysis {
     }
 }
 
+/// The percentile interval of a resampled number.
+pub(crate) fn interval(resampled: &Resampled) -> Option<(f64, f64)> {
+    resampled.estimate(&BOOTSTRAP).interval.map(|i| (i.lo, i.hi))
+}
+
 const FILE: &str = "predictions.safetensors";
 
 /// Runs of downstream tasks that are done, newest of each cell.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::Result;
+use crate::error::Result;
 
 /// Where the patients come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

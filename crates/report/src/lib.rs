@@ -15,16 +15,18 @@
 //! <out>/data/<name>/          manifest.json   attrition, leaks
 //! ```
 //!
-//! | room | content |
+//! | module | content |
 //! |---|---|
-//! | `store` | run folders -> runs |
+//! | `store`, `events` | run folders -> runs |
 //! | `published` | the paper's numbers, embedded from `datasets/published` |
 //! | `series` | one number over seeds and tasks: means, spreads, intervals |
 //! | [`predictions`] | the file of predictions: its form, writer and reader |
 //! | `analysis`, `compare` | resamples of the predictions, tests between rows |
-//! | `tables`, `sizes`, `second_adapter`, `cost`, `others`, ... | the sections as data, one file each |
+//! | `document` | what every output renders: tables, cells, pictures, records |
+//! | `view` | the runs of one fidelity, as the sections see them |
+//! | `sections` | one file for each section; `assemble` puts them in order |
 //! | `svg` | plots |
-//! | `markdown`, `html`, `latex`, `records`, `differences` | the sections as files |
+//! | `output` | the document as Markdown, HTML, LaTeX and CSV |
 //!
 //! ```
 //! use clinpeft_report::{Cohort, CohortCounts, Plan, write};
@@ -49,63 +51,27 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 mod analysis;
-mod attrition;
-mod calibration;
+mod assemble;
 mod cohort;
 mod compare;
-mod cost;
-mod curves;
-mod differences;
-mod environment;
-mod forest;
+mod document;
+mod error;
+mod events;
 mod format;
-mod html;
-mod latex;
-mod learning;
-mod markdown;
-mod others;
+mod output;
 mod plan;
 pub mod predictions;
 mod published;
-mod records;
-mod second_adapter;
+mod sections;
 mod series;
-mod sizes;
-mod stack;
 mod store;
 mod svg;
-mod tables;
-mod tripod;
+mod view;
 
 pub use cohort::{Cohort, CohortCounts, Splits, TaskCounts};
+pub use error::{Error, Result};
+pub use output::csv::plain_cell;
 pub use plan::Plan;
-pub use records::plain_cell;
-
-/// What can go wrong while reporting; a run that cannot be read is no error but a cell that says so.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file or folder could not be read or written.
-    #[error(transparent)]
-    File(#[from] clinpeft_files::Error),
-    /// A file of predictions could not be read or written.
-    #[error(transparent)]
-    Weights(#[from] clinpeft_weights::Error),
-    /// A published table does not parse: the program was built from changed files.
-    #[error(
-        "datasets/published/{file}, line {line}: {what}\nhint: restore the file from the repository and build again"
-    )]
-    Published {
-        /// Name of the file.
-        file: &'static str,
-        /// Line, from 1.
-        line: usize,
-        /// What is wrong.
-        what: String,
-    },
-}
-
-/// Result of this crate.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,15 +125,15 @@ pub fn write(out: &Path, plans: &[Plan], cohort: Cohort, counts: &CohortCounts) 
     if let Some(folders) = folders {
         store.keep(|name| folders.iter().any(|f| f.contains(name)));
     }
-    let document = tables::document(&store, plans, cohort, counts, &published);
+    let document = assemble::document(&store, plans, cohort, counts, &published);
     let folder = out.join("report");
-    let markdown = markdown::render(&document);
+    let markdown = output::markdown::render(&document);
     let texts = [
         markdown.clone(),
-        records::render(&document),
-        differences::csv(&document),
-        latex::render(&document),
-        html::render(&document),
+        output::csv::records(&document),
+        output::csv::comparisons(&document),
+        output::latex::render(&document),
+        output::html::render(&document),
     ];
     refuse_foreign(out)?;
     for (name, text) in FILES.iter().zip(&texts) {

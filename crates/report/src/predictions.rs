@@ -17,7 +17,7 @@ use std::path::Path;
 
 use clinpeft_weights::{Checkpoint, Dtype, Raw, encode_raw};
 
-use crate::Result;
+use crate::error::Result;
 
 /// Labels as the file holds them.
 #[derive(Debug, Clone, PartialEq)]
@@ -188,7 +188,7 @@ fn numbers<T, const N: usize>(file: &Checkpoint, name: &str, dtype: Dtype, read:
     Ok(raw.bytes.as_chunks::<N>().0.iter().map(|bytes| read(*bytes)).collect())
 }
 
-fn form(path: &Path, entry: &str) -> crate::Error {
+fn form(path: &Path, entry: &str) -> crate::error::Error {
     let what = format!("`{entry}` has another form than the labels and scores of a task\nhint: make the run again");
     clinpeft_weights::Error::Format { path: path.into(), what }.into()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use crate::cohort::{Splits, TaskCounts};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// A CSV file of the paper: simple cells, no quotes.
 struct File {

@@ -1,10 +1,11 @@
 //! One number over seeds: what was found, what failed, and how it is shown.
 
+use crate::document::Cell;
 use crate::store::{Key, Run, State, Store};
 
 /// What one seed gives.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Outcome {
+pub(crate) enum Measurement {
     Value {
         value: f64,
         interval: Option<(f64, f64)>,
@@ -15,7 +16,7 @@ pub(crate) enum Outcome {
     Missing,
 }
 
-impl Outcome {
+impl Measurement {
     /// One word.
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -29,65 +30,15 @@ impl Outcome {
 
 /// One seed of a [`Series`].
 #[derive(Debug, Clone)]
-pub(crate) struct Entry<'a> {
+pub(crate) struct SeedValue<'a> {
     pub(crate) seed: u64,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: Measurement,
     pub(crate) run: Option<&'a Run>,
 }
 
 /// One number over all planned seeds.
 #[derive(Debug, Clone)]
-pub(crate) struct Series<'a>(pub(crate) Vec<Entry<'a>>);
-
-/// One cell of a table.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Cell {
-    /// The number, or why there is none.
-    pub(crate) main: String,
-    /// Interval or spread.
-    pub(crate) detail: String,
-    /// Seeds without a number, when others have one.
-    pub(crate) problems: Vec<String>,
-    /// The mean over labels that counts each as often as it occurs.
-    pub(crate) by_frequency: Option<String>,
-    /// What is significant, as arrows.
-    pub(crate) marks: String,
-    pub(crate) published: Option<String>,
-    pub(crate) ceiling: Option<String>,
-    /// Text of the link and run folder.
-    pub(crate) links: Vec<(String, String)>,
-    /// `done`, `failed`, `unfinished` or `missing`.
-    pub(crate) state: &'static str,
-}
-
-impl Cell {
-    /// A cell that is only text.
-    pub(crate) fn text(main: impl Into<String>) -> Self {
-        Self { main: main.into(), state: "done", ..Self::default() }
-    }
-
-    /// With the published number.
-    pub(crate) fn published(mut self, published: Option<String>) -> Self {
-        self.published = Some(published.unwrap_or_else(|| "–".into()));
-        self
-    }
-
-    /// With the published number, and whether it lies in our interval.
-    pub(crate) fn against(self, published: Option<f64>, ours: Option<(f64, f64)>, show: fn(f64) -> String) -> Self {
-        let mark = |published: f64| match ours {
-            Some((lo, hi)) if (lo..=hi).contains(&published) => " inside",
-            Some(_) => " outside",
-            None => "",
-        };
-        self.published(published.map(|p| format!("{}{}", show(p), mark(p))))
-    }
-
-    /// With the best number that is possible on this data.
-    pub(crate) fn ceiling(mut self, ceiling: Option<String>) -> Self {
-        self.ceiling = Some(ceiling.unwrap_or_else(|| "–".into()));
-        self
-    }
-}
+pub(crate) struct Series<'a>(pub(crate) Vec<SeedValue<'a>>);
 
 /// A number and its interval.
 pub(crate) type Number = (f64, Option<(f64, f64)>);
@@ -110,15 +61,15 @@ impl<'a> Series<'a> {
         let entry = |seed: &u64| {
             let run = store.find(&key(*seed));
             let outcome = match run.map(|run| &run.state) {
-                None => Outcome::Missing,
-                Some(State::Failed(error)) => Outcome::Failed(error.clone()),
-                Some(State::Unfinished) => Outcome::Unfinished,
+                None => Measurement::Missing,
+                Some(State::Failed(error)) => Measurement::Failed(error.clone()),
+                Some(State::Unfinished) => Measurement::Unfinished,
                 Some(State::Done) => match run.and_then(pick) {
-                    Some((value, interval)) => Outcome::Value { value, interval },
-                    None => Outcome::Missing,
+                    Some((value, interval)) => Measurement::Value { value, interval },
+                    None => Measurement::Missing,
                 },
             };
-            Entry { seed: *seed, outcome, run }
+            SeedValue { seed: *seed, outcome, run }
         };
         Self(seeds.iter().map(entry).collect())
     }
@@ -129,7 +80,7 @@ impl<'a> Series<'a> {
         let Some(first) = tasks.first() else {
             return Self(Vec::new());
         };
-        let entry = |(i, entry): (usize, &Entry<'a>)| Entry {
+        let entry = |(i, entry): (usize, &SeedValue<'a>)| SeedValue {
             seed: entry.seed,
             outcome: mean(tasks.iter().map(|task| &task.0[i].outcome), joint(entry.seed)),
             run: None,
@@ -151,7 +102,7 @@ impl<'a> Series<'a> {
 
     fn values(&self) -> impl Iterator<Item = Number> {
         self.0.iter().filter_map(|entry| match entry.outcome {
-            Outcome::Value { value, interval } => Some((value, interval)),
+            Measurement::Value { value, interval } => Some((value, interval)),
             _ => None,
         })
     }
@@ -163,10 +114,10 @@ impl<'a> Series<'a> {
         let mut state = "missing";
         for entry in &self.0 {
             let text = match &entry.outcome {
-                Outcome::Value { .. } => continue,
-                Outcome::Failed(error) => format!("failed: {error}"),
-                Outcome::Unfinished => "unfinished".into(),
-                Outcome::Missing => "missing".into(),
+                Measurement::Value { .. } => continue,
+                Measurement::Failed(error) => format!("failed: {error}"),
+                Measurement::Unfinished => "unfinished".into(),
+                Measurement::Missing => "missing".into(),
             };
             if state != "failed" {
                 state = entry.outcome.name();
@@ -214,32 +165,33 @@ impl<'a> Series<'a> {
     }
 }
 
-fn mean<'o>(outcomes: impl Iterator<Item = &'o Outcome>, interval: Option<(f64, f64)>) -> Outcome {
+fn mean<'o>(outcomes: impl Iterator<Item = &'o Measurement>, interval: Option<(f64, f64)>) -> Measurement {
     let (mut sum, mut count) = (0.0, 0u32);
     for outcome in outcomes {
-        let Outcome::Value { value, .. } = outcome else {
-            return Outcome::Missing;
+        let Measurement::Value { value, .. } = outcome else {
+            return Measurement::Missing;
         };
         sum += value;
         count += 1;
     }
-    Outcome::Value { value: sum / f64::from(count), interval }
+    Measurement::Value { value: sum / f64::from(count), interval }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn series(outcomes: &[Outcome]) -> Series<'static> {
-        let entry = |(i, outcome): (usize, &Outcome)| Entry { seed: i as u64, outcome: outcome.clone(), run: None };
+    fn series(outcomes: &[Measurement]) -> Series<'static> {
+        let entry =
+            |(i, outcome): (usize, &Measurement)| SeedValue { seed: i as u64, outcome: outcome.clone(), run: None };
         Series(outcomes.iter().enumerate().map(entry).collect())
     }
 
-    fn value(value: f64, interval: Option<(f64, f64)>) -> Outcome {
-        Outcome::Value { value, interval }
+    fn value(value: f64, interval: Option<(f64, f64)>) -> Measurement {
+        Measurement::Value { value, interval }
     }
 
-    fn shown(outcomes: &[Outcome]) -> (String, String, String, &'static str) {
+    fn shown(outcomes: &[Measurement]) -> (String, String, String, &'static str) {
         let cell = series(outcomes).cell(|v| format!("{v:.1}"), None);
         (cell.main, cell.detail, cell.problems.join("; "), cell.state)
     }
@@ -247,14 +199,14 @@ mod tests {
     #[test]
     fn cells_say_what_happened() {
         let two = value(2.0, Some((1.0, 4.0)));
-        let failed = Outcome::Failed("no memory".into());
+        let failed = Measurement::Failed("no memory".into());
         let cell =
             |main: &str, detail: &str, problems: &str, state| (main.into(), detail.into(), problems.into(), state);
         assert_eq!(shown(std::slice::from_ref(&two)), cell("2.0", "[1.0, 4.0]", "", "done"));
         assert_eq!(shown(&[two.clone(), value(3.0, None)]), cell("2.5", "(2.0–3.0, 2 seeds)", "", "done"));
         assert_eq!(shown(&[two, failed.clone()]), cell("2.0", "[1.0, 4.0]", "seed 1 failed: no memory", "done"));
         assert_eq!(shown(&[failed]), cell("failed: no memory", "", "", "failed"));
-        assert_eq!(shown(&[Outcome::Missing, Outcome::Missing]), cell("missing", "", "", "missing"));
+        assert_eq!(shown(&[Measurement::Missing, Measurement::Missing]), cell("missing", "", "", "missing"));
         assert_eq!(shown(&[]), cell("missing", "", "", "missing"));
     }
 
@@ -277,8 +229,8 @@ mod tests {
 
     #[test]
     fn mean_of_tasks_needs_every_task() {
-        let tasks = [series(&[value(0.5, None)]), series(&[Outcome::Missing])];
+        let tasks = [series(&[value(0.5, None)]), series(&[Measurement::Missing])];
         let found = Series::mean_of_tasks(&tasks, |_| None);
-        assert_eq!(found.0[0].outcome, Outcome::Missing);
+        assert_eq!(found.0[0].outcome, Measurement::Missing);
     }
 }

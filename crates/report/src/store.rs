@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 
-use crate::Result;
+use crate::error::Result;
 use crate::format::first_line;
 
 /// All runs below one folder.
@@ -29,7 +29,7 @@ pub(crate) struct Run {
     /// Name of the dataset folder below `<out>/data`.
     pub(crate) data: Option<String>,
     /// What learned.
-    pub(crate) learning: Learning,
+    pub(crate) learning: Trained,
     pub(crate) key: Key,
     pub(crate) state: State,
     /// Empty unless done.
@@ -118,7 +118,7 @@ impl Metric {
 
 /// What learned in a run, as far as its cost depends on it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Learning {
+pub(crate) enum Trained {
     #[default]
     Unknown,
     Head,
@@ -133,12 +133,12 @@ struct Switches {
     identity: Identity,
     data: Option<String>,
     kind: Option<String>,
-    stack: Vec<Entry>,
+    stack: Vec<StackEntry>,
 }
 
 /// An adapter in `run.toml`.
 #[derive(Debug, Deserialize)]
-struct Entry {
+struct StackEntry {
     #[serde(default = "yes")]
     trainable: bool,
     #[serde(default = "yes")]
@@ -150,11 +150,11 @@ fn yes() -> bool {
 }
 
 impl Switches {
-    fn learning(&self) -> Learning {
+    fn learning(&self) -> Trained {
         match self.kind {
-            None => Learning::Unknown,
-            Some(_) if self.stack.iter().any(|e| e.trainable && e.active) => Learning::Adapters,
-            Some(_) => Learning::Head,
+            None => Trained::Unknown,
+            Some(_) if self.stack.iter().any(|e| e.trainable && e.active) => Trained::Adapters,
+            Some(_) => Trained::Head,
         }
     }
 }

@@ -1,34 +1,14 @@
-//! `tables.csv`: one line per number.
+//! `tables.csv`: one line per number. `comparisons.csv`: one line per comparison.
+
+use crate::document::Document;
 
 use std::borrow::Cow;
-
-use crate::tables::Document;
-
-/// One line. Numbers are as `result.json` has them: AUROC in 0..=1, the published one too.
-#[derive(Debug, Default)]
-pub(crate) struct Record {
-    pub(crate) table: String,
-    pub(crate) row: String,
-    pub(crate) column: String,
-    pub(crate) seed: Option<u64>,
-    pub(crate) value: Option<f64>,
-    pub(crate) lo: Option<f64>,
-    pub(crate) hi: Option<f64>,
-    pub(crate) published: Option<f64>,
-    pub(crate) ceiling: Option<f64>,
-    pub(crate) trainable_parameters: Option<f64>,
-    pub(crate) seconds: Option<f64>,
-    pub(crate) peak_memory_mib: Option<f64>,
-    pub(crate) run_folder: Option<String>,
-    pub(crate) state: &'static str,
-    pub(crate) fidelity: String,
-}
 
 const HEADER: &str = "table,row,column,seed,value,lo,hi,published,ceiling,trainable_parameters,seconds,peak_memory_mib,\
                       run_folder,state,fidelity";
 
-/// The records as CSV; the first line is a comment (`#`).
-pub(crate) fn render(document: &Document) -> String {
+/// `tables.csv`; the first line is a comment (`#`).
+pub(crate) fn records(document: &Document) -> String {
     let mut text = format!("# {}\n{HEADER}\n", document.banner);
     for r in &document.records {
         let number = |n: Option<f64>| n.map(shortest).unwrap_or_default();
@@ -50,6 +30,23 @@ pub(crate) fn render(document: &Document) -> String {
             r.fidelity.clone(),
         ];
         text.push_str(&cells.map(quoted).join(","));
+        text.push('\n');
+    }
+    text
+}
+
+/// `comparisons.csv`: one line per comparison, AUROC in 0..=1.
+pub(crate) fn comparisons(document: &Document) -> String {
+    let header = "table,fidelity,row,against,role,task,difference,lo,hi,standard_error,p_value,adjusted_p_value,test";
+    let mut text = format!("# {}\n{header}\n", document.banner);
+    for (table, fidelity, c) in &document.comparisons {
+        let (lo, hi) = c.difference.interval();
+        let numbers = [c.difference.value, lo, hi, c.difference.standard_error, c.p_value, c.adjusted];
+        let task = c.task.as_deref().unwrap_or("macro_average");
+        let mut cells = [table, fidelity, &c.row, &c.against, c.role.name(), task].map(String::from).to_vec();
+        cells.extend(numbers.map(shortest));
+        cells.push(c.test.into());
+        text.push_str(&cells.into_iter().map(quoted).collect::<Vec<_>>().join(","));
         text.push('\n');
     }
     text

@@ -1,7 +1,6 @@
 //! `tables.md`, also what the terminal shows.
 
-use crate::series::Cell;
-use crate::tables::{Audience, Document, Section};
+use crate::document::{Audience, Cell, Document, Section};
 
 /// The document as Markdown.
 pub(crate) fn render(document: &Document) -> String {

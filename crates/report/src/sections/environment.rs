@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::series::Cell;
+use crate::document::{Cell, Section};
 use crate::store::Store;
-use crate::tables::Section;
 
 const FIELDS: [&str; 6] = ["program", "git", "target", "device", "threads", "data_hash"];
 

@@ -1,11 +1,9 @@
 //! Table 1: how large the tasks are.
 
 use crate::cohort::{CohortCounts, TaskCounts};
+use crate::document::{Cell, Document, Record, Section, heading};
 use crate::format::thousands;
 use crate::published::Published;
-use crate::records::Record;
-use crate::series::Cell;
-use crate::tables::{Document, Section, heading};
 
 /// Adds Table 1.
 pub(crate) fn table1(document: &mut Document, counts: &CohortCounts, published: &Published) {

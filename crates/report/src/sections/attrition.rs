@@ -5,22 +5,22 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::document::{Cell, Section, heading};
 use crate::format::thousands;
-use crate::series::Cell;
-use crate::tables::{Section, View, heading};
+use crate::view::View;
 
 /// The parts of a data set's `manifest.json` that are shown. Leaks have no fixed form here: whatever counts there are.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Manifest {
-    attrition: Vec<Step>,
+    attrition: Vec<FilterCount>,
     leaks: Value,
 }
 
 /// One filter and its effect.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Step {
+struct FilterCount {
     task: String,
     filter: String,
     kept: f64,

@@ -1,8 +1,8 @@
 //! Every comparison of Tables 3 and 4, with its test.
 
+use crate::document::{Audience, Cell, heading};
 use crate::format::points;
-use crate::series::Cell;
-use crate::tables::{Audience, Document, View, heading};
+use crate::view::View;
 
 impl View<'_, '_> {
     /// Adds the section.
@@ -38,23 +38,6 @@ impl View<'_, '_> {
         section.notes.extend(problems.map(|(folder, why)| format!("{folder} takes no part: {why}.")));
         self.document.sections.push(section);
     }
-}
-
-/// `comparisons.csv`: one line per comparison, AUROC in 0..=1.
-pub(crate) fn csv(document: &Document) -> String {
-    let header = "table,fidelity,row,against,role,task,difference,lo,hi,standard_error,p_value,adjusted_p_value,test";
-    let mut text = format!("# {}\n{header}\n", document.banner);
-    for (table, fidelity, c) in &document.comparisons {
-        let (lo, hi) = c.difference.interval();
-        let numbers = [c.difference.value, lo, hi, c.difference.standard_error, c.p_value, c.adjusted];
-        let task = c.task.as_deref().unwrap_or("macro_average");
-        let mut cells = [table, fidelity, &c.row, &c.against, c.role.name(), task].map(String::from).to_vec();
-        cells.extend(numbers.map(crate::records::shortest));
-        cells.push(c.test.into());
-        text.push_str(&cells.into_iter().map(crate::records::quoted).collect::<Vec<_>>().join(","));
-        text.push('\n');
-    }
-    text
 }
 
 fn p_value(p: f64) -> String {

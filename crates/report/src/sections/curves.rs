@@ -1,14 +1,10 @@
 //! ROC and precision-recall curves of every row, one pair of pictures for each task.
 
+use crate::document::heading;
 use crate::svg::{Axis, Line, Plot, legend};
-use crate::tables::{View, heading};
+use crate::view::View;
 
 impl View<'_, '_> {
-    /// Number and name of each downstream row, for the strokes of all plots.
-    pub(crate) fn strokes(&self) -> Vec<(usize, String)> {
-        self.plan.downstream_rows().into_iter().map(String::from).enumerate().collect()
-    }
-
     /// Adds the section.
     pub(crate) fn curves(&mut self) {
         let mut section = self.section("ROC and precision-recall curves");

@@ -2,9 +2,10 @@
 
 use maud::html;
 
-use crate::learning::Events;
+use crate::document::{Audience, heading};
+use crate::events::Events;
 use crate::store::State;
-use crate::tables::{Audience, View, heading};
+use crate::view::View;
 
 impl View<'_, '_> {
     /// Adds the section: for each row its first run that is done.

@@ -1,7 +1,6 @@
 //! `tables.tex`: the paper's tables. `\input` it into a document that loads `booktabs` and `graphicx`, or compile it alone.
 
-use crate::series::Cell;
-use crate::tables::{Document, Section};
+use crate::document::{Cell, Document, Section};
 
 /// Inside of a document `\documentclass` is an error by that name; alone, the file needs a preamble.
 const HEAD: &str = r"\makeatletter

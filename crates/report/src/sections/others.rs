@@ -1,9 +1,8 @@
 //! What the tables leave out.
 
+use crate::document::{Cell, Section, heading};
 use crate::plan::Plan;
-use crate::series::Cell;
 use crate::store::{Key, Store};
-use crate::tables::{Section, heading};
 
 /// Folders that no table shows: not planned, older than another of the same cell, or without a name.
 pub(crate) fn others(store: &Store, plans: &[Plan]) -> Option<Section> {

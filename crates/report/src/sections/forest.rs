@@ -2,9 +2,11 @@
 
 use maud::{Markup, html};
 
+use crate::analysis::interval;
+use crate::document::heading;
 use crate::format::hundredfold;
 use crate::series::{Series, metric};
-use crate::tables::{View, heading, interval};
+use crate::view::View;
 
 /// One row of a forest plot.
 #[derive(Debug, Clone)]

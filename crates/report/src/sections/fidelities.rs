@@ -1,11 +1,11 @@
 //! Table 5: the rows under both fidelities side by side, and what the second adapter adds under each.
 
 use crate::compare::Cells;
+use crate::document::{Cell, Document, Section, heading};
 use crate::format::{hundredfold, points};
 use crate::published::Published;
-use crate::series::{Cell, Series, metric};
+use crate::series::{Series, metric};
 use crate::store::{Key, Store};
-use crate::tables::{Document, Section, heading};
 
 const SECOND: &str = " + Downstream LLaMA-LoRA";
 

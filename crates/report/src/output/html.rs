@@ -1,9 +1,8 @@
 //! `index.html`: one file, nothing loaded from elsewhere, readable on a phone and on paper, light and dark.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use crate::document::{Audience, Cell, Document, Section};
 
-use crate::series::Cell;
-use crate::tables::{Audience, Document, Section};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// The document as HTML. The first line is a comment, so that `head -1` shows the banner.
 pub(crate) fn render(document: &Document) -> String {

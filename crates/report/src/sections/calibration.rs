@@ -1,9 +1,9 @@
 //! Whether scores are probabilities: reliability curves and expected calibration error.
 
 use crate::analysis::{BINS, Calibrated};
-use crate::series::Cell;
+use crate::document::{Cell, heading};
 use crate::svg::{Axis, Line, Marks, Plot, legend};
-use crate::tables::{View, heading};
+use crate::view::View;
 
 impl View<'_, '_> {
     /// Adds the section.

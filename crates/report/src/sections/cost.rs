@@ -1,9 +1,9 @@
 //! What each row and each cell cost, and what it would cost at the paper's size.
 
+use crate::document::{Audience, Cell, heading};
 use crate::format::{duration, mebibytes, thousands};
-use crate::series::Cell;
-use crate::store::{Learning, Run, State};
-use crate::tables::{Audience, View, heading};
+use crate::store::{Run, State, Trained};
+use crate::view::View;
 
 /// Parameters of LLaMA-7B and of BERT-base.
 const LLAMA: f64 = 6_738_415_616.0;
@@ -99,9 +99,9 @@ impl View<'_, '_> {
         let everything = run.result.trainable_parameters? > 0.5 * run.result.total_parameters?;
         let passes = match run.learning {
             _ if everything => 6.0,
-            Learning::Unknown => return None,
-            Learning::Head => 2.0,
-            Learning::Adapters => 4.0,
+            Trained::Unknown => return None,
+            Trained::Head => 2.0,
+            Trained::Adapters => 4.0,
         };
         let parameters = if run.key.row.contains("LLaMA") { LLAMA } else { BERT };
         let tokens = match &run.key.task {
