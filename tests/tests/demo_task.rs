@@ -6,7 +6,7 @@ use clinpeft_clinical::prepare::{CorpusSource, Diff, Fidelity, IdSource, NearDup
 use clinpeft_clinical::synth::{CohortSpec, synth};
 use clinpeft_clinical::{Dataset, Label, Task};
 use clinpeft_llama::{Config, Llama};
-use clinpeft_metrics::{DeLong, auroc_delong};
+use clinpeft_metrics::{Difference, auroc_delong_difference};
 use clinpeft_nn::{Backbone, Classifier, Learning, Memory, Pooling};
 use clinpeft_peft::{Activity, AdapterConfig, Head, Stack};
 use clinpeft_rng::Seed;
@@ -176,14 +176,14 @@ loss_falls! {
     loss_falls_with_adaptation_prompt: json!({"method": "adaptation_prompt", "length": 8, "layers": 3});
 }
 
-/// AUROC of every class that occurs against the others.
-fn aurocs(scores: &Scores) -> Vec<DeLong> {
+/// AUROC beyond chance (a constant score) of every class that occurs against the others.
+fn aurocs(scores: &Scores) -> Vec<Difference> {
     let labels = &demo_task().labels;
     let subjects: Vec<u64> = (0..labels.len() as u64).collect();
     let one = |class: usize| {
         let truth: Vec<u8> = labels.iter().map(|l| u8::from(*l as usize == class)).collect();
         let scores: Vec<f32> = scores.logits.chunks(scores.columns).map(|row| row[class] as f32).collect();
-        auroc_delong(&truth, &scores, &subjects).ok()
+        auroc_delong_difference(&truth, &[&scores], &[&vec![0.0; truth.len()]], &subjects).ok()
     };
     (0..scores.columns).filter_map(one).collect()
 }
@@ -193,8 +193,8 @@ fn aurocs_in_bf16_and_in_f32_lie_in_each_others_intervals() {
     let [wide, narrow] = [Precision::F32, Precision::Bf16].map(|p| aurocs(&trained(low_rank("lora"), p).scores));
     assert!(wide.len() > 1 && wide.len() == narrow.len());
     for (f32, bf16) in wide.iter().zip(&narrow) {
-        let apart = (f32.auroc - bf16.auroc).abs();
-        let half_interval = 1.96 * f32.variance.min(bf16.variance).sqrt();
+        let apart = (f32.value - bf16.value).abs();
+        let half_interval = 1.96 * f32.standard_error.min(bf16.standard_error);
         assert!(apart <= half_interval, "{f32:?} {bf16:?}");
     }
 }

@@ -5,20 +5,17 @@ use rayon::prelude::*;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, MOST_RESAMPLES, Result};
 use crate::ranking::Lanes;
 
 /// Resamples measured side by side; one row of weights is one cache line.
 pub(crate) const LANES: usize = 32;
 
-/// Most resamples that intervals are made of; ends of an interval move by less than rounding long before.
-pub const MOST_RESAMPLES: usize = 10_000_000;
-
-/// Is told how many resamples are done, from any thread, and may end the work: [`Error::Stopped`].
+/// A callback with the number of finished resamples, called from any thread; it may stop the work ([`Error::Stopped`]).
 pub type Watch<'a> = dyn Fn(usize) -> ControlFlow<()> + Sync + 'a;
 
-/// Lets the work run to its end.
-pub(crate) const fn unwatched(_done: usize) -> ControlFlow<()> {
+/// The [`Watch`] that never stops the work.
+pub const fn unwatched(_done: usize) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 

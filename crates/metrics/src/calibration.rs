@@ -34,16 +34,7 @@ pub struct ReliabilityBin {
 ///
 /// # Errors
 /// Unequal lengths, a label above 1, a probability outside of 0..=1.
-///
-/// ```
-/// use std::num::NonZeroUsize;
-/// let bins = NonZeroUsize::new(2).expect("2 is not 0");
-/// let found = clinpeft_metrics::calibration(&[0, 1, 1, 1], &[0.25, 0.25, 0.75, 1.0], bins)?;
-/// assert_eq!(found.bins[0].observed, 0.5);
-/// assert_eq!(found.expected_error, 0.1875);
-/// # Ok::<(), clinpeft_metrics::Error>(())
-/// ```
-pub fn calibration(labels: &[u8], probabilities: &[f32], bins: NonZeroUsize) -> Result<Calibration> {
+pub(crate) fn calibration(labels: &[u8], probabilities: &[f32], bins: NonZeroUsize) -> Result<Calibration> {
     let (rows, _) = Labels::Binary(labels).check(probabilities)?;
     if let Some(row) = probabilities.iter().position(|p| !(0.0..=1.0).contains(p)) {
         return Err(Error::Probability { row, value: probabilities[row] });

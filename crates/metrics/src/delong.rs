@@ -7,16 +7,9 @@ use crate::comparison::Difference;
 use crate::error::{Error, Result, Undefined};
 use crate::prepared::Labels;
 
-/// AUROC with its variance.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DeLong {
-    /// The area.
-    pub auroc: f64,
-    /// Its variance, if patients are independent.
-    pub variance: f64,
-}
-
-/// AUROC and its variance.
+/// Difference of the AUROCs of two models on the same rows: `var_a + var_b - 2 cov`.
+///
+/// A model may have several score vectors (training seeds): its AUROC is then their mean, and seeds count as fixed.
 ///
 /// ```text
 /// V10_i = mean over negatives of psi(x_i, y_j)      V01_j = mean over positives of psi(x_i, y_j)
@@ -29,25 +22,16 @@ pub struct DeLong {
 /// `labels` 0 or 1, `scores` and `subjects` `[n]`. In n log n, from midranks (Sun & Xu 2014).
 ///
 /// # Errors
-/// As [`crate::auroc`]; needs two patients with positives and two with negatives ([`Undefined::TooFew`]).
+/// Unequal lengths, a score that is not finite, a label above 1, a model without scores; needs two patients with positives
+/// and two with negatives ([`Undefined::TooFew`]).
 ///
 /// ```
-/// let found = clinpeft_metrics::auroc_delong(&[0, 0, 1, 1], &[0.1, 0.4, 0.35, 0.8], &[1, 2, 3, 4])?;
-/// assert_eq!(found.auroc, 0.75);
-/// assert_eq!(found.variance, 0.125);
+/// // Against a constant, whose AUROC is exactly 1/2.
+/// let (labels, scores) = ([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]);
+/// let found = clinpeft_metrics::auroc_delong_difference(&labels, &[&scores], &[&[0.0; 4]], &[1, 2, 3, 4])?;
+/// assert_eq!((found.value, found.standard_error.powi(2)), (0.25, 0.125f64.sqrt().powi(2)));
 /// # Ok::<(), clinpeft_metrics::Error>(())
 /// ```
-pub fn auroc_delong(labels: &[u8], scores: &[f32], subjects: &[u64]) -> Result<DeLong> {
-    let places = Placements::new(labels, &[scores], subjects)?;
-    Ok(DeLong { auroc: places.auroc, variance: places.covariance(&places) })
-}
-
-/// Difference of the AUROCs of two models on the same rows: `var_a + var_b - 2 cov`.
-///
-/// A model may have several score vectors (training seeds): its AUROC is then their mean, and seeds count as fixed.
-///
-/// # Errors
-/// As [`auroc_delong`]; a model without scores.
 pub fn auroc_delong_difference(
     labels: &[u8],
     first: &[&[f32]],

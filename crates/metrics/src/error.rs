@@ -3,6 +3,9 @@
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Most resamples that intervals are made of; ends of an interval move by less than rounding long before.
+pub const MOST_RESAMPLES: usize = 10_000_000;
+
 /// Why a metric has no value on this data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Undefined {
@@ -101,8 +104,8 @@ pub enum Error {
     /// A confidence level outside (0, 1).
     #[error("confidence level {0} is not between 0 and 1\nhint: 0.95 is usual")]
     Level(f64),
-    /// More resamples than [`crate::MOST_RESAMPLES`].
-    #[error("{0} resamples: at most {most} are possible\nhint: 1000 is usual", most = crate::MOST_RESAMPLES)]
+    /// More resamples than [`MOST_RESAMPLES`].
+    #[error("{0} resamples: at most {most} are possible\nhint: 1000 is usual", most = MOST_RESAMPLES)]
     Resamples(usize),
     /// Whoever watched the resamples ended them.
     #[error("stopped before all resamples were done\nhint: start again")]

@@ -50,7 +50,7 @@ pub fn evaluate(labels: Labels<'_>, scores: &[f32], subjects: &[u64], bootstrap:
     evaluate_watched(labels, scores, subjects, bootstrap, &unwatched)
 }
 
-/// The same, with somebody who is told how far it is and may end it.
+/// [`evaluate`] with a progress callback that may stop it.
 ///
 /// # Errors
 /// As [`evaluate`]; [`Error::Stopped`].

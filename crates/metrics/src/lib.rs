@@ -1,23 +1,20 @@
 //! Numbers for prediction models: plain slices in, estimates with intervals out.
 //!
-//! - Knows no tensors, no files and no clinical words: scores are `f32` slices (row-major `n x c`), sums are `f64`.
+//! - Knows no tensors, no files and no clinical terms: scores are `f32` slices (row-major `n x c`), sums are `f64`.
 //! - Definitions are those of scikit-learn, equal to 1e-12 on the fixtures in `tests/fixtures`.
 //! - Ties are exact: the area under the ROC curve is a ratio of integers, so it depends on the order of the scores only.
 //! - A metric that the data does not define is a reason ([`Undefined`]), never a silent number.
 //! - Intervals resample *patients*: two admissions of one patient are never treated as independent ([`Bootstrap`]).
 //!
-//! | room | content |
+//! | function | result |
 //! |---|---|
-//! | [`evaluate`], [`evaluate_watched`] | all metrics of a prediction file, each with its interval |
-//! | [`auroc`], [`auroc_one_vs_one`], [`auroc_per_label`] | area under the ROC curve |
-//! | [`auprc`], [`auprc_one_hot`], [`auprc_per_label`] | average precision |
-//! | [`f1`] | micro and macro F1 |
-//! | [`perplexity`], [`perplexity_with_interval`] | language models |
+//! | [`evaluate`], [`evaluate_watched`] | AUROC, average precision and F1 of a prediction file, each with its interval |
+//! | [`perplexity`], [`perplexity_watched`] | language models |
 //! | [`auroc_resampled`] | AUROC in the resamples of a population that several data sets share |
-//! | [`auroc_delong`], [`auroc_delong_difference`] | variance of an AUROC, comparison of two models on the same rows |
+//! | [`auroc_delong_difference`] | comparison of two models on the same rows |
 //! | [`Difference`], [`holm`] | p-values, and many of them |
 //! | [`curves`] | ROC and precision-recall curves with bands |
-//! | [`calibration`], [`reliability`] | reliability bins, expected calibration error, Brier score |
+//! | [`reliability`] | reliability bins, expected calibration error, Brier score |
 //! | [`temperature`], [`at_temperature`] | temperature scaling |
 //!
 //! ```
@@ -45,23 +42,19 @@ mod delong;
 mod error;
 mod evaluate;
 mod perplexity;
-mod plain;
 mod prepared;
 mod ranking;
 mod resampled;
 mod temperature;
 
-pub use bootstrap::{Bootstrap, Estimate, Interval, MOST_RESAMPLES, Population, Watch};
-pub use calibration::{Calibration, ReliabilityBin, calibration};
+pub use bootstrap::{Bootstrap, Estimate, Interval, Population, Watch, unwatched};
+pub use calibration::{Calibration, ReliabilityBin};
 pub use comparison::{Difference, holm};
 pub use curves::{Curve, Curves, curves};
-pub use delong::{DeLong, auroc_delong, auroc_delong_difference};
-pub use error::{Error, Result, Undefined};
+pub use delong::auroc_delong_difference;
+pub use error::{Error, MOST_RESAMPLES, Result, Undefined};
 pub use evaluate::{Evaluation, evaluate, evaluate_watched};
-pub use perplexity::{TextLoss, perplexity, perplexity_watched, perplexity_with_interval};
-pub use plain::{
-    F1, PerLabel, auprc, auprc_one_hot, auprc_per_label, auroc, auroc_one_vs_one, auroc_per_label, auroc_weighted, f1,
-};
+pub use perplexity::{TextLoss, perplexity, perplexity_watched};
 pub use prepared::Labels;
 pub use resampled::{Resampled, auroc_resampled};
 pub use temperature::{at_temperature, reliability, temperature};

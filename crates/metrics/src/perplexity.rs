@@ -1,6 +1,6 @@
 //! Perplexity of a language model.
 
-use crate::bootstrap::{Bootstrap, Estimate, Population, Watch, unwatched};
+use crate::bootstrap::{Bootstrap, Estimate, Population, Watch};
 use crate::error::{Error, Result, Undefined};
 
 /// What a language model loses on one text.
@@ -32,18 +32,10 @@ pub fn perplexity(loss: TextLoss) -> Result<f64> {
     Ok((loss.nll / loss.tokens as f64).exp())
 }
 
-/// [`perplexity`] of all texts, with an interval by patient (`subjects[i]` wrote about in text `i`).
+/// [`perplexity`] of all texts, with an interval by patient (`subjects[i]`: the patient of text `i`).
 ///
 /// # Errors
-/// As [`perplexity`]; unequal lengths; a level outside (0, 1).
-pub fn perplexity_with_interval(texts: &[TextLoss], subjects: &[u64], bootstrap: &Bootstrap) -> Result<Estimate> {
-    perplexity_watched(texts, subjects, bootstrap, &unwatched)
-}
-
-/// The same, with somebody who is told how far it is and may end it.
-///
-/// # Errors
-/// As [`perplexity_with_interval`]; [`crate::Error::Stopped`].
+/// As [`perplexity`]; unequal lengths; a level outside (0, 1); [`Error::Stopped`] by `watch`.
 pub fn perplexity_watched(
     texts: &[TextLoss],
     subjects: &[u64],

@@ -146,3 +146,27 @@ pub(crate) fn add_rows<const L: usize>(mut total: [u32; L], rows: &[u32], weight
     }
     total
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn weighted_equals_repeated(rows in prop::collection::vec((0u8..2, 0u8..12, 0u16..4), 2..60)) {
+            let ranking = |rows: &mut dyn Iterator<Item = &(u8, u8, u16)>| {
+                Ranking::new(rows.enumerate().map(|(i, r)| (i as u32, f32::from(r.1), (r.0 == 1).into())).collect())
+            };
+            let weights: Vec<[u16; 1]> = rows.iter().map(|r| [r.2]).collect();
+            let weighted = ranking(&mut rows.iter()).walk(&weights);
+            let copies = || rows.iter().flat_map(|r| std::iter::repeat_n(r, r.2.into()));
+            let repeated = ranking(&mut copies()).walk(&vec![[1]; copies().count()]);
+            prop_assert_eq!(weighted.positives, repeated.positives);
+            if weighted.defined(0) {
+                prop_assert_eq!(weighted.auroc, repeated.auroc);
+                prop_assert_eq!(weighted.auprc, repeated.auprc);
+            }
+        }
+    }
+}

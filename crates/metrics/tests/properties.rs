@@ -1,29 +1,32 @@
 //! Properties of the metrics that hold for any data.
 
 use clinpeft_metrics::{
-    Bootstrap, Error, Labels, MOST_RESAMPLES, Population, Resampled, TextLoss, Undefined, auprc, auroc, auroc_delong,
-    auroc_delong_difference, auroc_resampled, auroc_weighted, calibration, curves, evaluate, evaluate_watched, holm,
-    perplexity, perplexity_with_interval,
+    Bootstrap, Error, Labels, MOST_RESAMPLES, Population, Resampled, TextLoss, Undefined, auroc_delong_difference,
+    auroc_resampled, curves, evaluate, evaluate_watched, holm, perplexity, perplexity_watched, reliability, unwatched,
 };
 use clinpeft_rng::Seed;
 use proptest::prelude::*;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Labels, scores (few distinct values, so many ties) and weights, with both outcomes in the first two rows.
-fn rows() -> impl Strategy<Value = Vec<(u8, f32, u16)>> {
+/// Labels and scores (few distinct values, so many ties), with both outcomes in the first two rows.
+fn rows() -> impl Strategy<Value = Vec<(u8, f32)>> {
     let score = (0u8..12).prop_map(|s| f32::from(s) / 11.0);
-    prop::collection::vec((0u8..2, score, 0u16..4), 2..60).prop_map(|mut rows| {
-        rows[0] = (0, rows[0].1, 1);
-        rows[1] = (1, rows[1].1, 2);
+    prop::collection::vec((0u8..2, score), 2..60).prop_map(|mut rows| {
+        rows[0].0 = 0;
+        rows[1].0 = 1;
         rows
     })
 }
 
-fn columns(rows: &[(u8, f32, u16)]) -> (Vec<u8>, Vec<f32>, Vec<u16>) {
-    let (y, rest): (Vec<u8>, Vec<(f32, u16)>) = rows.iter().map(|r| (r.0, (r.1, r.2))).unzip();
-    let (s, w) = rest.into_iter().unzip();
-    (y, s, w)
+/// A metric of all rows, each of a patient of its own.
+fn value(metric: &str, y: &[u8], s: &[f32]) -> f64 {
+    let subjects: Vec<u64> = (0..y.len() as u64).collect();
+    evaluate(Labels::Binary(y), s, &subjects, &bootstrap(0)).unwrap().metrics[metric].value
+}
+
+fn columns(rows: &[(u8, f32)]) -> (Vec<u8>, Vec<f32>) {
+    rows.iter().copied().unzip()
 }
 
 fn by_definition(y: &[u8], s: &[f32]) -> f64 {
@@ -40,44 +43,33 @@ fn by_definition(y: &[u8], s: &[f32]) -> f64 {
 proptest! {
     #[test]
     fn auroc_equals_its_definition(rows in rows()) {
-        let (y, s, _) = columns(&rows);
-        prop_assert_eq!(auroc(&y, &s).unwrap(), by_definition(&y, &s));
+        let (y, s) = columns(&rows);
+        prop_assert_eq!(value("auroc", &y, &s), by_definition(&y, &s));
     }
 
     #[test]
     fn ranking_metrics_see_order_only(rows in rows()) {
-        let (y, s, _) = columns(&rows);
+        let (y, s) = columns(&rows);
         let bent: Vec<f32> = s.iter().map(|v| v.powi(3) * 40.0 - 7.0).collect();
-        prop_assert_eq!(auroc(&y, &s), auroc(&y, &bent));
-        prop_assert_eq!(auprc(&y, &s), auprc(&y, &bent));
+        prop_assert_eq!(value("auroc", &y, &s), value("auroc", &y, &bent));
+        prop_assert_eq!(value("auprc", &y, &s), value("auprc", &y, &bent));
     }
 
     #[test]
     fn flipped_labels_give_one_minus_auroc(rows in rows()) {
-        let (y, s, _) = columns(&rows);
+        let (y, s) = columns(&rows);
         let flipped: Vec<u8> = y.iter().map(|v| 1 - v).collect();
-        let sum = auroc(&y, &s).unwrap() + auroc(&flipped, &s).unwrap();
+        let sum = value("auroc", &y, &s) + value("auroc", &flipped, &s);
         prop_assert!((sum - 1.0).abs() < 1e-15);
     }
 
     #[test]
-    fn weighted_equals_repeated(rows in rows()) {
-        let (y, s, w) = columns(&rows);
-        let repeat = |i: usize| std::iter::repeat_n(i, usize::from(w[i]));
-        let index: Vec<usize> = (0..y.len()).flat_map(repeat).collect();
-        let y_repeated: Vec<u8> = index.iter().map(|i| y[*i]).collect();
-        let s_repeated: Vec<f32> = index.iter().map(|i| s[*i]).collect();
-        prop_assert_eq!(auroc_weighted(&y, &s, &w), auroc(&y_repeated, &s_repeated));
-    }
-
-    #[test]
     fn delong_agrees_with_auroc_and_equal_models_do_not_differ(rows in rows()) {
-        let (y, s, _) = columns(&rows);
+        let (y, s) = columns(&rows);
         let subjects: Vec<u64> = (0..y.len() as u64).collect();
-        let found = auroc_delong(&y, &s, &subjects);
-        if let Ok(found) = found {
-            prop_assert!((found.auroc - auroc(&y, &s).unwrap()).abs() < 1e-12);
-            prop_assert!(found.variance >= 0.0);
+        // A constant has the AUROC 1/2.
+        if let Ok(found) = auroc_delong_difference(&y, &[&s], &[&vec![0.0; y.len()]], &subjects) {
+            prop_assert!((found.value + 0.5 - value("auroc", &y, &s)).abs() < 1e-12);
             let same = auroc_delong_difference(&y, &[&s], &[&s], &subjects).unwrap();
             prop_assert_eq!(same.value, 0.0);
             prop_assert!(same.standard_error < 1e-7 && same.p_value() == 1.0);
@@ -86,12 +78,12 @@ proptest! {
 
     #[test]
     fn order_of_rows_does_not_matter(rows in rows(), turn in 0usize..60) {
-        let mut turned: Vec<(usize, (u8, f32, u16))> = rows.iter().copied().enumerate().collect();
+        let mut turned: Vec<(usize, (u8, f32))> = rows.iter().copied().enumerate().collect();
         turned.rotate_left(turn % rows.len());
-        let (y, s, _) = columns(&rows);
+        let (y, s) = columns(&rows);
         let subjects: Vec<u64> = (0..rows.len() as u64).map(|i| i / 2).collect();
-        let (index, rows): (Vec<usize>, Vec<(u8, f32, u16)>) = turned.into_iter().unzip();
-        let (y2, s2, _) = columns(&rows);
+        let (index, rows): (Vec<usize>, Vec<(u8, f32)>) = turned.into_iter().unzip();
+        let (y2, s2) = columns(&rows);
         let subjects2: Vec<u64> = index.iter().map(|i| *i as u64 / 2).collect();
         prop_assert_eq!(
             evaluate(Labels::Binary(&y), &s, &subjects, &bootstrap(33)),
@@ -110,8 +102,6 @@ fn multilabel(labels: &[u8], columns: usize) -> Labels<'_> {
 
 #[test]
 fn one_class_is_a_reason_not_a_number() {
-    let one = Error::Undefined { metric: "auroc", reason: Undefined::OneClass(1) };
-    assert_eq!(auroc(&[1, 1], &[0.5, 0.25]), Err(one));
     let found = evaluate(Labels::Binary(&[1, 1]), &[0.5, 0.25], &[1, 2], &bootstrap(10)).unwrap();
     assert_eq!(found.undefined["auroc"], Undefined::OneClass(1));
     assert_eq!(found.metrics["f1_micro"].value, 0.0);
@@ -128,7 +118,7 @@ fn more_resamples_than_the_limit_are_an_error_before_anything_is_made() {
         assert_eq!(curves(labels, &scores, &subjects, 5, &bootstrap).unwrap_err(), error);
         let population = Population::new(subjects);
         assert_eq!(auroc_resampled(labels, &scores, &subjects, &population, &bootstrap).unwrap_err(), error);
-        assert_eq!(perplexity_with_interval(&[], &[], &bootstrap).unwrap_err(), error);
+        assert_eq!(perplexity_watched(&[], &[], &bootstrap, &unwatched).unwrap_err(), error);
         assert!(error.to_string().contains("\nhint: "));
     }
 }
@@ -156,7 +146,7 @@ fn whoever_watches_the_resamples_can_end_them_and_changes_no_number() {
 
 #[test]
 fn bad_input_names_the_place() {
-    let nan = auroc(&[0, 1, 0], &[0.1, 0.2, f32::NAN]).unwrap_err();
+    let nan = evaluate(Labels::Binary(&[0, 1, 0]), &[0.1, 0.2, f32::NAN], &[1, 2, 3], &bootstrap(1)).unwrap_err();
     assert!(nan.to_string().starts_with("score of row 2, column 0"));
     let labels = Labels::Classes { labels: &[0, 3], classes: 3 };
     let error = evaluate(labels, &[0.0; 6], &[1, 2], &bootstrap(1)).unwrap_err();
@@ -220,7 +210,7 @@ fn perplexity_counts_tokens_not_texts() {
     assert!(perplexity(text(1.0, 0)).is_err());
     assert!(perplexity(text(f64::INFINITY, 1)).is_err());
     let texts = [text(30.0, 10), text(2.0, 2), text(4.0, 3)];
-    let found = perplexity_with_interval(&texts, &[1, 2, 2], &bootstrap(200)).unwrap();
+    let found = perplexity_watched(&texts, &[1, 2, 2], &bootstrap(200), &unwatched).unwrap();
     assert!((found.value - (36f64 / 15.0).exp()).abs() < 1e-12);
     let interval = found.interval.unwrap();
     assert!((interval.lo - (6f64 / 5.0).exp()).abs() < 1e-12);
@@ -229,10 +219,10 @@ fn perplexity_counts_tokens_not_texts() {
 
 #[test]
 fn delong_needs_two_of_each_and_calibration_needs_probabilities() {
-    let few = auroc_delong(&[0, 0, 1], &[0.1, 0.2, 0.3], &[1, 2, 3]).unwrap_err();
+    let few = auroc_delong_difference(&[0, 0, 1], &[&[0.1, 0.2, 0.3]], &[&[0.0; 3]], &[1, 2, 3]).unwrap_err();
     assert!(few.to_string().contains("the rarer outcome has rows of 1 patients"));
     let bins = std::num::NonZeroUsize::MIN;
-    let wrong = calibration(&[0, 1], &[0.5, 1.5], bins).unwrap_err();
+    let wrong = reliability(Labels::Binary(&[0, 1]), &[0.5, 1.5], bins).unwrap_err();
     assert!(wrong.to_string().starts_with("probability of row 1 is 1.5"));
 }
 
@@ -244,7 +234,8 @@ fn bootstrap_and_delong_agree_on_independent_rows() {
     let subjects: Vec<u64> = (0..n).collect();
     let found = evaluate(Labels::Binary(&y), &s, &subjects, &bootstrap(2000)).unwrap();
     let interval = found.metrics["auroc"].interval.unwrap();
-    let expected = 2.0 * 1.96 * auroc_delong(&y, &s, &subjects).unwrap().variance.sqrt();
+    let beyond_chance = auroc_delong_difference(&y, &[&s], &[&[0.0; 600]], &subjects).unwrap();
+    let expected = 2.0 * 1.96 * beyond_chance.standard_error;
     let width = interval.hi - interval.lo;
     assert!((width / expected - 1.0).abs() < 0.1, "{width} against {expected}");
 }

@@ -3,9 +3,7 @@
 use std::num::NonZeroUsize;
 
 use clinpeft_metrics::{
-    Bootstrap, Labels, at_temperature, auprc, auprc_one_hot, auprc_per_label, auroc, auroc_delong,
-    auroc_delong_difference, auroc_one_vs_one, auroc_per_label, auroc_weighted, calibration, curves, evaluate, f1,
-    reliability, temperature,
+    Bootstrap, Evaluation, Labels, at_temperature, auroc_delong_difference, curves, evaluate, reliability, temperature,
 };
 use clinpeft_rng::Seed;
 use serde::Deserialize;
@@ -83,10 +81,6 @@ struct Case {
     f1_micro: f64,
     f1_macro: f64,
     #[serde(default)]
-    weights: Vec<u16>,
-    #[serde(default)]
-    auroc_weighted: f64,
-    #[serde(default)]
     classes: usize,
     #[serde(default)]
     columns: usize,
@@ -112,60 +106,58 @@ fn equal(ours: f64, theirs: f64) {
 }
 
 #[track_caller]
-fn equal_f1(case: &Case, labels: Labels<'_>) {
-    let found = f1(labels, &case.scores).expect("fixture is defined");
-    equal(found.micro_average, case.f1_micro);
-    equal(found.macro_average, case.f1_macro);
+fn equal_all(case: &Case, labels: Labels<'_>, rows: usize) -> Evaluation {
+    let subjects: Vec<u64> = (0..rows as u64).collect();
+    let found = evaluate(labels, &case.scores, &subjects, &NO_RESAMPLES).expect("fixture is defined");
+    for (name, value) in
+        [("auroc", case.auroc), ("auprc", case.auprc), ("f1_micro", case.f1_micro), ("f1_macro", case.f1_macro)]
+    {
+        equal(found.metrics[name].value, value);
+    }
+    found
 }
 
 #[test]
 fn binary_equals_scikit_learn() {
     for case in cases().binary {
         let y = case.zero_one();
-        equal(auroc(&y, &case.scores).unwrap(), case.auroc);
-        equal(auprc(&y, &case.scores).unwrap(), case.auprc);
-        let weighted = auroc_weighted(&y, &case.scores, &case.weights).unwrap();
-        equal(weighted, case.auroc_weighted);
-        equal_f1(&case, Labels::Binary(&y));
+        equal_all(&case, Labels::Binary(&y), y.len());
     }
 }
 
 #[test]
 fn classes_equal_scikit_learn() {
     for case in cases().classes {
-        let (y, c) = (&case.labels, case.classes);
-        equal(auroc_one_vs_one(y, c, &case.scores).unwrap(), case.auroc);
-        equal(auprc_one_hot(y, c, &case.scores).unwrap(), case.auprc);
-        equal_f1(&case, Labels::Classes { labels: y, classes: c });
+        equal_all(&case, Labels::Classes { labels: &case.labels, classes: case.classes }, case.labels.len());
     }
 }
 
 #[test]
 fn multilabel_equals_scikit_learn_on_the_labels_that_have_both_outcomes() {
     for case in cases().multilabel {
-        let (y, c) = (case.zero_one(), case.columns);
-        let found = auroc_per_label(&y, c, &case.scores).unwrap();
-        equal(found.value, case.auroc);
-        assert_eq!(found.labels, case.averaged);
-        let found = auprc_per_label(&y, c, &case.scores).unwrap();
-        equal(found.value, case.auprc);
-        let labels = Labels::Multilabel { labels: &y, columns: c, decisions: None };
-        equal_f1(&case, labels);
-        let subjects: Vec<u64> = (0..(y.len() / c) as u64).collect();
-        let found = evaluate(labels, &case.scores, &subjects, &NO_RESAMPLES).unwrap();
+        let (y, columns) = (case.zero_one(), case.columns);
+        let labels = Labels::Multilabel { labels: &y, columns, decisions: None };
+        let found = equal_all(&case, labels, y.len() / columns);
+        assert_eq!(found.averaged_labels, Some(case.averaged));
         equal(found.metrics["auroc_weighted"].value, case.auroc_by_frequency);
     }
 }
 
 const NO_RESAMPLES: Bootstrap = Bootstrap { resamples: 0, level: 0.95, seed: Seed(1) };
 
+/// AUROC and its variance: the difference from a constant, whose AUROC is 1/2 without variance.
+fn auroc_delong(labels: &[u8], scores: &[f32], subjects: &[u64]) -> (f64, f64) {
+    let found = auroc_delong_difference(labels, &[scores], &[&vec![0.0; labels.len()]], subjects).unwrap();
+    (found.value + 0.5, found.standard_error.powi(2))
+}
+
 #[test]
 fn delong_equals_its_definition() {
     for case in cases().probabilities {
         let subjects: Vec<u64> = (0..case.labels.len() as u64).collect();
-        let found = auroc_delong(&case.labels, &case.scores, &subjects).unwrap();
-        equal(found.auroc, case.auroc);
-        equal(found.variance, case.variance);
+        let found = auroc_delong(&case.labels, &case.scores, &subjects);
+        equal(found.0, case.auroc);
+        equal(found.1, case.variance);
         let (scores, other): (&[f32], &[f32]) = (&case.scores, &case.other);
         let found = auroc_delong_difference(&case.labels, &[scores], &[other], &subjects).unwrap();
         equal(found.value, case.difference);
@@ -179,8 +171,7 @@ fn delong_equals_its_definition() {
 #[test]
 fn comparison_by_patient_equals_its_definition() {
     for case in cases().comparisons {
-        let found = auroc_delong(&case.labels, &case.first, &case.patients).unwrap();
-        equal(found.variance, case.variance);
+        equal(auroc_delong(&case.labels, &case.first, &case.patients).1, case.variance);
         let found = auroc_delong_difference(&case.labels, &[&case.first], &[&case.second], &case.patients).unwrap();
         equal(found.value, case.difference);
         equal(found.standard_error, case.standard_error);
@@ -224,7 +215,7 @@ fn temperature_equals_that_of_a_general_minimiser() {
 #[test]
 fn calibration_equals_scikit_learn() {
     for case in cases().probabilities {
-        let found = calibration(&case.labels, &case.scores, case.bins).unwrap();
+        let found = reliability(Labels::Binary(&case.labels), &case.scores, case.bins).unwrap();
         equal(found.brier, case.brier);
         // scikit-learn sums float32 probabilities in float64, as here.
         equal(found.expected_error, case.expected_error);
