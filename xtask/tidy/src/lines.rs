@@ -1,10 +1,11 @@
-//! Lines of code: not blank, without tests.
+//! Lines of code: neither blank nor a comment, without tests.
 
 use crate::workspace::{Package, read, rust_files, short_name};
 
 /// Lines of each package and their sum, as text.
 pub fn table(packages: &[Package]) -> Result<String, String> {
-    let mut counts = Vec::new();
+    let mut rows = String::from("lines of code without blank lines, comments and tests\n\n");
+    let mut total = 0;
     for package in packages {
         let mut count = 0;
         for path in rust_files(&package.manifest.with_file_name("src"))? {
@@ -12,22 +13,23 @@ pub fn table(packages: &[Package]) -> Result<String, String> {
                 count += lines(&read(&path)?);
             }
         }
-        counts.push((short_name(&package.name), count));
+        total += count;
+        rows.push_str(&format!("{:<12} {count:>6}\n", short_name(&package.name)));
     }
-    Ok(format(&counts))
+    Ok(format!("{rows}{:<12} {total:>6}\n", "total"))
 }
 
-/// Lines up to the first `#[cfg(test)]` that are not blank.
+/// Lines up to the test module that are neither blank nor a comment.
 fn lines(text: &str) -> usize {
-    let code = text.lines().map(str::trim);
-    code.take_while(|line| !line.starts_with("#[cfg(test)]")).filter(|line| !line.is_empty()).count()
-}
-
-fn format(counts: &[(&str, usize)]) -> String {
-    let total = counts.iter().map(|(_, count)| count).sum();
-    let rows = counts.iter().copied().chain([("total", total)]);
-    let rows = rows.map(|(name, count)| format!("{name:<12} {count:>6}\n"));
-    format!("lines of code without blank lines and tests\n\n{}", rows.collect::<String>())
+    let mut lines = text.lines().map(str::trim).peekable();
+    let mut count = 0;
+    while let Some(line) = lines.next() {
+        if line == "#[cfg(test)]" && lines.peek().is_some_and(|next| next.contains("mod ") && next.ends_with('{')) {
+            break;
+        }
+        count += usize::from(!line.is_empty() && !line.starts_with("//"));
+    }
+    count
 }
 
 #[cfg(test)]
@@ -35,14 +37,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blank_lines_and_tests_do_not_count() {
-        assert_eq!(lines("//! A.\n\nfn f() {}\n\n#[cfg(test)]\nmod tests {}\n"), 2);
-        assert_eq!(lines(""), 0);
-    }
-
-    #[test]
-    fn the_sum_is_the_last_line() {
-        let text = format(&[("a", 2), ("b", 40)]);
-        assert!(text.ends_with("b                40\ntotal            42\n"));
+    fn blank_lines_comments_and_tests_do_not_count() {
+        assert_eq!(lines("//! A.\n\nfn f() {} // b\n\n#[cfg(test)]\nmod tests {\n}\n"), 1);
+        assert_eq!(lines("#[cfg(test)]\nuse a;\nfn f() {}"), 3);
     }
 }

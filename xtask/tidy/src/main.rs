@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`layers`] | crates depend on layers below them only |
 //! | [`imports`] | no cycle of imports between the files of a crate |
-//! | [`ops`] | every op has its files and a gradient check |
+//! | [`ops`] | every op has its kernel, conformance case, backward rule and gradient check |
+//! | [`adapters`] | every adapter takes part in the four tests of all adapters |
 //! | [`manifests`] | who may depend on CubeCL, no HTTP client, inherited lints and version, crate documentation |
 //! | [`lines`] | prints the lines of code of each crate |
 //!
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 
 use workspace::{Package, Violation};
 
+mod adapters;
 mod imports;
 mod layers;
 mod lines;
@@ -55,6 +57,7 @@ fn check(root: &Path, packages: &[Package]) -> Result<Vec<Violation>, String> {
     let mut violations = layers::check(packages);
     violations.extend(imports::check(packages)?);
     violations.extend(ops::check(root)?);
+    violations.extend(adapters::check(root)?);
     violations.extend(manifests::check(root, packages)?);
     Ok(violations)
 }

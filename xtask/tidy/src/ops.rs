@@ -1,38 +1,55 @@
-//! One op, three rooms, one name: `tensor/src/ops/X.rs`, `autodiff/src/ops/X.rs`, `kernels/src/ops/X.rs`.
+//! Every op has its kernel, its conformance case, its backward rule and the gradient check of that rule.
+//!
+//! The ops are the files of `crates/tensor/src/ops`. Code is parsed, so a comment or a name in a string is no check.
 
 use std::path::Path;
+
+use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::Item;
 
 use crate::workspace::{Violation, read, rust_files};
 
 /// Ops without a backward rule, each with the reason.
-const NOT_DIFFERENTIABLE: &[(&str, &str)] =
-    &[("adamw", "changes leaves in place after the backward pass, outside of the tape")];
+const NOT_DIFFERENTIABLE: &[(&str, &str)] = &[("adamw", "changes parameters in place after the backward pass")];
 
-/// The op files of the three rooms.
+/// Ops without a conformance case, each with the place of their own comparison with the CPU.
+const COMPARED_ELSEWHERE: &[(&str, &str)] = &[("adamw", "crates/kernels/tests/steps.rs: it changes its operands")];
+
+/// What the four places hold, by name of the op.
 #[derive(Debug, Default)]
-struct Rooms {
+struct Found {
     tensor: Vec<String>,
-    /// With the text of the file.
-    autodiff: Vec<(String, String)>,
     kernels: Vec<String>,
+    /// With whether its tests call `gradcheck`.
+    autodiff: Vec<(String, bool)>,
+    conformance: Vec<String>,
 }
 
-/// Reads the rooms and checks them; folders that are not there hold no ops.
+/// Reads the four places and compares them.
 pub fn check(root: &Path) -> Result<Vec<Violation>, String> {
-    let files = |room: &str| rust_files(&root.join("crates").join(room).join("src/ops"));
-    let names =
-        |room: &str| -> Result<Vec<String>, String> { Ok(files(room)?.iter().filter_map(|path| name(path)).collect()) };
-    let mut rooms = Rooms { tensor: names("tensor")?, kernels: names("kernels")?, autodiff: Vec::new() };
+    let crates = root.join("crates");
+    let files = |name: &str| rust_files(&crates.join(name).join("src/ops"));
+    let names = |name: &str| -> Result<Vec<String>, String> { Ok(files(name)?.iter().filter_map(|p| op(p)).collect()) };
+    let mut found = Found { tensor: names("tensor")?, kernels: names("kernels")?, ..Found::default() };
     for path in files("autodiff")? {
-        if let Some(name) = name(&path) {
-            rooms.autodiff.push((name, read(&path)?));
+        if let Some(name) = op(&path) {
+            found.autodiff.push((name, has_gradcheck(&read(&path)?)?));
         }
     }
-    Ok(violations(&rooms, NOT_DIFFERENTIABLE))
+    let suite = rust_files(&crates.join("tensor/src"))?.into_iter().filter(|path| path.iter().any(is_conformance));
+    for path in suite {
+        strings(tokens(&read(&path)?)?, &mut found.conformance);
+    }
+    Ok(violations(&found))
+}
+
+fn is_conformance(part: &std::ffi::OsStr) -> bool {
+    part == "conformance" || part == "conformance.rs"
 }
 
 /// `ops/rms_norm.rs` and `ops/rms_norm/mod.rs` are `rms_norm`; other files in an op's folder are parts of it.
-fn name(path: &Path) -> Option<String> {
+fn op(path: &Path) -> Option<String> {
     let stem = path.file_stem()?.to_str()?;
     let folder = path.parent()?.file_name()?.to_str()?;
     match (folder, stem) {
@@ -42,90 +59,120 @@ fn name(path: &Path) -> Option<String> {
     }
 }
 
-fn violations(rooms: &Rooms, exempt: &[(&str, &str)]) -> Vec<Violation> {
-    let mut found = Vec::new();
-    for op in &rooms.tensor {
-        let backward = rooms.autodiff.iter().find(|(name, _)| name == op);
-        let exemption = exempt.iter().find(|(name, _)| name == op);
-        match (backward, exemption) {
-            (Some((_, text)), None) if !has_gradcheck(text) => found.push(format!(
-                "op `{op}` has no gradcheck: add a test with `gradcheck(` to crates/autodiff/src/ops/{op}.rs"
+fn violations(found: &Found) -> Vec<Violation> {
+    let mut wrong = Vec::new();
+    let exempt = |list: &[(&str, &str)], op: &str| list.iter().any(|(name, _)| *name == op);
+    for op in &found.tensor {
+        if !found.kernels.contains(op) {
+            wrong.push(format!("op `{op}` has no kernel: write crates/kernels/src/ops/{op}.rs"));
+        }
+        if found.conformance.contains(op) == exempt(COMPARED_ELSEWHERE, op) {
+            wrong.push(format!(
+                "op `{op}` must either have a case in crates/tensor/src/conformance.rs or be listed in \
+                 xtask/tidy/src/ops.rs with a reason"
+            ));
+        }
+        let checked = found.autodiff.iter().find(|(name, _)| name == op).map(|(_, checked)| *checked);
+        match (checked, exempt(NOT_DIFFERENTIABLE, op)) {
+            (Some(false), false) => wrong.push(format!(
+                "op `{op}` has no gradient check: call `gradcheck` in the tests of crates/autodiff/src/ops/{op}.rs"
             )),
-            (None, None) => found.push(format!(
-                "op `{op}` has no backward rule: write crates/autodiff/src/ops/{op}.rs, or list the op in \
+            (None, true) | (Some(true), false) => {}
+            (None, false) | (Some(_), true) => wrong.push(format!(
+                "op `{op}` must either have a backward rule, crates/autodiff/src/ops/{op}.rs, or be listed in \
                  xtask/tidy/src/ops.rs with a reason"
             )),
-            (Some(_), Some((_, reason))) => found.push(format!(
-                "op `{op}` has a backward rule, but xtask/tidy/src/ops.rs says that it needs none: {reason}"
-            )),
-            (Some(_), None) | (None, Some(_)) => {}
         }
     }
-    for op in rooms.kernels.iter().filter(|op| !rooms.tensor.contains(op)) {
-        found.push(format!("kernel `{op}` has no contract: name it as a file of crates/tensor/src/ops"));
+    for op in found.kernels.iter().filter(|op| !found.tensor.contains(op)) {
+        wrong.push(format!("kernel `{op}` has no contract: write crates/tensor/src/ops/{op}.rs"));
     }
-    found
+    wrong
 }
 
-/// Whether the tests of a file call `gradcheck`.
-fn has_gradcheck(text: &str) -> bool {
-    let tests = text.split_once("#[cfg(test)]").map(|(_, tests)| tests);
-    tests.is_some_and(|tests| {
-        let code = tests.lines().map(str::trim_start).filter(|l| !l.starts_with("//"));
-        code.into_iter().any(|line| line.contains("gradcheck("))
-    })
+/// Whether a test module of a file calls `gradcheck`.
+fn has_gradcheck(text: &str) -> Result<bool, String> {
+    let file = syn::parse_file(text).map_err(|e| format!("cannot parse an op of autodiff: {e}"))?;
+    let tests = file.items.iter().filter(|item| matches!(item, Item::Mod(m) if m.ident == "tests"));
+    Ok(tests.into_iter().any(|item| calls(item.to_token_stream(), "gradcheck")))
+}
+
+/// Whether a function is called within tokens.
+fn calls(tokens: TokenStream, function: &str) -> bool {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    tokens.windows(2).any(|two| match two {
+        [TokenTree::Ident(name), TokenTree::Group(_)] => name == function,
+        _ => false,
+    }) || tokens.into_iter().any(|token| matches!(token, TokenTree::Group(g) if calls(g.stream(), function)))
+}
+
+fn tokens(text: &str) -> Result<TokenStream, String> {
+    text.parse().map_err(|e| format!("cannot parse the conformance suite: {e}"))
+}
+
+/// Collects the string literals within tokens.
+pub fn strings(tokens: TokenStream, found: &mut Vec<String>) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => strings(group.stream(), found),
+            TokenTree::Literal(literal) => {
+                found.extend(syn::parse_str::<syn::LitStr>(&literal.to_string()).map(|text| text.value()));
+            }
+            _ => {}
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TESTED: &str = "fn f() {}\n#[cfg(test)]\nmod tests {\n    gradcheck([&[3]], f);\n}\n";
-
-    fn rooms(tensor: &[&str], autodiff: &[(&str, &str)], kernels: &[&str]) -> Rooms {
+    /// `gelu` and `adamw` as they must be.
+    fn complete() -> Found {
         let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
-        let both = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
-        Rooms { tensor: names(tensor), autodiff: autodiff.iter().map(both).collect(), kernels: names(kernels) }
-    }
-
-    #[test]
-    fn an_op_in_all_rooms_is_fine_and_no_ops_are_fine() {
-        let all = rooms(&["gelu", "adamw"], &[("gelu", TESTED)], &["gelu"]);
-        assert_eq!(violations(&all, NOT_DIFFERENTIABLE), Vec::<Violation>::new());
-        assert!(violations(&Rooms::default(), NOT_DIFFERENTIABLE).is_empty());
-        assert!(check(Path::new("/nonexistent")).unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_missing_backward_rule_is_found() {
-        let found = violations(&rooms(&["gelu"], &[], &[]), &[]);
-        assert!(found[0].starts_with("op `gelu` has no backward rule"));
-    }
-
-    #[test]
-    fn a_missing_gradcheck_is_found() {
-        let outside = "fn f() { gradcheck(); }\n#[cfg(test)]\nmod tests {\n    // gradcheck(\n}\n";
-        for text in ["", outside] {
-            let found = violations(&rooms(&["gelu"], &[("gelu", text)], &[]), &[]);
-            assert!(found[0].starts_with("op `gelu` has no gradcheck"));
+        Found {
+            tensor: names(&["adamw", "gelu"]),
+            kernels: names(&["adamw", "gelu"]),
+            autodiff: vec![("gelu".to_owned(), true)],
+            conformance: names(&["gelu"]),
         }
     }
 
     #[test]
-    fn a_stale_exemption_is_found() {
-        let found = violations(&rooms(&["adamw"], &[("adamw", TESTED)], &[]), NOT_DIFFERENTIABLE);
-        assert_eq!(found.len(), 1);
+    fn each_missing_part_of_an_op_is_found() {
+        assert_eq!(violations(&complete()), [""; 0]);
+        let without = |change: fn(&mut Found)| {
+            let mut found = complete();
+            change(&mut found);
+            let wrong = violations(&found);
+            assert_eq!(wrong.len(), 1, "{wrong:?}");
+            wrong[0].clone()
+        };
+        assert!(without(|f| f.kernels.truncate(1)).contains("`gelu` has no kernel"));
+        assert!(without(|f| f.conformance.clear()).contains("`gelu` must either have a case"));
+        assert!(without(|f| f.autodiff.clear()).contains("`gelu` must either have a backward rule"));
+        assert!(without(|f| f.autodiff[0].1 = false).contains("`gelu` has no gradient check"));
+        assert!(without(|f| f.autodiff.push(("adamw".into(), true))).contains("`adamw`"));
+        assert!(without(|f| f.kernels.push("fast_gelu".into())).contains("`fast_gelu` has no contract"));
     }
 
     #[test]
-    fn a_kernel_without_contract_is_found() {
-        let found = violations(&rooms(&[], &[], &["fast_gelu"]), &[]);
-        assert!(found[0].starts_with("kernel `fast_gelu` has no contract"));
+    fn only_a_call_in_the_tests_is_a_gradient_check() {
+        let found = |text| has_gradcheck(text).unwrap();
+        assert!(found("#[cfg(test)] mod tests { #[test] fn t() { gradcheck([&[3]], f); } }"));
+        for text in [
+            "",
+            "fn f() { gradcheck(); } mod tests {}",
+            "mod tests { // gradcheck(\n }",
+            "mod tests { const X: &str = \"gradcheck()\"; use gradcheck; }",
+        ] {
+            assert!(!found(text), "{text}");
+        }
     }
 
     #[test]
     fn ops_are_files_or_folders() {
-        let name = |path: &str| name(Path::new(path));
+        let name = |path: &str| op(Path::new(path));
         assert_eq!(name("src/ops/gelu.rs").as_deref(), Some("gelu"));
         assert_eq!(name("src/ops/matmul/mod.rs").as_deref(), Some("matmul"));
         assert_eq!(name("src/ops/matmul/tiles.rs"), None);
