@@ -30,6 +30,8 @@ pub(crate) struct Run {
     pub(crate) data: Option<String>,
     /// What learned.
     pub(crate) learning: Trained,
+    /// `model_type` of the base model's `config.json`, if that is still there.
+    pub(crate) model_type: Option<String>,
     pub(crate) key: Key,
     pub(crate) state: State,
     /// Empty unless done.
@@ -133,7 +135,16 @@ struct Switches {
     identity: Identity,
     data: Option<String>,
     kind: Option<String>,
+    base: BaseModel,
     stack: Vec<StackEntry>,
+}
+
+/// Where the base model is: in another run's folder, or in a folder of its own.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct BaseModel {
+    run: Option<String>,
+    folder: Option<PathBuf>,
 }
 
 /// An adapter in `run.toml`.
@@ -156,6 +167,13 @@ impl Switches {
             Some(_) if self.stack.iter().any(|e| e.trainable && e.active) => Trained::Adapters,
             Some(_) => Trained::Head,
         }
+    }
+
+    fn model_type(&self, runs: Option<&Path>) -> Option<String> {
+        let of_run = || Some(runs?.join(self.base.run.as_ref()?).join("model"));
+        let folder = self.base.folder.clone().or_else(of_run)?;
+        let config: serde_json::Value = clinpeft_files::read_json(&folder.join("config.json")).ok()?;
+        Some(config["model_type"].as_str()?.to_owned())
     }
 }
 
@@ -234,7 +252,7 @@ fn read_run(folder: String, path: &Path) -> Result<Run, String> {
     let result: Option<Result<RunResult, String>> = read_json(&result_path);
     let status: Option<Result<Status, String>> = read_json(&status_path);
     let switches = read_switches(&path.join("run.toml"))?;
-    let (data, learning) = (switches.data.clone(), switches.learning());
+    let (data, learning, model_type) = (switches.data.clone(), switches.learning(), switches.model_type(path.parent()));
     let identity = [&result_path, &status_path]
         .into_iter()
         .filter_map(|path| read_json(path)?.ok())
@@ -252,6 +270,7 @@ fn read_run(folder: String, path: &Path) -> Result<Run, String> {
         path: path.into(),
         data,
         learning,
+        model_type,
         key: Key { fidelity: identity.fidelity.unwrap_or_else(|| PAPER.into()), row, task: identity.task, seed },
         state,
         result,

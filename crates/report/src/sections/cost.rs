@@ -93,8 +93,8 @@ impl View<'_, '_> {
         ]
     }
 
-    /// Hours of one A100 that a run would take at the paper's size; `None` where the run does not say what learned or the
-    /// paper does not have its task.
+    /// Hours of one A100 that a run would take at the paper's size; `None` where the run does not say what it trained or
+    /// on which model, or the paper does not have its task.
     fn hours(&self, run: &Run) -> Option<f64> {
         let everything = run.result.trainable_parameters? > 0.5 * run.result.total_parameters?;
         let passes = match run.learning {
@@ -103,7 +103,7 @@ impl View<'_, '_> {
             Trained::Head => 2.0,
             Trained::Adapters => 4.0,
         };
-        let parameters = if run.key.row.contains("LLaMA") { LLAMA } else { BERT };
+        let parameters = if run.model_type.as_deref()? == "bert" { BERT } else { LLAMA };
         let tokens = match &run.key.task {
             None => ADAPTATION_NOTES * CONTEXT,
             Some(task) => {
@@ -134,9 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn published_adaptation_takes_its_published_time_and_a_plausible_share_of_the_card() {
-        let hours = 4.0 * LLAMA * ADAPTATION_NOTES * CONTEXT / SPEED / 3600.0;
-        assert!((hours - 77_862.0 / 3600.0).abs() < 1e-9);
+    fn the_speed_of_the_published_adaptation_is_a_plausible_share_of_the_card() {
         // A100, half precision: 312e12 operations per second.
         assert!((0.2..0.6).contains(&(SPEED / 312e12)));
     }

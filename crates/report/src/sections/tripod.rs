@@ -7,7 +7,7 @@ const ITEMS: [(&str, &str); 13] = [
     ("5a, 5b. Data: sources and dates", "Attrition; the manifest of the data set names every input file with its hash"),
     ("6b. Eligibility", "Attrition: every filter with what it kept and dropped"),
     ("7. Data preparation", "manifest of the data set: switches; run.toml of each run: tokens and truncation"),
-    ("8a. Measurement", "Table 1 (classes and kind)"),
+    ("8a. Outcome", "Table 1 (classes and kind)"),
     ("10. Sample size", "Table 1 (examples of each split); no calculation was made"),
     ("12a. Use of data in splits", "Table 1; Leaks"),
     ("12c. Model, parameters, training", "Stacks; Cost; run.toml of each run"),
