@@ -10,15 +10,11 @@ pub enum Error {
     #[error(transparent)]
     Weights(#[from] clinpeft_weights::Error),
     /// A published table does not parse: the program was built from changed files.
-    #[error(
-        "datasets/published/{file}, line {line}: {what}\nhint: restore the file from the repository and build again"
-    )]
+    #[error("datasets/published/{file}: {what}\nhint: restore the file from the repository and build again")]
     Published {
         /// Name of the file.
         file: &'static str,
-        /// Line, from 1.
-        line: usize,
-        /// What is wrong.
+        /// Where and what is wrong.
         what: String,
     },
 }

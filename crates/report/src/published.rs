@@ -1,21 +1,17 @@
 //! The paper's numbers, embedded from `datasets/published`.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use crate::cohort::{Splits, TaskCounts};
 use crate::error::{Error, Result};
 
-/// A CSV file of the paper: simple cells, no quotes.
-struct File {
-    name: &'static str,
-    text: &'static str,
-}
-
-const TABLE1: File = File { name: "table1.csv", text: include_str!("../../../datasets/published/table1.csv") };
-const TABLE2: File = File { name: "table2.csv", text: include_str!("../../../datasets/published/table2.csv") };
-const TABLE3: File = File { name: "table3.csv", text: include_str!("../../../datasets/published/table3.csv") };
-const TABLE4: File = File { name: "table4.csv", text: include_str!("../../../datasets/published/table4.csv") };
+const TABLE1: &str = include_str!("../../../datasets/published/table1.csv");
+const TABLE2: &str = include_str!("../../../datasets/published/table2.csv");
+const TABLE3: &str = include_str!("../../../datasets/published/table3.csv");
+const TABLE4: &str = include_str!("../../../datasets/published/table4.csv");
 
 /// All published tables.
 #[derive(Debug)]
@@ -23,23 +19,22 @@ pub(crate) struct Published {
     /// In the paper's order.
     pub(crate) table1: Vec<(String, TaskCounts)>,
     pub(crate) table2: BTreeMap<String, Adaptation>,
-    pub(crate) table3: Downstream,
-    pub(crate) table4: Downstream,
+    table3: BTreeMap<String, Scores>,
+    table4: BTreeMap<String, Scores>,
 }
 
 /// A row of Table 2.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Adaptation {
+    row: String,
     pub(crate) trainable_parameters: f64,
     /// As printed, for example `0.12`.
     pub(crate) trainable_percent: String,
     pub(crate) train_perplexity: f64,
     pub(crate) test_perplexity: f64,
+    #[serde(rename = "time", deserialize_with = "seconds")]
     pub(crate) seconds: f64,
 }
-
-/// Rows of Table 3 or 4 by name.
-pub(crate) type Downstream = BTreeMap<String, Scores>;
 
 /// A row of Table 3 or 4; AUROC in 0..=1.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,68 +47,15 @@ pub(crate) struct Scores {
     pub(crate) first_edition: Vec<(String, String)>,
 }
 
-/// One line of a [`File`] with the names of its columns.
-struct Line {
-    file: &'static str,
-    number: usize,
-    cells: BTreeMap<&'static str, &'static str>,
-}
-
-impl File {
-    fn lines(&self) -> Result<Vec<Line>> {
-        let mut rows = self.text.lines();
-        let names: Vec<&str> = rows.next().unwrap_or("").split(',').collect();
-        rows.enumerate()
-            .map(|(i, row)| {
-                let cells: Vec<&str> = row.split(',').collect();
-                let line = Line {
-                    file: self.name,
-                    number: i + 2,
-                    cells: names.iter().copied().zip(cells.iter().copied()).collect(),
-                };
-                if cells.len() == names.len() {
-                    return Ok(line);
-                }
-                Err(line.error(format!("{} cells, not {}", cells.len(), names.len())))
-            })
-            .collect()
-    }
-}
-
-impl Line {
-    fn error(&self, what: String) -> Error {
-        Error::Published { file: self.file, line: self.number, what }
-    }
-
-    fn text(&self, column: &str) -> Result<&'static str> {
-        let found = self.cells.get(column).copied();
-        found.ok_or_else(|| self.error(format!("no column `{column}`")))
-    }
-
-    fn number<T: FromStr>(&self, column: &str) -> Result<T> {
-        let text = self.text(column)?;
-        text.parse().map_err(|_| self.error(format!("`{text}` in column `{column}` is not a number")))
-    }
-
-    fn seconds(&self, column: &str) -> Result<f64> {
-        let text = self.text(column)?;
-        let mut seconds = 0.0;
-        for part in text.split(':') {
-            let part: f64 = part.parse().map_err(|_| self.error(format!("`{text}` is not h:m:s")))?;
-            seconds = seconds * 60.0 + part;
-        }
-        Ok(seconds)
-    }
-}
-
 impl Published {
     /// Parses the embedded files.
     pub(crate) fn embedded() -> Result<Self> {
+        let table2 = rows::<Adaptation>("table2.csv", TABLE2)?;
         Ok(Self {
-            table1: TABLE1.lines()?.iter().map(size).collect::<Result<_>>()?,
-            table2: TABLE2.lines()?.iter().map(adaptation).collect::<Result<_>>()?,
-            table3: downstream(&TABLE3)?,
-            table4: downstream(&TABLE4)?,
+            table1: rows("table1.csv", TABLE1)?.into_iter().map(size).collect(),
+            table2: table2.into_iter().map(|row| (row.row.clone(), row)).collect(),
+            table3: downstream("table3.csv", TABLE3)?,
+            table4: downstream("table4.csv", TABLE4)?,
         })
     }
 
@@ -128,71 +70,79 @@ impl Published {
     }
 }
 
-fn size(line: &Line) -> Result<(String, TaskCounts)> {
-    let counts = TaskCounts {
-        classes: line.number("classes")?,
-        kind: line.text("kind")?.into(),
-        splits: Splits {
-            train: line.number("train")?,
-            validation: line.number("validation")?,
-            test: line.number("test")?,
-        },
-    };
-    Ok((line.text("task")?.into(), counts))
+fn rows<T: DeserializeOwned>(file: &'static str, text: &str) -> Result<Vec<T>> {
+    let rows = csv::Reader::from_reader(text.as_bytes()).into_deserialize().collect::<Result<_, csv::Error>>();
+    rows.map_err(|e| Error::Published { file, what: e.to_string() })
 }
 
-fn adaptation(line: &Line) -> Result<(String, Adaptation)> {
-    let row = Adaptation {
-        trainable_parameters: line.number("trainable_parameters")?,
-        trainable_percent: line.text("trainable_percent")?.into(),
-        train_perplexity: line.number("train_perplexity")?,
-        test_perplexity: line.number("test_perplexity")?,
-        seconds: line.seconds("time")?,
-    };
-    Ok((line.text("row")?.into(), row))
+/// `h:m:s` as seconds.
+fn seconds<'de, D: Deserializer<'de>>(time: D) -> Result<f64, D::Error> {
+    let text = String::deserialize(time)?;
+    let parts: Result<Vec<f64>, _> = text.split(':').map(str::parse).collect();
+    let parts = parts.map_err(|_| serde::de::Error::custom(format!("`{text}` is not h:m:s")))?;
+    Ok(parts.into_iter().fold(0.0, |seconds, part| seconds * 60.0 + part))
 }
 
-const TASKS: [&str; 5] = ["ventilation", "mortality", "length_of_stay", "diagnoses", "procedures"];
+#[derive(Deserialize)]
+struct Size {
+    task: String,
+    classes: u64,
+    kind: String,
+    train: u64,
+    validation: u64,
+    test: u64,
+}
 
-fn downstream(file: &File) -> Result<Downstream> {
-    let mut rows = Downstream::new();
-    for line in file.lines()? {
-        let name = line.text("row")?.to_owned();
-        match line.text("edition")? {
-            "readme" => {
-                rows.insert(name, scores(&line)?);
-            }
-            "v1" => {
-                let Some(readme) = rows.get_mut(&name) else {
-                    return Err(line.error("the readme row must come first".into()));
-                };
-                readme.first_edition = first_edition(&line, readme)?;
-            }
-            other => return Err(line.error(format!("`{other}` is not an edition"))),
-        }
+fn size(row: Size) -> (String, TaskCounts) {
+    let splits = Splits { train: row.train, validation: row.validation, test: row.test };
+    (row.task, TaskCounts { classes: row.classes, kind: row.kind, splits })
+}
+
+/// A row of Table 3 or 4 as printed.
+#[derive(Deserialize)]
+struct Printed {
+    row: String,
+    edition: String,
+    ventilation: String,
+    mortality: String,
+    length_of_stay: String,
+    diagnoses: String,
+    procedures: String,
+    macro_printed: String,
+    macro_recomputed: String,
+}
+
+impl Printed {
+    fn tasks(&self) -> [(&str, &str); 5] {
+        [
+            ("ventilation", &self.ventilation),
+            ("mortality", &self.mortality),
+            ("length_of_stay", &self.length_of_stay),
+            ("diagnoses", &self.diagnoses),
+            ("procedures", &self.procedures),
+        ]
     }
-    Ok(rows)
 }
 
-fn scores(line: &Line) -> Result<Scores> {
-    let hundredth = |column: &str| line.number::<f64>(column).map(|n| n / 100.0);
-    Ok(Scores {
-        tasks: TASKS.iter().map(|task| Ok(((*task).to_owned(), hundredth(task)?))).collect::<Result<_>>()?,
-        macro_printed: hundredth("macro_printed")?,
-        macro_recomputed: hundredth("macro_recomputed")?,
-        first_edition: Vec::new(),
-    })
-}
-
-fn first_edition(line: &Line, readme: &Scores) -> Result<Vec<(String, String)>> {
-    let mut found = Vec::new();
-    for task in TASKS {
-        if line.number::<f64>(task)? / 100.0 != readme.tasks[task] {
-            found.push((task.into(), line.text(task)?.into()));
+fn downstream(file: &'static str, text: &str) -> Result<BTreeMap<String, Scores>> {
+    let mut found = BTreeMap::new();
+    for row in rows::<Printed>(file, text)? {
+        let wrong = |what: &str| Error::Published { file, what: format!("row `{}`: {what}", row.row) };
+        let hundredth =
+            |n: &str| n.parse::<f64>().map(|n| n / 100.0).map_err(|_| wrong(&format!("`{n}` is no number")));
+        let tasks = row.tasks().map(|(task, n)| Ok((task.to_owned(), hundredth(n)?)));
+        let tasks: BTreeMap<String, f64> = tasks.into_iter().collect::<Result<_>>()?;
+        if row.edition == "readme" {
+            let (printed, recomputed) = (hundredth(&row.macro_printed)?, hundredth(&row.macro_recomputed)?);
+            let scores =
+                Scores { tasks, macro_printed: printed, macro_recomputed: recomputed, first_edition: Vec::new() };
+            found.insert(row.row, scores);
+            continue;
         }
-    }
-    for column in ["macro_printed", "macro_recomputed"] {
-        found.push((column.replace('_', " "), line.text(column)?.into()));
+        let readme: &mut Scores = found.get_mut(&row.row).ok_or_else(|| wrong("the readme edition must come first"))?;
+        let differing = row.tasks().into_iter().filter(|(task, _)| tasks[*task] != readme.tasks[*task]);
+        let averages = [("macro printed", row.macro_printed.as_str()), ("macro recomputed", &row.macro_recomputed)];
+        readme.first_edition = differing.chain(averages).map(|(name, n)| (name.to_owned(), n.to_owned())).collect();
     }
     Ok(found)
 }
@@ -228,11 +178,11 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_file_names_line_and_column() {
-        let file = File { name: "table2.csv", text: "row,time\nA,1:x:2\n" };
-        let error = file.lines().unwrap()[0].seconds("time").unwrap_err();
-        assert!(error.to_string().contains("table2.csv, line 2: `1:x:2`"));
-        let ragged = File { name: "table1.csv", text: "a,b\n1,2\n1\n" };
-        assert!(ragged.lines().is_err());
+    fn a_bad_file_names_line_and_value() {
+        let columns = "row,trainable_parameters,trainable_percent,train_perplexity,test_perplexity,time\n";
+        for (line, what) in [("A,1,1,1,1,1:x:2", "`1:x:2` is not h:m:s"), ("A,1", "line: 2")] {
+            let error = rows::<Adaptation>("table2.csv", &format!("{columns}{line}\n")).unwrap_err().to_string();
+            assert!(error.contains("table2.csv") && error.contains(what), "{error}");
+        }
     }
 }
