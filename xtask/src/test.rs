@@ -75,7 +75,7 @@ fn kernels_step(failed: &mut Vec<&'static str>, name: &'static str, arguments: &
     }
 }
 
-/// Whether NVRTC compiles all of it; `None` if it is not there.
+/// Whether NVRTC compiles all of it; `None` if it is missing.
 fn compile_cuda(texts: &Path) -> Option<bool> {
     println!("== CUDA C++ by NVRTC: python3 crates/kernels/tests/nvrtc.py");
     let ended = Command::new("python3").arg("crates/kernels/tests/nvrtc.py").arg(texts).status().ok()?;

@@ -127,7 +127,7 @@ pub fn verify(dir: &Path) -> Result<()> {
     let Some(seal) = Seal::read(dir) else { return Ok(()) };
     for (short, sealed) in &seal.files {
         let path = dir.join(short);
-        let fault = if path.exists() { seal.fault(sealed, &path, Depth::Content)? } else { Some("it is not there") };
+        let fault = if path.exists() { seal.fault(sealed, &path, Depth::Content)? } else { Some("it is missing") };
         if let Some(what) = fault {
             return Err(Error::Damaged { path, what: what.into(), hint: AGAIN });
         }
@@ -149,7 +149,7 @@ pub fn set_aside(dir: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Errors if one of the files `names` stands in `dir` and is not as its seal lists it.
+/// Errors if one of the files `names` exists in `dir` and is not as its seal lists it.
 pub fn refuse_foreign_files(dir: &Path, names: &[&str]) -> Result<()> {
     let seal = Seal::read(dir).unwrap_or_default();
     for name in names {
@@ -177,7 +177,7 @@ pub fn write_into(dir: &Path, name: &str, access: Access, bytes: &[u8]) -> Resul
     let path = dir.join(name);
     let mut seal = Seal::read(dir).unwrap_or_default();
     seal.made_by = NAME.into();
-    // First what allows the file to be replaced: a kill in between leaves a seal that lists one that is not there.
+    // The seal first: a kill in between leaves a seal that lists a missing file, which may still be replaced.
     let before = if path.exists() { Some(hash_file(&path)?) } else { None };
     let sealed = Sealed { bytes: bytes.len() as u64, blake3: hash_bytes(bytes), before };
     seal.files.insert(name.into(), sealed);
@@ -424,7 +424,7 @@ mod tests {
             made(&target, &[("a", "1"), ("b/c", "2")]).unwrap();
         }
         fs::remove_file(target.join("b/c")).unwrap();
-        assert!(verify(&target).unwrap_err().to_string().contains("it is not there"));
+        assert!(verify(&target).unwrap_err().to_string().contains("it is missing"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 
 /// What the name of everything begins with that is being written.
 pub(crate) const PARTIAL: &str = ".clinpeft-partial-";
-/// Stands in a folder that is being filled, and says that it may be removed once nobody holds its lock.
+/// A file in a folder that is being filled; the folder may be removed once nobody holds its lock.
 pub(crate) const MARK: &str = "being-filled";
 /// Where the new folder is, and where an older one waits while the two change places.
 pub(crate) const NEW: &str = "new";

@@ -212,7 +212,7 @@ impl Store {
         self.runs.retain(|run| wanted(&run.folder));
     }
 
-    /// Reads every folder below `runs`; a folder that is not there holds no runs.
+    /// Reads every folder below `runs`; a missing folder holds no runs.
     pub(crate) fn read(runs: &Path) -> Result<Self> {
         let mut store = Self::default();
         if !runs.exists() {
@@ -313,7 +313,7 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<Result<T, St
     Some(serde_json::from_str(&text).map_err(|e| format!("{name} cannot be read: {e}")))
 }
 
-/// A file that is not there says nothing; one that is damaged says it.
+/// A missing file says nothing; a damaged one is an error.
 fn read_switches(path: &Path) -> Result<Switches, String> {
     if !path.exists() {
         return Ok(Switches::default());

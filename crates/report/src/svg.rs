@@ -57,8 +57,8 @@ impl Axis {
     pub(crate) fn around(label: &str, values: impl Iterator<Item = f64>) -> Self {
         let (lo, hi) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| (lo.min(v), hi.max(v)));
         let (lo, hi) = if lo <= hi { (lo, hi) } else { (0.0, 1.0) };
-        let room = if lo < hi { (hi - lo) * 0.04 } else { 0.5 };
-        Self { label: label.into(), lo: lo - room, hi: hi + room }
+        let margin = if lo < hi { (hi - lo) * 0.04 } else { 0.5 };
+        Self { label: label.into(), lo: lo - margin, hi: hi + margin }
     }
 
     /// Round numbers on it: steps of 1, 2 or 5 times a power of ten.

@@ -1,6 +1,6 @@
 //! Crates depend on layers below them only.
 
-use crate::workspace::{Kind, Package, Violation, short_name};
+use crate::workspace::{DependencyKind, Package, Violation, short_name};
 
 /// Where a crate stands.
 struct Layer {
@@ -112,9 +112,9 @@ pub fn check(packages: &[Package]) -> Vec<Violation> {
     found
 }
 
-fn allowed(layer: &Layer, other: &str, kind: Kind) -> bool {
+fn allowed(layer: &Layer, other: &str, kind: DependencyKind) -> bool {
     let level = LAYERS.iter().find(|r| r.name == other).map(|r| r.level);
-    let in_tests = kind == Kind::Dev && level.is_some_and(|level| level <= layer.level);
+    let in_tests = kind == DependencyKind::Dev && level.is_some_and(|level| level <= layer.level);
     layer.may_use.contains(&other) || in_tests
 }
 
@@ -123,23 +123,23 @@ mod tests {
     use super::*;
     use crate::workspace::Dependency;
 
-    fn package(name: &str, dependencies: &[(&str, Kind)]) -> Package {
-        let dependency = |(name, kind): &(&str, Kind)| Dependency { name: (*name).into(), kind: *kind };
+    fn package(name: &str, dependencies: &[(&str, DependencyKind)]) -> Package {
+        let dependency = |(name, kind): &(&str, DependencyKind)| Dependency { name: (*name).into(), kind: *kind };
         Package { name: name.into(), dependencies: dependencies.iter().map(dependency).collect(), ..Package::default() }
     }
 
     #[test]
     fn dependencies_down_are_fine() {
         let packages = [
-            package("clinpeft-tensor", &[("clinpeft-rng", Kind::Use), ("ndarray", Kind::Use)]),
-            package("clinpeft-tests", &[("clinpeft-experiment", Kind::Use)]),
+            package("clinpeft-tensor", &[("clinpeft-rng", DependencyKind::Use), ("ndarray", DependencyKind::Use)]),
+            package("clinpeft-tests", &[("clinpeft-experiment", DependencyKind::Use)]),
         ];
         assert_eq!(check(&packages), Vec::<Violation>::new());
     }
 
     #[test]
     fn a_dependency_up_is_found() {
-        let packages = [package("clinpeft-tensor", &[("clinpeft-nn", Kind::Use)])];
+        let packages = [package("clinpeft-tensor", &[("clinpeft-nn", DependencyKind::Use)])];
         let found = check(&packages);
         assert!(found[0].starts_with("`tensor` must not use `nn`"), "{found:?}");
     }
@@ -154,14 +154,14 @@ mod tests {
             ("xtask", "clinpeft-files"),
             ("clinpeft-experiment", "xtask"),
         ] {
-            let packages = [package(from, &[(to, Kind::Use)]), package("xtask", &[])];
+            let packages = [package(from, &[(to, DependencyKind::Use)]), package("xtask", &[])];
             assert_eq!(check(&packages).len(), 1, "{from} -> {to}");
         }
     }
 
     #[test]
     fn tests_may_also_use_the_same_level_but_not_above() {
-        let used = |to| check(&[package("clinpeft-llama", &[(to, Kind::Dev)])]).len();
+        let used = |to| check(&[package("clinpeft-llama", &[(to, DependencyKind::Dev)])]).len();
         assert_eq!(used("clinpeft-bert"), 0);
         assert_eq!(used("clinpeft-metrics"), 0);
         assert_eq!(used("clinpeft-peft"), 1);

@@ -6,6 +6,7 @@
 //! | [`imports`] | no cycle of imports between the files of a crate |
 //! | [`ops`] | every op has its kernel, conformance case, backward rule and gradient check |
 //! | [`adapters`] | every adapter takes part in the four tests of all adapters |
+//! | [`words`] | no public type name in more than two crates, no old word |
 //! | [`manifests`] | who may depend on CubeCL, no HTTP client, inherited lints and version, crate documentation |
 //! | [`lines`] | prints the lines of code of each crate |
 //!
@@ -23,6 +24,7 @@ mod layers;
 mod lines;
 mod manifests;
 mod ops;
+mod words;
 mod workspace;
 
 /// Prints the lines of code, then what is wrong; exit code 1 if something is, 2 if a file cannot be read.
@@ -31,6 +33,9 @@ fn main() -> ExitCode {
         println!("{}", lines::table(&packages)?);
         for cycle in imports::permitted(&packages)? {
             println!("tidy: still permitted: {cycle}");
+        }
+        for path in words::stale(&root)? {
+            println!("tidy: {path} needs no permission in words.rs any more");
         }
         Ok((packages.len(), check(&root, &packages)?))
     });
@@ -58,6 +63,7 @@ fn check(root: &Path, packages: &[Package]) -> Result<Vec<Violation>, String> {
     violations.extend(imports::check(packages)?);
     violations.extend(ops::check(root)?);
     violations.extend(adapters::check(root)?);
+    violations.extend(words::check(root, packages)?);
     violations.extend(manifests::check(root, packages)?);
     Ok(violations)
 }

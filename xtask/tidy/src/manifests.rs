@@ -89,12 +89,12 @@ fn documented(package: &str, file: &str, text: &str) -> Option<Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace::{Dependency, Kind};
+    use crate::workspace::{Dependency, DependencyKind};
 
     fn package(name: &str, dependency: &str) -> Package {
         Package {
             name: name.into(),
-            dependencies: vec![Dependency { name: dependency.into(), kind: Kind::Dev }],
+            dependencies: vec![Dependency { name: dependency.into(), kind: DependencyKind::Dev }],
             ..Package::default()
         }
     }

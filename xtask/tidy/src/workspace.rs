@@ -21,11 +21,11 @@ pub struct Package {
 #[derive(Debug, Clone)]
 pub struct Dependency {
     pub name: String,
-    pub kind: Kind,
+    pub kind: DependencyKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum DependencyKind {
     /// Normal or build.
     Use,
     Dev,
@@ -57,8 +57,8 @@ fn parse(metadata: &Value) -> Option<(PathBuf, Vec<Package>)> {
         Some(Dependency {
             name: text(&value["name"])?,
             kind: match value["kind"].as_str() {
-                Some("dev") => Kind::Dev,
-                _ => Kind::Use,
+                Some("dev") => DependencyKind::Dev,
+                _ => DependencyKind::Use,
             },
         })
     };
@@ -81,7 +81,7 @@ pub fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|e| format!("cannot read `{}`: {e}", path.display()))
 }
 
-/// Files with the ending `.rs` below a folder, sorted; none if the folder is not there.
+/// Files with the ending `.rs` below a folder, sorted; none if the folder is missing.
 pub fn rust_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let (mut found, mut open) = (Vec::new(), vec![folder.to_path_buf()]);
     while let Some(folder) = open.pop().filter(|folder| folder.is_dir()) {
@@ -111,8 +111,8 @@ mod tests {
             {"name": "a", "manifest_path": "/r/a/Cargo.toml", "dependencies": []}]});
         let (root, packages) = parse(&metadata).unwrap();
         assert_eq!((root, packages[0].name.as_str()), ("/r".into(), "a"));
-        let kinds: Vec<Kind> = packages[1].dependencies.iter().map(|d| d.kind).collect();
-        assert_eq!(kinds, [Kind::Use, Kind::Use, Kind::Dev]);
+        let kinds: Vec<DependencyKind> = packages[1].dependencies.iter().map(|d| d.kind).collect();
+        assert_eq!(kinds, [DependencyKind::Use, DependencyKind::Use, DependencyKind::Dev]);
         assert!(parse(&json!({"packages": [{"name": 3}]})).is_none());
     }
 }

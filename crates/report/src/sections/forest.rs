@@ -12,7 +12,7 @@ use crate::view::View;
 #[derive(Debug, Clone)]
 pub(crate) struct Strip {
     pub(crate) name: String,
-    /// The number, or what stands in its place.
+    /// The number, or why there is none.
     pub(crate) value: Result<f64, String>,
     pub(crate) interval: Option<(f64, f64)>,
     pub(crate) published: Option<f64>,
