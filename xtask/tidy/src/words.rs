@@ -89,7 +89,7 @@ fn old(text: &str) -> impl Iterator<Item = String> {
 /// Public type names of more than two crates.
 fn homonyms(packages: &[Package]) -> Result<Vec<Violation>, String> {
     let mut names: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for package in packages.iter().filter(|package| package.name.starts_with("clinpeft-")) {
+    for package in packages.iter().filter(|package| package.manifest.iter().any(|part| part == "crates")) {
         for path in rust_files(&package.manifest.with_file_name("src"))? {
             for name in public_types(&read(&path)?)? {
                 names.entry(name).or_default().insert(short_name(&package.name));
