@@ -70,7 +70,7 @@ def step(options):
     if options.checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     lengths = [int(n) for n in options.lengths.split(",")]
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(1, model.config.vocab_size, (len(lengths), max(lengths)), generator=generator)
@@ -85,8 +85,8 @@ def step(options):
     def train():
         loss = run(**inputs, labels=labels).loss
         loss.backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         return float(loss.detach())
 
     model.train()

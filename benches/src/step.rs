@@ -11,7 +11,7 @@ use clinpeft_peft::{Activity, Lora, LoraConfig, Scaling, Stack};
 use clinpeft_rng::{RngExt, Seed};
 use clinpeft_tensor::product::{self, Packing};
 use clinpeft_tensor::{Device, Precision};
-use clinpeft_train::{Optimiser, OptimiserSettings};
+use clinpeft_train::{Optimizer, OptimizerSettings};
 use clinpeft_weights::Keep;
 use serde_json::{Value, json};
 use std::error::Error;
@@ -83,7 +83,7 @@ struct Bench {
     head: Option<Classifier>,
     batch: Ragged,
     memory: Memory,
-    optimiser: Optimiser,
+    optimizer: Optimizer,
 }
 
 /// Seconds of steps and evaluations, peak memory, time to the first step.
@@ -147,8 +147,8 @@ impl Bench {
             Task::Classification => Some(Classifier::new(4, model.width(), &mut Seed(4).stream("init"))?),
         };
         let memory = if options.checkpointing { Memory::Recompute } else { Memory::Keep };
-        let settings = OptimiserSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, clip: None };
-        Ok(Bench { model, packs, stack, head, batch, memory, optimiser: Optimiser::new(settings) })
+        let settings = OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, clip: None };
+        Ok(Bench { model, packs, stack, head, batch, memory, optimizer: Optimizer::new(settings) })
     }
 
     /// The mean loss.
@@ -178,7 +178,7 @@ impl Bench {
         if let Some(head) = &mut self.head {
             learning.extend(head.parameters_mut().map(|p| (p.name().to_string(), p)));
         }
-        self.optimiser.step(learning, &gradients, 1e-4)?;
+        self.optimizer.step(learning, &gradients, 1e-4)?;
         Ok(value)
     }
 

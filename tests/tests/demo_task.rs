@@ -14,7 +14,7 @@ use clinpeft_tensor::Precision;
 use clinpeft_tensor::ops::scale;
 use clinpeft_text::{Encoder, Kind, Order, Sequences, Specials, Tokenizer, Truncation};
 use clinpeft_train::{
-    Classification, Cut, Division, Event, Examples, Fit, OptimiserSettings, Plan, Rate, Scores, Selection, Settings,
+    Classification, Cut, Division, Event, Examples, Fit, OptimizerSettings, Plan, Rate, Scores, Selection, Settings,
     Targets, Warmup, fit,
 };
 use serde_json::{Value, json};
@@ -135,7 +135,7 @@ fn training() -> Settings {
         learning_rate: 5e-2,
         rate: Rate::WarmupAndDecay(Warmup::Ratio(0.06)),
         division: Division::WholeStep,
-        optimiser: OptimiserSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: Some(1.0) },
+        optimizer: OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: Some(1.0) },
         selection: Selection::LastEpoch,
         patience: None,
         memory: Memory::Keep,

@@ -16,7 +16,7 @@ use clinpeft_peft::{Activity, Lora, LoraConfig, Scaling, Stack};
 use clinpeft_rng::{Rng, Seed};
 use clinpeft_tensor::ops::{self, AttentionShape, Layout, Mask, Segments};
 use clinpeft_tensor::{DType, Device, Precision, Tensor};
-use clinpeft_train::{Optimiser, OptimiserSettings};
+use clinpeft_train::{Optimizer, OptimizerSettings};
 use half::bf16;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -131,8 +131,8 @@ fn steps(o: &Options, device: &Device) -> Result<()> {
     let mut stack = Stack::new();
     stack.push("lora", Box::new(lora), Activity::Active)?;
     stack.to_device(device)?;
-    let settings = OptimiserSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: None };
-    let mut optimiser = Optimiser::new(settings);
+    let settings = OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: None };
+    let mut optimizer = Optimizer::new(settings);
     let sequence: Vec<u32> = (0..o.length).map(|i| (i * 7919 % config.vocab_size) as u32).collect();
     let batch = Ragged::from_sequences(&vec![sequence; o.batch])?;
     let memory = if o.keep { Memory::Keep } else { Memory::Recompute };
@@ -142,7 +142,7 @@ fn steps(o: &Options, device: &Device) -> Result<()> {
         let (loss, n) = model.language_loss(&hidden, &batch)?;
         let mean = learn::scale(&loss, 1.0 / n as f64)?;
         let gradients = backward(&mean)?;
-        optimiser.step(stack.trainable_mut(), &gradients, 1e-4)?;
+        optimizer.step(stack.trainable_mut(), &gradients, 1e-4)?;
         Ok(mean.value().item()?)
     };
     step(&mut stack)?;

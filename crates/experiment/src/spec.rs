@@ -8,7 +8,7 @@ use clinpeft_nn::Memory;
 use clinpeft_peft::AdapterName;
 use clinpeft_tensor::Precision;
 use clinpeft_text::Packing;
-use clinpeft_train::{Division, OptimiserSettings, Rate, Selection, Settings, Warmup};
+use clinpeft_train::{Division, OptimizerSettings, Rate, Selection, Settings, Warmup};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -179,7 +179,7 @@ pub struct Training {
     pub warmup_ratio: f64,
     /// Passes over the data.
     pub epochs: u64,
-    /// Sequences of one optimiser step.
+    /// Sequences of one optimizer step.
     pub batch_sequences: usize,
     /// Tokens that are run at once; a step is cut into micro-batches of at most so many.
     pub micro_tokens: usize,
@@ -319,7 +319,7 @@ impl RunSpec {
                     Division::MicroBatch { full: t.batch_sequences.div_ceil(self.micro_sequences()) }
                 }
             },
-            optimiser: OptimiserSettings {
+            optimizer: OptimizerSettings {
                 beta1: 0.9,
                 beta2: 0.999,
                 eps: 1e-8,

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `second_adapter` | takes part | is there, but inactive: it never enters the forward pass |
 //! | `multilabel_score` | sigmoid | softmax over all labels |
-//! | `schedule` | warm-up, then linear fall, in optimiser steps | first step has rate zero, then nearly constant |
+//! | `schedule` | warm-up, then linear fall, in optimizer steps | first step has rate zero, then nearly constant |
 //! | `selection` | best validation AUROC | last epoch (the later code: lowest validation loss) |
 //! | `pooling` | last token, by length | last position of the padded row |
 //! | `class_weights` | divided once for the whole step | divided in each micro-batch, so that they cancel in small ones |
@@ -94,7 +94,7 @@ rule!(
 rule!(
     /// See [`Switches::class_weights`].
     ClassWeights {
-        /// By the sum of the weights of the whole optimiser step.
+        /// By the sum of the weights of the whole optimizer step.
         WholeStep,
         /// By that of each micro-batch, then by their number.
         MicroBatch,

@@ -10,7 +10,7 @@ use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
 use clinpeft_text::{Order, Sequences};
 use clinpeft_train::{
-    Cut, Division, Event, Fit, LanguageModelling, OptimiserSettings, Plan, Rate, Selection, Settings, Warmup, fit,
+    Cut, Division, Event, Fit, LanguageModelling, OptimizerSettings, Plan, Rate, Selection, Settings, Warmup, fit,
 };
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -74,7 +74,7 @@ fn a_step_is_read_once_whatever_learns() {
                 learning_rate: 0.01,
                 rate: Rate::WarmupAndDecay(Warmup::Ratio(0.1)),
                 division: Division::WholeStep,
-                optimiser: OptimiserSettings {
+                optimizer: OptimizerSettings {
                     beta1: 0.9,
                     beta2: 0.999,
                     eps: 1e-8,

@@ -22,7 +22,7 @@ pub enum TaskType {
     SequenceClassification,
 }
 
-/// An optimiser step that was just made.
+/// An optimizer step that was just made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
     /// Its number, from 1.
@@ -69,7 +69,7 @@ pub trait Adapter: Sites + Debug {
         let _ = step;
         Vec::new()
     }
-    /// Told of every optimiser step after it was made, with what [`Adapter::watched`] asked for as far as it had a gradient.
+    /// Told of every optimizer step after it was made, with what [`Adapter::watched`] asked for as far as it had a gradient.
     fn after_step(&mut self, step: Step, values: &StepValues) -> Result<()> {
         let _ = (step, values);
         Ok(())

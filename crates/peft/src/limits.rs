@@ -10,7 +10,7 @@ pub(crate) const ROWS: usize = 65_536;
 pub(crate) const INNER: usize = 65_536;
 /// Most layers of an LSTM.
 pub(crate) const LSTM_LAYERS: usize = 64;
-/// Most optimiser steps.
+/// Most optimizer steps.
 pub(crate) const STEPS: u64 = 1_000_000_000_000;
 /// Greatest numerator of a scale.
 pub(crate) const ALPHA: f64 = 1e6;

@@ -195,7 +195,7 @@ impl Stack {
         learning.flat_map(|e| e.adapter.watched(step).into_iter().map(|p| (named(&e.name, p), p))).collect()
     }
 
-    /// To be called after every optimiser step: tells each adapter that learns, with what [`Stack::watched`] asked for.
+    /// To be called after every optimizer step: tells each adapter that learns, with what [`Stack::watched`] asked for.
     pub fn after_step(&mut self, step: Step, values: &StepValues) -> Result<()> {
         for e in self.entries.iter_mut().filter(|e| e.learning() == Learning::Trainable) {
             let own = values.iter().filter_map(|(name, stepped)| {

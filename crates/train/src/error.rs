@@ -56,7 +56,7 @@ pub enum Error {
         "training: the loss of step {step} is {loss}\nhint: lower the learning rate; the last good state is in the checkpoint"
     )]
     NotFinite {
-        /// Which optimiser step, from 0.
+        /// Which optimizer step, from 0.
         step: u64,
         /// What it was.
         loss: f64,

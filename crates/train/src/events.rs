@@ -13,16 +13,16 @@ use std::path::{Path, PathBuf};
 pub enum Event {
     /// Who takes part and who learns, before the first step, or with gradient norms after it.
     Status {
-        /// Optimiser steps done.
+        /// Optimizer steps done.
         step: u64,
         /// The table.
         table: String,
         /// Gradient norm by adapter, once there is one.
         gradient_norms: BTreeMap<String, f64>,
     },
-    /// An optimiser step.
+    /// An optimizer step.
     Step {
-        /// Optimiser steps done.
+        /// Optimizer steps done.
         step: u64,
         /// Mean loss of the step.
         loss: f64,
@@ -37,7 +37,7 @@ pub enum Event {
     Epoch {
         /// Epochs done.
         epoch: u64,
-        /// Optimiser steps done.
+        /// Optimizer steps done.
         step: u64,
         /// Mean loss of its steps.
         loss: f64,

@@ -3,7 +3,7 @@
 use crate::plan::Step;
 use crate::state::{self, Exact, State};
 use crate::{
-    Division, Error, Event, EventLog, Objective, Optimiser, OptimiserStep, Plan, Rate, Result, Schedule, Selection,
+    Division, Error, Event, EventLog, Objective, Optimizer, OptimizerStep, Plan, Rate, Result, Schedule, Selection,
     Settings,
 };
 use clinpeft_autodiff::{Gradients, Norm, backward, ops};
@@ -34,7 +34,7 @@ pub struct Outcome {
     pub epoch: u64,
     /// Its validation score.
     pub score: Option<f64>,
-    /// Optimiser steps done.
+    /// Optimizer steps done.
     pub steps: u64,
     /// Tokens run.
     pub tokens: u64,
@@ -78,7 +78,7 @@ const STACK: &str = "(stack) ";
 struct Loop<'a, O> {
     objective: &'a mut O,
     run: Fit<'a, O>,
-    optimiser: Optimiser,
+    optimizer: Optimizer,
     schedule: Schedule,
     log: EventLog,
     state: State,
@@ -98,9 +98,9 @@ impl<'a, O: Objective> Loop<'a, O> {
         let (total, rate) = (run.plan.steps(), run.settings.rate);
         let micro = if rate == Rate::Published { run.plan.micro_batches()? } else { total };
         let schedule = Schedule::new(run.settings.learning_rate, rate, total, micro)?;
-        let mut optimiser = Optimiser::new(run.settings.optimiser);
+        let mut optimizer = Optimizer::new(run.settings.optimizer);
         let (state, best) = if run.checkpoint.exists() {
-            state::read(run.checkpoint, objective, &mut optimiser)?
+            state::read(run.checkpoint, objective, &mut optimizer)?
         } else {
             (State::default(), TensorMap::new())
         };
@@ -112,7 +112,7 @@ impl<'a, O: Objective> Loop<'a, O> {
         let log = EventLog::open(run.events, state.lines)?;
         let now = Instant::now();
         let before = state.seconds.0;
-        Ok(Loop { objective, run, optimiser, schedule, log, state, best, total, started: now, before, saved: now })
+        Ok(Loop { objective, run, optimizer, schedule, log, state, best, total, started: now, before, saved: now })
     }
 
     fn run(mut self) -> Result<Outcome> {
@@ -140,7 +140,7 @@ impl<'a, O: Objective> Loop<'a, O> {
             if number < self.state.step {
                 continue;
             }
-            if self.step(OptimiserStep(number), &micro)? == Went::Stopped {
+            if self.step(OptimizerStep(number), &micro)? == Went::Stopped {
                 return Ok(Went::Stopped);
             }
             if self.saved.elapsed() >= self.run.settings.checkpoint_every {
@@ -163,7 +163,7 @@ impl<'a, O: Objective> Loop<'a, O> {
     }
 
     /// What the micro-batches of a step give; `None` if it was told to stop between them.
-    fn gather(&self, step: OptimiserStep, micro: &Step) -> Result<Option<Gathered>> {
+    fn gather(&self, step: OptimizerStep, micro: &Step) -> Result<Option<Gathered>> {
         let divisor: f64 = micro.iter().map(|rows| self.objective.denominator(rows)).sum();
         if divisor <= 0.0 {
             return Err(Error::Settings(format!("step {} has nothing to predict", step.0)));
@@ -192,14 +192,14 @@ impl<'a, O: Objective> Loop<'a, O> {
         Ok(Some(all))
     }
 
-    fn step(&mut self, step: OptimiserStep, micro: &Step) -> Result<Went> {
+    fn step(&mut self, step: OptimizerStep, micro: &Step) -> Result<Went> {
         let Some(Gathered { losses, gradients, tokens }) = self.gather(step, micro)? else {
             return Ok(Went::Stopped);
         };
         self.state.tokens += tokens;
         let number = step.0 + 1;
         let log_now = number.is_multiple_of(self.run.settings.log_every.max(1)) || number == self.total;
-        let norms = if log_now || step.0 == 0 || self.run.settings.optimiser.clip.is_some() {
+        let norms = if log_now || step.0 == 0 || self.run.settings.optimizer.clip.is_some() {
             self.norms(&gradients)?
         } else {
             Vec::new()
@@ -210,7 +210,7 @@ impl<'a, O: Objective> Loop<'a, O> {
         let watched: BTreeMap<String, Tensor> =
             watched.filter_map(|(name, p)| Some((name, gradients.of(p.var())?.clone()))).collect();
         let measured = norms.iter().map(|(_, norm)| norm);
-        self.optimiser.step_measured(self.objective.parameters_mut(), &gradients, measured, rate)?;
+        self.optimizer.step_measured(self.objective.parameters_mut(), &gradients, measured, rate)?;
         let read = self.read(losses, norms, watched)?;
         let loss = read.loss;
         if !loss.is_finite() {
@@ -319,7 +319,7 @@ impl<'a, O: Objective> Loop<'a, O> {
         self.log.flush()?;
         self.state.lines = self.log.lines();
         self.state.seconds = Exact(self.before + self.started.elapsed().as_secs_f64());
-        state::write(self.run.checkpoint, &self.state, self.objective, &self.optimiser, &self.best)?;
+        state::write(self.run.checkpoint, &self.state, self.objective, &self.optimizer, &self.best)?;
         self.saved = Instant::now();
         Ok(())
     }

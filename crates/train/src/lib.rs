@@ -1,9 +1,9 @@
-//! Optimiser step, schedule, accumulation, evaluation, checkpoint and resume.
+//! Optimizer step, schedule, accumulation, evaluation, checkpoint and resume.
 //!
 //! - [`fit`] trains an [`Objective`]: what it computes is [`LanguageModelling`] or [`Classification`], of any model
 //!   family, or [`MaskedModelling`].
 //! - The loss of a step is divided once, by what the whole step holds, so accumulation equals one large batch.
-//! - The schedule counts optimiser steps; warm-up is a number of steps or a share of them, never confused.
+//! - The schedule counts optimizer steps; warm-up is a number of steps or a share of them, never confused.
 //! - A killed run continues from its last checkpoint and ends with the same bits: everything random is a function of the
 //!   seed and the step number, and a checkpoint is one file that appears whole and carries a checksum.
 //! - A stop is honoured within one micro-batch, in training and in evaluation.
@@ -16,7 +16,7 @@ mod fit;
 mod language;
 mod masked;
 mod objective;
-mod optimiser;
+mod optimizer;
 mod plan;
 mod schedule;
 mod settings;
@@ -30,7 +30,7 @@ pub use fit::{Fit, Outcome, Validation, fit};
 pub use language::{LanguageModelling, NoteLoss};
 pub use masked::{MaskedModelling, Masking};
 pub use objective::{Objective, Part};
-pub use optimiser::{Optimiser, OptimiserSettings};
+pub use optimizer::{Optimizer, OptimizerSettings};
 pub use plan::{Cut, Plan};
-pub use schedule::{OptimiserStep, Rate, Schedule, Warmup};
+pub use schedule::{OptimizerStep, Rate, Schedule, Warmup};
 pub use settings::{Division, Selection, Settings};

@@ -30,7 +30,7 @@ pub(crate) type Step = Vec<Vec<usize>>;
 impl Plan {
     /// Most epochs of a run.
     pub const EPOCHS: u64 = 1_000_000;
-    /// Most optimiser steps of a run.
+    /// Most optimizer steps of a run.
     pub const STEPS: u64 = 1_000_000_000_000;
     /// Most rows, over all epochs, that are put in order only to count micro-batches.
     const COUNTED: u64 = 1_000_000_000;
@@ -71,12 +71,12 @@ impl Plan {
         self.epochs
     }
 
-    /// Optimiser steps of each epoch.
+    /// Optimizer steps of each epoch.
     pub fn steps_per_epoch(&self) -> u64 {
         self.lengths.len().div_ceil(self.batch) as u64
     }
 
-    /// Optimiser steps of all epochs.
+    /// Optimizer steps of all epochs.
     pub fn steps(&self) -> u64 {
         self.epochs * self.steps_per_epoch()
     }

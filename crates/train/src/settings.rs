@@ -1,6 +1,6 @@
 //! How to train.
 
-use crate::{Error, OptimiserSettings, Rate, Result, Warmup};
+use crate::{Error, OptimizerSettings, Rate, Result, Warmup};
 use clinpeft_nn::Memory;
 use clinpeft_rng::Seed;
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ pub struct Settings {
     /// Where a loss is divided.
     pub division: Division,
     /// AdamW and clipping.
-    pub optimiser: OptimiserSettings,
+    pub optimizer: OptimizerSettings,
     /// Which epoch is kept.
     pub selection: Selection,
     /// Stop after so many epochs without a better score; at least 1.
@@ -57,7 +57,7 @@ pub struct Settings {
 impl Settings {
     /// Errors with the key of a setting that cannot be.
     pub fn check(&self) -> Result<()> {
-        let o = &self.optimiser;
+        let o = &self.optimizer;
         let above = "a finite number above 0";
         let decay = "a number from 0 to below 1";
         let ratio = match self.rate {
@@ -98,7 +98,7 @@ mod tests {
             learning_rate: 0.02,
             rate: Rate::WarmupAndDecay(Warmup::Ratio(0.1)),
             division: Division::WholeStep,
-            optimiser: OptimiserSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: Some(1.0) },
+            optimizer: OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: Some(1.0) },
             selection: Selection::LastEpoch,
             patience: Some(1),
             memory: Memory::Keep,
@@ -122,12 +122,12 @@ mod tests {
         let none = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0];
         let at_most_zero = [&none[..], &[0.0]].concat();
         refused("learning_rate", &|s, x| s.learning_rate = x, &at_most_zero);
-        refused("clip", &|s, x| s.optimiser.clip = Some(x), &at_most_zero);
-        refused("eps", &|s, x| s.optimiser.eps = x, &at_most_zero);
-        refused("weight_decay", &|s, x| s.optimiser.weight_decay = x, &none);
+        refused("clip", &|s, x| s.optimizer.clip = Some(x), &at_most_zero);
+        refused("eps", &|s, x| s.optimizer.eps = x, &at_most_zero);
+        refused("weight_decay", &|s, x| s.optimizer.weight_decay = x, &none);
         refused("warmup_ratio", &|s, x| s.rate = Rate::WarmupAndDecay(Warmup::Ratio(x)), &[&none[..], &[1.1]].concat());
-        refused("beta1", &|s, x| s.optimiser.beta1 = x, &[&none[..], &[1.0]].concat());
-        refused("beta2", &|s, x| s.optimiser.beta2 = x, &[&none[..], &[1.0]].concat());
+        refused("beta1", &|s, x| s.optimizer.beta1 = x, &[&none[..], &[1.0]].concat());
+        refused("beta2", &|s, x| s.optimizer.beta2 = x, &[&none[..], &[1.0]].concat());
         refused("patience", &|s, x| s.patience = Some(x as u64), &[0.0]);
     }
 }

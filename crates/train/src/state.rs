@@ -1,6 +1,6 @@
 //! The checkpoint: one file with everything that a run needs to continue.
 
-use crate::{Error, Objective, Optimiser, Result};
+use crate::{Error, Objective, Optimizer, Result};
 use clinpeft_weights::{Checkpoint, Keep, Seal, TensorMap, save_sealed};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ impl<'de> Deserialize<'de> for Exact {
 /// What is known between two steps, beside the tensors.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
-    /// Optimiser steps done.
+    /// Optimizer steps done.
     pub step: u64,
     /// Epochs whose validation is done.
     pub validated: u64,
@@ -57,14 +57,14 @@ pub(crate) fn write(
     path: &Path,
     state: &State,
     objective: &dyn Objective,
-    optimiser: &Optimiser,
+    optimizer: &Optimizer,
     best: &TensorMap,
 ) -> Result<()> {
     let mut all = TensorMap::new();
     for (name, p) in objective.parameters() {
         all.insert(format!("p/{name}"), p.value().clone());
     }
-    optimiser.export(&mut all);
+    optimizer.export(&mut all);
     let adapters = objective.stack().state()?;
     all.extend(adapters.into_iter().map(|(name, t)| (format!("a/{name}"), t)));
     all.extend(best.iter().map(|(name, t)| (format!("best/{name}"), t.clone())));
@@ -101,7 +101,7 @@ fn damaged(path: &Path, error: clinpeft_weights::Error) -> Error {
 pub(crate) fn read(
     path: &Path,
     objective: &mut dyn Objective,
-    optimiser: &mut Optimiser,
+    optimizer: &mut Optimizer,
 ) -> Result<(State, TensorMap)> {
     let file = Checkpoint::open_file(path).map_err(|e| damaged(path, e))?;
     let state = state_of(path, &file)?;
@@ -123,7 +123,7 @@ pub(crate) fn read(
             return Err(Error::Checkpoint(format!("what is kept of parameter `{name}` has another shape")));
         }
     }
-    optimiser.import(&all, state.step)?;
+    optimizer.import(&all, state.step)?;
     let adapters = all.iter().filter_map(|(k, t)| Some((k.strip_prefix("a/")?.to_string(), t.clone())));
     objective.stack_mut().set_state(&adapters.collect())?;
     let best = all.into_iter().filter_map(|(k, t)| Some((k.strip_prefix("best/")?.to_string(), t))).collect();

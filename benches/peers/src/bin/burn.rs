@@ -1,4 +1,4 @@
-//! The step in burn, on its fastest backend for a CPU. Its optimiser takes modules; here tensors are updated by the same formula.
+//! The step in burn, on its fastest backend for a CPU. Its optimizer takes modules; here tensors are updated by the same formula.
 
 use burn::tensor::{Bool, Device, Distribution, Int, Tensor, TensorData, activation};
 use clinpeft_peers::*;

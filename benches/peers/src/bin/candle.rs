@@ -48,7 +48,7 @@ struct Model {
     angles: (Tensor, Tensor),
     mask: Tensor,
     tokens: Tensor,
-    optimiser: AdamW,
+    optimizer: AdamW,
 }
 
 fn random(rows: usize, columns: usize) -> Result<Tensor> {
@@ -77,7 +77,7 @@ impl Model {
         let layers = (0..LAYERS).map(|_| layer()).collect::<Result<Vec<_>>>()?;
         let learnt = layers.iter().flat_map(|l| [&l.q, &l.v]).filter_map(|l| l.lora.clone()).flat_map(|(a, b)| [a, b]);
         let settings = ParamsAdamW { lr: LEARNING_RATE, weight_decay: WEIGHT_DECAY, ..ParamsAdamW::default() };
-        let optimiser = AdamW::new(learnt.collect(), settings)?;
+        let optimizer = AdamW::new(learnt.collect(), settings)?;
         let (cos, sin) = angles();
         let of = |values| Tensor::from_vec(values, (LENGTH, HEAD / 2), &Device::Cpu);
         let later = |at: usize| if at % LENGTH > at / LENGTH { f32::NEG_INFINITY } else { 0.0 };
@@ -90,7 +90,7 @@ impl Model {
             angles: (of(cos)?, of(sin)?),
             mask: Tensor::from_vec(mask, (1, 1, LENGTH, LENGTH), &Device::Cpu)?,
             tokens: Tensor::from_vec(tokens(), BATCH * LENGTH, &Device::Cpu)?,
-            optimiser,
+            optimizer,
         })
     }
 
@@ -121,7 +121,7 @@ impl Model {
         let logits = self.logits()?.reshape((BATCH, LENGTH, VOCABULARY))?.narrow(1, 0, LENGTH - 1)?.contiguous()?;
         let next = self.tokens.reshape((BATCH, LENGTH))?.narrow(1, 1, LENGTH - 1)?.contiguous()?.flatten_all()?;
         let loss = candle_nn::loss::cross_entropy(&logits.reshape((counted, VOCABULARY))?, &next)?;
-        self.optimiser.backward_step(&loss)?;
+        self.optimizer.backward_step(&loss)?;
         loss.to_scalar()
     }
 }

@@ -20,7 +20,7 @@ use std::fmt;
 pub struct Memory {
     /// The base model.
     pub weights: u64,
-    /// What learns, with its gradient and the optimiser's state.
+    /// What learns, with its gradient and the optimizer's state.
     pub learning: u64,
     /// What the backward pass reads, and the widest place.
     pub activations: u64,

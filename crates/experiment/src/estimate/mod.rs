@@ -43,7 +43,7 @@ pub struct Cost {
     pub task: Option<String>,
     /// Parameters that learn, the head among them.
     pub trainable_parameters: u64,
-    /// Optimiser steps.
+    /// Optimizer steps.
     pub steps: u64,
     /// Tokens of training, at most.
     pub tokens: u64,

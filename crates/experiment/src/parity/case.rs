@@ -11,7 +11,7 @@ use clinpeft_peft::{ModelShape, Stack, load_adapter, merge, save_adapter};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::{Device, Tensor};
 use clinpeft_text::PaddedMap;
-use clinpeft_train::{Optimiser, OptimiserSettings};
+use clinpeft_train::{Optimizer, OptimizerSettings};
 use clinpeft_weights::{Checkpoint, Keep, TensorMap, encode};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -284,10 +284,10 @@ impl<'a> Measured<'a> {
     fn steps(&self, world: &mut World, record: &mut Record) -> Result<()> {
         let o = &self.manifest.optimizer;
         if o.name != "AdamW" {
-            record.failure("steps", format!("the optimiser `{}` is not supported", o.name));
+            record.failure("steps", format!("the optimizer `{}` is not supported", o.name));
             return Ok(());
         }
-        let mut optimiser = Optimiser::new(OptimiserSettings {
+        let mut optimizer = Optimizer::new(OptimizerSettings {
             beta1: o.betas[0],
             beta2: o.betas[1],
             eps: o.eps,
@@ -300,7 +300,7 @@ impl<'a> Measured<'a> {
             let want = self.case.step_losses_f64.get(i).copied().unwrap_or(f64::NAN);
             worst = worst.max(nan_is_large(relative(item(&ran.loss)?, want)));
             let gradients = walk(&ran.loss)?;
-            optimiser.step(world.trainable_mut(), &gradients, o.lr)?;
+            optimizer.step(world.trainable_mut(), &gradients, o.lr)?;
         }
         record.measured("step losses", worst, 1e-4);
         if let (Some(want), Some(last)) = (self.case.loss_after_f64, self.loss_after_batch(world)?) {

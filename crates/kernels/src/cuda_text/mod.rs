@@ -20,7 +20,7 @@ fn on_paper(capability: u16) -> Device {
     Device::Other(Client::connect(name, card.to_id(), Loops::Free, None, || OnPaper::client(&card)).unwrap())
 }
 
-/// What the suite does not reach: weights in 16 bits, wide heads, the optimiser, logits of many rows.
+/// What the suite does not reach: weights in 16 bits, wide heads, the optimizer, logits of many rows.
 fn beyond_the_suite(device: &Device) {
     let on = |dims: &[usize], dtype| Tensor::zeros(dims, dtype).to_device(device).unwrap();
     let x = on(&[300, 256], DType::F32);

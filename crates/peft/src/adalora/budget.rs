@@ -107,7 +107,7 @@ pub(super) fn updates(c: &AdaLoraConfig, step: Step) -> bool {
     step.number < last_allocation(c, step)
 }
 
-/// What an AdaLoRA does after an optimiser step.
+/// What an AdaLoRA does after an optimizer step.
 pub(super) fn after_step(adapter: &mut AdaLora, step: Step, values: &StepValues) -> Result<()> {
     let c = &adapter.config;
     let last = last_allocation(c, step);

@@ -65,7 +65,7 @@ pub fn settings() -> Settings {
         learning_rate: 0.02,
         rate: Rate::WarmupAndDecay(Warmup::Ratio(0.1)),
         division: Division::WholeStep,
-        optimiser: OptimiserSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, clip: None },
+        optimizer: OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, clip: None },
         selection: Selection::LastEpoch,
         patience: None,
         memory: Memory::Keep,

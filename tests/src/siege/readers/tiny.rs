@@ -7,7 +7,7 @@ use clinpeft_rng::Seed;
 use clinpeft_tensor::Tensor;
 use clinpeft_text::{CacheKey, Order, Sequences, Specials, Tokenizer, Truncation};
 use clinpeft_train::{
-    Cut, Division, Fit, LanguageModelling, OptimiserSettings, Plan, Rate, Result, Selection, Settings, Warmup, fit,
+    Cut, Division, Fit, LanguageModelling, OptimizerSettings, Plan, Rate, Result, Selection, Settings, Warmup, fit,
 };
 use clinpeft_weights::TensorMap;
 use std::collections::BTreeMap;
@@ -75,12 +75,12 @@ pub fn go_on(dir: &Path, stopped: bool) -> Result<()> {
     let data = Sequences::new((0..24).map(|i| i % 16).collect(), vec![0, 6, 12, 18, 24], 0)?;
     let mut objective = LanguageModelling { backbone: Box::new(model()?), stack, data };
     let plan = Plan::new(objective.data.lengths(), (Order::Sequential, SEED), 1, 2, Cut::Sequences(2))?;
-    let optimiser = OptimiserSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, clip: None };
+    let optimizer = OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, clip: None };
     let settings = Settings {
         learning_rate: 0.01,
         rate: Rate::WarmupAndDecay(Warmup::Ratio(0.1)),
         division: Division::WholeStep,
-        optimiser,
+        optimizer,
         selection: Selection::LastEpoch,
         patience: None,
         memory: Memory::Keep,

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// Constants of AdamW and of clipping.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct OptimiserSettings {
+pub struct OptimizerSettings {
     /// Decay of the first moment.
     pub beta1: f64,
     /// Decay of the second moment.
@@ -26,16 +26,16 @@ pub struct OptimiserSettings {
 
 /// Moments of every parameter that learns.
 #[derive(Debug)]
-pub struct Optimiser {
-    settings: OptimiserSettings,
+pub struct Optimizer {
+    settings: OptimizerSettings,
     moments: BTreeMap<String, [Tensor; 2]>,
     steps: u64,
 }
 
-impl Optimiser {
+impl Optimizer {
     /// Zero moments.
-    pub fn new(settings: OptimiserSettings) -> Optimiser {
-        Optimiser { settings, moments: BTreeMap::new(), steps: 0 }
+    pub fn new(settings: OptimizerSettings) -> Optimizer {
+        Optimizer { settings, moments: BTreeMap::new(), steps: 0 }
     }
 
     /// One step. Parameters without a gradient stay as they are.
@@ -107,7 +107,7 @@ impl Optimiser {
         }
     }
 
-    /// Restores what [`Optimiser::export`] wrote.
+    /// Restores what [`Optimizer::export`] wrote.
     pub(crate) fn import(&mut self, from: &TensorMap, steps: u64) -> Result<()> {
         self.steps = steps;
         for (key, m) in from.iter().filter_map(|(k, t)| Some((k.strip_prefix("m/")?, t))) {
