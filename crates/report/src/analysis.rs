@@ -120,22 +120,13 @@ const FILE: &str = "predictions.safetensors";
 fn planned<'a>(store: &'a Store, plan: &'a Plan) -> impl Iterator<Item = &'a Run> {
     let rows = plan.downstream_rows().into_iter();
     let cells = rows.flat_map(move |row| plan.tasks.iter().map(move |task| (row, task)));
-    let keys = cells.flat_map(move |(row, task)| {
-        let fidelity = &plan.fidelity;
-        let key = move |seed: &u64| Key {
-            fidelity: fidelity.clone(),
-            row: row.into(),
-            task: Some(task.clone()),
-            seed: *seed,
-        };
-        plan.seeds.iter().map(key)
-    });
+    let keys = cells.flat_map(move |(row, task)| plan.seeds.iter().map(move |seed| plan.key(row, Some(task), *seed)));
     keys.filter_map(|key| store.find(&key)).filter(|run| run.state == State::Done)
 }
 
 /// Bands are drawn for the best run of a task and seed only.
 fn bands(runs: &[&Run], run: &Run) -> Bootstrap {
-    let score = |run: &Run| run.result.metrics.get("auroc").and_then(|m| m.value()).unwrap_or(0.0);
+    let score = |run: &Run| run.result.metrics.get("auroc").and_then(|m| m.value).unwrap_or(0.0);
     let rivals = runs.iter().filter(|other| (&other.key.task, other.key.seed) == (&run.key.task, run.key.seed));
     let best = rivals.max_by(|a, b| score(a).total_cmp(&score(b)));
     let is_best = best.is_some_and(|best| best.folder == run.folder);

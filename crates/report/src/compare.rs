@@ -4,7 +4,6 @@ use clinpeft_metrics::{Difference, Resampled, auroc_delong_difference, holm};
 
 use crate::analysis::{Analysis, Measured};
 use crate::plan::Plan;
-use crate::store::Key;
 
 /// Adjusted p-values below this are marked.
 const LEVEL: f64 = 0.05;
@@ -73,8 +72,7 @@ pub(crate) struct Cells<'a> {
 
 impl<'a> Cells<'a> {
     fn measured(&self, row: &str, task: &str, seed: u64) -> Option<&'a Measured> {
-        let key = Key { fidelity: self.plan.fidelity.clone(), row: row.into(), task: Some(task.into()), seed };
-        self.analysis.get(&key)
+        self.analysis.get(&self.plan.key(row, Some(task), seed))
     }
 
     /// Mean AUROC over all planned seeds; `None` if one is missing.

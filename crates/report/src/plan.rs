@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::store::Key;
+
 /// The rows, tasks and seeds that are expected under a preset of the rules, in the order in which they are shown.
 ///
 /// Row names are those of the runs; the published numbers appear beside rows of the paper's name.
@@ -24,6 +26,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The key of a planned run; without a task: of an adaptation.
+    pub(crate) fn key(&self, row: &str, task: Option<&str>, seed: u64) -> Key {
+        Key { fidelity: self.fidelity.clone(), row: row.into(), task: task.map(String::from), seed }
+    }
+
     /// Rows of Tables 3 and 4, each once.
     pub(crate) fn downstream_rows(&self) -> Vec<&str> {
         let mut seen = BTreeSet::new();

@@ -51,7 +51,7 @@ pub(crate) fn metric(name: &str) -> impl Fn(&Run) -> Option<Number> {
     let name = name.to_owned();
     move |run| {
         let metric = run.result.metrics.get(&name)?;
-        Some((metric.value()?, metric.interval()))
+        Some((metric.value?, metric.interval))
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::error::Result;
 use crate::format::first_line;
@@ -84,37 +85,17 @@ pub(crate) struct RunResult {
     pub(crate) peak_memory_mib: Option<f64>,
 }
 
-/// A metric: a bare number, or a number with its interval.
+/// A metric: a bare number, or a number with its interval; `null` if undefined.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Metric {
-    Number(f64),
-    Estimate {
-        value: Option<f64>,
-        #[serde(default)]
-        lo: Option<f64>,
-        #[serde(default)]
-        hi: Option<f64>,
-    },
-    Undefined(()),
+#[serde(from = "Value")]
+pub(crate) struct Metric {
+    pub(crate) value: Option<f64>,
+    pub(crate) interval: Option<(f64, f64)>,
 }
 
-impl Metric {
-    /// The number.
-    pub(crate) fn value(self) -> Option<f64> {
-        match self {
-            Self::Number(value) => Some(value),
-            Self::Estimate { value, .. } => value,
-            Self::Undefined(()) => None,
-        }
-    }
-
-    /// The interval.
-    pub(crate) fn interval(self) -> Option<(f64, f64)> {
-        match self {
-            Self::Estimate { lo, hi, .. } => lo.zip(hi),
-            Self::Number(_) | Self::Undefined(()) => None,
-        }
+impl From<Value> for Metric {
+    fn from(json: Value) -> Self {
+        Self { value: json.as_f64().or(json["value"].as_f64()), interval: json["lo"].as_f64().zip(json["hi"].as_f64()) }
     }
 }
 
@@ -172,7 +153,7 @@ impl Switches {
     fn model_type(&self, runs: Option<&Path>) -> Option<String> {
         let of_run = || Some(runs?.join(self.base.run.as_ref()?).join("model"));
         let folder = self.base.folder.clone().or_else(of_run)?;
-        let config: serde_json::Value = clinpeft_files::read_json(&folder.join("config.json")).ok()?;
+        let config: Value = clinpeft_files::read_json(&folder.join("config.json")).ok()?;
         Some(config["model_type"].as_str()?.to_owned())
     }
 }
@@ -350,9 +331,9 @@ mod tests {
         assert_eq!(run.state, State::Done);
         assert_eq!(run.key.fidelity, "paper");
         let metrics = &run.result.metrics;
-        assert_eq!(metrics["auroc"].interval(), Some((0.4, 0.6)));
-        assert_eq!(metrics["perplexity"].value(), Some(2.5));
-        assert_eq!(metrics["auprc"].value(), None);
+        assert_eq!(metrics["auroc"].interval, Some((0.4, 0.6)));
+        assert_eq!(metrics["perplexity"].value, Some(2.5));
+        assert_eq!(metrics["auprc"].value, None);
     }
 
     #[test]

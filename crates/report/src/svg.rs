@@ -25,15 +25,8 @@ pub(crate) struct Line {
     pub(crate) points: Vec<(f64, f64)>,
     /// `x`, lower and upper end.
     pub(crate) band: Vec<(f64, f64, f64)>,
-    pub(crate) marks: Marks,
-}
-
-/// How the points of a line are shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Marks {
-    #[default]
-    None,
-    Dots,
+    /// Whether each point has a dot.
+    pub(crate) dots: bool,
 }
 
 /// A plot.
@@ -128,7 +121,7 @@ impl Plot {
                         path class=(class("line", line.style)) d=(self.path(line.points.iter().copied())) {
                             title { (line.name) }
                         }
-                        @if line.marks == Marks::Dots {
+                        @if line.dots {
                             @for (x, y) in line.points.iter().map(|p| self.place(*p)) {
                                 circle class=(class("dot", line.style)) cx=(at(x)) cy=(at(y)) r="2.5" {}
                             }

@@ -29,7 +29,7 @@ pub(crate) struct RecordKey<'s> {
 
 impl<'a> View<'a, '_> {
     pub(crate) fn key(&self, row: &str, task: Option<&str>, seed: u64) -> Key {
-        Key { fidelity: self.plan.fidelity.clone(), row: row.into(), task: task.map(String::from), seed }
+        self.plan.key(row, task, seed)
     }
 
     /// An empty section of this fidelity.

@@ -2,7 +2,7 @@
 
 use crate::analysis::{BINS, Calibrated};
 use crate::document::{Cell, heading};
-use crate::svg::{Axis, Line, Marks, Plot, legend};
+use crate::svg::{Axis, Line, Plot, legend};
 use crate::view::View;
 
 impl View<'_, '_> {
@@ -31,7 +31,7 @@ impl View<'_, '_> {
             let line = |(style, row): &(usize, String)| {
                 let found = calibrated(row, task)?;
                 let points = found.before.bins.iter().map(|bin| (bin.mean_probability, bin.observed)).collect();
-                Some(Line { name: row.clone(), style: *style, points, marks: Marks::Dots, ..Line::default() })
+                Some(Line { name: row.clone(), style: *style, points, dots: true, ..Line::default() })
             };
             let lines: Vec<Line> = rows.iter().filter_map(line).collect();
             let plot = Plot {

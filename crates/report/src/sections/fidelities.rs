@@ -5,7 +5,7 @@ use crate::document::{Cell, Document, Section, heading};
 use crate::format::{hundredfold, points};
 use crate::published::Published;
 use crate::series::{Series, metric};
-use crate::store::{Key, Store};
+use crate::store::Store;
 
 const SECOND: &str = " + Downstream LLaMA-LoRA";
 
@@ -83,7 +83,7 @@ fn side_by_side(store: &Store, all: &[Cells<'_>], row: &str, task: Option<&str>)
     for cells in all {
         let plan = cells.plan;
         let series = |task: &str| {
-            let key = |seed| Key { fidelity: plan.fidelity.clone(), row: row.into(), task: Some(task.into()), seed };
+            let key = |seed| plan.key(row, Some(task), seed);
             Series::new(store, &plan.seeds, key, &metric("auroc"))
         };
         let found = match task {

@@ -3,7 +3,7 @@
 use crate::document::heading;
 use crate::events::Events;
 use crate::store::State;
-use crate::svg::{Axis, Line, Marks, Plot, legend, thin};
+use crate::svg::{Axis, Line, Plot, legend, thin};
 use crate::view::View;
 
 /// Most points of a line.
@@ -43,13 +43,13 @@ impl View<'_, '_> {
         for (style, row) in rows.iter().enumerate() {
             let run = self.store.find(&self.key(row, task, seed)).filter(|run| run.state == State::Done);
             let Some(events) = run.map(|run| Events::read(&run.path)) else { continue };
-            let line = |points, marks| Line { name: row.clone(), style, points, band: vec![], marks };
+            let line = |points, dots| Line { name: row.clone(), style, points, dots, ..Line::default() };
             if let Some((last, _)) = events.losses.last().filter(|last| last.0 > 0.0) {
                 let shares: Vec<(f64, f64)> = events.losses.iter().map(|(step, loss)| (step / last, *loss)).collect();
-                losses.push(line(thin(&shares, POINTS), Marks::None));
+                losses.push(line(thin(&shares, POINTS), false));
             }
             if !events.scores.is_empty() {
-                scores.push(line(thin(&events.scores, POINTS), Marks::Dots));
+                scores.push(line(thin(&events.scores, POINTS), true));
             }
         }
         let name = task.map_or_else(|| "adaptation".into(), heading);
