@@ -1,6 +1,6 @@
 //! Matrix products with a weight stored `[out, in]`.
 
-use crate::{Exactness, timed};
+use crate::measure::{Exactness, timed};
 use clinpeft_nn::packing_that_pays;
 use clinpeft_rng::{Rng, Seed};
 use clinpeft_tensor::ops::{Layout, matmul};

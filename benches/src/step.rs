@@ -1,6 +1,6 @@
 //! Whole LoRA steps: forward, backward, AdamW; r 16 on `q_proj` and `v_proj`.
 
-use crate::{Exactness, timed};
+use crate::measure::{Exactness, timed};
 use clinpeft_autodiff::{Var, backward, ops};
 use clinpeft_llama::Llama;
 use clinpeft_nn::{
