@@ -1,10 +1,10 @@
 //! Folders that appear whole or not at all, with a seal that tells them from those of other people.
 
+use crate::dirs::{parent, private_dir, sync_dir};
+use crate::error::{Error, Result, at};
 use crate::lock::{MARK, NEW, OLD, PARTIAL, TARGET, hold, sweep};
-use crate::write::{follow, json};
-use crate::{
-    Access, Error, Result, at, hash_bytes, hash_file, parent, private_dir, sync_dir, walk, write_atomic, write_private,
-};
+use crate::read::{hash_bytes, hash_file, read_json, walk};
+use crate::write::{Access, follow, json, write_atomic, write_private};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -39,7 +39,7 @@ const AGAIN: &str = "make it again with the command that wrote it, or take it fr
 impl Seal {
     /// The seal of a folder, if it has one.
     fn read(dir: &Path) -> Option<Seal> {
-        let seal: Seal = crate::read_json(&dir.join(SEAL)).ok()?;
+        let seal: Seal = read_json(&dir.join(SEAL)).ok()?;
         (seal.made_by == NAME).then_some(seal)
     }
 
@@ -322,7 +322,7 @@ fn close(_: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::read_text;
+    use crate::read::read_text;
 
     fn made(target: &Path, files: &[(&str, &str)]) -> Result<()> {
         let pending = commit_dir(target, Access::Private)?;

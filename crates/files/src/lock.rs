@@ -1,6 +1,7 @@
 //! Locks: of folders in which one process works, and of files and folders that are being written.
 
-use crate::{Error, Result, at, parent};
+use crate::dirs::parent;
+use crate::error::{Error, Result, at};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Component, Path};

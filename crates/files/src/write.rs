@@ -1,7 +1,8 @@
 //! Files that appear whole or not at all.
 
+use crate::dirs::{parent, sync_dir};
+use crate::error::{Error, Result, at};
 use crate::lock::{PARTIAL, hold, sweep};
-use crate::{Error, Result, at, parent, sync_dir};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -153,7 +154,7 @@ fn temporary(dir: &Path, access: Access) -> io::Result<NamedTempFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::read_text;
+    use crate::read::read_text;
 
     #[test]
     fn failed_write_leaves_the_old_file() {

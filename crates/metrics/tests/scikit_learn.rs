@@ -147,7 +147,8 @@ const NO_RESAMPLES: Bootstrap = Bootstrap { resamples: 0, level: 0.95, seed: See
 
 /// AUROC and its variance: the difference from a constant, whose AUROC is 1/2 without variance.
 fn auroc_delong(labels: &[u8], scores: &[f32], subjects: &[u64]) -> (f64, f64) {
-    let found = auroc_delong_difference(labels, &[scores], &[&vec![0.0; labels.len()]], subjects).unwrap();
+    let found = auroc_delong_difference(labels, &[scores], &[&vec![0.0; labels.len()]], subjects)
+        .expect("two patients of each outcome");
     (found.value + 0.5, found.standard_error.powi(2))
 }
 
