@@ -121,8 +121,3 @@ pub(crate) struct Record {
     pub(crate) state: &'static str,
     pub(crate) fidelity: String,
 }
-
-/// Name of a task in a heading.
-pub(crate) fn heading(task: &str) -> String {
-    task.replace('_', " ")
-}

@@ -50,6 +50,11 @@ pub(crate) fn mebibytes(value: f64) -> String {
     format!("{} MiB", thousands(value))
 }
 
+/// Name of a task in a heading.
+pub(crate) fn heading(task: &str) -> String {
+    task.replace('_', " ")
+}
+
 /// The first line of an error.
 pub(crate) fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or("").trim().to_owned()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::format::heading;
 use crate::store::Key;
 
 /// The rows, tasks and seeds that are expected under a preset of the rules, in the order in which they are shown.
@@ -29,6 +30,16 @@ impl Plan {
     /// The key of a planned run; without a task: of an adaptation.
     pub(crate) fn key(&self, row: &str, task: Option<&str>, seed: u64) -> Key {
         Key { fidelity: self.fidelity.clone(), row: row.into(), task: task.map(String::from), seed }
+    }
+
+    /// The seed of what shows one seed only.
+    pub(crate) fn first_seed(&self) -> u64 {
+        self.seeds.first().copied().unwrap_or_default()
+    }
+
+    /// Headings of a table of tasks.
+    pub(crate) fn task_columns(&self) -> Vec<String> {
+        std::iter::once("model".to_owned()).chain(self.tasks.iter().map(|task| heading(task))).collect()
     }
 
     /// Rows of Tables 3 and 4, each once.

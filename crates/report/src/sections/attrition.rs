@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::document::{Cell, Section, heading};
-use crate::format::thousands;
+use crate::document::{Cell, Section};
+use crate::format::{heading, thousands};
 use crate::view::View;
 
 /// The parts of a data set's `manifest.json` that are shown. Leaks have no fixed form here: whatever counts there are.

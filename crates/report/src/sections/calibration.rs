@@ -1,7 +1,8 @@
 //! Whether scores are probabilities: reliability curves and expected calibration error.
 
 use crate::analysis::{BINS, Calibrated};
-use crate::document::{Cell, heading};
+use crate::document::Cell;
+use crate::format::heading;
 use crate::svg::{Axis, Line, Plot, legend};
 use crate::view::View;
 
@@ -16,12 +17,10 @@ impl View<'_, '_> {
              are a softmax over labels are no probabilities of labels and have none. Fidelity: {}.",
             self.plan.fidelity
         );
-        section.columns =
-            std::iter::once("model".to_owned()).chain(self.plan.tasks.iter().map(|t| heading(t))).collect();
+        section.columns = self.plan.task_columns();
         let rows = self.strokes();
-        let seed = self.plan.seeds.first().copied().unwrap_or_default();
         let calibrated = |row: &str, task: &str| -> Option<&Calibrated> {
-            self.cells.analysis.get(&self.key(row, Some(task), seed))?.calibration.as_ref()
+            self.cells.analysis.get(&self.key(row, Some(task), self.plan.first_seed()))?.calibration.as_ref()
         };
         for (_, row) in &rows {
             let cells = self.plan.tasks.iter().map(|task| calibrated(row, task).map_or_else(absent, cell)).collect();

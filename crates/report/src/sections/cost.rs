@@ -1,7 +1,7 @@
 //! What each row and each cell cost, and what it would cost at the paper's size.
 
-use crate::document::{Audience, Cell, heading};
-use crate::format::{duration, mebibytes, thousands};
+use crate::document::{Audience, Cell};
+use crate::format::{duration, heading, mebibytes, thousands};
 use crate::store::{Run, State, Trained};
 use crate::view::View;
 

@@ -1,6 +1,6 @@
 //! ROC and precision-recall curves of every row, one pair of pictures for each task.
 
-use crate::document::heading;
+use crate::format::heading;
 use crate::svg::{Axis, Line, Plot, legend};
 use crate::view::View;
 
@@ -17,8 +17,9 @@ impl View<'_, '_> {
         for task in &self.plan.tasks {
             let (mut roc, mut recall) = (Vec::new(), Vec::new());
             for (style, row) in &rows {
-                let seed = self.plan.seeds.first().copied().unwrap_or_default();
-                let Some(measured) = self.cells.analysis.get(&self.key(row, Some(task), seed)) else { continue };
+                let Some(measured) = self.cells.analysis.get(&self.key(row, Some(task), self.plan.first_seed())) else {
+                    continue;
+                };
                 for (curve, lines) in
                     [(&measured.curves.roc, &mut roc), (&measured.curves.precision_recall, &mut recall)]
                 {

@@ -1,7 +1,7 @@
 //! Every comparison of Tables 3 and 4, with its test.
 
-use crate::document::{Audience, Cell, heading};
-use crate::format::points;
+use crate::document::{Audience, Cell};
+use crate::format::{heading, points};
 use crate::view::View;
 
 impl View<'_, '_> {

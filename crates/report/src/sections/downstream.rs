@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::analysis::interval;
 use crate::compare::Comparison;
-use crate::document::{Cell, Section, heading};
-use crate::format::hundredfold;
+use crate::document::{Cell, Section};
+use crate::format::{heading, hundredfold};
 use crate::published::Scores;
 use crate::series::{Series, metric};
 use crate::view::{RecordKey, View, seeds};
@@ -16,8 +16,7 @@ impl View<'_, '_> {
         if rows.is_empty() {
             return;
         }
-        let mut columns = vec!["model".to_owned()];
-        columns.extend(self.plan.tasks.iter().map(|task| heading(task)));
+        let mut columns = self.plan.task_columns();
         columns.push("macro average".into());
         let mut section = Section {
             caption: format!(

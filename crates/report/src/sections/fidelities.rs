@@ -1,7 +1,7 @@
 //! Table 5: the rows under both fidelities side by side, and what the second adapter adds under each.
 
 use crate::compare::Cells;
-use crate::document::{Cell, Document, Section, heading};
+use crate::document::{Cell, Document, Section};
 use crate::format::{hundredfold, points};
 use crate::published::Published;
 use crate::series::{Series, metric};
@@ -13,8 +13,7 @@ const SECOND: &str = " + Downstream LLaMA-LoRA";
 pub(crate) fn table5(document: &mut Document, store: &Store, all: &[Cells<'_>], published: &Published) {
     let Some(plan) = all.first().filter(|_| all.len() > 1).map(|cells| cells.plan) else { return };
     let names: Vec<&str> = all.iter().map(|cells| cells.plan.fidelity.as_str()).collect();
-    let mut columns = vec!["model".to_owned()];
-    columns.extend(plan.tasks.iter().map(|task| heading(task)));
+    let mut columns = plan.task_columns();
     columns.push("macro average".into());
     let tasks: Vec<Option<&str>> = plan.tasks.iter().map(|t| Some(t.as_str())).chain([None]).collect();
 

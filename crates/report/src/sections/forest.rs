@@ -3,8 +3,7 @@
 use maud::{Markup, html};
 
 use crate::analysis::interval;
-use crate::document::heading;
-use crate::format::hundredfold;
+use crate::format::{heading, hundredfold};
 use crate::series::{Series, metric};
 use crate::view::View;
 

@@ -1,7 +1,7 @@
 //! What happened in training, from `events.jsonl`.
 
-use crate::document::heading;
 use crate::events::Events;
+use crate::format::heading;
 use crate::store::State;
 use crate::svg::{Axis, Line, Plot, legend, thin};
 use crate::view::View;
@@ -38,10 +38,10 @@ impl View<'_, '_> {
     }
 
     fn learning_of(&self, task: Option<&str>, rows: &[String]) -> Vec<Plot> {
-        let seed = self.plan.seeds.first().copied().unwrap_or_default();
         let (mut losses, mut scores) = (Vec::new(), Vec::new());
         for (style, row) in rows.iter().enumerate() {
-            let run = self.store.find(&self.key(row, task, seed)).filter(|run| run.state == State::Done);
+            let run =
+                self.store.find(&self.key(row, task, self.plan.first_seed())).filter(|run| run.state == State::Done);
             let Some(events) = run.map(|run| Events::read(&run.path)) else { continue };
             let line = |points, dots| Line { name: row.clone(), style, points, dots, ..Line::default() };
             if let Some((last, _)) = events.losses.last().filter(|last| last.0 > 0.0) {

@@ -1,6 +1,7 @@
 //! What the tables leave out.
 
-use crate::document::{Cell, Section, heading};
+use crate::document::{Cell, Section};
+use crate::format::heading;
 use crate::plan::Plan;
 use crate::store::{Key, Store};
 

@@ -2,8 +2,9 @@
 
 use maud::html;
 
-use crate::document::{Audience, heading};
+use crate::document::Audience;
 use crate::events::Events;
+use crate::format::heading;
 use crate::store::State;
 use crate::view::View;
 
@@ -17,12 +18,11 @@ impl View<'_, '_> {
             self.plan.fidelity
         );
         section.audience = Audience::Curious;
-        let seed = self.plan.seeds.first().copied().unwrap_or_default();
         let adaptations = self.plan.table2.iter().map(|row| (row.as_str(), vec![None]));
         let tasks: Vec<Option<&str>> = self.plan.tasks.iter().map(|t| Some(t.as_str())).collect();
         let rows = self.plan.downstream_rows().into_iter().map(|row| (row, tasks.clone()));
         for (row, tasks) in adaptations.chain(rows) {
-            let runs = tasks.iter().filter_map(|task| self.store.find(&self.key(row, *task, seed)));
+            let runs = tasks.iter().filter_map(|task| self.store.find(&self.key(row, *task, self.plan.first_seed())));
             let Some(run) = runs.into_iter().find(|run| run.state == State::Done) else { continue };
             let events = Events::read(&run.path);
             let norms: Vec<String> = events.last_norms.iter().map(|(name, n)| format!("{name} {n:.3e}")).collect();

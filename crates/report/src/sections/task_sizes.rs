@@ -1,8 +1,8 @@
 //! Table 1: how large the tasks are.
 
 use crate::cohort::{CohortCounts, TaskCounts};
-use crate::document::{Cell, Document, Record, Section, heading};
-use crate::format::thousands;
+use crate::document::{Cell, Document, Record, Section};
+use crate::format::{heading, thousands};
 use crate::published::Published;
 
 /// Adds Table 1.
