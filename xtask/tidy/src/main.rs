@@ -7,7 +7,7 @@
 //! | [`ops`] | every op has its kernel, conformance case, backward rule and gradient check |
 //! | [`adapters`] | every adapter takes part in the four tests of all adapters |
 //! | [`words`] | no public type name in more than two crates, no old word |
-//! | [`manifests`] | who may depend on CubeCL, no HTTP client, inherited lints and version, crate documentation |
+//! | [`manifests`] | who may depend on CubeCL, no HTTP client, inherited lints and version |
 //! | [`lines`] | prints the lines of code of each crate |
 //!
 //! Each check is a function from plain data to a list of violations, with a test that shows how it fails.

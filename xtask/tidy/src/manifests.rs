@@ -1,4 +1,4 @@
-//! What manifests and crate roots must say.
+//! What manifests must say.
 
 use std::path::Path;
 
@@ -25,12 +25,6 @@ pub fn check(root: &Path, packages: &[Package]) -> Result<Vec<Violation>, String
     found.extend(locked(&read(&root.join("Cargo.lock"))?));
     for package in packages {
         found.extend(inherits(&package.name, &read(&package.manifest)?));
-        for file in ["src/lib.rs", "src/main.rs"] {
-            let path = package.manifest.with_file_name(file);
-            if path.is_file() {
-                found.extend(documented(&package.name, file, &read(&path)?));
-            }
-        }
     }
     Ok(found)
 }
@@ -80,12 +74,6 @@ fn holds(manifest: &str, section: &str, wanted: &str) -> bool {
     })
 }
 
-/// Whether a crate says what it is in its first line.
-fn documented(package: &str, file: &str, text: &str) -> Option<Violation> {
-    let documented = text.starts_with("//! ");
-    (!documented).then(|| format!("`{package}`: {file} does not begin with `//!` and what it is for"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,11 +109,5 @@ mod tests {
         assert!(inherits("a", &own)[0].contains("`version.workspace=true`"));
         let elsewhere = good.replace("[lints]", "[dependencies.x]");
         assert!(inherits("a", &elsewhere)[0].contains("`[lints]`"));
-    }
-
-    #[test]
-    fn a_crate_without_documentation_is_found() {
-        assert!(documented("a", "src/lib.rs", "use std::fs;\n").is_some());
-        assert!(documented("a", "src/lib.rs", "//! Files.\n").is_none());
     }
 }
