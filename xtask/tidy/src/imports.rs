@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{Attribute, Item, UseTree, Visibility};
+use syn::{Item, UseTree, Visibility};
 
+use crate::head::Head;
 use crate::workspace::{Package, Violation, read, rust_files, short_name};
 
 /// Crates that may still have cycles. The list only shrinks.
@@ -108,7 +109,7 @@ impl<'a> Tree<'a> {
         self.modules.push(Module { file, parent, ..Module::default() });
         for item in items {
             match item {
-                item if attributes(&item).iter().any(is_test) => {}
+                item if Head::of(&item).test => {}
                 Item::Mod(item) => {
                     let name = item.ident.to_string();
                     let below = folder.join(&name);
@@ -239,7 +240,7 @@ impl Module {
                 re_export = !matches!(item.vis, Visibility::Inherited);
             }
             item => {
-                if let Some(name) = defined(item) {
+                if let Some(name) = Head::of(item).name {
                     self.names.entry(name).or_default().push(Name::Item);
                 }
             }
@@ -312,47 +313,6 @@ fn mentioned(tokens: TokenStream, before: &[String], paths: &mut BTreeSet<Vec<St
         if path.len() > 1 || path.len() == 1 && !is(at, ':') {
             paths.insert(path);
         }
-    }
-}
-
-/// The name that an item defines.
-fn defined(item: &Item) -> Option<String> {
-    Some(match item {
-        Item::Const(item) => item.ident.to_string(),
-        Item::Enum(item) => item.ident.to_string(),
-        Item::Fn(item) => item.sig.ident.to_string(),
-        Item::Macro(item) => item.ident.as_ref()?.to_string(),
-        Item::Static(item) => item.ident.to_string(),
-        Item::Struct(item) => item.ident.to_string(),
-        Item::Trait(item) => item.ident.to_string(),
-        Item::Type(item) => item.ident.to_string(),
-        Item::Union(item) => item.ident.to_string(),
-        _ => return None,
-    })
-}
-
-fn attributes(item: &Item) -> &[Attribute] {
-    match item {
-        Item::Const(item) => &item.attrs,
-        Item::Enum(item) => &item.attrs,
-        Item::Fn(item) => &item.attrs,
-        Item::Impl(item) => &item.attrs,
-        Item::Macro(item) => &item.attrs,
-        Item::Mod(item) => &item.attrs,
-        Item::Static(item) => &item.attrs,
-        Item::Struct(item) => &item.attrs,
-        Item::Trait(item) => &item.attrs,
-        Item::Type(item) => &item.attrs,
-        Item::Use(item) => &item.attrs,
-        _ => &[],
-    }
-}
-
-/// Whether an attribute is `#[cfg(test)]` or `#[cfg(all(test, ...))]`.
-fn is_test(attribute: &Attribute) -> bool {
-    attribute.path().is_ident("cfg") && {
-        let condition = attribute.meta.to_token_stream().to_string().replace(' ', "");
-        condition == "cfg(test)" || condition.starts_with("cfg(all(test,")
     }
 }
 

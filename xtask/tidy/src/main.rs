@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use workspace::{Package, Violation};
 
 mod adapters;
+mod head;
 mod imports;
 mod layers;
 mod lines;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
-use syn::{Item, Visibility};
+use syn::Item;
 
+use crate::head::Head;
 use crate::workspace::{Package, Violation, read, rust_files, short_name};
 
 /// Type names that every crate may have.
@@ -105,17 +106,9 @@ fn homonyms(packages: &[Package]) -> Result<Vec<Violation>, String> {
 
 fn public_types(text: &str) -> Result<Vec<String>, String> {
     let file = syn::parse_file(text).map_err(|e| format!("cannot parse a file: {e}"))?;
-    let name = |item: &Item| {
-        let (vis, name) = match item {
-            Item::Enum(item) => (&item.vis, &item.ident),
-            Item::Struct(item) => (&item.vis, &item.ident),
-            Item::Trait(item) => (&item.vis, &item.ident),
-            Item::Type(item) => (&item.vis, &item.ident),
-            _ => return None,
-        };
-        matches!(vis, Visibility::Public(_)).then(|| name.to_string())
-    };
-    Ok(file.items.iter().filter_map(name).collect())
+    let types =
+        file.items.iter().filter(|i| matches!(i, Item::Enum(_) | Item::Struct(_) | Item::Trait(_) | Item::Type(_)));
+    Ok(types.map(Head::of).filter(|head| head.public).filter_map(|head| head.name).collect())
 }
 
 #[cfg(test)]
