@@ -20,7 +20,7 @@ from transformers import BertTokenizer, BertTokenizerFast
 ROOT = pathlib.Path(sys.argv[1])
 WEIGHTS = ROOT / "crates/weights/tests/fixtures"
 TEXT = ROOT / "crates/text/tests/fixtures"
-FOLDERS = ROOT / "crates/experiment/tests/fixtures/hub"
+FOLDERS = ROOT / "crates/cli/tests/fixtures/hub"
 
 
 class Attack:

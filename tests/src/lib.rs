@@ -1,3 +1,4 @@
-//! What the tests of the whole program share: the siege. Tests stand beside this crate's `src`.
+//! What the tests of the whole program share: comparison with transformers and peft, and the siege.
 
+pub mod parity;
 pub mod siege;

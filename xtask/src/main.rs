@@ -9,32 +9,13 @@ mod program;
 mod siege;
 mod test;
 
-/// Commands of the program itself.
-const PROGRAM: [&str; 15] = [
-    "reproduce",
-    "search",
-    "adapt",
-    "finetune",
-    "merge",
-    "report",
-    "doctor",
-    "run",
-    "synth",
-    "prepare",
-    "compare",
-    "predict",
-    "evaluate",
-    "parity",
-    "convert",
-];
-
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   reproduce [OPTIONS]   build the program, run the experiment matrix, print the tables
   doctor                what this machine can run
   adapt, finetune, merge, report, search, run, synth, prepare, compare, predict, evaluate, convert
                         the program's other commands; `cargo xtask COMMAND --help` shows their options
-  parity DIR            compare with what transformers and peft computed
+  parity DIR [OPTIONS]  compare with what transformers and peft computed
   test                  every test: layers, crates, the whole program, Vulkan where a driver is
   lint                  rustfmt, clippy and documentation without a warning
   bench [OPTIONS]       figures of this machine, beside torch and peft with `--opponent PYTHON`
@@ -45,18 +26,19 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        [command, ..] if PROGRAM.contains(command) => program::run(&arguments),
         ["test"] => test::test(),
         ["lint"] => test::lint(),
         ["tidy"] => program::tidy(),
         ["bench", options @ ..] => bench::run(options),
         ["siege", options @ ..] => siege::run(options),
+        ["parity", ..] => program::run("clinpeft-tests", "parity", &arguments[1..]),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)
         }
         [] => Err(format!("no command\nhint: choose one\n\n{USAGE}")),
-        _ => Err(format!("unknown command `{}`\nhint: choose one of these\n\n{USAGE}", words.join(" "))),
+        // The program knows its commands, and says so of unknown ones.
+        _ => program::run("clinpeft-cli", "clinpeft", &arguments),
     };
     outcome.unwrap_or_else(|message| {
         eprintln!("error: {message}");

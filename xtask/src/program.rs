@@ -1,4 +1,4 @@
-//! Builds the program `clinpeft`, with what its `--device` needs, and calls it with the same arguments.
+//! Builds a program of the workspace, with what its `--device` needs, and calls it.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -8,10 +8,10 @@ pub fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Builds and calls.
-pub fn run(arguments: &[String]) -> Result<ExitCode, String> {
+/// Builds the program `name` of a package and calls it.
+pub fn run(package: &str, name: &str, arguments: &[String]) -> Result<ExitCode, String> {
     let mut build = cargo();
-    build.args(["build", "--release", "--package", "clinpeft-experiment"]);
+    build.args(["build", "--release", "--package", package, "--bin", name]);
     if let Some(feature) = feature(arguments) {
         build.args(["--features", feature]);
     }
@@ -19,7 +19,7 @@ pub fn run(arguments: &[String]) -> Result<ExitCode, String> {
     if !built.map_err(|e| format!("cargo cannot be started: {e}"))?.success() {
         return Err("the program could not be built".into());
     }
-    let program = target_folder()?.join("release").join("clinpeft");
+    let program = target_folder()?.join("release").join(name);
     let status = Command::new(&program).args(arguments).status();
     let status = status.map_err(|e| format!("`{}` cannot be started: {e}", program.display()))?;
     Ok(status.code().and_then(|c| u8::try_from(c).ok()).map_or(ExitCode::FAILURE, ExitCode::from))

@@ -8,7 +8,7 @@ const PAGE: &str = "docs/siege.md";
 
 /// Builds both and calls the harness with `options`; its exit code is 1 if a promise was broken.
 pub fn run(options: &[&str]) -> Result<ExitCode, String> {
-    let packages = ["--package", "clinpeft-experiment", "--package", "clinpeft-tests"];
+    let packages = ["--package", "clinpeft-cli", "--package", "clinpeft-tests"];
     let built =
         cargo().args(["build", "--release"]).args(packages).args(["--bin", "clinpeft", "--bin", "siege"]).status();
     if !built.map_err(|e| format!("cargo cannot be started: {e}"))?.success() {

@@ -11,7 +11,17 @@ pub fn test() -> Result<ExitCode, String> {
     step(&mut failed, "all crates on the CPU", &["test", "--workspace"]);
     let texts = std::env::temp_dir().join(format!("clinpeft-cuda-{}", std::process::id()));
     // One build for all of them: the device libraries are most of it.
-    let mut on_devices = vec!["test", "--package", "clinpeft-kernels", "--package", "clinpeft-experiment"];
+    let mut on_devices = vec![
+        "test",
+        "--package",
+        "clinpeft-kernels",
+        "--package",
+        "clinpeft-experiment",
+        "--package",
+        "clinpeft-cli",
+        "--package",
+        "clinpeft-tests",
+    ];
     on_devices.extend(["--features", "vulkan,cuda"]);
     if vulkan_driver() || std::env::var_os("CLINPEFT_TEST_DEVICE").is_some() {
         on_devices.extend([
@@ -57,7 +67,17 @@ pub fn lint() -> Result<ExitCode, String> {
     let mut failed = Vec::new();
     step(&mut failed, "rustfmt", &["fmt", "--all", "--check"]);
     step(&mut failed, "clippy", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
-    let devices = ["clippy", "--package", "clinpeft-kernels", "--package", "clinpeft-experiment"];
+    let devices = [
+        "clippy",
+        "--package",
+        "clinpeft-kernels",
+        "--package",
+        "clinpeft-experiment",
+        "--package",
+        "clinpeft-cli",
+        "--package",
+        "clinpeft-tests",
+    ];
     let with = ["--features", "vulkan,cuda", "--all-targets", "--", "--deny", "warnings"];
     step(&mut failed, "clippy with devices", &[&devices[..], &with].concat());
     let doc = cargo().env("RUSTDOCFLAGS", "--deny warnings").args(["doc", "--workspace", "--no-deps"]).status();

@@ -1,10 +1,14 @@
 //! What this machine can run: `clinpeft doctor`.
 
-use crate::cohort::Inputs;
-use crate::estimate::{Machine, Memory, Sizes, disk_free};
-use crate::plan::Only;
+use crate::data::inputs_dir::Inputs;
+use crate::error::{Error, Result};
+use crate::plan::filter::Only;
+use crate::reproduce;
+use crate::resources::machine::{Machine, disk_free};
+use crate::resources::memory::{Memory, adapters};
+use crate::resources::sizes::Sizes;
 use crate::spec::MemoryPolicy;
-use crate::{Result, Store, reproduce};
+use crate::store::Store;
 use clinpeft_kernels::State;
 use serde::Serialize;
 use std::fmt;
@@ -78,7 +82,7 @@ fn fits(free: u64) -> Result<Vec<Fit>> {
     let (profile, runs) = reproduce::dry_run(&Store::new(Path::new("")), &options, &mut |_| {})?;
     let Some(run) = runs.first() else { return Ok(vec![]) };
     let sizes = Sizes::of_base(&profile, profile.base("llama")?, &nowhere.folder)?;
-    let (learning, _) = crate::estimate::adapters(&run.spec, &sizes, |_| None)?;
+    let (learning, _) = adapters(&run.spec, &sizes, |_| None)?;
     let mut all = Vec::new();
     for (weights, width) in [("f32", 4), ("bf16", 2)] {
         let sizes = Sizes { weight_bytes: width * sizes.parameters, ..sizes.clone() };
@@ -107,7 +111,7 @@ impl Diagnosis {
     /// As JSON.
     pub fn json(&self) -> Result<String> {
         let text = serde_json::to_string_pretty(self);
-        Ok(text.map_err(|e| crate::Error::Options(format!("the diagnosis cannot be written: {e}")))? + "\n")
+        Ok(text.map_err(|e| Error::Options(format!("the diagnosis cannot be written: {e}")))? + "\n")
     }
 }
 

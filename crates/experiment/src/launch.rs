@@ -1,7 +1,10 @@
 //! Runs in processes of their own, several at a time, each after those that it needs.
 
-use crate::plan::Planned;
-use crate::{Result, RunState, Store};
+use crate::error::Result;
+use crate::events::{ProgressEvent, RunEnd};
+use crate::plan::planned::Planned;
+use crate::resources::machine::disk_free;
+use crate::store::{RunState, Store};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -22,39 +25,15 @@ pub struct Launcher<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// How a run ended, for the one who watches.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
-    /// It was done before.
-    Before,
-    /// Now, after so many whole seconds.
-    Now(u64),
-    /// With an error.
-    Failed(String),
-    /// It was told to stop.
-    Stopped,
-}
-
-/// What the launcher tells while it works.
-#[derive(Debug)]
-pub enum News<'a> {
-    /// A run has started.
-    Started(&'a Planned),
-    /// A run has ended.
-    Ended(&'a Planned, &'a Ended),
-    /// What a finished run left is damaged, and it is made again.
-    Damaged(&'a Planned, &'a crate::Error),
-}
-
 /// Ends by name of the run.
-pub type Ends = BTreeMap<String, Ended>;
+pub type Ends = BTreeMap<String, RunEnd>;
 
 /// Runs all of `plan`. A run that fails does not stop the others, except those that need it.
 pub fn launch(
     store: &Store,
     plan: &[Planned],
     launcher: &Launcher<'_>,
-    tell: &mut dyn FnMut(News<'_>),
+    tell: &mut dyn FnMut(ProgressEvent<'_>),
 ) -> Result<Ends> {
     let mut ends = Ends::new();
     let mut running: Vec<(usize, Child, Instant)> = Vec::new();
@@ -79,10 +58,10 @@ pub fn launch(
             waiting.retain(|w| *w != i);
             match start(store, &plan[i], launcher, share) {
                 Ok(child) => {
-                    tell(News::Started(&plan[i]));
+                    tell(ProgressEvent::RunStarted(&plan[i]));
                     running.push((i, child, Instant::now()));
                 }
-                Err(e) => end(store, &plan[i], Ended::Failed(e.to_string()), &mut ends, tell),
+                Err(e) => end(store, &plan[i], RunEnd::Failed(e.to_string()), &mut ends, tell),
             }
         }
         let mut i = 0;
@@ -95,11 +74,11 @@ pub fn launch(
             let (place, _, since) = running.swap_remove(i);
             let run = &plan[place];
             let ended = match store.run(&run.name).state() {
-                Ok(Some(RunState::Done)) => Ended::Now(since.elapsed().as_secs()),
-                Ok(Some(RunState::Failed { error })) => Ended::Failed(error),
-                Err(e) => Ended::Failed(e.to_string()),
-                _ if stopping => Ended::Stopped,
-                _ => Ended::Failed(died(store, status)),
+                Ok(Some(RunState::Done)) => RunEnd::Now(since.elapsed().as_secs()),
+                Ok(Some(RunState::Failed { error })) => RunEnd::Failed(error),
+                Err(e) => RunEnd::Failed(e.to_string()),
+                _ if stopping => RunEnd::Stopped,
+                _ => RunEnd::Failed(died(store, status)),
             };
             end(store, run, ended, &mut ends, tell);
         }
@@ -110,36 +89,36 @@ pub fn launch(
 
 /// Why a process ended that could not leave a word: on a full disk it cannot.
 fn died(store: &Store, status: ExitStatus) -> String {
-    let full = crate::estimate::disk_free(store.root()).is_some_and(|free| free < 1 << 20);
+    let full = disk_free(store.root()).is_some_and(|free| free < 1 << 20);
     let why =
         if full { "; the disk is full\nhint: free some space there, or choose a folder on another disk" } else { "" };
     format!("its process ended with {status}{why}")
 }
 
 /// Notes and tells how a run ended.
-fn end(store: &Store, run: &Planned, ended: Ended, ends: &mut Ends, tell: &mut dyn FnMut(News<'_>)) {
-    if let Ended::Failed(error) = &ended {
+fn end(store: &Store, run: &Planned, ended: RunEnd, ends: &mut Ends, tell: &mut dyn FnMut(ProgressEvent<'_>)) {
+    if let RunEnd::Failed(error) = &ended {
         // A folder that takes no word of it shows the run as unfinished; the others go on.
         let state = RunState::Failed { error: error.clone() };
         let _ = store.create(&run.spec).and_then(|folder| folder.set_state(&state));
     }
-    tell(News::Ended(run, &ended));
+    tell(ProgressEvent::RunEnded(run, &ended));
     ends.insert(run.name.clone(), ended);
 }
 
 /// The runs that need a process: all but those that are done and whole.
-fn not_done(store: &Store, plan: &[Planned], ends: &mut Ends, tell: &mut dyn FnMut(News<'_>)) -> Vec<usize> {
+fn not_done(store: &Store, plan: &[Planned], ends: &mut Ends, tell: &mut dyn FnMut(ProgressEvent<'_>)) -> Vec<usize> {
     let mut left = Vec::new();
     for (i, run) in plan.iter().enumerate() {
         let folder = store.run(&run.name);
         match (folder.state(), folder.damage()) {
-            (Ok(Some(RunState::Done)), None) => end(store, run, Ended::Before, ends, tell),
+            (Ok(Some(RunState::Done)), None) => end(store, run, RunEnd::Before, ends, tell),
             (Ok(Some(RunState::Done)), Some(why)) => {
-                tell(News::Damaged(run, &why));
+                tell(ProgressEvent::RunDamaged(run, &why));
                 left.push(i);
             }
             (Ok(_), _) => left.push(i),
-            (Err(e), _) => end(store, run, Ended::Failed(e.to_string()), ends, tell),
+            (Err(e), _) => end(store, run, RunEnd::Failed(e.to_string()), ends, tell),
         }
     }
     left
@@ -151,14 +130,14 @@ fn drop_lost(
     plan: &[Planned],
     waiting: &mut Vec<usize>,
     ends: &mut Ends,
-    tell: &mut dyn FnMut(News<'_>),
+    tell: &mut dyn FnMut(ProgressEvent<'_>),
 ) {
     waiting.retain(|i| {
         let run = &plan[*i];
-        let lost = run.needs.iter().find(|n| matches!(ends.get(*n), Some(Ended::Failed(_))));
+        let lost = run.needs.iter().find(|n| matches!(ends.get(*n), Some(RunEnd::Failed(_))));
         let error = lost.map(|lost| format!("it needs `{lost}`, which failed"));
         if let Some(error) = error {
-            end(store, run, Ended::Failed(error), ends, tell);
+            end(store, run, RunEnd::Failed(error), ends, tell);
             return false;
         }
         true
@@ -166,7 +145,7 @@ fn drop_lost(
 }
 
 fn is_ready(run: &Planned, ends: &Ends) -> bool {
-    run.needs.iter().all(|n| matches!(ends.get(n), Some(Ended::Before | Ended::Now(_))))
+    run.needs.iter().all(|n| matches!(ends.get(n), Some(RunEnd::Before | RunEnd::Now(_))))
 }
 
 fn start(store: &Store, run: &Planned, launcher: &Launcher<'_>, threads: usize) -> Result<Child> {

@@ -1,40 +1,36 @@
-//! The experiment matrix, profiles, run store, launcher, and the program `clinpeft`.
+//! Runs, plans and profiles: what the program `clinpeft` does, as a library.
 //!
-//! - A [`RunSpec`] holds every switch of one run, resolved; its text is `run.toml`, whose hash names the run folder. A
+//! - A [`spec::RunSpec`] holds every switch of one run, resolved; its text is `run.toml`, whose hash names the run folder. A
 //!   finished run is never run twice, an interrupted one continues.
 //! - A profile and the matrix (TOML below `datasets/`) give the list of runs ([`plan`]); each runs in a process of its own
 //!   ([`launch`]), so that one that fails takes nothing with it and its peak memory is its own.
 //! - Nothing below this crate reads a configuration.
+//!
+//! Bottom up: [`spec`], [`profiles`], [`models`], [`resources`], [`data`], [`plan`], [`run`], then [`reproduce`], [`sweep`],
+//! [`user_runs`] and [`report`].
 
-mod base;
-pub mod cohort;
-pub mod convert;
+pub mod data;
 pub mod doctor;
-mod downstream;
 mod error;
-pub mod estimate;
-mod family;
-mod inputs;
-mod language;
+pub mod events;
 pub mod launch;
-mod limits;
-pub mod merge;
-pub mod own;
-pub mod parity;
+pub mod models;
 pub mod plan;
-pub mod predict;
-mod predictions;
-mod profile;
+pub mod profiles;
+pub mod report;
 pub mod reproduce;
-mod run;
-pub mod search;
-mod spec;
+pub mod resources;
+pub mod run;
+pub mod spec;
 mod store;
-pub mod switches;
+pub mod sweep;
+pub mod user_runs;
 
 pub use error::{Error, Result};
-pub use family::Family;
-pub use profile::{Matrix, Profile, cohort_named};
-pub use run::{Control, Number, execute};
+pub use models::family::Family;
+pub use profiles::{Matrix, Profile, cohort_named};
+pub use run::context::Control;
+pub use run::execute;
+pub use run::record::Number;
 pub use spec::{AdapterSpec, Base, FurtherBase, Kind, NewBase, RunSpec, StackEntry, Tokens, Training};
 pub use store::{RunFolder, RunState, Store};

@@ -1,6 +1,7 @@
 //! `<out>`: data, runs, report.
 
-use crate::{Error, Result, RunSpec};
+use crate::error::{Error, Result};
+use crate::spec::RunSpec;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

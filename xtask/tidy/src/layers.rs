@@ -52,7 +52,11 @@ const LAYERS: &[Layer] = &[
     Layer { name: "experiment", level: 10,
         may_use: &["rng", "files", "tensor", "kernels", "autodiff", "weights", "nn", "llama", "bert", "peft", "train",
             "clinical", "text", "metrics", "report"],
-        reason: "the library of the program" },
+        reason: "runs, plans and profiles; knows no terminal" },
+    Layer { name: "cli", level: 11,
+        may_use: &["rng", "files", "tensor", "kernels", "autodiff", "weights", "nn", "llama", "bert", "peft", "train",
+            "clinical", "text", "metrics", "report", "experiment"],
+        reason: "the program: arguments, commands, terminal" },
     Layer { name: "tidy", level: 0, may_use: &[],
         reason: "must build when the crates do not" },
     Layer { name: "xtask", level: 0, may_use: &[],
@@ -80,6 +84,7 @@ const EVERYTHING: &[&str] = &[
     "metrics",
     "report",
     "experiment",
+    "cli",
 ];
 
 /// Dependencies that [`LAYERS`] does not allow, and packages without a layer.

@@ -1,0 +1,65 @@
+//! Step 1 on folders of one's own.
+
+use super::run::carry_out;
+use crate::args::DeviceArg;
+use crate::args::setting;
+use crate::terminal::Terminal;
+use clap::Args;
+use clinpeft_experiment::user_runs::{METHODS, Options, adapt};
+use clinpeft_experiment::{Result, Store};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub struct Own {
+    /// The base model: a folder with config.json, weights and tokenizer
+    #[arg(long)]
+    base: PathBuf,
+    /// A folder that `prepare` made, or a CSV file (id,text; for a task label; if you like subject and split)
+    #[arg(long)]
+    data: PathBuf,
+    /// Folder for runs
+    #[arg(long, default_value = "out")]
+    pub out: PathBuf,
+    /// Name of the row in tables
+    #[arg(long)]
+    name: Option<String>,
+    /// Seed
+    #[arg(long, default_value_t = 1234)]
+    seed: u64,
+    /// Settings other than the published ones, by their place in run.toml: training.epochs=3, stack.clinical.adapter.r=8
+    #[arg(long, value_name = "PLACE=VALUE", value_parser = setting)]
+    set: Vec<(String, toml::Value)>,
+    /// Threads; the results do not depend on it
+    #[arg(long, value_parser = crate::args::count)]
+    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub place: DeviceArg,
+}
+
+impl Own {
+    pub fn options(&self) -> Options {
+        Options {
+            base: self.base.clone(),
+            data: self.data.clone(),
+            name: self.name.clone(),
+            seed: self.seed,
+            set: self.set.iter().cloned().collect(),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Adapt {
+    #[command(flatten)]
+    own: Own,
+    /// Method of the adapter
+    #[arg(long, default_value = "lora", value_parser = METHODS)]
+    method: String,
+}
+
+pub fn run(o: &Adapt, terminal: &Terminal) -> Result<()> {
+    let store = Store::new(&o.own.out);
+    terminal.warn_of_open_folders(&store);
+    let folder = adapt(&store, &o.own.options(), &o.method)?;
+    carry_out(&folder, o.own.threads, &o.own.place, terminal)
+}

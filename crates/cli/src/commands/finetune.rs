@@ -1,0 +1,46 @@
+//! Step 2 on folders of one's own.
+
+use super::adapt::Own;
+use super::run::carry_out;
+use crate::terminal::Terminal;
+use clap::Args;
+use clinpeft_clinical::Task;
+use clinpeft_experiment::user_runs::{Below, Learner, METHODS, finetune};
+use clinpeft_experiment::{Result, Store};
+use clinpeft_nn::Learning;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub struct Finetune {
+    #[command(flatten)]
+    own: Own,
+    /// The task: mortality, length_of_stay, ventilation, diagnoses or procedures
+    #[arg(long)]
+    task: Task,
+    /// Method of a new adapter; none: only the head learns, and the clinical adapter if there is one
+    #[arg(long, value_parser = METHODS)]
+    method: Option<String>,
+    /// Run folder of `adapt` whose adapter lies below
+    #[arg(long, conflicts_with = "full")]
+    clinical: Option<PathBuf>,
+    /// The clinical adapter stays as it is
+    #[arg(long, requires = "clinical")]
+    frozen: bool,
+    /// The whole model learns, without adapters
+    #[arg(long, conflicts_with = "method")]
+    full: bool,
+}
+
+pub fn run(o: &Finetune, terminal: &Terminal) -> Result<()> {
+    let learning = if o.frozen { Learning::Frozen } else { Learning::Trainable };
+    let below = o.clinical.clone().map(|run| Below { run, learning });
+    let learner = match (&o.method, o.full) {
+        (Some(method), _) => Learner::Adapter(method.clone()),
+        (None, true) => Learner::Whole,
+        (None, false) => Learner::Head,
+    };
+    let store = Store::new(&o.own.out);
+    terminal.warn_of_open_folders(&store);
+    let folder = finetune(&store, &o.own.options(), o.task, below, &learner)?;
+    carry_out(&folder, o.own.threads, &o.own.place, terminal)
+}

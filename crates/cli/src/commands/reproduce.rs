@@ -1,0 +1,94 @@
+//! The whole matrix.
+
+use crate::args::DeviceArg;
+use crate::args::{STOP, program, setting, threads};
+use crate::terminal::Terminal;
+use clap::Args;
+use clinpeft_clinical::prepare::Fidelity;
+use clinpeft_experiment::data::inputs_dir::Inputs;
+use clinpeft_experiment::events::ProgressEvent;
+use clinpeft_experiment::plan::cost;
+use clinpeft_experiment::plan::filter::Only;
+use clinpeft_experiment::resources::device_specs::Device;
+use clinpeft_experiment::{Result, Store, reproduce};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub struct Reproduce {
+    /// What is run at which size: smoke (a minute), llama (Table 2 and the LLaMA block), demo (every row and column), or paper
+    /// (the real models on MIMIC)
+    #[arg(long, default_value = "demo")]
+    profile: String,
+    /// Folder for data, runs and report
+    #[arg(long, default_value = "out")]
+    out: PathBuf,
+    /// Folder with models and raw MIMIC, for the profile `paper`
+    #[arg(long, default_value = "inputs")]
+    inputs: PathBuf,
+    /// First seed of the runs
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Number of seeds
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    seeds: u64,
+    /// Parts of row names, or names of tasks, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Tables by number, separated by commas; all of them if absent
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(2..=4))]
+    table: Vec<u8>,
+    /// Rules: paper (corrected), code (as published), or both side by side for every row: paper,code; those of the profile if
+    /// absent
+    #[arg(long, value_delimiter = ',')]
+    fidelity: Vec<Fidelity>,
+    /// Settings that differ from the profile's, by their place in run.toml: training.micro_tokens=1024
+    #[arg(long, value_name = "PLACE=VALUE", value_parser = setting)]
+    set: Vec<(String, toml::Value)>,
+    #[command(flatten)]
+    place: DeviceArg,
+    /// Threads for everything; the results do not depend on it
+    #[arg(long, value_parser = crate::args::count)]
+    threads: Option<usize>,
+    /// Print the runs with what they take, and what is missing, and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// For the plan: the machine that the hours are for, one of a100-80gb, h100, cpu-2
+    #[arg(long, default_value = "a100-80gb", requires = "dry_run")]
+    on: Device,
+    /// The plan as JSON
+    #[arg(long, requires = "dry_run")]
+    json: bool,
+}
+
+pub fn run(o: Reproduce, terminal: &Terminal) -> Result<()> {
+    let store = Store::new(&o.out);
+    terminal.warn_of_open_folders(&store);
+    let seeds = match (o.seed, o.seeds) {
+        (None, 1) => vec![],
+        (first, n) => (0..n).map(|i| first.unwrap_or(1234).wrapping_add(i)).collect(),
+    };
+    let options = reproduce::Options {
+        profile: &o.profile,
+        seeds,
+        only: Only { words: o.only, tables: o.table },
+        fidelities: o.fidelity,
+        inputs: Inputs::at(&o.inputs)?,
+        set: o.set.into_iter().collect(),
+        threads: threads(o.threads),
+        device: &o.place.device,
+    };
+    let mut watch = terminal.watch();
+    let mut on_event = |event: ProgressEvent<'_>| watch.on_event(&event);
+    if o.dry_run {
+        let (profile, runs) = reproduce::dry_run(&store, &options, &mut on_event)?;
+        drop(watch);
+        let plan = cost::plan(&store, &profile, &options.inputs, &runs, o.on)?;
+        return terminal.print(&if o.json { plan.json()? } else { plan.to_string() });
+    }
+    // What no run could open is said before the first one.
+    o.place.open()?;
+    let program = program()?;
+    let ended = reproduce::reproduce(&store, &options, &program, &STOP, &mut on_event);
+    drop(watch);
+    terminal.summary(&ended?)
+}

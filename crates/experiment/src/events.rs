@@ -1,0 +1,35 @@
+//! What a caller is told while a plan runs.
+
+use crate::error::Error;
+use crate::plan::planned::Planned;
+use clinpeft_clinical::Progress;
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunEnd {
+    /// It was done before.
+    Before,
+    /// Now, after so many whole seconds.
+    Now(u64),
+    /// With an error.
+    Failed(String),
+    /// It was stopped.
+    Stopped,
+}
+
+/// What a caller is told.
+#[derive(Debug)]
+pub enum ProgressEvent<'a> {
+    /// The data are being made.
+    Cohort(Progress),
+    /// Data that the program makes are damaged; they are set aside and made again.
+    DataDamaged(&'a Error),
+    /// All runs, before the first one.
+    Plan(&'a [Planned]),
+    /// A run has started.
+    RunStarted(&'a Planned),
+    /// A run has ended.
+    RunEnded(&'a Planned, &'a RunEnd),
+    /// What a finished run left is damaged, and it is made again.
+    RunDamaged(&'a Planned, &'a Error),
+}

@@ -1,0 +1,7 @@
+//! Base models: families, loading, and what is done with them outside of runs.
+
+pub mod convert;
+pub mod family;
+pub(crate) mod loading;
+pub mod merge;
+pub mod predict;

@@ -1,0 +1,14 @@
+//! A run of a plan.
+
+use crate::spec::RunSpec;
+
+/// One run and what it waits for.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// Name of its folder.
+    pub name: String,
+    /// Its switches.
+    pub spec: RunSpec,
+    /// Runs that must be done before.
+    pub needs: Vec<String>,
+}

@@ -1,0 +1,31 @@
+//! Settings of a run that are overridden by their keys in `run.toml`.
+
+use crate::error::{Error, Result};
+use crate::spec::RunSpec;
+use std::collections::BTreeMap;
+
+/// Settings by their place in `run.toml`, for example `training.learning_rate` or `stack.downstream.adapter.r`.
+pub type Values = BTreeMap<String, toml::Value>;
+
+/// `spec` with other values at some places of its text.
+pub(crate) fn with(spec: &RunSpec, values: &Values) -> Result<RunSpec> {
+    let wrong = |e: &dyn std::fmt::Display| Error::Options(format!("row `{}`: {e}", spec.row));
+    let mut text = toml::Value::try_from(spec).map_err(|e| wrong(&e))?;
+    for (place, value) in values {
+        let missing = || {
+            wrong(&format!(
+                "there is no setting `{place}` in its run\nhint: places are those of run.toml, adapters by name"
+            ))
+        };
+        *place.split('.').try_fold(&mut text, step_into).ok_or_else(missing)? = value.clone();
+    }
+    text.try_into().map_err(|e| wrong(&e))
+}
+
+fn step_into<'a>(value: &'a mut toml::Value, part: &str) -> Option<&'a mut toml::Value> {
+    match value {
+        toml::Value::Table(table) => table.get_mut(part),
+        toml::Value::Array(all) => all.iter_mut().find(|v| v.get("name").and_then(toml::Value::as_str) == Some(part)),
+        _ => None,
+    }
+}

@@ -1,0 +1,208 @@
+//! Runs on a person's own folders: `clinpeft adapt` and `clinpeft finetune`.
+//!
+//! Settings are those of the published runs (profile `paper`); each can be changed by its place in `run.toml`.
+
+use crate::data::{dataset, user_csv};
+use crate::error::{Error, Result};
+use crate::models::family::Family;
+use crate::profiles::Profile;
+use crate::spec::overrides::{Values, with};
+use crate::spec::switches::Switches;
+use crate::spec::{AdapterSpec, Base, Kind, RunSpec, StackEntry};
+use crate::store::{RunFolder, Store};
+use clinpeft_clinical::Task;
+use clinpeft_clinical::prepare::Fidelity;
+use std::path::{Path, PathBuf};
+
+/// What both steps ask for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The base model: a Hugging Face folder.
+    pub base: PathBuf,
+    /// A prepared dataset folder, or a CSV file with the columns that [`adapt`] and [`finetune`] name.
+    pub data: PathBuf,
+    /// Name in tables; made from base and adapters if absent.
+    pub name: Option<String>,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Settings that differ.
+    pub set: Values,
+}
+
+/// The adapter of step 1 under a task's own.
+#[derive(Debug, Clone)]
+pub struct Below {
+    /// The run folder that made it.
+    pub run: PathBuf,
+    /// Whether it learns on.
+    pub learning: clinpeft_nn::Learning,
+}
+
+/// What learns in step 2 beside the head.
+#[derive(Debug, Clone)]
+pub enum Learner {
+    /// Nothing.
+    Head,
+    /// A new adapter of that method.
+    Adapter(String),
+    /// The whole model.
+    Whole,
+}
+
+/// Methods by name.
+pub const METHODS: [&str; 7] = ["lora", "dora", "adalora", "prefix", "prompt", "p-tuning", "adaptation-prompt"];
+
+/// The run of step 1. A CSV file has the columns `id` and `text`, and may have `subject` and `split` (train or test).
+pub fn adapt(store: &Store, options: &Options, method: &str) -> Result<RunFolder> {
+    let profile = Profile::named("paper")?;
+    let entry = StackEntry {
+        name: "clinical".try_into()?,
+        from: None,
+        trainable: true,
+        active: true,
+        adapter: Some(adapter(&profile, method, Family::of(&options.base)?)?),
+    };
+    let row = options.name.clone().unwrap_or_else(|| format!("{} + {method}", folder_name(&options.base)));
+    let step = profile.adaptation.clone();
+    let spec = RunSpec {
+        kind: Kind::Adaptation,
+        table: Some(2),
+        stack: vec![entry],
+        tokens: step.tokens,
+        training: step.training,
+        ..spec(store, &profile, options, row, None)?
+    };
+    create(store, spec, &options.set)
+}
+
+/// The run of step 2. A CSV file has the columns `id`, `text` and `label`, and may have `subject` and `split` (train,
+/// validation or test). Labels are those of the task: names or numbers of its classes, or codes with commas between them.
+pub fn finetune(
+    store: &Store,
+    options: &Options,
+    task: Task,
+    below: Option<Below>,
+    learner: &Learner,
+) -> Result<RunFolder> {
+    let profile = Profile::named("paper")?;
+    let mut stack = Vec::new();
+    if let Some(below) = below {
+        stack.push(clinical(store, &below)?);
+    }
+    let mut row = folder_name(&options.base);
+    row.extend(stack.iter().map(|e| format!(" + clinical ({})", if e.trainable { "trainable" } else { "frozen" })));
+    if let Learner::Adapter(method) = learner {
+        row += &format!(" + {method}");
+        let adapter = Some(adapter(&profile, method, Family::of(&options.base)?)?);
+        stack.push(StackEntry { name: "downstream".try_into()?, from: None, trainable: true, active: true, adapter });
+    }
+    let full = matches!(learner, Learner::Whole);
+    let step = &profile.downstream;
+    let mut training = if full { &step.full } else { &step.training }.clone();
+    if !full && stack.iter().all(|e| !e.trainable) {
+        (training.learning_rate, training.epochs) = (step.head_only.learning_rate, step.head_only.epochs);
+    }
+    let row = options.name.clone().unwrap_or(row);
+    let spec = RunSpec {
+        kind: Kind::Downstream,
+        table: Some(3),
+        task: Some(task),
+        full,
+        stack,
+        tokens: step.tokens.clone(),
+        training,
+        ..spec(store, &profile, options, row, Some(task))?
+    };
+    create(store, spec, &options.set)
+}
+
+/// The adapter of a finished run of the same output folder.
+fn clinical(store: &Store, below: &Below) -> Result<StackEntry> {
+    let run = RunFolder::at(&std::path::absolute(&below.run).map_err(clinpeft_files::at("find", &below.run))?);
+    let made = run.spec()?;
+    let same = store.run(&run.name()).path().canonicalize().ok() == run.path().canonicalize().ok();
+    let [entry] = &made.stack[..] else {
+        let what = format!("run `{}` has no adapter of its own\nhint: give the run of `clinpeft adapt`", run.name());
+        return Err(Error::Options(what));
+    };
+    if !same {
+        let what = format!("run `{}` lies in another output folder", run.name());
+        return Err(Error::Options(format!("{what}\nhint: give `--out` as in `clinpeft adapt`")));
+    }
+    let trainable = below.learning == clinpeft_nn::Learning::Trainable;
+    Ok(StackEntry { name: entry.name.clone(), from: Some(run.name()), trainable, active: true, adapter: None })
+}
+
+/// What both steps share.
+fn spec(store: &Store, profile: &Profile, options: &Options, row: String, task: Option<Task>) -> Result<RunSpec> {
+    let absolute = |path: &Path| std::path::absolute(path).map_err(clinpeft_files::at("find", path));
+    let folder = absolute(&options.base)?;
+    Family::of(&folder)?;
+    let data = absolute(&options.data)?;
+    let (name, data) = if data.is_dir() {
+        (data.to_string_lossy().into_owned(), data)
+    } else {
+        let name = user_csv::dataset(store, &data, task, options.seed)?;
+        (name.clone(), store.data(&name))
+    };
+    let found = dataset::found(&data, name)?;
+    Ok(RunSpec {
+        kind: Kind::Downstream,
+        table: None,
+        row,
+        task: None,
+        seed: options.seed,
+        fidelity: Fidelity::Paper,
+        data: Some(found.name.clone()),
+        data_hash: Some(found.hash.clone()),
+        switches: Switches::preset(Fidelity::Paper),
+        data_rules: found.rules,
+        bootstrap_resamples: profile.bootstrap_resamples,
+        base: Base::Folder { folder },
+        full: false,
+        tokens: profile.adaptation.tokens.clone(),
+        training: profile.adaptation.training.clone(),
+        stack: vec![],
+    })
+}
+
+fn create(store: &Store, spec: RunSpec, set: &Values) -> Result<RunFolder> {
+    store.create(&with(&spec, set)?)
+}
+
+fn folder_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| "model".into(), |n| n.to_string_lossy().into_owned())
+}
+
+/// The settings of a method, for the layers of a family.
+fn adapter(profile: &Profile, method: &str, family: Family) -> Result<AdapterSpec> {
+    let unknown = || Error::Options(format!("`{method}` is no method\nhint: known are {}", METHODS.join(", ")));
+    let found = METHODS.contains(&method).then(|| profile.adapters.get(method)).flatten().ok_or_else(unknown)?;
+    let mut config = found.clone();
+    if family == Family::Bert {
+        let targets = vec!["query".to_string(), "value".to_string()];
+        match &mut config {
+            AdapterSpec::Lora(c) | AdapterSpec::Dora(c) => c.targets = targets,
+            AdapterSpec::Adalora(c) => c.targets = targets,
+            _ => {}
+        }
+    }
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_has_settings_for_both_families() {
+        let profile = Profile::named("paper").unwrap();
+        for method in METHODS {
+            for family in [Family::Llama, Family::Bert] {
+                adapter(&profile, method, family).unwrap();
+            }
+        }
+        let said = adapter(&profile, "lore", Family::Llama).unwrap_err().to_string();
+        assert!(said.contains("`lore`") && said.contains("hint: known are lora"), "{said}");
+    }
+}

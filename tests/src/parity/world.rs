@@ -1,0 +1,204 @@
+//! A model with the adapters and the head of a case.
+
+use super::manifest::{Case, Model};
+use clinpeft_bert::Bert;
+use clinpeft_experiment::{Error, Result};
+use clinpeft_llama::Llama;
+use clinpeft_nn::{Backbone, Classifier, Learning, Parameter};
+use clinpeft_peft::{Activity, Loaded, ModelShape, Stack, load_adapter};
+use clinpeft_rng::Seed;
+use clinpeft_tensor::{DType, Device};
+use clinpeft_weights::{Checkpoint, Keep, TensorMap};
+use std::path::{Path, PathBuf};
+
+/// Everything that runs in a case.
+#[derive(Clone)]
+pub(super) struct World {
+    pub model: Base,
+    pub stack: Stack,
+    /// With its name in the reference, without `.weight`.
+    pub head: Option<(String, Classifier)>,
+}
+
+/// A model of one of the families.
+#[derive(Clone)]
+pub(super) enum Base {
+    Llama(Box<Llama>),
+    Bert(Box<Bert>),
+}
+
+impl Base {
+    /// Loads the folder of a model through the loader of its family.
+    pub(super) fn load(dir: &Path, model: &Model, keep: Keep, device: &Device) -> Result<Base> {
+        let folder = dir.join(&model.path);
+        match model.kind.as_str() {
+            "causal" | "cls" => Ok(Base::Llama(Box::new(Llama::load(&folder, keep, device)?))),
+            "bert" => Ok(Base::Bert(Box::new(Bert::load(&folder, keep, device)?))),
+            other => Err(Error::Options(format!(
+                "models of the kind `{other}` are not supported\nhint: causal, cls and bert are"
+            ))),
+        }
+    }
+
+    /// What training sees of it.
+    pub(super) fn backbone(&self) -> &dyn Backbone {
+        match self {
+            Base::Llama(m) => &**m,
+            Base::Bert(m) => &**m,
+        }
+    }
+
+    /// The same for writing.
+    pub(super) fn backbone_mut(&mut self) -> &mut dyn Backbone {
+        match self {
+            Base::Llama(m) => &mut **m,
+            Base::Bert(m) => &mut **m,
+        }
+    }
+}
+
+/// An adapter folder and what it is called.
+pub(super) struct Folder {
+    pub name: String,
+    pub path: PathBuf,
+}
+
+impl World {
+    /// Loads everything of a case through the ordinary loaders. The error says what is not supported.
+    pub(super) fn load(dir: &Path, case: &Case, model: &Model, device: &Device) -> Result<World> {
+        let mut base = Base::load(dir, model, Keep::As(DType::F32), device)?;
+        if case.adapter.is_none() {
+            let all = base.backbone_mut().parameters_mut();
+            all.into_iter().for_each(|p| p.set_learning(Learning::Trainable));
+        }
+        let shape = ModelShape::of(base.backbone());
+        let mut head = own_head(dir, model, case)?;
+        let mut stack = Stack::new();
+        for folder in folders(dir, case) {
+            let learning = learning(case, &folder.name);
+            let Loaded { adapter, head: saved, .. } = load_adapter(&folder.path, &shape, learning)?;
+            if let (Some(head), false) = (&mut head, saved.is_empty()) {
+                let prefix = adapter.saved()?.head_prefix;
+                let name = |own: &str| format!("{prefix}{own}.modules_to_save.{}", folder.name);
+                *head = saved_head(name, &saved, case)?;
+            }
+            stack.push(&folder.name, adapter, Activity::Active)?;
+        }
+        stack.to_device(device)?;
+        for p in head.iter_mut().flat_map(|(_, c)| c.parameters_mut()) {
+            let value = p.value().to_device(device).map_err(clinpeft_weights::Error::from)?;
+            p.set_value(value);
+        }
+        Ok(World { model: base, stack, head })
+    }
+
+    /// Makes what is trainable as it is in `before`; what a file held only the result of is made anew first.
+    pub(super) fn set_parameters(&mut self, before: &Checkpoint) -> Result<()> {
+        let mut renewed = Stack::new();
+        for e in self.stack.entries() {
+            let new = e.adapter.renewed(Seed(0), e.learning())?;
+            renewed.push(&e.name, new.unwrap_or_else(|| e.adapter.boxed()), e.activity)?;
+        }
+        let device = self.model.backbone().parameters().first().map(|p| p.value().device()).unwrap_or_default();
+        renewed.to_device(&device)?;
+        self.stack = renewed;
+        for (name, p) in self.trainable_mut() {
+            let device = p.value().device();
+            let value = before.tensor(&name, p.value().dims(), Keep::As(DType::F32))?;
+            p.set_value(value.to_device(&device).map_err(clinpeft_weights::Error::from)?);
+        }
+        Ok(())
+    }
+
+    /// What learns, under the names of the reference.
+    pub(super) fn trainable(&self) -> Vec<(String, &Parameter)> {
+        let base = self.model.backbone().parameters();
+        let base = base.into_iter().map(|p| (p.name().to_string(), p));
+        let adapters = self.stack.entries().iter().flat_map(|e| {
+            let named = |p: &&Parameter| e.adapter.peft_name(p.name(), &e.name);
+            let all = e.adapter.parameters().into_iter();
+            all.map(|p| (named(&p), p)).collect::<Vec<_>>()
+        });
+        let head = self.head.iter().flat_map(|(name, c)| {
+            let full = move |p: &Parameter| format!("{name}.{}", p.name().rsplit('.').next().unwrap_or_default());
+            c.parameters().map(move |p| (full(p), p))
+        });
+        let all = base.chain(adapters).chain(head);
+        all.filter(|(_, p)| p.learning() == Learning::Trainable).collect()
+    }
+
+    /// The same for writing, in the same order.
+    pub(super) fn trainable_mut(&mut self) -> Vec<(String, &mut Parameter)> {
+        let names: Vec<String> = self.trainable().into_iter().map(|(n, _)| n).collect();
+        let base = self.model.backbone_mut().parameters_mut().into_iter();
+        let adapters = self.stack.trainable_mut().into_iter().map(|(_, p)| p);
+        let head = self.head.iter_mut().flat_map(|(_, c)| c.parameters_mut());
+        let all = base.chain(adapters).chain(head);
+        let learning = all.filter(|p| p.learning() == Learning::Trainable);
+        names.into_iter().zip(learning).collect()
+    }
+}
+
+/// The folders of the adapters of a case.
+pub(super) fn folders(dir: &Path, case: &Case) -> Vec<Folder> {
+    let Some(path) = case.adapter.as_ref().map(|a| dir.join(a)) else {
+        return Vec::new();
+    };
+    if case.stack.is_empty() {
+        let name = "default".to_string();
+        return vec![Folder { name, path }];
+    }
+    let one = |name: &String| Folder { name: name.clone(), path: path.join(name) };
+    case.stack.iter().map(one).collect()
+}
+
+/// Whether the reference trains the adapter of that name.
+fn learning(case: &Case, adapter: &str) -> Learning {
+    let own = |name: &&String| case.stack.is_empty() || name.contains(&format!(".{adapter}."));
+    let adapter = |name: &&String| !name.contains("score.") && !name.contains("classifier.");
+    if case.trainable.iter().filter(own).any(|n| adapter(&n)) { Learning::Trainable } else { Learning::Frozen }
+}
+
+/// Whether the reference trains the head called `name`.
+fn head_learning(case: &Case, name: &str) -> Learning {
+    let weight = format!("{name}.weight");
+    if case.trainable.contains(&weight) { Learning::Trainable } else { Learning::Frozen }
+}
+
+/// The head of the model's folder, where its kind has one.
+fn own_head(dir: &Path, model: &Model, case: &Case) -> Result<Option<(String, Classifier)>> {
+    let name = match model.kind.as_str() {
+        "cls" => "score",
+        "bert" => "classifier",
+        _ => return Ok(None),
+    };
+    let (folder, learning) = (dir.join(&model.path), head_learning(case, name));
+    let head = if name == "score" {
+        let weights = Checkpoint::open(&folder)?;
+        Some(Classifier::from_weight(weights.any("score.weight", Keep::As(DType::F32))?, learning))
+    } else {
+        clinpeft_bert::classifier(&folder, learning, &Device::Cpu)?
+    };
+    Ok(head.map(|h| (name.to_string(), h)))
+}
+
+/// The head that was saved beside an adapter; `named` makes its full name from its own.
+fn saved_head(named: impl Fn(&str) -> String, saved: &TensorMap, case: &Case) -> Result<(String, Classifier)> {
+    for own in ["score", "classifier"] {
+        let Some(weight) = saved.get(&format!("{own}.weight")) else {
+            continue;
+        };
+        let name = named(own);
+        let learning = head_learning(case, &name);
+        let head = Classifier::from_weight(weight.clone(), learning);
+        return Ok(match saved.get(&format!("{own}.bias")) {
+            Some(bias) => (name, head.with_bias(bias.clone())?),
+            None => (name, head),
+        });
+    }
+    let names: Vec<&str> = saved.keys().map(String::as_str).collect();
+    Err(Error::Options(format!(
+        "a head with {} is not supported\nhint: `score.weight` and `classifier.weight` are",
+        names.join(", ")
+    )))
+}
