@@ -191,7 +191,7 @@ fn whole_model_is_a_hugging_face_folder(run: &Path) {
     assert!(folder.join("tokenizer.json").exists());
 }
 
-/// The canary stands in the raw notes and the datasets, and nowhere else.
+/// The canary is in the raw notes and the datasets, and nowhere else.
 fn nothing_shows_a_note(out: &Path, printed: &Output) {
     let canary = clinpeft_clinical::synth::CANARY.as_bytes();
     let holds = |bytes: &[u8]| bytes.windows(canary.len()).any(|w| w.eq_ignore_ascii_case(canary));
