@@ -40,7 +40,6 @@ const PERMITTED: &[&str] = &[
     "crates/peft/",
     "crates/tensor/",
     "crates/text/",
-    "crates/train/",
     "crates/weights/",
     "datasets/",
     "tests/",
