@@ -20,7 +20,7 @@ pub struct Progress {
 }
 
 /// Reports on the reading of tables whose sizes are known beforehand, and ends it when somebody asks for that.
-pub(crate) struct Meter<'a> {
+pub(crate) struct ProgressMeter<'a> {
     report: &'a dyn Fn(Progress),
     stop: Option<&'a AtomicBool>,
     total: Cell<u64>,
@@ -46,10 +46,10 @@ impl Work {
 /// Rows between two reports.
 const EVERY: u64 = 8192;
 
-impl<'a> Meter<'a> {
+impl<'a> ProgressMeter<'a> {
     /// Nothing is expected yet.
-    pub fn new(report: &'a dyn Fn(Progress), stop: Option<&'a AtomicBool>) -> Meter<'a> {
-        Meter { report, stop, total: Cell::new(0), done: Cell::new(0) }
+    pub fn new(report: &'a dyn Fn(Progress), stop: Option<&'a AtomicBool>) -> ProgressMeter<'a> {
+        ProgressMeter { report, stop, total: Cell::new(0), done: Cell::new(0) }
     }
 
     /// One more reading of a table is to come; opening it tells what is wrong if it is missing.

@@ -161,7 +161,14 @@ impl Table {
             let what = format!("{length} columns where the header has {expected}{}", self.where_it_ends(length));
             return Err(Error::Row { path: self.path.clone(), row: self.row, what });
         }
-        Ok(Some(Row { table: self }))
+        Ok(Some(Row {
+            path: &self.path,
+            records: &self.records,
+            record: &self.record,
+            names: &self.names,
+            places: &self.places,
+            row: self.row,
+        }))
     }
 
     fn wrong(&self, fault: Fault, row: u64) -> Error {

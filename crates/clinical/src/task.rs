@@ -1,4 +1,4 @@
-//! The five prediction tasks and their splits.
+//! The prediction tasks and their splits.
 
 use crate::error::Error;
 use std::fmt;
@@ -18,6 +18,8 @@ pub enum Task {
     LengthOfStay,
     /// Ventilation of a week or more among those ventilated for two days or more.
     Ventilation,
+    /// Another admission of the same patient within 30 days of the discharge. Not in the paper.
+    Readmission,
 }
 
 /// The form of a label.
@@ -31,40 +33,48 @@ pub enum TaskKind {
     Multilabel,
 }
 
-const KNOWN: &str = "diagnoses, procedures, mortality, length_of_stay, ventilation";
+const KNOWN: &str = "diagnoses, procedures, mortality, length_of_stay, ventilation, readmission";
 
 impl Task {
     /// All tasks.
-    pub const ALL: [Task; 5] =
+    pub const ALL: [Task; 6] =
+        [Task::Diagnoses, Task::Procedures, Task::Mortality, Task::LengthOfStay, Task::Ventilation, Task::Readmission];
+
+    /// The five tasks of the paper.
+    pub const PUBLISHED: [Task; 5] =
         [Task::Diagnoses, Task::Procedures, Task::Mortality, Task::LengthOfStay, Task::Ventilation];
+
+    /// Name and class names; no classes where the labels are codes found in the data.
+    const fn described(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Task::Diagnoses => ("diagnoses", &[]),
+            Task::Procedures => ("procedures", &[]),
+            Task::Mortality => ("mortality", &["NOT_DIE", "DIE"]),
+            Task::LengthOfStay => ("length_of_stay", &["LT3D", "3DTO7D", "1WTO2W", "GT2W"]),
+            Task::Ventilation => ("ventilation", &["LT1W", "GT1W"]),
+            Task::Readmission => ("readmission", &["NOT_READMITTED", "READMITTED"]),
+        }
+    }
 
     /// The name: also that of the task's folder.
     pub const fn name(self) -> &'static str {
-        match self {
-            Task::Diagnoses => "diagnoses",
-            Task::Procedures => "procedures",
-            Task::Mortality => "mortality",
-            Task::LengthOfStay => "length_of_stay",
-            Task::Ventilation => "ventilation",
-        }
+        self.described().0
     }
 
     /// The form of its labels.
     pub const fn kind(self) -> TaskKind {
-        match self {
-            Task::Diagnoses | Task::Procedures => TaskKind::Multilabel,
-            Task::LengthOfStay => TaskKind::Multiclass,
-            Task::Mortality | Task::Ventilation => TaskKind::Binary,
+        match self.described().1.len() {
+            0 => TaskKind::Multilabel,
+            2 => TaskKind::Binary,
+            _ => TaskKind::Multiclass,
         }
     }
 
     /// The names of its classes; `None` where the labels are codes found in the data.
     pub const fn classes(self) -> Option<&'static [&'static str]> {
-        match self {
-            Task::Diagnoses | Task::Procedures => None,
-            Task::Mortality => Some(&["NOT_DIE", "DIE"]),
-            Task::LengthOfStay => Some(&["LT3D", "3DTO7D", "1WTO2W", "GT2W"]),
-            Task::Ventilation => Some(&["LT1W", "GT1W"]),
+        match self.described().1 {
+            [] => None,
+            classes => Some(classes),
         }
     }
 }

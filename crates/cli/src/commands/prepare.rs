@@ -60,7 +60,7 @@ pub struct Prepare {
 
 pub fn run(o: Prepare, terminal: &Terminal) -> Result<()> {
     let options = PrepareOptions {
-        tasks: o.tasks.unwrap_or_else(|| if o.mimic3.is_some() { Task::ALL.to_vec() } else { vec![] }),
+        tasks: o.tasks.unwrap_or_else(|| if o.mimic3.is_some() { Task::PUBLISHED.to_vec() } else { vec![] }),
         corpus: o.corpus.unwrap_or(match (&o.mimic3, &o.mimic4_note) {
             (_, Some(_)) => CorpusSource::Mimic4,
             (Some(_), None) => CorpusSource::Mimic3,

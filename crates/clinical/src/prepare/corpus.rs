@@ -2,42 +2,32 @@
 //!
 //! Notes are judged side by side; what depends on the notes before, and the writing, goes in order.
 
-use super::diff::{CorpusChanges, Print};
-use super::leaks::{CorpusLeaks, Matching, Sketches};
-use super::manifest::{Count, Funnel};
+use super::dedup::corpus::{HeldOutIndex, Matching};
+use super::diff::{CorpusChanges, Fingerprint};
+use super::filters::{self, Filter};
+use super::manifest_builder::ManifestBuilder;
+use super::options::{CorpusSource, NearDuplicates, PrepareOptions};
+use super::record::flow::{Count, FlowCounts};
+use super::record::leaks::CorpusLeaks;
 use super::rules::{Rules, Switch};
 use super::split::{Splitter, nine_of_ten, require_samples};
-use super::version::{self, Collection};
-use super::{CorpusSource, Ledger, NearDuplicates, PrepareOptions};
+use super::tables::version::{self, Collection};
 use crate::error::{Error, Result};
 use crate::ids::SubjectId;
 use crate::ordered::in_order;
 use crate::output::Output;
-use crate::progress::{Meter, Work};
+use crate::progress::{ProgressMeter, Work};
 use crate::table::{InputFile, Row, Table};
 use crate::task::Split;
 use clinpeft_rng::Key;
 use std::collections::HashSet;
 use std::path::Path;
 
-const FILTERS: &[&str] = &[
-    "note: is not marked as an error",
-    "note: has a text",
-    "note: is not repeated in the patient's consecutive rows",
-    "note: patient is not in a validation or test split of the tasks",
-    "note: does not hold the text of a validation or test sample",
-];
-const MARKED: usize = 0;
-const BLANK: usize = 1;
-const REPEATED: usize = 2;
-const HELD_OUT: usize = 3;
-const HOLDS_A_SAMPLE: usize = 4;
-
 /// Bytes of text, and notes, that one thread works on at a time.
 const BATCH: usize = 1 << 18;
 const BATCH_NOTES: usize = 512;
 const HINT_NOTES: &str = "give the folder that holds the tables of MIMIC-IV-Note 2.2, or run `synth` first";
-const HINT_EVENTS: &str = super::admissions::HINT;
+const HINT_EVENTS: &str = super::tables::admissions::HINT;
 
 /// Cleaning as published: mask brackets and line breaks become spaces, runs of the space character become one.
 pub fn clean_published(text: &str) -> String {
@@ -80,7 +70,7 @@ pub fn clean_corrected(text: &str) -> String {
 }
 
 /// The columns of one table of notes.
-struct Source<'a> {
+struct NoteTable<'a> {
     folder: &'a Path,
     table: &'static str,
     subject: &'static str,
@@ -99,7 +89,7 @@ enum Patients {
     Others,
 }
 
-fn sources(options: &PrepareOptions) -> Result<Vec<Source<'_>>> {
+fn sources(options: &PrepareOptions) -> Result<Vec<NoteTable<'_>>> {
     let mut found = Vec::new();
     if matches!(options.corpus, CorpusSource::Mimic3 | CorpusSource::Combined) {
         let folder = options.mimic3.as_deref().ok_or(Error::Options {
@@ -107,7 +97,7 @@ fn sources(options: &PrepareOptions) -> Result<Vec<Source<'_>>> {
             hint: "give the MIMIC-III folder or choose another corpus",
         })?;
         version::check(folder, &["NOTEEVENTS"], Collection::Mimic3)?;
-        found.push(Source {
+        found.push(NoteTable {
             folder,
             table: "NOTEEVENTS",
             subject: "SUBJECT_ID",
@@ -124,7 +114,7 @@ fn sources(options: &PrepareOptions) -> Result<Vec<Source<'_>>> {
         })?;
         version::check(folder, &["discharge", "radiology"], Collection::Mimic4Note)?;
         for table in ["discharge", "radiology"] {
-            found.push(Source {
+            found.push(NoteTable {
                 folder,
                 table,
                 subject: "subject_id",
@@ -143,13 +133,13 @@ struct RawNote {
     id: String,
     subject: SubjectId,
     patients: Patients,
-    mark: Mark,
+    mark: ErrorFlag,
     text: String,
 }
 
 /// What the table says of a note.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mark {
+enum ErrorFlag {
     None,
     Error,
 }
@@ -162,63 +152,65 @@ impl RawNote {
             Patients::OfTheTasks => format!("NOTEEVENTS-{}", row.text(0)?),
             Patients::Others => row.text(0)?.to_string(),
         };
-        let mark = if row.bytes(3).trim_ascii().starts_with(b"1") { Mark::Error } else { Mark::None };
+        let mark = if row.bytes(3).trim_ascii().starts_with(b"1") { ErrorFlag::Error } else { ErrorFlag::None };
         Ok(RawNote { id, subject, patients, mark, text })
     }
 }
 
 /// A note after everything that needs no other note.
-struct Judged {
+struct FilteredNote {
     id: String,
     subject: SubjectId,
     clean: String,
     matching: Matching,
-    fate: Fate,
+    decision: Decision,
     /// The text by which repeats are told; `None` if the corrected cleaning drops the note, or is not asked for.
     print: Option<u128>,
-    /// Under the rules of each step from `code` to `paper`: its fate and its text.
-    steps: Vec<(Fate, u128)>,
+    /// Under the rules of each step from `code` to `paper`: its decision and its text.
+    steps: Vec<(Decision, u128)>,
 }
 
 /// What becomes of a note.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    DroppedBy(usize),
+enum Decision {
+    DroppedBy(Filter),
     Kept(Split),
 }
 
 /// Judges notes one by one; threads share it.
-struct Judge<'a> {
+struct NoteFilter<'a> {
     rules: Rules,
     /// The rules of each step from `code` to `paper`; empty if nobody asks.
     steps: Vec<Rules>,
     near_duplicates: NearDuplicates,
     key: Key,
     splitter: &'a Splitter,
-    sketches: &'a Sketches,
+    held_out: &'a HeldOutIndex,
 }
 
-/// The place of a cleaning in [`Judge::clean`].
+/// The place of a cleaning in [`NoteFilter::clean`].
 fn cleaning(rules: Rules) -> usize {
     usize::from(rules.corrects(Switch::CorpusCleaning))
 }
 
-impl Judge<'_> {
-    fn judge(&self, note: RawNote) -> Judged {
+impl NoteFilter<'_> {
+    fn judge(&self, note: RawNote) -> FilteredNote {
         let mut clean = self.clean(&note.text);
         let compared = !self.steps.is_empty() || self.dropped_by(self.rules, &note, &clean).is_none();
-        let matching = if compared { self.sketches.match_text(&note.text) } else { Matching::Nothing };
+        let matching = if compared { self.held_out.match_text(&note.text) } else { Matching::Nothing };
         let prints = [if self.steps.is_empty() { 0 } else { print(&clean[0]) }, print(&clean[1])];
-        let fate = |rules: Rules| match self.dropped_by(rules, &note, &clean) {
-            Some(place) => Fate::DroppedBy(place),
-            None if matching == Matching::AHeldOutSample && self.excludes(rules) => Fate::DroppedBy(HOLDS_A_SAMPLE),
-            None if rules.corrects(Switch::CorpusSplit) => Fate::Kept(nine_of_ten(self.key, note.subject.0)),
-            None => Fate::Kept(nine_of_ten(self.key, number_of(&note.id))),
+        let decision = |rules: Rules| match self.dropped_by(rules, &note, &clean) {
+            Some(filter) => Decision::DroppedBy(filter),
+            None if matching == Matching::AHeldOutSample && self.excludes(rules) => {
+                Decision::DroppedBy(Filter::NoteNoHeldOutText)
+            }
+            None if rules.corrects(Switch::CorpusSplit) => Decision::Kept(nine_of_ten(self.key, note.subject.0)),
+            None => Decision::Kept(nine_of_ten(self.key, number_of(&note.id))),
         };
-        Judged {
-            fate: fate(self.rules),
-            steps: self.steps.iter().map(|rules| (fate(*rules), prints[cleaning(*rules)])).collect(),
-            print: (note.mark == Mark::None && !clean[1].is_empty()).then_some(prints[1]),
+        FilteredNote {
+            decision: decision(self.rules),
+            steps: self.steps.iter().map(|rules| (decision(*rules), prints[cleaning(*rules)])).collect(),
+            print: (note.mark == ErrorFlag::None && !clean[1].is_empty()).then_some(prints[1]),
             clean: std::mem::take(&mut clean[cleaning(self.rules)]),
             matching,
             id: note.id,
@@ -236,13 +228,13 @@ impl Judge<'_> {
     }
 
     /// The filter that drops a note before it is compared with held-out samples. Repeats are told in order, later.
-    fn dropped_by(&self, rules: Rules, note: &RawNote, clean: &[String; 2]) -> Option<usize> {
-        if rules.corrects(Switch::CorpusCleaning) && note.mark == Mark::Error {
-            Some(MARKED)
+    fn dropped_by(&self, rules: Rules, note: &RawNote, clean: &[String; 2]) -> Option<Filter> {
+        if rules.corrects(Switch::CorpusCleaning) && note.mark == ErrorFlag::Error {
+            Some(Filter::NoteNoError)
         } else if clean[cleaning(rules)].is_empty() {
-            Some(BLANK)
+            Some(Filter::NoteText)
         } else if rules.corrects(Switch::CorpusLeaks) && self.is_held_out(note) {
-            Some(HELD_OUT)
+            Some(Filter::NotePatient)
         } else {
             None
         }
@@ -262,7 +254,7 @@ struct Corpus<'a> {
     rules: Rules,
     compared: u64,
     matching: u64,
-    funnel: Funnel,
+    funnel: FlowCounts,
     outputs: [Output; 2],
     changes: Option<&'a mut CorpusChanges>,
     /// Texts of the patient whose rows are being read; bounded, since tables are ordered by patient.
@@ -275,18 +267,18 @@ pub(super) fn write(
     options: &PrepareOptions,
     out: &Path,
     splitter: &Splitter,
-    ledger: &mut Ledger,
+    builder: &mut ManifestBuilder,
     changes: Option<&mut CorpusChanges>,
-    meter: &Meter<'_>,
+    meter: &ProgressMeter<'_>,
 ) -> Result<CorpusLeaks> {
     let rules = Rules::of(options.fidelity);
-    let judge = Judge {
+    let judge = NoteFilter {
         rules,
         steps: changes.as_ref().map_or(Vec::new(), |changes| changes.rules().to_vec()),
         near_duplicates: options.near_duplicates,
         key: options.seed.key("adaptation-splits"),
         splitter,
-        sketches: &ledger.sketches,
+        held_out: &builder.held_out,
     };
     let create = |split: Split| {
         let path = out.join("adaptation").join(format!("{split}.csv"));
@@ -296,7 +288,7 @@ pub(super) fn write(
         rules,
         compared: 0,
         matching: 0,
-        funnel: Funnel::new("adaptation", FILTERS),
+        funnel: FlowCounts::new("adaptation", filters::CORPUS),
         outputs: [create(Split::Train)?, create(Split::Test)?],
         changes,
         seen: HashSet::new(),
@@ -304,25 +296,25 @@ pub(super) fn write(
     };
     for source in sources(options)? {
         let input = corpus.take_all(&source, &judge, options.threads, meter)?;
-        if !ledger.inputs.contains(&input) {
-            ledger.inputs.push(input);
+        if !builder.inputs.contains(&input) {
+            builder.inputs.push(input);
         }
     }
     let [train, test] = corpus.outputs;
     let samples = [train.rows(), 1, test.rows()];
     require_samples("adaptation", &samples)?;
-    ledger.written.extend([train.finish()?, test.finish()?]);
+    builder.written.extend([train.finish()?, test.finish()?]);
     let excluded = if judge.excludes(rules) { NearDuplicates::Exclude } else { NearDuplicates::Keep };
     let report = CorpusLeaks {
-        held_out_samples: ledger.sketches.samples(),
-        held_out_samples_not_compared: ledger.sketches.not_compared(),
+        held_out_samples: builder.held_out.samples(),
+        held_out_samples_not_compared: builder.held_out.not_compared(),
         corpus_notes: corpus.compared,
         matching_notes: corpus.matching,
         matching_notes_were: excluded.word().into(),
     };
-    ledger.attrition.extend(corpus.funnel.steps());
+    builder.attrition.extend(corpus.funnel.steps());
     for split in [Split::Train, Split::Test] {
-        ledger.counts.push(Count {
+        builder.counts.push(Count {
             task: "adaptation".into(),
             split: split.name().into(),
             samples: samples[split as usize],
@@ -335,10 +327,10 @@ pub(super) fn write(
 impl Corpus<'_> {
     fn take_all(
         &mut self,
-        source: &Source<'_>,
-        judge: &Judge<'_>,
+        source: &NoteTable<'_>,
+        judge: &NoteFilter<'_>,
         threads: usize,
-        meter: &Meter<'_>,
+        meter: &ProgressMeter<'_>,
     ) -> Result<InputFile> {
         let columns = [source.id, source.subject, source.text];
         let mut table = Table::open_in(source.folder, source.table, &columns, &["ISERROR"], source.hint)?;
@@ -357,36 +349,38 @@ impl Corpus<'_> {
             Ok((!batch.is_empty()).then_some(batch))
         };
         let work = |batch: Vec<RawNote>| Ok(batch.into_iter().map(|note| judge.judge(note)).collect::<Vec<_>>());
-        let take = |batch: Vec<Judged>| batch.into_iter().try_for_each(|note| self.take(note));
+        let take = |batch: Vec<FilteredNote>| batch.into_iter().try_for_each(|note| self.take(note));
         in_order(threads, next, work, take, || ())?;
         let input = table.finish()?;
         meter.end(&input, Work::Rewrite);
         Ok(input)
     }
 
-    fn take(&mut self, note: Judged) -> Result<()> {
+    fn take(&mut self, note: FilteredNote) -> Result<()> {
         let repeated = note.print.is_some_and(|print| self.is_repeated(note.subject, print));
-        let with_repeats = |rules: Rules, fate: Fate| match repeated && rules.corrects(Switch::CorpusCleaning) {
-            true => Fate::DroppedBy(REPEATED),
-            false => fate,
+        let with_repeats = |rules: Rules, decision: Decision| match repeated && rules.corrects(Switch::CorpusCleaning) {
+            true => Decision::DroppedBy(Filter::NoteNotRepeated),
+            false => decision,
         };
         if let Some(changes) = &mut self.changes {
-            let fates =
-                changes.rules().iter().zip(note.steps).map(|(rules, (fate, text))| match with_repeats(*rules, fate) {
-                    Fate::Kept(split) => Some(Print { text: text as u64, label: 0, split: Some(split) }),
-                    Fate::DroppedBy(_) => None,
+            let decisions =
+                changes.rules().iter().zip(note.steps).map(|(rules, (decision, text))| {
+                    match with_repeats(*rules, decision) {
+                        Decision::Kept(split) => Some(Fingerprint { text: text as u64, label: 0, split: Some(split) }),
+                        Decision::DroppedBy(_) => None,
+                    }
                 });
-            let prints: Vec<Option<Print>> = fates.collect();
+            let prints: Vec<Option<Fingerprint>> = decisions.collect();
             changes.see(&prints);
         }
-        let fate = with_repeats(self.rules, note.fate);
-        if matches!(fate, Fate::Kept(_) | Fate::DroppedBy(HOLDS_A_SAMPLE)) {
+        let decision = with_repeats(self.rules, note.decision);
+        if matches!(decision, Decision::Kept(_) | Decision::DroppedBy(Filter::NoteNoHeldOutText)) {
             self.compared += 1;
             self.matching += u64::from(note.matching == Matching::AHeldOutSample);
         }
-        match fate {
-            Fate::DroppedBy(place) => self.funnel.drop_at(place),
-            Fate::Kept(split) => {
+        match decision {
+            Decision::DroppedBy(filter) => self.funnel.drop_by(filter),
+            Decision::Kept(split) => {
                 self.funnel.keep();
                 let output = &mut self.outputs[usize::from(split != Split::Train)];
                 output.row([note.id.as_str(), note.clean.as_str()])?;

@@ -4,13 +4,14 @@
 //! task are compared with those before. Texts are joined again from what was read once. Notes of the adaptation corpus are
 //! judged under all rules as they stream by; held-out samples are those of the preparation itself there.
 
+use super::options::{Fidelity, PrepareOptions};
 use super::rules::{Rules, Switch};
-use super::samples::Material;
 use super::split::Splitter;
-use super::{Fidelity, PrepareOptions};
+use super::tasks::inputs::TaskInputs;
+use super::tasks::recipe;
 use crate::error::{Error, Result};
 use crate::ids::HadmId;
-use crate::progress::Meter;
+use crate::progress::ProgressMeter;
 use crate::task::{Split, Task};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -70,7 +71,7 @@ impl Changes {
     }
 
     /// Counts one sample, before and after.
-    fn see(&mut self, before: Option<&Print>, after: Option<&Print>) {
+    fn see(&mut self, before: Option<&Fingerprint>, after: Option<&Fingerprint>) {
         self.before += u64::from(before.is_some());
         match (before, after) {
             (Some(old), Some(new)) => {
@@ -108,7 +109,7 @@ impl CorpusChanges {
     }
 
     /// One note under each of the rules; `None` where they drop it.
-    pub fn see(&mut self, prints: &[Option<Print>]) {
+    pub fn see(&mut self, prints: &[Option<Fingerprint>]) {
         for (step, pair) in self.steps.iter_mut().zip(prints.windows(2)) {
             step.see(pair[0].as_ref(), pair[1].as_ref());
         }
@@ -126,34 +127,34 @@ fn corpus_switches() -> impl Iterator<Item = Switch> {
 
 /// Hashes of text and label, and the split: what a sample is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Print {
+pub(super) struct Fingerprint {
     pub text: u64,
     pub label: u64,
     pub split: Option<Split>,
 }
 
 /// All samples under one set of rules; `None` is the admission note itself.
-type Prints = BTreeMap<Option<Task>, BTreeMap<HadmId, Print>>;
+type Fingerprints = BTreeMap<Option<Task>, BTreeMap<HadmId, Fingerprint>>;
 
-/// Compares the rules step by step; leaves `material` under the corrected rules.
+/// Compares the rules step by step; leaves `inputs` under the corrected rules.
 pub(super) fn compare(
     options: &PrepareOptions,
-    material: &mut Material,
+    inputs: &mut TaskInputs,
     folder: &Path,
     splitter: &Splitter,
-    meter: &Meter<'_>,
+    meter: &ProgressMeter<'_>,
 ) -> Result<DiffReport> {
     let mut rules = Rules::of(Fidelity::Code);
-    let mut prints = |rules: Rules| -> Result<Prints> {
-        material.apply(rules, options, folder)?;
-        let mut prints: Prints =
+    let mut prints = |rules: Rules| -> Result<Fingerprints> {
+        inputs.apply(rules, options, folder)?;
+        let mut prints: Fingerprints =
             [None].into_iter().chain(options.tasks().map(Some)).map(|p| (p, BTreeMap::new())).collect();
-        material.each(options, splitter, meter, |sample, _| {
+        inputs.each(options, splitter, meter, |sample, _| {
             for (part, known) in &mut prints {
                 let print = match part {
-                    None => Print { text: hash(&sample.text), label: 0, split: None },
-                    Some(task) => match sample.labelled(*task) {
-                        Ok(l) => Print { text: hash(l.text), label: hash(&l.label), split: Some(l.split) },
+                    None => Fingerprint { text: hash(&sample.text), label: 0, split: None },
+                    Some(task) => match recipe(*task).labelled(sample) {
+                        Ok(l) => Fingerprint { text: hash(l.text), label: hash(&l.label.text), split: Some(l.split) },
                         Err(_) => continue,
                     },
                 };
@@ -175,7 +176,7 @@ pub(super) fn compare(
     Ok(DiffReport { steps, all: changes(&first, &before) })
 }
 
-fn changes(before: &Prints, after: &Prints) -> Vec<Changes> {
+fn changes(before: &Fingerprints, after: &Fingerprints) -> Vec<Changes> {
     let parts = before.iter().zip(after.values()).map(|((part, before), after)| {
         let mut changes = Changes::of(part.map_or("notes", Task::name));
         for (id, old) in before {

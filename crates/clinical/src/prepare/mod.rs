@@ -35,255 +35,42 @@
 //!
 //! The folder appears whole or not at all.
 
-mod admissions;
-mod codes;
-mod compare;
+mod attrition_svg;
 mod corpus;
-mod death;
+mod dedup;
 mod diff;
-mod durations;
-mod leaks;
-mod manifest;
-mod near;
-mod notes;
-mod order;
-mod picture;
-#[cfg(test)]
-mod planted;
-mod release;
+mod filters;
+mod manifest_builder;
+mod options;
+mod record;
 mod rules;
-mod samples;
 mod split;
-mod ventilation;
-mod ventilation_list;
-mod version;
+mod tables;
+mod tasks;
 
-pub use compare::{CohortHash, Comparison, compare};
 pub use corpus::{clean_corrected, clean_published};
 pub use diff::{Changes, DiffReport, DiffStep};
-pub use durations::{Episode, Signs, chart_event_signs, episodes};
-pub use leaks::{CorpusLeaks, LeakReport, SplitLeaks};
-pub use manifest::{Attrition, Count, Irregularity, Manifest, OutputFile};
-pub use release::{Deviation, ReleaseCheck};
+pub use options::{CorpusSource, Diff, Fidelity, IdSource, NearDuplicates, PrepareOptions};
+pub use record::{
+    Attrition, CohortHash, Comparison, CorpusLeaks, Count, Deviation, Irregularity, LeakReport, Manifest, OutputFile,
+    ReleaseCheck, SplitLeaks, compare,
+};
 pub use rules::Switch;
+pub use tables::ventilation::durations::{Episode, Signs, chart_event_signs, episodes};
 
 use crate::error::{Error, Result};
-use crate::id_key::IdKey;
 use crate::output::Output;
-use crate::progress::{Meter, Progress, Work};
-use crate::table::InputFile;
-use crate::task::Task;
-use clinpeft_rng::Seed;
+use crate::progress::{Progress, ProgressMeter, Work};
 use diff::CorpusChanges;
-use manifest::Oddities;
+use manifest_builder::ManifestBuilder;
+use record::release;
 use rules::Rules;
-use samples::Material;
 use split::Splitter;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::sync::atomic::AtomicBool;
-
-/// The preset of rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fidelity {
-    /// As the paper describes it: corrected.
-    Paper,
-    /// As the published code does it.
-    Code,
-}
-
-impl Fidelity {
-    /// `paper` or `code`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Fidelity::Paper => "paper",
-            Fidelity::Code => "code",
-        }
-    }
-}
-
-impl FromStr for Fidelity {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Fidelity, Error> {
-        match name {
-            "paper" => Ok(Fidelity::Paper),
-            "code" => Ok(Fidelity::Code),
-            _ => Err(Error::UnknownName { kind: "fidelity", name: name.into(), known: "paper, code" }),
-        }
-    }
-}
-
-/// What the adaptation corpus is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CorpusSource {
-    /// No corpus.
-    None,
-    /// Discharge summaries, then radiology reports of MIMIC-IV-Note.
-    Mimic4,
-    /// All notes of MIMIC-III.
-    Mimic3,
-    /// MIMIC-III, then MIMIC-IV.
-    Combined,
-}
-
-impl CorpusSource {
-    /// `none`, `mimic4`, `mimic3` or `combined`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            CorpusSource::None => "none",
-            CorpusSource::Mimic4 => "mimic4",
-            CorpusSource::Mimic3 => "mimic3",
-            CorpusSource::Combined => "combined",
-        }
-    }
-}
-
-impl FromStr for CorpusSource {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<CorpusSource, Error> {
-        [CorpusSource::None, CorpusSource::Mimic4, CorpusSource::Mimic3, CorpusSource::Combined]
-            .into_iter()
-            .find(|source| source.name() == name)
-            .ok_or_else(|| Error::UnknownName {
-                kind: "corpus",
-                name: name.into(),
-                known: "none, mimic4, mimic3, combined",
-            })
-    }
-}
-
-/// What becomes of samples and notes of the training side whose like is held out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NearDuplicates {
-    /// They are counted.
-    #[default]
-    Keep,
-    /// They are dropped, and counted in the attrition.
-    Exclude,
-}
-
-impl NearDuplicates {
-    const fn word(self) -> &'static str {
-        match self {
-            NearDuplicates::Keep => "kept",
-            NearDuplicates::Exclude => "dropped",
-        }
-    }
-}
-
-/// Whether a preparation also tells what its rules change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Diff {
-    /// No report.
-    #[default]
-    None,
-    /// `diff.json` and `diff.md`; the notes of the tasks are joined and cut nine times more, but not read again.
-    CodeToPaper,
-}
-
-/// Where the key comes from by which ids leave the dataset folder ([`IdKey`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum IdSource {
-    /// That of the older dataset folder at the same place, so that ids stay joinable; a random one if there is none.
-    #[default]
-    Kept,
-    /// Made from a seed: for synthetic cohorts.
-    Seeded(Seed),
-}
-
-impl IdSource {
-    fn key(self, older: &Path) -> Result<IdKey> {
-        match self {
-            IdSource::Seeded(seed) => Ok(IdKey::of_seed(seed)),
-            IdSource::Kept => IdKey::find(older)?.map_or_else(IdKey::random, Ok),
-        }
-    }
-}
-
-/// What to prepare, from where, by which rules.
-#[derive(Debug, Clone)]
-pub struct PrepareOptions {
-    /// Folder with the tables of MIMIC-III v1.4; needed for the tasks.
-    pub mimic3: Option<PathBuf>,
-    /// Folder with `discharge.csv.gz` and `radiology.csv.gz` of MIMIC-IV-Note 2.2.
-    pub mimic4_note: Option<PathBuf>,
-    /// The dataset folder to make.
-    pub out: PathBuf,
-    /// The preset of rules.
-    pub fidelity: Fidelity,
-    /// Folder with `mimic_{train,val,test}.csv`, each a list of `SUBJECT_ID`.
-    pub splits: Option<PathBuf>,
-    /// Root seed: splits that no list gives.
-    pub seed: Seed,
-    /// The tasks to prepare; none for the corpus alone.
-    pub tasks: Vec<Task>,
-    /// The adaptation corpus to prepare.
-    pub corpus: CorpusSource,
-    /// A list `id,label,split` of the ventilation task (`id` is the HADM_ID), in place of a cohort from the bedside tables.
-    pub pmv_labels: Option<PathBuf>,
-    /// What becomes of training samples whose like is held out.
-    pub near_duplicates: NearDuplicates,
-    /// Whether a report tells what each rule changes from `code` to `paper`.
-    pub diff: Diff,
-    /// Where the key of ids comes from.
-    pub ids: IdSource,
-    /// Threads that work on texts, beside those that unpack and write; the result does not depend on it.
-    pub threads: usize,
-    /// Set to end the preparation early, with an error and without a folder.
-    pub stop: Option<&'static AtomicBool>,
-}
-
-impl PrepareOptions {
-    /// The tasks, each once, in a fixed order.
-    fn tasks(&self) -> impl Iterator<Item = Task> {
-        Task::ALL.into_iter().filter(|task| self.tasks.contains(task))
-    }
-
-    /// Errors if what is read lies in the folder that would be replaced.
-    fn refuse_own_inputs(&self) -> Result<()> {
-        let Ok(out) = self.out.canonicalize() else { return Ok(()) };
-        let read = [&self.mimic3, &self.mimic4_note, &self.splits, &self.pmv_labels].into_iter().flatten();
-        if read.filter_map(|path| path.canonicalize().ok()).any(|path| path.starts_with(&out)) {
-            let what = "is or holds what is read".into();
-            return Err(clinpeft_files::Error::Foreign { path: self.out.clone(), what }.into());
-        }
-        Ok(())
-    }
-
-    fn folder_of_the_tasks(&self) -> Result<&Path> {
-        self.mimic3.as_deref().ok_or(Error::Options {
-            what: "the tasks are made from MIMIC-III, but no MIMIC-III folder is given",
-            hint: "give the folder that holds NOTEEVENTS and ADMISSIONS",
-        })
-    }
-
-    /// Whether the ventilation cohort is made from raw tables.
-    fn needs_bedside_tables(&self) -> bool {
-        self.tasks.contains(&Task::Ventilation) && self.pmv_labels.is_none()
-    }
-}
+use tasks::inputs::TaskInputs;
 
 const MANIFEST: &str = "manifest.json";
-
-/// What the steps of a preparation collect for the manifest.
-#[derive(Default)]
-struct Ledger {
-    inputs: Vec<InputFile>,
-    attrition: Vec<Attrition>,
-    counts: Vec<Count>,
-    oddities: Oddities,
-    sketches: leaks::Sketches,
-    register: near::Register,
-    labels: BTreeMap<String, u64>,
-    /// Hashes of files that were hashed as they were written.
-    written: BTreeMap<PathBuf, String>,
-}
 
 /// Makes a dataset folder; see the module for the rules.
 ///
@@ -298,38 +85,38 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
     options.refuse_own_inputs()?;
     let pending = clinpeft_files::commit_dir(&options.out, clinpeft_files::Access::Private)?;
     let out = pending.path();
-    let mut ledger = Ledger::default();
+    let mut builder = ManifestBuilder::default();
     let meter = expected(options, progress);
     let (splitter, lists) = Splitter::new(options.splits.as_deref(), options.seed)?;
-    ledger.inputs.extend(lists);
+    builder.inputs.extend(lists);
     let mut diff = DiffReport::default();
     if !options.tasks.is_empty() {
         let folder = options.folder_of_the_tasks()?;
-        let mut material = Material::read(options, folder, out, &mut ledger, &meter)?;
-        samples::write(options, &mut material, out, &splitter, &mut ledger, &meter)?;
+        let mut inputs = TaskInputs::read(options, folder, out, &mut builder, &meter)?;
+        tasks::write::write(options, &mut inputs, out, &splitter, &mut builder, &meter)?;
         if options.diff == Diff::CodeToPaper {
-            diff = diff::compare(options, &mut material, folder, &splitter, &meter)?;
+            diff = diff::compare(options, &mut inputs, folder, &splitter, &meter)?;
         }
     }
     let mut corpus_leaks = None;
     if options.corpus != CorpusSource::None {
         let mut changes = (options.diff == Diff::CodeToPaper).then(CorpusChanges::new);
-        corpus_leaks = Some(corpus::write(options, out, &splitter, &mut ledger, changes.as_mut(), &meter)?);
+        corpus_leaks = Some(corpus::write(options, out, &splitter, &mut builder, changes.as_mut(), &meter)?);
         changes.into_iter().for_each(|changes| diff.add(changes));
     }
     if options.diff == Diff::CodeToPaper {
         diff.write(out)?;
     }
-    let mut outputs = output_files(out, &ledger.written)?;
+    let mut outputs = output_files(out, &builder.written)?;
     let release = release::check(&release::Found {
         fidelity: options.fidelity,
-        inputs: &ledger.inputs,
-        attrition: &ledger.attrition,
-        counts: &ledger.counts,
-        labels: ledger.labels,
+        inputs: &builder.inputs,
+        attrition: &builder.attrition,
+        counts: &builder.counts,
+        labels: builder.labels,
     });
     let cohort = CohortHash::of(&outputs);
-    outputs.extend(write_attrition(out, &ledger.attrition)?);
+    outputs.extend(write_attrition(out, &builder.attrition)?);
     outputs.sort_by(|a, b| a.path.cmp(&b.path));
     let manifest = Manifest {
         program_version: env!("CARGO_PKG_VERSION").into(),
@@ -337,11 +124,15 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
         seed: options.seed.0,
         switches: switches(options),
         release,
-        inputs: ledger.inputs,
-        attrition: ledger.attrition,
-        counts: ledger.counts,
-        leaks: LeakReport::new(ledger.register.report(options.near_duplicates.word()), corpus_leaks),
-        irregularities: ledger.oddities.list(),
+        inputs: builder.inputs,
+        attrition: builder.attrition,
+        counts: builder.counts,
+        leaks: LeakReport {
+            parameters: dedup::parameters(),
+            splits: builder.near_duplicates.report(options.near_duplicates.word()),
+            corpus: corpus_leaks,
+        },
+        irregularities: builder.irregularities.list(),
         cohort,
         outputs,
     };
@@ -353,8 +144,8 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Fn(Progress)) -> Result<
 }
 
 /// The large tables, as often as they will be read.
-fn expected<'a>(options: &PrepareOptions, progress: &'a dyn Fn(Progress)) -> Meter<'a> {
-    let meter = Meter::new(progress, options.stop);
+fn expected<'a>(options: &PrepareOptions, progress: &'a dyn Fn(Progress)) -> ProgressMeter<'a> {
+    let meter = ProgressMeter::new(progress, options.stop);
     let with_mimic3 = matches!(options.corpus, CorpusSource::Mimic3 | CorpusSource::Combined);
     let with_mimic4 = matches!(options.corpus, CorpusSource::Mimic4 | CorpusSource::Combined);
     let tables = [
@@ -399,7 +190,7 @@ fn write_attrition(out: &Path, steps: &[Attrition]) -> Result<[OutputFile; 2]> {
         rows.row([&step.task, &step.filter, &step.kept.to_string(), &step.dropped.to_string()])?;
     }
     let hashed = [rows.finish()?].into();
-    std::fs::write(&picture, picture::attrition_svg(steps)).map_err(Error::at("write", &picture))?;
+    std::fs::write(&picture, attrition_svg::attrition_svg(steps)).map_err(Error::at("write", &picture))?;
     Ok([output_file(out, &table, &hashed)?, output_file(out, &picture, &hashed)?])
 }
 

@@ -1,6 +1,6 @@
 //! The behaviours in which the two presets differ, each with a name of its own.
 
-use super::Fidelity;
+use super::options::Fidelity;
 
 /// One behaviour; the table in [`super`] says what it does under either preset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

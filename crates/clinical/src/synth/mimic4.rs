@@ -1,12 +1,13 @@
 //! Writes the notes for adaptation in the form of MIMIC-IV-Note.
 
+use super::cohort::Cohort;
 use super::conditions::CONDITIONS;
 use super::patient::{Admission, Collection, VISIBLE};
 use super::raw::Cell::{Bare, Number, Time, Words};
 use super::raw::{Part, RawTable};
 use super::spec::{CohortSpec, NoteLength, share};
 use super::style::Author;
-use super::{Cohort, words};
+use super::words;
 use crate::error::Result;
 use crate::ids::{HOUR, SubjectId};
 use clinpeft_rng::RngExt;

@@ -25,6 +25,7 @@
 
 mod bedside;
 mod blocks;
+mod cohort;
 mod columns;
 pub mod conditions;
 pub mod facts;
@@ -35,6 +36,7 @@ mod note;
 mod notes;
 mod patient;
 mod raw;
+mod readmission;
 mod spec;
 mod style;
 mod tables;
@@ -47,7 +49,8 @@ pub use spec::{Beside, ChartEvents, CohortSpec, NoteLength};
 use crate::error::Result;
 use crate::progress::Progress;
 use clinpeft_rng::Seed;
-use patient::{Arrival, Collection, Patient};
+use cohort::Cohort;
+use patient::{Arrival, Collection};
 use raw::Part;
 use std::ops::Range;
 use std::path::Path;
@@ -96,7 +99,7 @@ pub fn synth(spec: &CohortSpec, seed: Seed, out: &Path, progress: &dyn Fn(Progre
     blocks::in_order(
         threads,
         spec.patients,
-        |block, numbers, drawn| cohort.tables(block, numbers, drawn),
+        |block, numbers, drawn| draw_block(&cohort, block, numbers, drawn),
         |block| {
             written.admissions += block.admissions;
             written.notes += block.notes;
@@ -129,13 +132,6 @@ pub fn synth(spec: &CohortSpec, seed: Seed, out: &Path, progress: &dyn Fn(Progre
     Ok(written)
 }
 
-/// What every patient is drawn from.
-struct Cohort<'a> {
-    spec: &'a CohortSpec,
-    seed: Seed,
-    authors: &'a [Author],
-}
-
 /// One block of patients.
 struct Block {
     tables: Vec<Part>,
@@ -145,29 +141,24 @@ struct Block {
     chart_events: u64,
 }
 
-impl Cohort<'_> {
-    fn patient(&self, collection: Collection, number: u64) -> Patient {
-        patient::draw(self.seed, self.spec, self.authors, collection, number)
-    }
-
-    fn tables(&self, block: u64, numbers: Range<u64>, drawn: &AtomicU64) -> Result<Block> {
-        let mut tables = tables::Tables::create(block)?;
-        let mut probabilities = truth::TruthTables::create(block)?;
-        let mut admissions = 0;
-        for number in numbers {
-            let mut patient = self.patient(Collection::Mimic3, number);
-            admissions += patient.admissions.len() as u64;
-            tables.write(&mut patient, number, self.spec)?;
-            if patient.arrival == Arrival::Grown {
-                for admission in &patient.admissions {
-                    probabilities.write(admission)?;
-                }
+/// Draws the tables and the truth of one block of patients.
+fn draw_block(cohort: &Cohort<'_>, block: u64, numbers: Range<u64>, drawn: &AtomicU64) -> Result<Block> {
+    let mut tables = tables::Tables::create(block)?;
+    let mut probabilities = truth::TruthTables::create(block, cohort.spec.stays())?;
+    let mut admissions = 0;
+    for number in numbers {
+        let mut patient = cohort.patient(Collection::Mimic3, number);
+        admissions += patient.admissions.len() as u64;
+        tables.write(&mut patient, number, cohort.spec)?;
+        if patient.arrival == Arrival::Grown {
+            for admission in &patient.admissions {
+                probabilities.write(admission)?;
             }
-            drawn.fetch_add(1, Ordering::Relaxed);
         }
-        let [notes, chart_events] = tables.rows();
-        Ok(Block { tables: tables.finish()?, truth: probabilities.finish()?, admissions, notes, chart_events })
+        drawn.fetch_add(1, Ordering::Relaxed);
     }
+    let [notes, chart_events] = tables.rows();
+    Ok(Block { tables: tables.finish()?, truth: probabilities.finish()?, admissions, notes, chart_events })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::conditions::index as c;
 use super::facts::{self, Facts, Odds, Outcome, Person, Sex, Survival, Ventilated};
 use super::note::{Occasion, discharge_summary};
+use super::readmission;
 use super::spec::CohortSpec;
 use super::style::Author;
 use crate::ids::{DAY, HOUR, HadmId, IcuStayId, Moment, SubjectId};
@@ -81,7 +82,7 @@ pub fn draw(seed: Seed, spec: &CohortSpec, authors: &[Author], collection: Colle
         Arrival::Grown
     };
     let person = facts::person(&mut rng);
-    let [once, twice] = spec.beside.as_ref().map_or([75, 17], |b| b.stays);
+    let [once, twice] = spec.stays();
     let stays = match (collection, arrival, rng.random_range(0..100)) {
         (Collection::Mimic4, ..) | (_, Arrival::Newborn, _) => 1,
         (.., place) if place < once => 1,
@@ -99,7 +100,8 @@ pub fn draw(seed: Seed, spec: &CohortSpec, authors: &[Author], collection: Colle
         let id = admission_base + number * MOST + stay;
         let rng = seed.stream(&format!("admission-{stay}"));
         let admission = admission(spec, authors, &person, day, [id, id + 100_000], rng);
-        day = admission.discharged.plus(rng_days(&mut rng_of(seed, stay)) * DAY);
+        let days = readmission::days(&admission.facts, &mut seed.stream(&format!("gap-{stay}")));
+        day = admission.discharged.plus(days * DAY);
         day = Moment(day.0 - day.0.rem_euclid(DAY));
         let died = admission.outcome.survival == Survival::Died;
         admissions.push(admission);
@@ -108,14 +110,6 @@ pub fn draw(seed: Seed, spec: &CohortSpec, authors: &[Author], collection: Colle
         }
     }
     Patient { subject: SubjectId(subject_base + number), arrival, person, born, admissions }
-}
-
-fn rng_of(seed: Seed, stay: u64) -> Stream {
-    seed.stream(&format!("gap-{stay}"))
-}
-
-fn rng_days(rng: &mut Stream) -> i64 {
-    rng.random_range(20..700)
 }
 
 fn first_day(rng: &mut Stream) -> Moment {

@@ -60,6 +60,11 @@ pub struct CohortSpec {
 }
 
 impl CohortSpec {
+    /// Of a hundred patients, how many have one stay and how many have two; the others have three.
+    pub(super) fn stays(&self) -> [u32; 2] {
+        self.beside.as_ref().map_or([75, 17], |beside| beside.stays)
+    }
+
     /// Checks that the numbers make sense.
     pub fn check(&self) -> Result<()> {
         let wrong = |key, what| Err(Error::Spec { key, what });

@@ -4,17 +4,19 @@ use super::groups::{DIAGNOSES, Group, PROCEDURES, Ventilation};
 use super::patient::Admission;
 use super::raw::Cell::{Measure, Number};
 use super::raw::{Part, RawTable};
+use super::readmission;
 use crate::error::Result;
 use crate::task::Task;
 
 /// One file per task.
 pub struct TruthTables {
     tables: Vec<(Task, RawTable)>,
+    stays: [u32; 2],
 }
 
 impl TruthTables {
     /// Begins a block of patients.
-    pub fn create(block: u64) -> Result<TruthTables> {
+    pub fn create(block: u64, stays: [u32; 2]) -> Result<TruthTables> {
         let mut tables = Vec::new();
         for task in Task::ALL {
             let labels: Vec<&str> = match task {
@@ -25,14 +27,14 @@ impl TruthTables {
             let columns: Vec<&str> = std::iter::once("id").chain(labels).collect();
             tables.push((task, RawTable::create_bare(block, &format!("{task}.csv"), &columns)?));
         }
-        Ok(TruthTables { tables })
+        Ok(TruthTables { tables, stays })
     }
 
     /// Writes one admission to every file.
     pub fn write(&mut self, admission: &Admission) -> Result<()> {
         for (task, table) in &mut self.tables {
             let mut cells = vec![Number(admission.id.0)];
-            cells.extend(probabilities(*task, admission).into_iter().map(Measure));
+            cells.extend(probabilities(*task, admission, self.stays).into_iter().map(Measure));
             table.row(&cells)?;
         }
         Ok(())
@@ -45,7 +47,7 @@ impl TruthTables {
 }
 
 /// The probabilities of a task's labels given what the note reveals.
-pub fn probabilities(task: Task, admission: &Admission) -> Vec<f64> {
+fn probabilities(task: Task, admission: &Admission, stays: [u32; 2]) -> Vec<f64> {
     let odds = &admission.odds;
     let groups = |groups: &[Group]| {
         let ventilation = Ventilation::Probable(odds.ventilated);
@@ -57,5 +59,9 @@ pub fn probabilities(task: Task, admission: &Admission) -> Vec<f64> {
         Task::Mortality => vec![1.0 - odds.death, odds.death],
         Task::LengthOfStay => odds.stay.to_vec(),
         Task::Ventilation => vec![1.0 - odds.prolonged, odds.prolonged],
+        Task::Readmission => {
+            let p = readmission::probability(&admission.facts, stays);
+            vec![1.0 - p, p]
+        }
     }
 }

@@ -1,13 +1,20 @@
 //! One row of a table.
 
-use super::Table;
+use super::record::{Record, Records};
 use crate::error::{Error, Result};
 use crate::ids::{HadmId, IcuStayId, Moment, SubjectId};
 use std::borrow::Cow;
+use std::path::Path;
 
 /// One row; cells by the order in which the columns were asked for.
 pub struct Row<'a> {
-    pub(super) table: &'a Table,
+    pub(super) path: &'a Path,
+    pub(super) records: &'a Records,
+    pub(super) record: &'a Record,
+    /// The columns that were asked for, and where the file has them.
+    pub(super) names: &'a [String],
+    pub(super) places: &'a [Option<usize>],
+    pub(super) row: u64,
 }
 
 const HINT_ID: &str = "whole numbers are expected here; an editor may have changed the file";
@@ -16,7 +23,7 @@ const HINT_TIME: &str = "times look like 2151-07-16 13:45:00; an editor may have
 impl Row<'_> {
     /// The bytes of a cell; empty where an optional column is absent.
     pub fn bytes(&self, column: usize) -> &[u8] {
-        self.table.places[column].and_then(|place| self.table.record.get(place)).unwrap_or_default()
+        self.places[column].and_then(|place| self.record.get(place)).unwrap_or_default()
     }
 
     /// A cell as text.
@@ -76,9 +83,9 @@ impl Row<'_> {
     /// An error at this cell.
     pub fn wrong(&self, column: usize, what: &'static str, hint: impl Into<Cow<'static, str>>) -> Error {
         Error::Cell {
-            path: self.table.path.clone(),
-            row: self.table.row,
-            column: self.table.names[column].clone(),
+            path: self.path.into(),
+            row: self.row,
+            column: self.names[column].clone(),
             what,
             hint: hint.into(),
         }
@@ -86,12 +93,12 @@ impl Row<'_> {
 
     /// Bytes of the file that were read so far, some of them ahead of this row.
     pub fn bytes_read(&self) -> u64 {
-        self.table.records.bytes_read()
+        self.records.bytes_read()
     }
 
     /// The number of this row, from 1.
     pub fn index(&self) -> u64 {
-        self.table.row
+        self.row
     }
 }
 

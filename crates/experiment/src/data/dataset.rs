@@ -137,7 +137,7 @@ fn options(raw: &Path, out: &Path, fidelity: Fidelity, seed: Seed) -> PrepareOpt
         fidelity,
         splits: None,
         seed,
-        tasks: Task::ALL.to_vec(),
+        tasks: Task::PUBLISHED.to_vec(),
         corpus: CorpusSource::Mimic4,
         pmv_labels: None,
         near_duplicates: NearDuplicates::Keep,
@@ -161,7 +161,7 @@ fn make(
     let options = PrepareOptions { ids: IdSource::Seeded(seed), ..options(raw, data, fidelity, seed) };
     prepare(&options, progress)?;
     // Last, so that its presence says that everything before it is there.
-    let ceilings = ceilings(&raw.join("truth"), data, &Task::ALL)?;
+    let ceilings = ceilings(&raw.join("truth"), data, &Task::PUBLISHED)?;
     let json = serde_json::to_vec_pretty(&ceilings).map_err(|e| Error::Options(format!("ceilings: {e}")))?;
     Ok(clinpeft_files::write_into(data, "ceilings.json", clinpeft_files::Access::Private, &json)?)
 }

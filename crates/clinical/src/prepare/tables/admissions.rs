@@ -1,22 +1,22 @@
 //! The tables of patients and admissions.
 
-use super::manifest::Oddities;
 use crate::error::Result;
 use crate::ids::{DAY, HadmId, Moment, SubjectId};
+use crate::prepare::record::irregularities::Irregularities;
 use crate::table::{InputFile, Table};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// How an admission came about, as far as the rules ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arrival {
+pub(in crate::prepare) enum Arrival {
     Newborn,
     Other,
 }
 
 /// One admission.
 #[derive(Debug, Clone)]
-pub(super) struct Admission {
+pub(in crate::prepare) struct Admission {
     pub subject: SubjectId,
     pub arrival: Arrival,
     pub admitted: Moment,
@@ -25,18 +25,19 @@ pub(super) struct Admission {
     pub died: Option<u32>,
 }
 
-pub(super) type Admissions = BTreeMap<HadmId, Admission>;
+pub(in crate::prepare) type Admissions = BTreeMap<HadmId, Admission>;
 
-pub(super) const HINT: &str = "give the folder that holds the tables of MIMIC-III v1.4, or run `synth` first";
+pub(in crate::prepare) const HINT: &str =
+    "give the folder that holds the tables of MIMIC-III v1.4, or run `synth` first";
 
-pub(super) fn read(folder: &Path, oddities: &mut Oddities) -> Result<(Admissions, InputFile)> {
+pub(in crate::prepare) fn read(folder: &Path, irregularities: &mut Irregularities) -> Result<(Admissions, InputFile)> {
     let columns = ["HADM_ID", "SUBJECT_ID", "ADMITTIME", "DISCHTIME", "ADMISSION_TYPE", "HOSPITAL_EXPIRE_FLAG"];
     let mut table = Table::open_in(folder, "ADMISSIONS", &columns, &[], HINT)?;
     let mut admissions = Admissions::new();
     while let Some(row) = table.next_row()? {
         let discharged = row.moment(3)?;
         if discharged.is_none() {
-            oddities.note("ADMISSIONS: no discharge time");
+            irregularities.note("ADMISSIONS: no discharge time");
         }
         let died = row.number(5)?;
         if died.is_some_and(|d| d > 1) {
@@ -50,14 +51,14 @@ pub(super) fn read(folder: &Path, oddities: &mut Oddities) -> Result<(Admissions
             died: died.map(|d| d as u32),
         };
         if admissions.insert(row.admission(0)?, admission).is_some() {
-            oddities.note("ADMISSIONS: admission listed twice, last row counts");
+            irregularities.note("ADMISSIONS: admission listed twice, last row counts");
         }
     }
     Ok((admissions, table.finish_some()?))
 }
 
 /// Birthdays, for the one task that needs an age.
-pub(super) fn birthdays(folder: &Path) -> Result<(BTreeMap<SubjectId, Moment>, InputFile)> {
+pub(in crate::prepare) fn birthdays(folder: &Path) -> Result<(BTreeMap<SubjectId, Moment>, InputFile)> {
     let mut table = Table::open_in(folder, "PATIENTS", &["SUBJECT_ID", "DOB"], &[], HINT)?;
     let mut birthdays = BTreeMap::new();
     while let Some(row) = table.next_row()? {
@@ -67,7 +68,7 @@ pub(super) fn birthdays(folder: &Path) -> Result<(BTreeMap<SubjectId, Moment>, I
 }
 
 /// The class of the length of stay: days are rounded to one decimal (half to even), then cut at 3, 7 and 14.
-pub(super) fn stay_class(admission: &Admission) -> Option<usize> {
+pub(in crate::prepare) fn stay_class(admission: &Admission) -> Option<usize> {
     let seconds = admission.discharged?.since(admission.admitted);
     let tenths = (seconds as f64 / DAY as f64 * 10.0).round_ties_even();
     Some(match tenths {

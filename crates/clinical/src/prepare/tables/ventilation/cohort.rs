@@ -6,35 +6,22 @@
 //! its first one began. Of each admission the first stay of two days or more is taken; the label is whether any of the
 //! admission's stays reaches seven. A nursing or respiratory note must be charted in the first 48 hours of ventilation.
 
-use super::admissions::{Admissions, HINT};
 use super::durations::{Signs, add, chart_event_signs, episodes, is_chart_item, is_extubation};
-use super::manifest::{Attrition, Funnel, Oddities};
-use super::ventilation_list;
+use super::list::{self, Listed, VentilationClass};
 use crate::error::Result;
 use crate::ids::{DAY, HOUR, HadmId, IcuStayId, Moment, SubjectId};
-use crate::progress::{Meter, Work};
+use crate::prepare::filters::{self, Filter};
+use crate::prepare::record::flow::{Attrition, FlowCounts};
+use crate::prepare::record::irregularities::Irregularities;
+use crate::prepare::tables::admissions::{Admissions, HINT};
+use crate::progress::{ProgressMeter, Work};
 use crate::table::{InputFile, Row, Table};
 use crate::task::Split;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-const STAY_FILTERS: &[&str] = &[
-    "ICU stay: admission is known",
-    "ICU stay: patient is 18 or older",
-    "ICU stay: no excluding diagnosis",
-    "ICU stay: was ventilated",
-    "ICU stay: ventilated for two days or more",
-    "ICU stay: first such stay of its admission",
-];
 const YEAR: i64 = 31_556_952;
 const GRACE: i64 = 6 * HOUR;
-
-/// Whether ventilation went on for a week.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Duration {
-    UnderAWeek = 0,
-    AWeekOrMore = 1,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EarlyNote {
@@ -45,23 +32,20 @@ enum EarlyNote {
 #[derive(Debug)]
 struct Candidate {
     began: Moment,
-    duration: Duration,
+    duration: VentilationClass,
     early_note: EarlyNote,
 }
 
 /// Admissions that may enter the cohort.
 #[derive(Debug, Default)]
-pub(super) struct Candidates {
+pub(in crate::prepare) struct Candidates {
     by_admission: BTreeMap<HadmId, Candidate>,
     listed: Listed,
     pub attrition: Vec<Attrition>,
 }
 
-/// Labels and splits that a list gives, in place of a cohort from raw tables.
-pub(super) type Listed = BTreeMap<HadmId, (Duration, Split)>;
-
 /// What the cohort is made from.
-pub(super) struct Sources<'a> {
+pub(in crate::prepare) struct Sources<'a> {
     pub folder: &'a Path,
     pub admissions: &'a Admissions,
     pub birthdays: &'a BTreeMap<SubjectId, Moment>,
@@ -76,8 +60,8 @@ struct Stay {
 
 impl Candidates {
     /// Reads ICUSTAYS, CHARTEVENTS and PROCEDUREEVENTS_MV.
-    pub fn read(sources: &Sources<'_>, inputs: &mut Vec<InputFile>, meter: &Meter<'_>) -> Result<Candidates> {
-        let mut funnel = Funnel::new("ventilation", STAY_FILTERS);
+    pub fn read(sources: &Sources<'_>, inputs: &mut Vec<InputFile>, meter: &ProgressMeter<'_>) -> Result<Candidates> {
+        let mut funnel = FlowCounts::new("ventilation", filters::ICU_STAYS);
         let stays = adult_stays(sources, &mut funnel, inputs)?;
         let mut signs: BTreeMap<IcuStayId, Vec<(Moment, Signs)>> = stays.iter().map(|s| (s.id, Vec::new())).collect();
         chart_events(sources.folder, &mut signs, inputs, meter)?;
@@ -92,24 +76,24 @@ impl Candidates {
     }
 
     /// Stays come in the order of their beginning.
-    fn add(&mut self, stay: &Stay, rows: Vec<(Moment, Signs)>, funnel: &mut Funnel) {
+    fn add(&mut self, stay: &Stay, rows: Vec<(Moment, Signs)>, funnel: &mut FlowCounts) {
         let found = episodes(rows);
         let began = found.iter().map(|e| e.start).min();
         let ended = found.iter().map(|e| e.end).max();
         let (Some(began), Some(ended)) = (began, ended) else {
-            return funnel.drop_at(3);
+            return funnel.drop_by(Filter::StayVentilated);
         };
         let lasted = |days: i64| ended.since(began) + GRACE >= days * DAY;
         if !lasted(2) {
-            return funnel.drop_at(4);
+            return funnel.drop_by(Filter::StayTwoDays);
         }
-        let duration = if lasted(7) { Duration::AWeekOrMore } else { Duration::UnderAWeek };
+        let duration = if lasted(7) { VentilationClass::AWeekOrMore } else { VentilationClass::UnderAWeek };
         match self.by_admission.entry(stay.admission) {
             std::collections::btree_map::Entry::Occupied(mut first) => {
-                if duration == Duration::AWeekOrMore {
+                if duration == VentilationClass::AWeekOrMore {
                     first.get_mut().duration = duration;
                 }
-                funnel.drop_at(5);
+                funnel.drop_by(Filter::StayFirst);
             }
             std::collections::btree_map::Entry::Vacant(place) => {
                 place.insert(Candidate { began, duration, early_note: EarlyNote::NotSeen });
@@ -137,8 +121,8 @@ impl Candidates {
     }
 
     /// Takes labels and splits from a list; the bedside tables are not read then.
-    pub fn listed_in(path: &Path, oddities: &mut Oddities) -> Result<(Candidates, InputFile)> {
-        let (listed, input) = ventilation_list::read(path, oddities)?;
+    pub fn listed_in(path: &Path, irregularities: &mut Irregularities) -> Result<(Candidates, InputFile)> {
+        let (listed, input) = list::read(path, irregularities)?;
         Ok((Candidates { listed, ..Candidates::default() }, input))
     }
 
@@ -153,7 +137,7 @@ impl Candidates {
     }
 
     /// The label of an admission with an early note; `Err` tells whether at least the stay fits.
-    pub fn label(&self, admission: HadmId) -> Result<Duration, Unfit> {
+    pub fn label(&self, admission: HadmId) -> Result<VentilationClass, Unfit> {
         if !self.listed.is_empty() {
             return self.listed.get(&admission).map(|(duration, _)| *duration).ok_or(Unfit::NotListed);
         }
@@ -167,32 +151,32 @@ impl Candidates {
 
 /// Why an admission has no ventilation label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unfit {
+pub(in crate::prepare) enum Unfit {
     NoStay,
     NotListed,
     NoEarlyNote,
 }
 
-fn adult_stays(sources: &Sources<'_>, funnel: &mut Funnel, inputs: &mut Vec<InputFile>) -> Result<Vec<Stay>> {
+fn adult_stays(sources: &Sources<'_>, funnel: &mut FlowCounts, inputs: &mut Vec<InputFile>) -> Result<Vec<Stay>> {
     let columns = ["ICUSTAY_ID", "HADM_ID", "INTIME"];
     let mut table = Table::open_in(sources.folder, "ICUSTAYS", &columns, &[], HINT)?;
     let mut stays = Vec::new();
     while let Some(row) = table.next_row()? {
         let admission = row.admission(1)?;
         let Some(known) = sources.admissions.get(&admission) else {
-            funnel.drop_at(0);
+            funnel.drop_by(Filter::StayAdmission);
             continue;
         };
         let adult =
             sources.birthdays.get(&known.subject).is_some_and(|birth| known.admitted.since(*birth) >= 18 * YEAR);
         if !adult {
-            funnel.drop_at(1);
+            funnel.drop_by(Filter::StayAdult);
         } else if sources.excluded.contains(&admission) {
-            funnel.drop_at(2);
+            funnel.drop_by(Filter::StayDiagnosis);
         } else if let (Some(id), Some(entered)) = (row.icu_stay(0)?, row.moment(2)?) {
             stays.push(Stay { id, admission, entered });
         } else {
-            funnel.drop_at(0);
+            funnel.drop_by(Filter::StayAdmission);
         }
     }
     inputs.push(table.finish()?);
@@ -205,7 +189,7 @@ fn chart_events(
     folder: &Path,
     signs: &mut BTreeMap<IcuStayId, Vec<(Moment, Signs)>>,
     inputs: &mut Vec<InputFile>,
-    meter: &Meter<'_>,
+    meter: &ProgressMeter<'_>,
 ) -> Result<()> {
     let columns = ["ITEMID", "ICUSTAY_ID", "CHARTTIME", "VALUE"];
     let mut table = Table::open_in(folder, "CHARTEVENTS", &columns, &["ERROR"], HINT)?;

@@ -125,7 +125,7 @@ fn merge(rows: &mut Vec<(Moment, Signs)>) {
 }
 
 /// Adds a row. Many settings are charted at one moment: they are merged before more memory is taken.
-pub(super) fn add(rows: &mut Vec<(Moment, Signs)>, row: (Moment, Signs)) {
+pub(in crate::prepare) fn add(rows: &mut Vec<(Moment, Signs)>, row: (Moment, Signs)) {
     if rows.len() == rows.capacity() {
         merge(rows);
     }

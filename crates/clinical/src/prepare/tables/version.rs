@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// What a folder is said to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Collection {
+pub(in crate::prepare) enum Collection {
     Mimic3,
     Mimic4Note,
 }
@@ -29,7 +29,7 @@ const OF_NOTE_2_2: &[&str] =
     &["note_id", "subject_id", "hadm_id", "note_type", "note_seq", "charttime", "storetime", "text"];
 
 /// Refuses those of `tables` that are there but of another collection; absent ones are for others to miss.
-pub(super) fn check(folder: &Path, tables: &[&str], collection: Collection) -> Result<()> {
+pub(in crate::prepare) fn check(folder: &Path, tables: &[&str], collection: Collection) -> Result<()> {
     for table in tables {
         let Some(path) = find_table(folder, table)? else {
             continue;

@@ -4,13 +4,14 @@
 //! them. Texts are read back admission by admission.
 
 use super::admissions::{Admissions, Arrival, HINT};
-use super::manifest::{Funnel, Oddities};
-use super::order::published_order;
-use super::rules::{Rules, Switch};
-use super::ventilation::Candidates;
+use super::published_order::published_order;
 use crate::error::{Error, Result};
 use crate::ids::{HadmId, Moment, SubjectId};
-use crate::progress::{Meter, Work};
+use crate::prepare::filters::{self, Filter};
+use crate::prepare::record::flow::FlowCounts;
+use crate::prepare::record::irregularities::Irregularities;
+use crate::prepare::rules::{Rules, Switch};
+use crate::progress::{ProgressMeter, Work};
 use crate::sections::{self, AdmissionNote};
 use crate::table::{InputFile, Row, Table, is_missing};
 use std::collections::{BTreeMap, HashSet};
@@ -18,19 +19,8 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-const FILTERS: &[&str] = &[
-    "row: admission is known and not a newborn's",
-    "row: has a text and an admission",
-    "row: is a discharge summary",
-    "row: is not marked as an error",
-    "row: is not repeated by a later note",
-];
-const ADMISSION_FILTERS: &[&str] = &[REPORT, USABLE];
-pub(super) const REPORT: &str = "admission: has a report, not addenda only";
-pub(super) const USABLE: &str = "admission: complaint, illness or history is there";
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum NotePart {
     Report,
     Addendum,
 }
@@ -40,31 +30,31 @@ struct Piece {
     subject: SubjectId,
     row: u64,
     charted: Option<Moment>,
-    kind: Kind,
+    kind: NotePart,
     offset: u64,
     length: u64,
     hash: [u8; 16],
-    worth: Worth,
+    usability: Usability,
 }
 
 /// Whether a text may count under every rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Worth {
+enum Usability {
     Sound,
     Blank,
     MarkedAsError,
 }
 
 /// The discharge summaries of all admissions, ready to be read one after the other.
-pub(super) struct Notes {
+pub(in crate::prepare) struct Notes {
     spool: File,
     spool_path: PathBuf,
     pieces: Vec<Piece>,
     by_admission: BTreeMap<HadmId, Vec<usize>>,
     rules: Rules,
-    read: Funnel,
-    pub rows: Funnel,
-    pub admissions: Funnel,
+    read: FlowCounts,
+    pub rows: FlowCounts,
+    pub admissions: FlowCounts,
 }
 
 const HADM: usize = 0;
@@ -83,36 +73,37 @@ struct Spool {
 }
 
 impl Notes {
-    /// Reads NOTEEVENTS; `folder_for_spool` takes the unnamed file. Nursing notes of candidates are marked on the way.
+    /// Reads NOTEEVENTS; `folder_for_spool` takes the unnamed file. `on_note` sees every row, with the places
+    /// of its admission, category and time.
     pub fn read(
         folder: &Path,
         folder_for_spool: &Path,
         rules: Rules,
         admissions: &Admissions,
-        candidates: &mut Candidates,
-        oddities: &mut Oddities,
-        meter: &Meter<'_>,
+        on_note: &mut dyn FnMut(&Row<'_>, [usize; 3]) -> Result<()>,
+        irregularities: &mut Irregularities,
+        meter: &ProgressMeter<'_>,
     ) -> Result<(Notes, InputFile)> {
         let required = ["HADM_ID", "SUBJECT_ID", "CHARTDATE", "CATEGORY", "DESCRIPTION", "TEXT"];
         let optional = ["ISERROR", "CHARTTIME"];
         let mut table = Table::open_in(folder, "NOTEEVENTS", &required, &optional, HINT)?;
         let mut spool = Spool::new(folder_for_spool)?;
-        let mut read = Funnel::new("notes", FILTERS);
+        let mut read = FlowCounts::new("notes", filters::ROWS);
         let mut pieces = Vec::new();
         while let Some(row) = table.next_row()? {
             meter.row("NOTEEVENTS", &row, Work::Read)?;
-            candidates.see_note(&row, [HADM, CATEGORY, CHARTTIME])?;
-            match refused(&row, admissions, oddities)? {
-                Some(filter) => read.drop_at(filter),
+            on_note(&row, [HADM, CATEGORY, CHARTTIME])?;
+            match refused(&row, admissions, irregularities)? {
+                Some(filter) => read.drop_by(filter),
                 None => pieces.push(spool.take(&row)?),
             }
         }
         let undated = pieces.iter().filter(|p| p.charted.is_none()).count();
-        oddities.note_many("NOTEEVENTS: discharge summary without a date", undated as u64);
+        irregularities.note_many("NOTEEVENTS: discharge summary without a date", undated as u64);
         let input = table.finish_some()?;
         meter.end(&input, Work::Read);
         let (spool, spool_path) = spool.close()?;
-        let (rows, admissions) = (read.clone(), admission_funnel());
+        let (rows, admissions) = (read.clone(), admission_flow());
         let by_admission = BTreeMap::new();
         let mut notes = Notes { spool, spool_path, pieces, by_admission, rules, read, rows, admissions };
         notes.apply(rules);
@@ -123,7 +114,7 @@ impl Notes {
     pub fn apply(&mut self, rules: Rules) {
         self.rules = rules;
         self.rows = self.read.clone();
-        self.admissions = admission_funnel();
+        self.admissions = admission_flow();
         self.by_admission = join_order(&self.pieces, rules, &mut self.rows);
     }
 
@@ -136,7 +127,7 @@ impl Notes {
     pub fn joined(&self, id: HadmId) -> Result<Option<(SubjectId, String)>> {
         let places = self.by_admission.get(&id).map(Vec::as_slice).unwrap_or_default();
         let mut from_the_end = places.iter().rev().map(|place| &self.pieces[*place]);
-        let Some(report) = from_the_end.find(|piece| piece.kind == Kind::Report) else {
+        let Some(report) = from_the_end.find(|piece| piece.kind == NotePart::Report) else {
             return Ok(None);
         };
         let mut joined = Vec::new();
@@ -163,7 +154,7 @@ impl Notes {
 }
 
 /// Cuts the admission note out of the joined texts; `None` if it lacks all main sections.
-pub(super) fn cut(rules: Rules, joined: &str) -> Option<AdmissionNote> {
+pub(in crate::prepare) fn cut(rules: Rules, joined: &str) -> Option<AdmissionNote> {
     let note = match rules.corrects(Switch::Sections) {
         true => sections::corrected(joined),
         false => sections::published(sections::strip(joined)),
@@ -172,46 +163,46 @@ pub(super) fn cut(rules: Rules, joined: &str) -> Option<AdmissionNote> {
 }
 
 /// Counts what becomes of admissions.
-pub(super) fn admission_funnel() -> Funnel {
-    Funnel::new("notes", ADMISSION_FILTERS)
+pub(in crate::prepare) fn admission_flow() -> FlowCounts {
+    FlowCounts::new("notes", filters::ADMISSIONS)
 }
 
 /// The filter that refuses a row under all rules, in the published order of the filters.
-fn refused(row: &Row<'_>, admissions: &Admissions, oddities: &mut Oddities) -> Result<Option<usize>> {
+fn refused(row: &Row<'_>, admissions: &Admissions, irregularities: &mut Irregularities) -> Result<Option<Filter>> {
     let Some(id) = row.number(HADM)? else {
-        return Ok(Some(0));
+        return Ok(Some(Filter::RowAdmission));
     };
     match admissions.get(&HadmId(id)) {
         Some(admission) if admission.arrival == Arrival::Other => {}
-        Some(_) => return Ok(Some(0)),
+        Some(_) => return Ok(Some(Filter::RowAdmission)),
         None => {
-            oddities.note("NOTEEVENTS: admission that ADMISSIONS does not list");
-            return Ok(Some(0));
+            irregularities.note("NOTEEVENTS: admission that ADMISSIONS does not list");
+            return Ok(Some(Filter::RowAdmission));
         }
     }
     if is_missing(row.text(TEXT)?.as_bytes()) {
-        return Ok(Some(1));
+        return Ok(Some(Filter::RowText));
     }
     if row.bytes(CATEGORY) != b"Discharge summary" {
-        return Ok(Some(2));
+        return Ok(Some(Filter::RowDischargeSummary));
     }
     Ok(None)
 }
 
 /// Drops what the rules do not use, sorts by date, drops all but the last of equal texts, and groups by admission.
-fn join_order(pieces: &[Piece], rules: Rules, rows: &mut Funnel) -> BTreeMap<HadmId, Vec<usize>> {
+fn join_order(pieces: &[Piece], rules: Rules, rows: &mut FlowCounts) -> BTreeMap<HadmId, Vec<usize>> {
     let mut order: Vec<usize> = Vec::with_capacity(pieces.len());
     for (place, piece) in pieces.iter().enumerate() {
-        match piece.worth {
-            Worth::Blank if rules.corrects(Switch::ErrorNotes) => rows.drop_at(1),
-            Worth::MarkedAsError if rules.corrects(Switch::ErrorNotes) => rows.drop_at(3),
+        match piece.usability {
+            Usability::Blank if rules.corrects(Switch::ErrorNotes) => rows.drop_by(Filter::RowText),
+            Usability::MarkedAsError if rules.corrects(Switch::ErrorNotes) => rows.drop_by(Filter::RowNoError),
             _ => order.push(place),
         }
     }
     if rules.corrects(Switch::NoteOrder) {
         order.sort_by_key(|i| {
             let piece = &pieces[*i];
-            let addendum = piece.kind == Kind::Addendum;
+            let addendum = piece.kind == NotePart::Addendum;
             (piece.charted.is_none(), piece.charted, addendum, piece.row)
         });
     } else {
@@ -227,7 +218,7 @@ fn join_order(pieces: &[Piece], rules: Rules, rows: &mut Funnel) -> BTreeMap<Had
         if kept[*place] {
             rows.keep();
         } else {
-            rows.drop_at(4);
+            rows.drop_by(Filter::RowNotRepeated);
         }
     }
     let mut groups: BTreeMap<HadmId, Vec<usize>> = BTreeMap::new();
@@ -252,16 +243,16 @@ impl Spool {
             subject: row.subject(SUBJECT)?,
             row: row.index(),
             charted: row.moment(CHARTDATE)?,
-            kind: if row.bytes(DESCRIPTION) == b"Report" { Kind::Report } else { Kind::Addendum },
+            kind: if row.bytes(DESCRIPTION) == b"Report" { NotePart::Report } else { NotePart::Addendum },
             offset: self.length,
             length: text.len() as u64,
             hash,
-            worth: if text.trim().is_empty() {
-                Worth::Blank
+            usability: if text.trim().is_empty() {
+                Usability::Blank
             } else if row.bytes(ISERROR).trim_ascii().starts_with(b"1") {
-                Worth::MarkedAsError
+                Usability::MarkedAsError
             } else {
-                Worth::Sound
+                Usability::Sound
             },
         };
         self.out.write_all(text.as_bytes()).map_err(Error::at("write to a temporary file in", &self.path))?;

@@ -1,10 +1,10 @@
 //! ICD-9 codes in groups.
 
 use super::admissions::HINT;
-use super::manifest::Oddities;
-use super::rules::{Rules, Switch};
 use crate::error::Result;
 use crate::ids::HadmId;
+use crate::prepare::record::irregularities::Irregularities;
+use crate::prepare::rules::{Rules, Switch};
 use crate::table::{InputFile, Table, is_missing};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -15,14 +15,14 @@ const HINT_CODE: &str = "codes are letters and digits, for example 4280; an edit
 
 /// Which of the two code tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CodeTable {
+pub(in crate::prepare) enum CodeTable {
     Diagnoses,
     Procedures,
 }
 
 /// Groups per admission, in the order of the file, each once.
 #[derive(Debug, Default)]
-pub(super) struct Codes {
+pub(in crate::prepare) struct Codes {
     /// All groups of the table, newborns' included.
     pub labels: Vec<String>,
     groups: BTreeMap<HadmId, Vec<u32>>,
@@ -82,12 +82,12 @@ impl Codes {
 }
 
 /// Reads a code table. `donors` are the codes whose title names a donor.
-pub(super) fn read(
+pub(in crate::prepare) fn read(
     folder: &Path,
     which: CodeTable,
     rules: Rules,
     donors: &BTreeSet<String>,
-    oddities: &mut Oddities,
+    irregularities: &mut Irregularities,
 ) -> Result<(Codes, InputFile)> {
     let (name, empty) = match which {
         CodeTable::Diagnoses => ("DIAGNOSES_ICD", "DIAGNOSES_ICD: empty code"),
@@ -101,7 +101,7 @@ pub(super) fn read(
         let cell = row.text(1)?;
         let cell = if rules.corrects(Switch::ColumnTypes) { cell.trim() } else { cell };
         if is_missing(cell.as_bytes()) {
-            oddities.note(empty);
+            irregularities.note(empty);
             gaps = Gaps::Some;
             continue;
         }
@@ -190,7 +190,7 @@ fn excludes_ventilation(code: &str) -> bool {
 }
 
 /// The codes of D_ICD_DIAGNOSES whose title names a donor.
-pub(super) fn donor_codes(folder: &Path) -> Result<(BTreeSet<String>, InputFile)> {
+pub(in crate::prepare) fn donor_codes(folder: &Path) -> Result<(BTreeSet<String>, InputFile)> {
     let columns = ["ICD9_CODE", "LONG_TITLE"];
     let mut table = Table::open_in(folder, "D_ICD_DIAGNOSES", &columns, &[], HINT)?;
     let mut donors = BTreeSet::new();
@@ -229,8 +229,8 @@ mod tests {
         for name in ["DIAGNOSES_ICD.csv", "PROCEDURES_ICD.csv"] {
             std::fs::write(dir.path().join(name), format!("HADM_ID,ICD9_CODE\n{rows}")).unwrap();
         }
-        let mut oddities = Oddities::default();
-        read(dir.path(), which, Rules::of(fidelity), &BTreeSet::new(), &mut oddities).unwrap().0.labels
+        let mut irregularities = Irregularities::default();
+        read(dir.path(), which, Rules::of(fidelity), &BTreeSet::new(), &mut irregularities).unwrap().0.labels
     }
 
     #[test]

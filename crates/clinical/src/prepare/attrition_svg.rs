@@ -3,7 +3,7 @@
 //! The file is complete in itself: no script, no font and no style from elsewhere; it follows the light or dark scheme of
 //! whoever looks at it.
 
-use super::manifest::Attrition;
+use super::record::flow::Attrition;
 use std::fmt::Write;
 
 const WIDTH: u32 = 1000;

@@ -4,10 +4,9 @@
 //! check. The numbers behind the filters are the published sizes of the datasets (van Aken et al. 2021; Gema et al. 2023,
 //! Table 1); they hold for the published rules and lists of patients.
 
-use super::Fidelity;
-use super::manifest::{Attrition, Count};
-use super::notes::USABLE;
-use super::samples::{A_CODE, NO_MENTION, OUTCOME, STAY_KNOWN};
+use super::flow::{Attrition, Count};
+use crate::prepare::filters::Filter;
+use crate::prepare::options::Fidelity;
 use crate::table::InputFile;
 use std::collections::BTreeMap;
 
@@ -42,7 +41,7 @@ struct Expectation {
     tables: &'static [(&'static str, u64)],
     lists: &'static [(&'static str, u64)],
     /// What a filter of a task leaves.
-    filters: &'static [(&'static str, &'static str, u64)],
+    filters: &'static [(&'static str, Filter, u64)],
     /// Training, validation and test samples.
     samples: &'static [(&'static str, [u64; 3])],
     labels: &'static [(&'static str, u64)],
@@ -63,12 +62,12 @@ const MIMIC3: Expectation = Expectation {
     ],
     lists: &[("MIMIC_TRAIN", 33_997), ("MIMIC_VAL", 4_918), ("MIMIC_TEST", 9_830)],
     filters: &[
-        ("notes", USABLE, 48_745),
-        ("diagnoses", A_CODE, 48_741),
-        ("procedures", A_CODE, 43_068),
-        ("mortality", OUTCOME, 48_745),
-        ("mortality", NO_MENTION, 48_684),
-        ("length_of_stay", STAY_KNOWN, 43_609),
+        ("notes", Filter::AdmissionUsable, 48_745),
+        ("diagnoses", Filter::HasCode, 48_741),
+        ("procedures", Filter::HasCode, 43_068),
+        ("mortality", Filter::OutcomeKnown, 48_745),
+        ("mortality", Filter::NoDeathMention, 48_684),
+        ("length_of_stay", Filter::LengthKnown, 43_609),
     ],
     samples: &[
         ("diagnoses", [33_994, 4_918, 9_829]),
@@ -80,7 +79,7 @@ const MIMIC3: Expectation = Expectation {
 };
 
 /// What is compared with a release.
-pub(super) struct Found<'a> {
+pub(in crate::prepare) struct Found<'a> {
     pub fidelity: Fidelity,
     pub inputs: &'a [InputFile],
     pub attrition: &'a [Attrition],
@@ -90,7 +89,7 @@ pub(super) struct Found<'a> {
 }
 
 /// Compares with MIMIC-III v1.4.
-pub(super) fn check(found: &Found<'_>) -> ReleaseCheck {
+pub(in crate::prepare) fn check(found: &Found<'_>) -> ReleaseCheck {
     found.against(&MIMIC3)
 }
 
@@ -127,8 +126,8 @@ impl Found<'_> {
     fn behind_filters(&self, expectation: &Expectation) -> Vec<Deviation> {
         let mut numbers = Vec::new();
         for (task, filter, kept) in expectation.filters {
-            let step = self.attrition.iter().find(|s| s.task == *task && s.filter == *filter);
-            numbers.extend(number(format!("{task}: {filter}"), *kept, step.map(|s| s.kept)));
+            let step = self.attrition.iter().find(|s| s.task == *task && s.filter == filter.name());
+            numbers.extend(number(format!("{task}: {}", filter.name()), *kept, step.map(|s| s.kept)));
         }
         for (task, samples) in expectation.samples {
             for (count, expected) in self.counts.iter().filter(|c| c.task == *task).zip(samples) {
@@ -159,7 +158,11 @@ mod tests {
         release: "a small release",
         tables: &[("ADMISSIONS", 10), ("NOTEEVENTS", 20), ("CHARTEVENTS", 30)],
         lists: &[("MIMIC_TRAIN", 7)],
-        filters: &[("notes", USABLE, 9), ("mortality", OUTCOME, 9), ("mortality", NO_MENTION, 8)],
+        filters: &[
+            ("notes", Filter::AdmissionUsable, 9),
+            ("mortality", Filter::OutcomeKnown, 9),
+            ("mortality", Filter::NoDeathMention, 8),
+        ],
         samples: &[("mortality", [5, 1, 2])],
         labels: &[("diagnoses", 3)],
     };
@@ -175,13 +178,20 @@ mod tests {
             blake3: String::new(),
             content_blake3: String::new(),
         };
-        let step =
-            |task: &str, filter: &str, kept| Attrition { task: task.into(), filter: filter.into(), kept, dropped: 0 };
+        let step = |task: &str, filter: Filter, kept| Attrition {
+            task: task.into(),
+            filter: filter.name().into(),
+            kept,
+            dropped: 0,
+        };
         let count =
             |split: &str, samples| Count { task: "mortality".into(), split: split.into(), samples, per_class: vec![] };
         let mut inputs = vec![input("admissions.csv", 10), input("NOTEEVENTS.csv.gz", 20), input("mimic_train.csv", 7)];
-        let mut attrition =
-            vec![step("notes", USABLE, 9), step("mortality", OUTCOME, 9), step("mortality", NO_MENTION, 8)];
+        let mut attrition = vec![
+            step("notes", Filter::AdmissionUsable, 9),
+            step("mortality", Filter::OutcomeKnown, 9),
+            step("mortality", Filter::NoDeathMention, 8),
+        ];
         let mut counts = vec![count("train", 5), count("validation", 1), count("test", 2)];
         change(&mut inputs, &mut attrition, &mut counts);
         let labels = [("diagnoses".to_string(), 3)].into();
@@ -210,7 +220,7 @@ mod tests {
         };
         let found = check(|_, attrition, counts| deviates(attrition, counts), Fidelity::Code).first_deviation.unwrap();
         assert_eq!((found.expected, found.found), (8, 6));
-        assert!(found.place.starts_with("mortality: ") && found.place.ends_with(NO_MENTION));
+        assert!(found.place.starts_with("mortality: ") && found.place.ends_with(Filter::NoDeathMention.name()));
         let split = check(|_, _, counts| counts[1].samples = 2, Fidelity::Code).first_deviation.unwrap();
         assert_eq!(split.place, "mortality: samples in validation");
         let paper = check(|_, attrition, counts| deviates(attrition, counts), Fidelity::Paper);

@@ -3,12 +3,23 @@
 //! The list names the admissions that passed the cohort's filters, the note of the first 48 hours included, so these are not
 //! applied again. Texts come from the mortality task, as in the published pipeline.
 
-use super::manifest::Oddities;
-use super::ventilation::{Duration, Listed};
 use crate::error::{Error, Result};
+use crate::ids::HadmId;
+use crate::prepare::record::irregularities::Irregularities;
 use crate::table::{InputFile, Row, Table};
 use crate::task::Split;
+use std::collections::BTreeMap;
 use std::path::Path;
+
+/// Whether ventilation went on for a week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::prepare) enum VentilationClass {
+    UnderAWeek = 0,
+    AWeekOrMore = 1,
+}
+
+/// Labels and splits that a list gives, in place of a cohort from raw tables.
+pub(in crate::prepare) type Listed = BTreeMap<HadmId, (VentilationClass, Split)>;
 
 const ID: &[&str] = &["id", "hadm_id", "admission_id"];
 const LABEL: &[&str] = &["label", "labels", "pmv", "target", "mechanical_ventilation"];
@@ -17,7 +28,7 @@ const HINT: &str =
     "the list has one row for each admission: id (HADM_ID), label (0 or 1), split (train, validation, test)";
 
 /// Reads a list; the columns may bear any of the usual names, in any case and order.
-pub(super) fn read(path: &Path, oddities: &mut Oddities) -> Result<(Listed, InputFile)> {
+pub(in crate::prepare) fn read(path: &Path, irregularities: &mut Irregularities) -> Result<(Listed, InputFile)> {
     let header = Table::header(path)?;
     let columns = [ID, LABEL, SPLIT].map(|names| column(&header, names));
     let mut table = Table::open(path, &columns, &[])?;
@@ -28,7 +39,7 @@ pub(super) fn read(path: &Path, oddities: &mut Oddities) -> Result<(Listed, Inpu
             Some(before) if before != entry => {
                 return Err(row.wrong(0, "listed before with another label or split", HINT));
             }
-            Some(_) => oddities.note("ventilation list: admission listed twice"),
+            Some(_) => irregularities.note("ventilation list: admission listed twice"),
             None => {}
         }
     }
@@ -44,10 +55,10 @@ fn column<'a>(header: &'a [String], names: &[&'a str]) -> &'a str {
     header.iter().find(known).map_or(names[0], String::as_str)
 }
 
-fn label(row: &Row<'_>) -> Result<Duration> {
+fn label(row: &Row<'_>) -> Result<VentilationClass> {
     match row.required_number(1)? {
-        0 => Ok(Duration::UnderAWeek),
-        1 => Ok(Duration::AWeekOrMore),
+        0 => Ok(VentilationClass::UnderAWeek),
+        1 => Ok(VentilationClass::AWeekOrMore),
         _ => Err(row.wrong(1, "neither 0 nor 1", HINT)),
     }
 }
@@ -64,20 +75,19 @@ fn split(row: &Row<'_>) -> Result<Split> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::HadmId;
 
     fn list(text: &str) -> Result<Listed> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pmv.csv");
         std::fs::write(&path, text).unwrap();
-        read(&path, &mut Oddities::default()).map(|(listed, _)| listed)
+        read(&path, &mut Irregularities::default()).map(|(listed, _)| listed)
     }
 
     #[test]
     fn header_variants_and_names_of_splits_are_known() {
         let listed = list("split,HADM_ID,PMV\ndev,7.0,1.0\nTRAIN,8,0\nval,9,0\nval,9,0\n").unwrap();
-        assert_eq!(listed[&HadmId(7)], (Duration::AWeekOrMore, Split::Validation));
-        assert_eq!(listed[&HadmId(8)], (Duration::UnderAWeek, Split::Train));
+        assert_eq!(listed[&HadmId(7)], (VentilationClass::AWeekOrMore, Split::Validation));
+        assert_eq!(listed[&HadmId(8)], (VentilationClass::UnderAWeek, Split::Train));
         assert_eq!(listed.len(), 3);
     }
 

@@ -1,22 +1,33 @@
 //! Near-duplicates between the splits of a task, in linear time.
 //!
-//! The windows of words of an admission note (see [`super::leaks`]) are hashed into [`BINS`] bins, and each bin keeps its
+//! The windows of words of an admission note (see [`super::windows`]) are hashed into [`BINS`] bins, and each bin keeps its
 //! smallest hash (Li, Owen & Zhang 2012, one-permutation MinHash). The share of equal bins estimates the Jaccard
 //! similarity of two notes. Candidates are notes that agree in one band of [`BAND`] bins out of the first [`BANDED`]; at most
 //! [`LIMIT`] notes of a band's bucket are compared, so the time grows with the number of notes and not with its square. Notes
 //! of fewer than [`LEAST`] windows are not compared: complaints of three words are equal by nature.
 
-use super::leaks::{SplitLeaks, windows};
+use super::windows::windows;
 use crate::ids::SubjectId;
+use crate::prepare::record::leaks::SplitLeaks;
 use crate::task::{Split, Task};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-pub(super) const BINS: usize = 256;
-pub(super) const BANDED: usize = 64;
-pub(super) const BAND: usize = 4;
-pub(super) const SIMILAR_PERCENT: u64 = 80;
-pub(super) const LEAST: usize = 16;
-pub(super) const LIMIT: usize = 64;
+const BINS: usize = 256;
+const BANDED: usize = 64;
+const BAND: usize = 4;
+const SIMILAR_PERCENT: u64 = 80;
+const LEAST: usize = 16;
+const LIMIT: usize = 64;
+
+/// What defines a near-duplicate, for the manifest.
+pub(super) const PARAMETERS: [(&str, u64); 6] = [
+    ("splits_bins", BINS as u64),
+    ("splits_bins_in_bands", BANDED as u64),
+    ("splits_bins_per_band", BAND as u64),
+    ("splits_similarity_percent", SIMILAR_PERCENT),
+    ("splits_least_windows", LEAST as u64),
+    ("splits_compared_per_band", LIMIT as u64),
+];
 
 const EMPTY: u32 = u32::MAX;
 const PAIRS: [(Split, Split); 3] =
@@ -50,13 +61,13 @@ struct Entry {
 
 /// The admission notes of all tasks and the splits that they are in.
 #[derive(Default)]
-pub(super) struct Register {
+pub(in crate::prepare) struct NearDupIndex {
     entries: Vec<Entry>,
     members: BTreeMap<Task, [Vec<usize>; 3]>,
 }
 
-impl Register {
-    /// Remembers an admission note; the number is for [`Register::join`].
+impl NearDupIndex {
+    /// Remembers an admission note; the number is for [`NearDupIndex::join`].
     pub fn add<'a>(&mut self, subject: SubjectId, bodies: impl IntoIterator<Item = &'a str>) -> usize {
         self.entries.push(Entry { subject, signature: signature(bodies) });
         self.entries.len() - 1
@@ -127,14 +138,14 @@ fn bands(signature: &Signature) -> impl Iterator<Item = (usize, &[u32])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prepare::planted;
+    use crate::prepare::dedup::planted;
 
     fn text(salt: usize, words: usize) -> String {
         (0..words).map(|i| format!("w{} ", (i * 7919 + salt * 104_729) % 100_003)).collect()
     }
 
-    fn register(notes: &[(u64, &str, Split)]) -> Register {
-        let mut register = Register::default();
+    fn register(notes: &[(u64, &str, Split)]) -> NearDupIndex {
+        let mut register = NearDupIndex::default();
         for (subject, body, split) in notes {
             let entry = register.add(SubjectId(*subject), [*body]);
             register.join(entry, Task::Mortality, *split);
