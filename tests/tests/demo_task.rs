@@ -12,7 +12,7 @@ use clinpeft_peft::{Activity, AdapterConfig, Head, Stack};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Precision;
 use clinpeft_tensor::ops::scale;
-use clinpeft_text::{Encoder, Kind, Order, Sequences, Specials, Tokenizer, Truncation};
+use clinpeft_text::{Encoder, Order, Sequences, Specials, Tokenizer, TokenizerKind, Truncation};
 use clinpeft_train::{
     Classification, Cut, Division, Event, Examples, Fit, OptimizerSettings, Plan, Rate, Scores, Selection, Settings,
     Targets, Warmup, fit,
@@ -61,7 +61,7 @@ fn prepared(dir: &Path) -> DemoTask {
     prepare(&options, &|_| {}).unwrap();
     let data = Dataset::load(&dir.join("data"), Task::LengthOfStay).unwrap();
     let notes: Vec<&str> = data.train.iter().take(64).map(|e| e.text.expose()).collect();
-    let tokenizer = Tokenizer::train(&notes, 400, Kind::ByteFallback).unwrap();
+    let tokenizer = Tokenizer::train(&notes, 400, TokenizerKind::ByteFallback).unwrap();
     let mut encoder = Encoder::new(&tokenizer, Specials::Bos, Truncation::First { length: 48 }).unwrap();
     encoder.push(&notes).unwrap();
     let class = |l: &Label| match l {

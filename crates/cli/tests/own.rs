@@ -33,7 +33,7 @@ fn folders(dir: &Path) -> (PathBuf, PathBuf) {
         format!("patient {i} came in {word} and was seen by the doctor {CANARY}")
     };
     let notes: Vec<String> = (0..90).map(note).collect();
-    let tokenizer = Tokenizer::train(notes.iter(), 300, clinpeft_text::Kind::ByteFallback).unwrap();
+    let tokenizer = Tokenizer::train(notes.iter(), 300, clinpeft_text::TokenizerKind::ByteFallback).unwrap();
     let model = dir.join("tiny-llama");
     std::fs::create_dir_all(&model).unwrap();
     let config = clinpeft_llama::Config::tiny(tokenizer.vocab_size(), 16, 2, 2, 512);

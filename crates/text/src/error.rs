@@ -1,4 +1,3 @@
-use crate::tokenizer::shown;
 use std::path::{Path, PathBuf};
 
 fn named(path: &Path) -> String {
@@ -139,3 +138,21 @@ pub enum Error {
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a message may show of a foreign string: no control characters, and not all of a long one.
+pub(crate) fn shown(text: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
+    let all: String = text.chars().take(300).map(escape).collect();
+    if text.chars().nth(300).is_some() { all + "..." } else { all }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_show_no_control_characters() {
+        assert_eq!(shown("a\u{1b}[31m\n\u{e9}"), "a\\u{1b}[31m\\n\u{e9}");
+        assert_eq!(shown(&"x".repeat(400)).len(), 303);
+    }
+}

@@ -14,15 +14,6 @@ pub struct Padded {
     pub t: usize,
 }
 
-/// Where the pad tokens stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// Before the text.
-    Left,
-    /// After the text.
-    Right,
-}
-
 /// From each token of a ragged batch to its cell in a padded matrix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaddedMap {
@@ -35,23 +26,6 @@ pub struct PaddedMap {
 }
 
 impl Padded {
-    /// Pads a batch to its longest sequence with the token `pad`.
-    pub fn from_batch(batch: &Batch, pad: u32, side: Side) -> Self {
-        let (b, t) = (batch.len(), batch.lengths().max().unwrap_or(0));
-        let mut padded = Self { ids: vec![pad; b * t], mask: vec![0; b * t], b, t };
-        for (row, bounds) in batch.offsets.windows(2).enumerate() {
-            let ids = &batch.ids[bounds[0] as usize..bounds[1] as usize];
-            let start = row * t
-                + match side {
-                    Side::Left => t - ids.len(),
-                    Side::Right => 0,
-                };
-            padded.ids[start..start + ids.len()].copy_from_slice(ids);
-            padded.mask[start..start + ids.len()].fill(1);
-        }
-        padded
-    }
-
     /// The tokens where the mask is not 0, and where they came from.
     ///
     /// Positions count the columns of the padded row, pad tokens included: a library that is given no positions counts
@@ -116,32 +90,6 @@ impl PaddedMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Sequences;
-    use proptest::prelude::*;
-
-    fn batch(lengths: &[usize]) -> Batch {
-        let mut sequences = Sequences::default();
-        for (row, &n) in lengths.iter().enumerate() {
-            sequences.push(&(0..n as u32).map(|i| i + 100 * row as u32).collect::<Vec<_>>(), 0);
-        }
-        Batch::from_sequences(&sequences, &(0..lengths.len()).collect::<Vec<_>>()).unwrap()
-    }
-
-    proptest! {
-        #[test]
-        fn ragged_to_padded_and_back_is_the_same(lengths in prop::collection::vec(1usize..9, 0..6), side in prop_oneof![Just(Side::Left), Just(Side::Right)]) {
-            let ragged = batch(&lengths);
-            // The pad token equals a real id: only the mask may decide.
-            let padded = Padded::from_batch(&ragged, 1, side);
-            let (back, map) = padded.to_batch().unwrap();
-            prop_assert_eq!((&back.ids, &back.offsets, &back.rows), (&ragged.ids, &ragged.offsets, &ragged.rows));
-            if side == Side::Right {
-                prop_assert_eq!(&back.positions, &ragged.positions);
-            }
-            prop_assert_eq!(map.gather(&padded.ids, 1).unwrap(), ragged.ids.clone());
-            prop_assert_eq!(map.scatter(&ragged.ids, 1, 1).unwrap(), padded.ids);
-        }
-    }
 
     #[test]
     fn positions_count_the_padded_row() {

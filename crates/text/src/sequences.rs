@@ -113,28 +113,6 @@ impl Sequences {
     }
 }
 
-/// Texts that are encoded together; bounds the memory that texts need.
-const BLOCK: usize = 1024;
-
-/// Encodes every text, in parallel; the result does not depend on the number of threads.
-///
-/// The texts may come from a reader: no more than a block of them is held. For a reader that can fail, use [`Encoder`].
-pub fn encode_all<I>(texts: I, tokenizer: &Tokenizer, specials: Specials, truncation: Truncation) -> Result<Sequences>
-where
-    I: IntoIterator,
-    I::Item: AsRef<str> + Sync,
-{
-    let mut encoder = Encoder::new(tokenizer, specials, truncation)?;
-    let mut texts = texts.into_iter();
-    loop {
-        let block: Vec<I::Item> = texts.by_ref().take(BLOCK).collect();
-        if block.is_empty() {
-            return Ok(encoder.finish());
-        }
-        encoder.push(&block)?;
-    }
-}
-
 /// Turns texts into [`Sequences`], block by block.
 #[derive(Debug)]
 pub struct Encoder<'t> {

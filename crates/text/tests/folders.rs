@@ -136,8 +136,8 @@ fn a_tokenizer_that_grows_texts_without_end_is_refused() {
 fn a_text_longer_than_any_note_is_an_error_that_names_it() {
     let tokenizer = Tokenizer::open(&fixture("llama")).unwrap();
     let long = "a".repeat((16 << 20) + 1);
-    let texts = ["short", &long];
-    let error = clinpeft_text::encode_all(texts, &tokenizer, Specials::None, Truncation::None).unwrap_err();
+    let mut encoder = clinpeft_text::Encoder::new(&tokenizer, Specials::None, Truncation::None).unwrap();
+    let error = encoder.push(&["short", &long]).unwrap_err();
     assert!(
         error.to_string().contains("text 1 has 16777217 bytes") && error.to_string().contains("\nhint: "),
         "{error}"

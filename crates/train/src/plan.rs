@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 use clinpeft_rng::Seed;
-use clinpeft_text::{BatchSize, Order, plan};
+use clinpeft_text::{Order, plan};
 
 /// How the rows of a step are cut into micro-batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl Plan {
 
     /// The steps of an epoch, from 0.
     pub(crate) fn epoch(&self, epoch: u64) -> Result<Vec<Step>> {
-        let steps = plan(&self.lengths, self.order, BatchSize::Sequences(self.batch), self.seed, epoch)?;
+        let steps = plan(self.lengths.len(), self.order, self.batch, self.seed, epoch)?;
         let cut = |rows: Vec<usize>| match self.cut {
             Cut::Tokens(limit) => self.by_tokens(rows, limit),
             Cut::Sequences(n) => rows.chunks(n).map(<[usize]>::to_vec).collect(),

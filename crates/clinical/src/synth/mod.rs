@@ -35,6 +35,7 @@ mod mimic4;
 mod note;
 mod notes;
 mod patient;
+pub mod prose;
 mod raw;
 mod readmission;
 mod spec;

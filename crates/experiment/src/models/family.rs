@@ -7,7 +7,7 @@ use clinpeft_llama::Llama;
 use clinpeft_nn::{Backbone, Classifier, Learning, Pooling};
 use clinpeft_rng::{Seed, Stream};
 use clinpeft_tensor::Device;
-use clinpeft_text::{Kind as TokenizerKind, Special, Specials, Tokenizer};
+use clinpeft_text::{Special, Specials, Tokenizer, TokenizerKind};
 use clinpeft_train::Padding;
 use clinpeft_weights::{Keep, TensorMap};
 use serde::{Deserialize, Serialize};

@@ -7,13 +7,14 @@ use crate::run::context::Context;
 use crate::run::record::{Number, Report, RunResult};
 use crate::spec::{Base, BaseText, NewBase};
 use clinpeft_bert::{Bert, MaskedHead};
+use clinpeft_clinical::synth::prose::{biomedical, general};
 use clinpeft_clinical::{CorpusSplit, NoteText, load_corpus};
 use clinpeft_llama::Llama;
 use clinpeft_nn::{Backbone, Beside, Learning};
 use clinpeft_peft::Stack;
 use clinpeft_rng::{Seed, shuffle};
 use clinpeft_tensor::DType;
-use clinpeft_text::{Packed, Special, Specials, Tokenizer, Truncation, biomedical, general};
+use clinpeft_text::{Packed, Special, Specials, Tokenizer, Truncation};
 use clinpeft_train::{LanguageModelling, MaskedModelling, Masking, Objective};
 use clinpeft_weights::Keep;
 

@@ -1,11 +1,12 @@
 use super::*;
-use crate::{Kind, encode_all, general};
+use crate::{Encoder, TokenizerKind};
+use clinpeft_clinical::synth::prose::general;
 use clinpeft_rng::Seed;
 use proptest::prelude::*;
 use std::fs;
 
 fn tokenizer() -> Tokenizer {
-    Tokenizer::train(general::stream(Seed(5)).take(30), 400, Kind::ByteFallback).unwrap()
+    Tokenizer::train(general::stream(Seed(5)).take(30), 400, TokenizerKind::ByteFallback).unwrap()
 }
 
 fn key(tokenizer: &Tokenizer, data: &str) -> CacheKey {
@@ -14,7 +15,9 @@ fn key(tokenizer: &Tokenizer, data: &str) -> CacheKey {
 
 fn encoded(tokenizer: &Tokenizer) -> Sequences {
     let texts: Vec<String> = general::stream(Seed(6)).take(9).collect();
-    encode_all(&texts, tokenizer, Specials::Bos, Truncation::First { length: 16 }).unwrap()
+    let mut encoder = Encoder::new(tokenizer, Specials::Bos, Truncation::First { length: 16 }).unwrap();
+    encoder.push(&texts).unwrap();
+    encoder.finish()
 }
 
 #[test]
@@ -33,7 +36,7 @@ fn what_was_stored_is_loaded() {
 #[test]
 fn the_key_depends_on_every_part() {
     let tokenizer = tokenizer();
-    let other = Tokenizer::train(["one other text, one other"], 300, Kind::ByteFallback).unwrap();
+    let other = Tokenizer::train(["one other text, one other"], 300, TokenizerKind::ByteFallback).unwrap();
     let first = Truncation::First { length: 16 };
     let keys = [
         CacheKey::new(&tokenizer, Specials::Bos, first, "a"),

@@ -1,11 +1,12 @@
 use super::*;
-use crate::{Kind, general};
+use crate::TokenizerKind;
+use clinpeft_clinical::synth::prose::general;
 use clinpeft_rng::Seed;
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
 static TOKENIZER: LazyLock<Tokenizer> =
-    LazyLock::new(|| Tokenizer::train(general::stream(Seed(2)).take(50), 400, Kind::ByteFallback).unwrap());
+    LazyLock::new(|| Tokenizer::train(general::stream(Seed(2)).take(50), 400, TokenizerKind::ByteFallback).unwrap());
 
 fn any_truncation() -> impl Strategy<Value = Truncation> {
     prop_oneof![
@@ -20,7 +21,9 @@ proptest! {
     #[test]
     fn truncation_keeps_special_tokens_and_counts_the_rest(text in "[a-z ]{0,120}", truncation in any_truncation()) {
         let whole = TOKENIZER.encode(&text, Specials::BosEos).unwrap();
-        let all = encode_all([&text], &TOKENIZER, Specials::BosEos, truncation).unwrap();
+        let mut encoder = Encoder::new(&TOKENIZER, Specials::BosEos, truncation).unwrap();
+        encoder.push(&[&text]).unwrap();
+        let all = encoder.finish();
         let ids = all.get(0).unwrap();
         let (n, length) = (whole.len(), truncation.length().unwrap_or(usize::MAX));
         prop_assert_eq!(ids.len(), n.min(length));
@@ -44,7 +47,11 @@ proptest! {
 #[test]
 fn encoding_is_the_same_for_any_thread_count() {
     let texts: Vec<String> = general::stream(Seed(4)).take(2500).collect();
-    let encode = || encode_all(&texts, &TOKENIZER, Specials::Bos, Truncation::First { length: 20 }).unwrap();
+    let encode = || {
+        let mut encoder = Encoder::new(&TOKENIZER, Specials::Bos, Truncation::First { length: 20 }).unwrap();
+        texts.chunks(1024).for_each(|block| encoder.push(block).unwrap());
+        encoder.finish()
+    };
     let reference = encode();
     assert_eq!(reference.len(), texts.len());
     for (ids, text) in reference.iter().zip(&texts).step_by(100) {

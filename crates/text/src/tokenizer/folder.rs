@@ -7,7 +7,8 @@ use clinpeft_files::read_json;
 use serde::Deserialize;
 
 use super::recipe::{self, Vocabulary, Words};
-use super::{Kind, Tokenizer, guard, sentence_piece, shown};
+use super::{Tokenizer, TokenizerKind, guard, sentence_piece};
+use crate::error::shown;
 use crate::{Error, Result};
 
 type Reader = fn(&Path) -> Result<Tokenizer>;
@@ -68,7 +69,7 @@ fn word_piece(path: &Path) -> Result<Tokenizer> {
     if let Some(lacks) = ["[UNK]", "[CLS]", "[SEP]"].iter().find(|token| find(token).is_none()) {
         return Err(wrong(&format!("it has no line `{lacks}`")));
     }
-    let special = recipe::specials(Kind::WordPiece).iter().filter_map(|t| Some((*t, find(t)?)));
+    let special = recipe::specials(TokenizerKind::WordPiece).iter().filter_map(|t| Some((*t, find(t)?)));
     let special: Vec<(&str, usize)> = special.collect();
     let words = Words {
         lower: settings.do_lower_case,

@@ -12,6 +12,7 @@ use std::sync::Once;
 use clinpeft_files::{at, refuse_pointer};
 use serde_json::Value;
 
+use crate::error::shown;
 use crate::{Error, Result};
 
 /// Bytes of a tokenizer's file: LLaMA 3's has 9 MiB, that of a large multilingual model 32.
@@ -178,13 +179,6 @@ pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
     result.ok()
 }
 
-/// What a message may show of a foreign string: no control characters, and not all of a long one.
-pub(crate) fn shown(text: &str) -> String {
-    let escape = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
-    let all: String = text.chars().take(300).map(escape).collect();
-    if text.chars().nth(300).is_some() { all + "..." } else { all }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,11 +233,5 @@ mod tests {
         assert_eq!(caught(|| -> u8 { panic!("secret") }), None);
         assert!(!GUARDED.get());
         assert_eq!(caught(|| caught(|| -> u8 { panic!("secret") })), Some(None));
-    }
-
-    #[test]
-    fn messages_show_no_control_characters() {
-        assert_eq!(shown("a\u{1b}[31m\n\u{e9}"), "a\\u{1b}[31m\\n\u{e9}");
-        assert_eq!(shown(&"x".repeat(400)).len(), 303);
     }
 }

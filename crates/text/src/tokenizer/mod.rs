@@ -8,15 +8,15 @@ mod sentence_piece;
 mod special;
 mod train;
 
+pub use recipe::TokenizerKind;
 pub use special::{Special, Specials};
-pub use train::Kind;
 
 use std::path::Path;
 use std::str::FromStr;
 
 use clinpeft_files::{hash_bytes, write_atomic};
-pub(crate) use guard::shown;
 
+use crate::error::shown;
 use crate::{Error, Result};
 
 /// A `tokenizer.json`, read, converted or trained.
@@ -54,7 +54,7 @@ impl Tokenizer {
     /// Trains a vocabulary of at most `vocab_size` tokens on `texts`.
     ///
     /// The result depends on the multiset of the texts alone: not on their order, threads or hash seeds.
-    pub fn train<I>(texts: I, vocab_size: usize, kind: Kind) -> Result<Self>
+    pub fn train<I>(texts: I, vocab_size: usize, kind: TokenizerKind) -> Result<Self>
     where
         I: IntoIterator,
         I::Item: AsRef<str>,

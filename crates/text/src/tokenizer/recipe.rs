@@ -2,7 +2,19 @@
 
 use serde_json::{Map, Value, json};
 
-use super::train::Kind;
+use serde::{Deserialize, Serialize};
+
+/// How a trained tokenizer cuts text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenizerKind {
+    /// Byte-pair encoding over bytes (GPT-2). `<unk>` 0, `<s>` 1, `</s>` 2.
+    ByteLevel,
+    /// Byte-pair encoding over characters, bytes for rare ones (LLaMA). `<unk>` 0, `<s>` 1, `</s>` 2, bytes from 3.
+    ByteFallback,
+    /// Lower-case WordPiece (BERT). `[PAD]` 0, `[UNK]` 1, `[CLS]` 2, `[SEP]` 3, `[MASK]` 4.
+    WordPiece,
+}
 
 /// What training found, or a file held: tokens by id, and the merges in order (none for WordPiece, which matches greedily).
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -12,10 +24,10 @@ pub(super) struct Vocabulary {
 }
 
 /// Special tokens by id.
-pub(super) fn specials(kind: Kind) -> &'static [&'static str] {
+pub(super) fn specials(kind: TokenizerKind) -> &'static [&'static str] {
     match kind {
-        Kind::ByteLevel | Kind::ByteFallback => &["<unk>", "<s>", "</s>"],
-        Kind::WordPiece => &["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+        TokenizerKind::ByteLevel | TokenizerKind::ByteFallback => &["<unk>", "<s>", "</s>"],
+        TokenizerKind::WordPiece => &["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
     }
 }
 
@@ -31,11 +43,11 @@ pub(super) struct Words {
 }
 
 /// The `tokenizer.json` of a trained vocabulary.
-pub(super) fn json(kind: Kind, vocabulary: &Vocabulary) -> Value {
+pub(super) fn json(kind: TokenizerKind, vocabulary: &Vocabulary) -> Value {
     let cutting = match kind {
-        Kind::ByteLevel => byte_level(),
-        Kind::ByteFallback => byte_fallback(),
-        Kind::WordPiece => words(&Words { lower: true, strip_accents: None, chinese: true }),
+        TokenizerKind::ByteLevel => byte_level(),
+        TokenizerKind::ByteFallback => byte_fallback(),
+        TokenizerKind::WordPiece => words(&Words { lower: true, strip_accents: None, chinese: true }),
     };
     let special: Vec<(&str, usize)> = specials(kind).iter().enumerate().map(|(id, token)| (*token, id)).collect();
     whole(cutting, &special, model(kind, vocabulary))
@@ -43,13 +55,13 @@ pub(super) fn json(kind: Kind, vocabulary: &Vocabulary) -> Value {
 
 /// The `tokenizer.json` of a `vocab.txt` with these special tokens.
 pub(super) fn word_piece(special: &[(&str, usize)], vocabulary: &Vocabulary, cutting: &Words) -> Value {
-    whole(words(cutting), special, model(Kind::WordPiece, vocabulary))
+    whole(words(cutting), special, model(TokenizerKind::WordPiece, vocabulary))
 }
 
 /// The `tokenizer.json` of a `tokenizer.model` with these special tokens: merges may cross words.
 pub(super) fn sentence_piece(special: &[(&str, usize)], vocabulary: &Vocabulary) -> Value {
     let (normalizer, _, decoder) = byte_fallback();
-    whole((normalizer, Value::Null, decoder), special, model(Kind::ByteFallback, vocabulary))
+    whole((normalizer, Value::Null, decoder), special, model(TokenizerKind::ByteFallback, vocabulary))
 }
 
 fn whole((normalizer, pre_tokenizer, decoder): Cutting, special: &[(&str, usize)], model: Value) -> Value {
@@ -72,17 +84,17 @@ fn whole((normalizer, pre_tokenizer, decoder): Cutting, special: &[(&str, usize)
     })
 }
 
-fn model(kind: Kind, vocabulary: &Vocabulary) -> Value {
+fn model(kind: TokenizerKind, vocabulary: &Vocabulary) -> Value {
     let ids: Map<String, Value> =
         vocabulary.tokens.iter().enumerate().map(|(id, token)| (token.clone(), id.into())).collect();
     match kind {
-        Kind::ByteLevel | Kind::ByteFallback => json!({
+        TokenizerKind::ByteLevel | TokenizerKind::ByteFallback => json!({
             "type": "BPE", "dropout": null, "unk_token": "<unk>",
             "continuing_subword_prefix": null, "end_of_word_suffix": null,
-            "fuse_unk": true, "byte_fallback": kind == Kind::ByteFallback, "ignore_merges": false,
+            "fuse_unk": true, "byte_fallback": kind == TokenizerKind::ByteFallback, "ignore_merges": false,
             "vocab": ids, "merges": vocabulary.merges,
         }),
-        Kind::WordPiece => json!({
+        TokenizerKind::WordPiece => json!({
             "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
             "max_input_chars_per_word": 100, "vocab": ids,
         }),

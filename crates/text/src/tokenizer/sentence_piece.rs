@@ -10,7 +10,8 @@ use std::path::Path;
 use prost::Message;
 
 use super::recipe::{self, Vocabulary};
-use super::{Tokenizer, guard, shown};
+use super::{Tokenizer, guard};
+use crate::error::shown;
 use crate::{Error, Result};
 
 /// No piece is longer: finding its cuts takes the square of its length.

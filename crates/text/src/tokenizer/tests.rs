@@ -1,16 +1,16 @@
 use super::*;
-use crate::general;
+use clinpeft_clinical::synth::prose::general;
 use clinpeft_rng::Seed;
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
-const KINDS: [Kind; 3] = [Kind::ByteLevel, Kind::ByteFallback, Kind::WordPiece];
+const KINDS: [TokenizerKind; 3] = [TokenizerKind::ByteLevel, TokenizerKind::ByteFallback, TokenizerKind::WordPiece];
 
 fn texts() -> Vec<String> {
     general::stream(Seed(11)).take(300).collect()
 }
 
-fn trained(kind: Kind) -> &'static Tokenizer {
+fn trained(kind: TokenizerKind) -> &'static Tokenizer {
     static ALL: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
         let train = |kind| Tokenizer::train(texts(), 700, kind).unwrap();
         KINDS.into_iter().map(train).collect()
@@ -37,7 +37,7 @@ fn training_is_the_same_for_any_order_and_thread_count() {
 fn a_limited_alphabet_with_tied_counts_is_the_same_every_time() {
     // Characters that are equally frequent, and room for a quarter of the rest: the library's trainer differs each run.
     let texts = ["abcdefghij klmnopqrst äöüßéèêñçøåæ"; 5];
-    for kind in [Kind::ByteFallback, Kind::WordPiece] {
+    for kind in [TokenizerKind::ByteFallback, TokenizerKind::WordPiece] {
         let hashes: Vec<String> =
             (0..12).map(|_| Tokenizer::train(texts, 310, kind).unwrap().hash().to_owned()).collect();
         assert!(hashes.iter().all(|h| *h == hashes[0]));
@@ -46,7 +46,7 @@ fn a_limited_alphabet_with_tied_counts_is_the_same_every_time() {
 
 #[test]
 fn special_tokens_have_their_places() {
-    for kind in [Kind::ByteLevel, Kind::ByteFallback] {
+    for kind in [TokenizerKind::ByteLevel, TokenizerKind::ByteFallback] {
         let t = trained(kind);
         for (id, special) in [Special::Unknown, Special::Begin, Special::End].into_iter().enumerate() {
             assert_eq!(t.special(special).unwrap(), id as u32);
@@ -56,7 +56,7 @@ fn special_tokens_have_their_places() {
         assert_eq!(t.encode("rain", Specials::BosEos).unwrap(), [&[1], body.as_slice(), &[2]].concat());
         assert!(matches!(t.encode("rain", Specials::ClsSep), Err(Error::MissingSpecial { .. })));
     }
-    let t = trained(Kind::WordPiece);
+    let t = trained(TokenizerKind::WordPiece);
     let body = t.encode("rain", Specials::None).unwrap();
     assert_eq!(t.encode("rain", Specials::ClsSep).unwrap(), [&[2], body.as_slice(), &[3]].concat());
     assert_eq!(t.special(Special::Mask).unwrap(), 4);
@@ -66,9 +66,9 @@ fn special_tokens_have_their_places() {
 #[test]
 fn a_note_cannot_spell_a_special_token() {
     for (kind, text) in [
-        (Kind::ByteLevel, "<s> a </s><unk>"),
-        (Kind::ByteFallback, "<s> a </s><unk>"),
-        (Kind::WordPiece, "[CLS] a [SEP][MASK]"),
+        (TokenizerKind::ByteLevel, "<s> a </s><unk>"),
+        (TokenizerKind::ByteFallback, "<s> a </s><unk>"),
+        (TokenizerKind::WordPiece, "[CLS] a [SEP][MASK]"),
     ] {
         let t = trained(kind);
         let ids = t.encode(text, Specials::None).unwrap();
@@ -83,7 +83,7 @@ fn a_note_cannot_spell_a_special_token() {
 #[test]
 fn spellings_of_special_tokens_in_training_text_are_never_merged_into_them() {
     let texts = vec!["</s> <s> <unk> <0x0A>"; 50];
-    let t = Tokenizer::train(&texts, 400, Kind::ByteFallback).unwrap();
+    let t = Tokenizer::train(&texts, 400, TokenizerKind::ByteFallback).unwrap();
     let ids = t.encode(texts[0], Specials::None).unwrap();
     assert!(ids.iter().all(|&id| id >= 3 + 256), "{ids:?}");
     assert_eq!(t.decode(&ids).unwrap(), texts[0]);
@@ -93,7 +93,7 @@ fn spellings_of_special_tokens_in_training_text_are_never_merged_into_them() {
 fn clinical_spellings_come_back_as_they_were() {
     let text =
         "Pt. [**Name 12**] is a 67 y/o M w/ CHF (EF 25%);\n\nBP 142/88,  K+ 3.4 mEq/L\tT 38.5°C → 37.1°C ___ μg\r\n";
-    for kind in [Kind::ByteLevel, Kind::ByteFallback] {
+    for kind in [TokenizerKind::ByteLevel, TokenizerKind::ByteFallback] {
         let ids = trained(kind).encode(text, Specials::BosEos).unwrap();
         assert_eq!(trained(kind).decode(&ids).unwrap(), text);
     }
@@ -116,7 +116,7 @@ fn saved_and_loaded_is_the_same() {
 
 #[test]
 fn automatic_padding_and_truncation_of_the_file_are_off() {
-    let mut inner = trained(Kind::ByteLevel).inner.clone();
+    let mut inner = trained(TokenizerKind::ByteLevel).inner.clone();
     inner.with_truncation(Some(tokenizers::TruncationParams { max_length: 4, ..Default::default() })).unwrap();
     inner.with_padding(Some(tokenizers::PaddingParams {
         strategy: tokenizers::PaddingStrategy::Fixed(64),
@@ -125,7 +125,7 @@ fn automatic_padding_and_truncation_of_the_file_are_off() {
     let t = Tokenizer::from_json(inner.to_string(false).unwrap()).unwrap();
     let text = "One two three four five six seven eight.";
     let encode = |t: &Tokenizer| t.encode(text, Specials::None).unwrap();
-    assert_eq!(encode(&t), encode(trained(Kind::ByteLevel)));
+    assert_eq!(encode(&t), encode(trained(TokenizerKind::ByteLevel)));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn files_that_are_no_tokenizer_are_errors_with_a_hint() {
 #[test]
 fn a_beginning_token_is_added_once_by_policy_alone() {
     let mut file = recipe::json(
-        Kind::ByteFallback,
+        TokenizerKind::ByteFallback,
         &recipe::Vocabulary {
             tokens: ["<unk>", "<s>", "</s>", "<0x0A>", "▁", "a", "▁a"].map(String::from).to_vec(),
             merges: vec![("▁".into(), "a".into())],
@@ -168,12 +168,12 @@ fn a_beginning_token_is_added_once_by_policy_alone() {
 fn token_ids_of_clinical_spellings_never_change() {
     let corpus = ["BP 142/88, K+ 3.4 mEq/L.\n[**Name 12**] 67 y/o w/ CHF"; 3];
     let text = "K+ 3.4\n\n[**Name**] w/ CHF";
-    let t = Tokenizer::train(corpus, 420, Kind::ByteFallback).unwrap();
+    let t = Tokenizer::train(corpus, 420, TokenizerKind::ByteFallback).unwrap();
     assert_eq!(
         t.encode(text, Specials::Bos).unwrap(),
         [1, 299, 261, 290, 267, 263, 268, 259, 259, 296, 306, 305, 300, 264, 307]
     );
-    let t = Tokenizer::train(corpus, 290, Kind::ByteLevel).unwrap();
+    let t = Tokenizer::train(corpus, 290, TokenizerKind::ByteLevel).unwrap();
     assert_eq!(
         t.encode(text, Specials::Bos).unwrap(),
         [1, 45, 13, 223, 21, 16, 22, 201, 201, 264, 273, 272, 268, 17, 274]
@@ -182,7 +182,7 @@ fn token_ids_of_clinical_spellings_never_change() {
 
 #[test]
 fn random_merges_are_refused() {
-    let json = trained(Kind::ByteLevel).json.replace(r#""dropout":null"#, r#""dropout":0.1"#);
+    let json = trained(TokenizerKind::ByteLevel).json.replace(r#""dropout":null"#, r#""dropout":0.1"#);
     assert!(Tokenizer::from_json(json).is_err());
 }
 
@@ -213,7 +213,7 @@ proptest! {
             prop_assert!(ids.iter().all(|&id| (id as usize) < t.vocab_size()));
             let back = t.decode(&ids).unwrap();
             // LLaMA's mark for a space is the one character that comes back as another.
-            if kind == Kind::ByteLevel || kind == Kind::ByteFallback && !text.contains('▁') {
+            if kind == TokenizerKind::ByteLevel || kind == TokenizerKind::ByteFallback && !text.contains('▁') {
                 prop_assert_eq!(&back, &text);
             }
         }

@@ -7,24 +7,11 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use tokenizers::{NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
 
 use super::bpe::{self, Word};
-use super::recipe::{self, Vocabulary};
+use super::recipe::{self, TokenizerKind, Vocabulary};
 use crate::{Error, Result};
-
-/// How a trained tokenizer cuts text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Byte-pair encoding over bytes (GPT-2). `<unk>` 0, `<s>` 1, `</s>` 2.
-    ByteLevel,
-    /// Byte-pair encoding over characters, bytes for rare ones (LLaMA). `<unk>` 0, `<s>` 1, `</s>` 2, bytes from 3.
-    ByteFallback,
-    /// Lower-case WordPiece (BERT). `[PAD]` 0, `[UNK]` 1, `[CLS]` 2, `[SEP]` 3, `[MASK]` 4.
-    WordPiece,
-}
 
 /// A pair is merged if it occurs at least this often.
 const LEAST_COUNT: i64 = 2;
@@ -32,7 +19,7 @@ const LEAST_COUNT: i64 = 2;
 const ALPHABET_SHARE: usize = 4;
 
 /// The `tokenizer.json` trained on `texts`.
-pub(super) fn train<I>(texts: I, vocab_size: usize, kind: Kind) -> Result<String>
+pub(super) fn train<I>(texts: I, vocab_size: usize, kind: TokenizerKind) -> Result<String>
 where
     I: IntoIterator,
     I::Item: AsRef<str>,
@@ -68,7 +55,7 @@ where
 }
 
 /// Words with the number of their occurrences, cut as the tokenizer will cut them.
-fn count_words<I>(texts: I, kind: Kind) -> Result<BTreeMap<String, i64>>
+fn count_words<I>(texts: I, kind: TokenizerKind) -> Result<BTreeMap<String, i64>>
 where
     I: IntoIterator,
     I::Item: AsRef<str>,
@@ -101,17 +88,17 @@ where
 }
 
 /// Tokens that exist before any text is seen, and that no merge may produce: special ones, then bytes.
-fn reserved(kind: Kind) -> Vec<String> {
+fn reserved(kind: TokenizerKind) -> Vec<String> {
     let specials = recipe::specials(kind).iter().map(|&s| s.to_owned());
     match kind {
-        Kind::ByteFallback => specials.chain((0..=255u8).map(|b| format!("<0x{b:02X}>"))).collect(),
-        Kind::ByteLevel | Kind::WordPiece => specials.collect(),
+        TokenizerKind::ByteFallback => specials.chain((0..=255u8).map(|b| format!("<0x{b:02X}>"))).collect(),
+        TokenizerKind::ByteLevel | TokenizerKind::WordPiece => specials.collect(),
     }
 }
 
 /// Single characters of the vocabulary, sorted: all bytes, or at most `room` of the most frequent characters.
-fn alphabet(words: &BTreeMap<String, i64>, kind: Kind, room: usize) -> Vec<String> {
-    if kind == Kind::ByteLevel {
+fn alphabet(words: &BTreeMap<String, i64>, kind: TokenizerKind, room: usize) -> Vec<String> {
+    if kind == TokenizerKind::ByteLevel {
         let mut bytes: Vec<char> = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet().into_iter().collect();
         bytes.sort_unstable();
         return bytes.into_iter().map(String::from).collect();
@@ -131,19 +118,17 @@ fn alphabet(words: &BTreeMap<String, i64>, kind: Kind, room: usize) -> Vec<Strin
 }
 
 /// The characters of a word as tokens.
-fn symbols(word: &str, kind: Kind) -> impl Iterator<Item = String> {
-    word.chars().enumerate().map(
-        move |(i, c)| {
-            if kind == Kind::WordPiece && i > 0 { format!("##{c}") } else { c.to_string() }
-        },
-    )
+fn symbols(word: &str, kind: TokenizerKind) -> impl Iterator<Item = String> {
+    word.chars()
+        .enumerate()
+        .map(move |(i, c)| if kind == TokenizerKind::WordPiece && i > 0 { format!("##{c}") } else { c.to_string() })
 }
 
 /// The token that two tokens make.
-fn join(a: &str, b: &str, kind: Kind) -> String {
+fn join(a: &str, b: &str, kind: TokenizerKind) -> String {
     let b = match kind {
-        Kind::WordPiece => b.strip_prefix("##").unwrap_or(b),
-        Kind::ByteLevel | Kind::ByteFallback => b,
+        TokenizerKind::WordPiece => b.strip_prefix("##").unwrap_or(b),
+        TokenizerKind::ByteLevel | TokenizerKind::ByteFallback => b,
     };
     format!("{a}{b}")
 }

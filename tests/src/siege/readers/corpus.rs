@@ -13,7 +13,7 @@ use clinpeft_nn::{Backbone, Classifier, Learning};
 use clinpeft_peft::{Activity, Head, Unit, save_adapter};
 use clinpeft_report::predictions::{Labels, Predictions};
 use clinpeft_rng::Seed;
-use clinpeft_text::{Cache, Kind, Specials, Tokenizer, Truncation, encode_all};
+use clinpeft_text::{Cache, Encoder, Specials, Tokenizer, TokenizerKind, Truncation};
 use clinpeft_weights::{Checkpoint, Dtype, Raw, TensorMap, encode_raw, save};
 use std::collections::BTreeMap;
 use std::fs;
@@ -164,7 +164,7 @@ fn predictions(to: &Path) -> Result<(), Box<dyn std::error::Error>> {
 
 fn tokens(to: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let texts: Vec<String> = (0..20).map(|i| format!("the patient was stable on day {i} and had no fever")).collect();
-    for (name, kind) in [("bpe", Kind::ByteFallback), ("word-piece", Kind::WordPiece)] {
+    for (name, kind) in [("bpe", TokenizerKind::ByteFallback), ("word-piece", TokenizerKind::WordPiece)] {
         let tokenizer = Tokenizer::train(texts.iter(), 300, kind)?;
         let folder = to.join("tokenizer").join(name);
         fs::create_dir_all(&folder)?;
@@ -174,7 +174,9 @@ fn tokens(to: &Path) -> Result<(), Box<dyn std::error::Error>> {
     fs::create_dir_all(&folder)?;
     tree::copy(&to.join("tokenizer/bpe/tokenizer.json"), &folder.join("tokenizer.json"))?;
     let tokenizer = Tokenizer::open(&folder)?;
-    let sequences = encode_all(&texts[..4], &tokenizer, Specials::None, Truncation::First { length: 32 })?;
+    let mut encoder = Encoder::new(&tokenizer, Specials::None, Truncation::First { length: 32 })?;
+    encoder.push(&texts[..4])?;
+    let sequences = encoder.finish();
     let (cache, key) = (Cache::new(&folder), tiny::key(&tokenizer));
     cache.store(&key, &sequences)?;
     Ok(fs::rename(cache.path(&key), folder.join("tokens.safetensors"))?)

@@ -1,4 +1,4 @@
-//! A small grammar: sentences with slots, filled from a page's own facts or else from lists of words.
+//! A small grammar over lists of words: sentences with slots, filled from a page's own facts or else from lists of words.
 //!
 //! `{place}` is the page's place if one was [bound](Page::bind), so that it is the same throughout; otherwise a fresh
 //! choice from the list `place`. What is chosen may have slots itself. `{a object}` puts the right article before,
@@ -9,22 +9,64 @@ use std::collections::BTreeMap;
 use clinpeft_rng::{RngExt, Stream, shuffle};
 
 /// Lists of words and phrases by name.
-pub(crate) type Lexicon = &'static [(&'static str, &'static [&'static str])];
+pub(super) struct Lexicon(BTreeMap<&'static str, Vec<&'static str>>);
+
+impl Lexicon {
+    /// Reads a list of `datasets/lexicon`: `[name]`, then one choice per line; `#` begins a comment.
+    pub fn parse(text: &'static str) -> Lexicon {
+        let mut lists: BTreeMap<&'static str, Vec<&'static str>> = BTreeMap::new();
+        let mut name = "";
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            match line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                Some(next) => name = next,
+                None => lists.entry(name).or_default().push(line),
+            }
+        }
+        Lexicon(lists)
+    }
+
+    /// The choices of a list; none if there is no such list.
+    pub fn list(&self, name: &str) -> &[&'static str] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many lists `<kind> 1 <part>`, `<kind> 2 <part>` ... there are.
+    pub fn count(&self, kind: &str, part: &str) -> u32 {
+        (1..).take_while(|n| self.0.contains_key(format!("{kind} {n} {part}").as_str())).count() as u32
+    }
+
+    /// The slots that name neither a fact, a range nor a list.
+    #[cfg(test)]
+    pub fn unknown_slots(&self, facts: &[&str]) -> Vec<String> {
+        let mut unknown = Vec::new();
+        for template in self.0.values().flatten() {
+            let mut rest = *template;
+            while let Some((_, slot, after)) = next_slot(rest) {
+                let name = slot.strip_prefix("a ").unwrap_or(slot);
+                if !facts.contains(&name) && range(name).is_none() && self.list(name).is_empty() {
+                    unknown.push(name.to_owned());
+                }
+                rest = after;
+            }
+        }
+        unknown
+    }
+}
 
 /// A choice from a list that has no words, or slots within slots without end.
 const NOTHING: &str = "";
 const DEEPEST: usize = 8;
 
 /// A text that is being written, with its facts.
-pub(crate) struct Page {
+pub(super) struct Page {
     stream: Stream,
-    lexicon: Lexicon,
+    lexicon: &'static Lexicon,
     facts: BTreeMap<&'static str, String>,
     text: String,
 }
 
 impl Page {
-    pub fn new(stream: Stream, lexicon: Lexicon) -> Self {
+    pub fn new(stream: Stream, lexicon: &'static Lexicon) -> Self {
         Self { stream, lexicon, facts: BTreeMap::new(), text: String::new() }
     }
 
@@ -48,7 +90,7 @@ impl Page {
 
     /// Fixes `slot` to a choice from the list `list` that no other slot has.
     pub fn bind_from(&mut self, slot: &'static str, list: &str) {
-        let words = list_named(self.lexicon, list);
+        let words = self.lexicon.list(list);
         let mut value = NOTHING.to_owned();
         for _ in 0..DEEPEST {
             let word = self.pick(words, NOTHING);
@@ -134,13 +176,9 @@ impl Page {
         if depth == DEEPEST {
             return NOTHING.to_owned();
         }
-        let word = self.pick(list_named(self.lexicon, slot), NOTHING);
+        let word = self.pick(self.lexicon.list(slot), NOTHING);
         self.fill(word, depth + 1)
     }
-}
-
-fn list_named(lexicon: Lexicon, name: &str) -> &'static [&'static str] {
-    lexicon.iter().find(|(n, _)| *n == name).map_or(&[], |(_, words)| words)
 }
 
 /// What stands before the first slot, the slot, and what stands after.
@@ -169,22 +207,4 @@ fn capital(text: &str) -> String {
         }
         None => text.to_owned(),
     }
-}
-
-/// The slots of `templates` and of every list that name neither a fact, a range nor a list.
-#[cfg(test)]
-pub(crate) fn unknown_slots(lexicon: Lexicon, facts: &[&str], templates: &[&'static str]) -> Vec<String> {
-    let lists = lexicon.iter().flat_map(|(_, words)| words.iter().copied());
-    let mut unknown = Vec::new();
-    for template in templates.iter().copied().chain(lists) {
-        let mut rest = template;
-        while let Some((_, slot, after)) = next_slot(rest) {
-            let name = slot.strip_prefix("a ").unwrap_or(slot);
-            if !facts.contains(&name) && range(name).is_none() && list_named(lexicon, name).is_empty() {
-                unknown.push(name.to_owned());
-            }
-            rest = after;
-        }
-    }
-    unknown
 }

@@ -1,0 +1,5 @@
+//! Texts without a patient in them, to train small base models on. The words are data (`datasets/lexicon`).
+
+pub mod biomedical;
+pub mod general;
+mod grammar;
