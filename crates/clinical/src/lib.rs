@@ -11,7 +11,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`synth`] | writes a cohort in the raw form of MIMIC-III v1.4 and MIMIC-IV-Note 2.2 |
-//! | [`prepare`] | makes the five tasks and the adaptation corpus from raw tables |
+//! | [`prepare`] | makes the tasks and the adaptation corpus from raw tables |
 //! | [`sections`] | cuts the admission note out of a discharge summary |
 //! | [`truth`] | reads the true probabilities of a synthetic cohort |
 //!

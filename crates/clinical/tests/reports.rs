@@ -45,7 +45,7 @@ fn diff_report_counts_what_the_two_dataset_folders_differ_in() {
     let report: DiffReport = clinpeft_files::read_json(&paper.out.join("diff.json")).unwrap();
     let rules: Vec<_> = report.steps.iter().map(|s| s.rule.as_str()).collect();
     assert_eq!(rules[..2], ["sections", "note_order"]);
-    for task in Task::ALL {
+    for task in Task::PUBLISHED {
         let (old, new) = (samples(&dir.path().join("code"), task), samples(&paper.out, task));
         let both = || new.iter().filter_map(|(id, n)| old.get(id).map(|o| (o, n)));
         let changes = report.all.iter().find(|c| c.part == task.name()).unwrap();

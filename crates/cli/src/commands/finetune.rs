@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub struct Finetune {
     #[command(flatten)]
     own: Own,
-    /// The task: mortality, length_of_stay, ventilation, diagnoses or procedures
+    /// The task: mortality, length_of_stay, ventilation, diagnoses, procedures or readmission
     #[arg(long)]
     task: Task,
     /// Method of a new adapter; none: only the head learns, and the clinical adapter if there is one

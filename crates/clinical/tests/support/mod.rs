@@ -15,7 +15,7 @@ pub fn options(mimic3: &Path, out: &Path, fidelity: Fidelity) -> PrepareOptions 
         fidelity,
         splits: None,
         seed: Seed(1),
-        tasks: Task::ALL.to_vec(),
+        tasks: Task::PUBLISHED.to_vec(),
         corpus: CorpusSource::None,
         pmv_labels: None,
         near_duplicates: NearDuplicates::Keep,

@@ -12,7 +12,6 @@ use std::sync::Once;
 use clinpeft_files::{at, refuse_pointer};
 use serde_json::Value;
 
-use crate::error::shown;
 use crate::{Error, Result};
 
 /// Bytes of a tokenizer's file: LLaMA 3's has 9 MiB, that of a large multilingual model 32.

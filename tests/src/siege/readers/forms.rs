@@ -314,7 +314,7 @@ fn notes(dir: &Path, work: &Path) -> Verdict {
 
 fn dataset(dir: &Path, _: &Path) -> Verdict {
     let mut refusal = None;
-    for task in Task::ALL {
+    for task in Task::PUBLISHED {
         if dir.join(task.name()).is_dir() {
             match Dataset::load(dir, task) {
                 Ok(_) => {}
@@ -340,7 +340,7 @@ fn tables(dir: &Path, work: &Path) -> Verdict {
             fidelity,
             splits: None,
             seed: Seed(1),
-            tasks: Task::ALL.to_vec(),
+            tasks: Task::PUBLISHED.to_vec(),
             corpus: CorpusSource::Mimic4,
             pmv_labels: optional("pmv.csv"),
             near_duplicates: NearDuplicates::Keep,
@@ -355,7 +355,7 @@ fn tables(dir: &Path, work: &Path) -> Verdict {
             }
             return refused(e);
         }
-        for task in Task::ALL {
+        for task in Task::PUBLISHED {
             again("loading what was prepared", Dataset::load(&options.out, task))?;
         }
     }
