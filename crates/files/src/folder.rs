@@ -1,92 +1,15 @@
-//! Folders that appear whole or not at all, with a seal that tells them from those of other people.
+//! Folders that appear whole or not at all.
 
 use crate::dirs::{parent, private_dir, sync_dir};
 use crate::error::{Error, Result, at};
 use crate::lock::{MARK, NEW, OLD, PARTIAL, TARGET, hold, sweep};
-use crate::read::{hash_bytes, hash_file, read_json, walk};
-use crate::write::{Access, follow, json, write_atomic, write_private};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use crate::read::walk;
+use crate::seal::{Depth, Seal, check, refuse_foreign_folder};
+use crate::write::{Access, follow};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-
-/// Name of the seal in a folder.
-pub const SEAL: &str = ".clinpeft.json";
-
-/// What this program wrote into a folder.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Seal {
-    made_by: String,
-    /// By path in the folder, with `/`.
-    files: BTreeMap<String, Sealed>,
-}
-
-/// A file as it was written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Sealed {
-    bytes: u64,
-    blake3: String,
-    /// Of the content that is being replaced: a killed process may have left it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    before: Option<String>,
-}
-
-const NAME: &str = "clinpeft";
-const AGAIN: &str = "make it again with the command that wrote it, or take it from a copy";
-
-impl Seal {
-    /// The seal of a folder, if it has one.
-    fn read(dir: &Path) -> Option<Seal> {
-        let seal: Seal = read_json(&dir.join(SEAL)).ok()?;
-        (seal.made_by == NAME).then_some(seal)
-    }
-
-    fn of(dir: &Path) -> Result<Seal> {
-        let mut seal = Seal { made_by: NAME.into(), files: BTreeMap::new() };
-        for path in walk(dir)? {
-            let bytes = fs::symlink_metadata(&path).map_err(at("inspect", &path))?.len();
-            let sealed = Sealed { bytes, blake3: hash_file(&path)?, before: None };
-            seal.files.insert(inside(dir, &path), sealed);
-        }
-        Ok(seal)
-    }
-
-    fn write(&self, dir: &Path, access: Access) -> Result<()> {
-        put(&dir.join(SEAL), access, json(&dir.join(SEAL), self)?.as_bytes())
-    }
-
-    /// What is wrong with a file that it lists; `None` if nothing is.
-    fn fault(&self, sealed: &Sealed, path: &Path, depth: Depth) -> Result<Option<&'static str>> {
-        let meta = fs::symlink_metadata(path).map_err(at("inspect", path))?;
-        if !meta.is_file() || meta.len() != sealed.bytes && sealed.before.is_none() {
-            return Ok(Some("it has another length than it was written with"));
-        }
-        if depth == Depth::Length {
-            return Ok(None);
-        }
-        let found = hash_file(path)?;
-        let known = found == sealed.blake3 || sealed.before.as_ref() == Some(&found);
-        Ok((!known).then_some("its content differs from its checksum"))
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Depth {
-    Length,
-    Content,
-}
-
-fn inside(dir: &Path, path: &Path) -> String {
-    let parts = path.strip_prefix(dir).unwrap_or(path).iter();
-    parts.map(|p| p.to_string_lossy()).collect::<Vec<_>>().join("/")
-}
-
-/// Errors if `dir` is there and holds anything that this program did not make, or that was changed since.
-pub fn refuse_foreign_folder(dir: &Path) -> Result<()> {
-    check(dir, dir, Depth::Content)
-}
 
 /// Errors if `dir` holds anything at all, for commands that only make new folders. What killed processes left beside it is removed.
 pub fn refuse_filled_folder(dir: &Path) -> Result<()> {
@@ -95,44 +18,6 @@ pub fn refuse_filled_folder(dir: &Path) -> Result<()> {
         Some(_) => Err(Error::Foreign { path: dir.into(), what: "is not empty".into() }),
         None => Ok(()),
     }
-}
-
-/// Errors call the folder `name`.
-fn check(dir: &Path, name: &Path, depth: Depth) -> Result<()> {
-    let foreign = |what: String| Err(Error::Foreign { path: name.into(), what });
-    let Ok(meta) = fs::metadata(dir) else { return Ok(()) };
-    if !meta.is_dir() {
-        return foreign("is a file".into());
-    }
-    let mut files = walk(dir)?;
-    files.retain(|path| path != &dir.join(SEAL));
-    let Some(seal) = Seal::read(dir) else {
-        return if files.is_empty() { Ok(()) } else { foreign("was not made by this program".into()) };
-    };
-    for path in files {
-        let short = inside(dir, &path);
-        match seal.files.get(&short) {
-            None => return foreign(format!("holds `{short}`, which this program did not make")),
-            Some(sealed) if seal.fault(sealed, &path, depth)?.is_some() => {
-                return foreign(format!("holds `{short}`, which was changed since this program made it"));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
-}
-
-/// Errors if a file of a sealed folder is missing or differs from its checksum. A folder without a seal says nothing.
-pub fn verify(dir: &Path) -> Result<()> {
-    let Some(seal) = Seal::read(dir) else { return Ok(()) };
-    for (short, sealed) in &seal.files {
-        let path = dir.join(short);
-        let fault = if path.exists() { seal.fault(sealed, &path, Depth::Content)? } else { Some("it is missing") };
-        if let Some(what) = fault {
-            return Err(Error::Damaged { path, what: what.into(), hint: AGAIN });
-        }
-    }
-    Ok(())
 }
 
 /// Renames a damaged folder to `<name>.damaged-1`, or the next number that is free; the new path.
@@ -146,49 +31,6 @@ pub fn set_aside(dir: &Path) -> Result<PathBuf> {
             return Ok(aside);
         }
         number += 1;
-    }
-}
-
-/// Errors if one of the files `names` exists in `dir` and is not as its seal lists it.
-pub fn refuse_foreign_files(dir: &Path, names: &[&str]) -> Result<()> {
-    let seal = Seal::read(dir).unwrap_or_default();
-    for name in names {
-        let path = dir.join(name);
-        // A link that points nowhere is somebody's too.
-        if fs::symlink_metadata(&path).is_err() {
-            continue;
-        }
-        let what = match seal.files.get(*name) {
-            None => "was not made by this program",
-            Some(sealed) if seal.fault(sealed, &path, Depth::Content)?.is_some() => {
-                "was changed since this program made it"
-            }
-            Some(_) => continue,
-        };
-        return Err(Error::Foreign { path, what: what.into() });
-    }
-    Ok(())
-}
-
-/// Writes one more file into a sealed folder, or one of its files anew. A folder without a seal gets one. Errors if the file is
-/// there and is not as the seal lists it.
-pub fn write_into(dir: &Path, name: &str, access: Access, bytes: &[u8]) -> Result<()> {
-    refuse_foreign_files(dir, &[name])?;
-    let path = dir.join(name);
-    let mut seal = Seal::read(dir).unwrap_or_default();
-    seal.made_by = NAME.into();
-    // The seal first: a kill in between leaves a seal that lists a missing file, which may still be replaced.
-    let before = if path.exists() { Some(hash_file(&path)?) } else { None };
-    let sealed = Sealed { bytes: bytes.len() as u64, blake3: hash_bytes(bytes), before };
-    seal.files.insert(name.into(), sealed);
-    seal.write(dir, access)?;
-    put(&path, access, bytes)
-}
-
-fn put(path: &Path, access: Access, bytes: &[u8]) -> Result<()> {
-    match access {
-        Access::Private => write_private(path, bytes),
-        Access::Shared => write_atomic(path, bytes),
     }
 }
 
@@ -322,7 +164,9 @@ fn close(_: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::read::read_text;
+    use crate::read::{hash_bytes, read_text};
+    use crate::seal::{ABSENT, Sealed, verify, write_into};
+    use crate::write::write_atomic;
 
     fn made(target: &Path, files: &[(&str, &str)]) -> Result<()> {
         let pending = commit_dir(target, Access::Private)?;
@@ -407,8 +251,7 @@ mod tests {
         write_into(&target, "later.json", Access::Shared, b"[]").unwrap();
         fs::write(target.join("later.json"), "mine").unwrap();
         assert!(matches!(write_into(&target, "later.json", Access::Shared, b"{}"), Err(Error::Foreign { .. })));
-        // As a process leaves it that is killed between seal and file.
-        fs::write(target.join("later.json"), "{}").unwrap();
+        fs::write(target.join("later.json"), "[]").unwrap();
         write_into(&target, "later.json", Access::Shared, b"[1]").unwrap();
         fs::write(target.join("mine.json"), "1").unwrap();
         assert!(matches!(write_into(&target, "mine.json", Access::Shared, b"{}"), Err(Error::Foreign { .. })));
@@ -424,6 +267,27 @@ mod tests {
             made(&target, &[("a", "1"), ("b/c", "2")]).unwrap();
         }
         fs::remove_file(target.join("b/c")).unwrap();
+        assert!(verify(&target).unwrap_err().to_string().contains("it is missing"));
+    }
+
+    #[test]
+    fn a_process_killed_between_seal_and_file_leaves_a_whole_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("data");
+        made(&target, &[("a", "1")]).unwrap();
+        let killed = |before: &str| {
+            let mut seal = Seal::read(&target).unwrap();
+            let sealed = Sealed { bytes: 2, blake3: hash_bytes(b"{}"), before: Some(before.into()) };
+            seal.files.insert("later.json".into(), sealed);
+            seal.write(&target, Access::Shared).unwrap();
+            verify(&target).unwrap();
+            refuse_foreign_folder(&target).unwrap();
+        };
+        killed(ABSENT);
+        write_into(&target, "later.json", Access::Shared, b"[]").unwrap();
+        killed(&hash_bytes(b"[]"));
+        write_into(&target, "later.json", Access::Shared, b"{}").unwrap();
+        fs::remove_file(target.join("later.json")).unwrap();
         assert!(verify(&target).unwrap_err().to_string().contains("it is missing"));
     }
 

@@ -12,16 +12,15 @@ mod error;
 mod folder;
 mod lock;
 mod read;
+mod seal;
 mod write;
 
 pub use dirs::{is_open_to_others, private_dir};
 pub use error::{Error, Result, at};
-pub use folder::{
-    Pending, SEAL, commit_dir, refuse_filled_folder, refuse_foreign_files, refuse_foreign_folder, set_aside, verify,
-    write_into,
-};
+pub use folder::{Pending, commit_dir, refuse_filled_folder, set_aside};
 pub use lock::{Lock, lock, sweep};
 pub use read::{TEXT_LIMIT, hash_bytes, hash_file, read_json, read_text, refuse_pointer, walk};
+pub use seal::{SEAL, refuse_foreign_files, refuse_foreign_folder, verify, write_into};
 pub use write::{
     Access, refuse_foreign_file, refuse_same_file, write_atomic, write_atomic_with, write_json, write_private,
 };

@@ -116,7 +116,9 @@ fn same_inode(_: &Path, _: &Path) -> bool {
 
 /// Whether bytes go straight to whoever reads there: a device, a pipe, or a name such as `/dev/stdout`.
 fn is_stream(path: &Path) -> bool {
-    let named = path.starts_with("/dev") || path.starts_with("/proc");
+    // Not `/dev/shm`, which holds files like any other folder.
+    let named =
+        path.parent() == Some(Path::new("/dev")) || ["/dev/fd", "/proc"].iter().any(|dir| path.starts_with(dir));
     fs::metadata(path).is_ok_and(|m| !m.is_dir() && (named || !m.is_file()))
 }
 
@@ -168,6 +170,17 @@ mod tests {
         assert!(r.is_err());
         assert_eq!(read_text(&path).unwrap(), "old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_file_in_memory_is_replaced_like_any_other() {
+        let Ok(dir) = tempfile::tempdir_in("/dev/shm") else { return };
+        let path = dir.path().join("a.txt");
+        for content in ["a long text", "short"] {
+            write_atomic(&path, content).unwrap();
+            assert_eq!(read_text(&path).unwrap(), content);
+        }
     }
 
     #[test]
