@@ -2,7 +2,7 @@
 
 use crate::data::inputs_dir::Inputs;
 use crate::error::{Error, Result};
-use crate::plan::filter::Only;
+use crate::plan::filter::RowFilter;
 use crate::reproduce;
 use crate::resources::machine::{Machine, disk_free};
 use crate::resources::memory::{Memory, adapters};
@@ -72,7 +72,7 @@ fn fits(free: u64) -> Result<Vec<Fit>> {
     let options = reproduce::Options {
         profile: "paper",
         seeds: vec![],
-        only: Only { words: vec!["LLaMA + LoRA".into()], tables: vec![2] },
+        only: RowFilter { words: vec!["LLaMA + LoRA".into()], tables: vec![2] },
         fidelities: vec![],
         inputs: nowhere.clone(),
         set: Default::default(),

@@ -1,7 +1,7 @@
 //! What a caller is told while a plan runs.
 
 use crate::error::Error;
-use crate::plan::planned::Planned;
+use crate::plan::planned::PlannedRun;
 use clinpeft_clinical::Progress;
 
 /// How a run ended.
@@ -25,11 +25,11 @@ pub enum ProgressEvent<'a> {
     /// Data that the program makes are damaged; they are set aside and made again.
     DataDamaged(&'a Error),
     /// All runs, before the first one.
-    Plan(&'a [Planned]),
+    Plan(&'a [PlannedRun]),
     /// A run has started.
-    RunStarted(&'a Planned),
+    RunStarted(&'a PlannedRun),
     /// A run has ended.
-    RunEnded(&'a Planned, &'a RunEnd),
+    RunEnded(&'a PlannedRun, &'a RunEnd),
     /// What a finished run left is damaged, and it is made again.
-    RunDamaged(&'a Planned, &'a Error),
+    RunDamaged(&'a PlannedRun, &'a Error),
 }

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::events::{ProgressEvent, RunEnd};
-use crate::plan::planned::Planned;
+use crate::plan::planned::PlannedRun;
 use crate::resources::machine::disk_free;
 use crate::store::{RunState, Store};
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub type Ends = BTreeMap<String, RunEnd>;
 /// Runs all of `plan`. A run that fails does not stop the others, except those that need it.
 pub fn launch(
     store: &Store,
-    plan: &[Planned],
+    plan: &[PlannedRun],
     launcher: &Launcher<'_>,
     tell: &mut dyn FnMut(ProgressEvent<'_>),
 ) -> Result<Ends> {
@@ -96,7 +96,7 @@ fn died(store: &Store, status: ExitStatus) -> String {
 }
 
 /// Notes and tells how a run ended.
-fn end(store: &Store, run: &Planned, ended: RunEnd, ends: &mut Ends, tell: &mut dyn FnMut(ProgressEvent<'_>)) {
+fn end(store: &Store, run: &PlannedRun, ended: RunEnd, ends: &mut Ends, tell: &mut dyn FnMut(ProgressEvent<'_>)) {
     if let RunEnd::Failed(error) = &ended {
         // A folder that takes no word of it shows the run as unfinished; the others go on.
         let state = RunState::Failed { error: error.clone() };
@@ -107,7 +107,12 @@ fn end(store: &Store, run: &Planned, ended: RunEnd, ends: &mut Ends, tell: &mut 
 }
 
 /// The runs that need a process: all but those that are done and whole.
-fn not_done(store: &Store, plan: &[Planned], ends: &mut Ends, tell: &mut dyn FnMut(ProgressEvent<'_>)) -> Vec<usize> {
+fn not_done(
+    store: &Store,
+    plan: &[PlannedRun],
+    ends: &mut Ends,
+    tell: &mut dyn FnMut(ProgressEvent<'_>),
+) -> Vec<usize> {
     let mut left = Vec::new();
     for (i, run) in plan.iter().enumerate() {
         let folder = store.run(&run.name);
@@ -127,7 +132,7 @@ fn not_done(store: &Store, plan: &[Planned], ends: &mut Ends, tell: &mut dyn FnM
 /// Takes out what waits for something that failed.
 fn drop_lost(
     store: &Store,
-    plan: &[Planned],
+    plan: &[PlannedRun],
     waiting: &mut Vec<usize>,
     ends: &mut Ends,
     tell: &mut dyn FnMut(ProgressEvent<'_>),
@@ -144,11 +149,11 @@ fn drop_lost(
     });
 }
 
-fn is_ready(run: &Planned, ends: &Ends) -> bool {
+fn is_ready(run: &PlannedRun, ends: &Ends) -> bool {
     run.needs.iter().all(|n| matches!(ends.get(n), Some(RunEnd::Before | RunEnd::Now(_))))
 }
 
-fn start(store: &Store, run: &Planned, launcher: &Launcher<'_>, threads: usize) -> Result<Child> {
+fn start(store: &Store, run: &PlannedRun, launcher: &Launcher<'_>, threads: usize) -> Result<Child> {
     let program = launcher.program;
     let folder = store.create(&run.spec)?;
     let path = folder.file("log.txt");

@@ -1,17 +1,17 @@
 //! The whole matrix: data, runs, report.
 
-use crate::data::dataset::{self, Ready};
+use crate::data::dataset::{self, DatasetInfo};
 use crate::data::inputs_dir::Inputs;
 use crate::error::{Error, Result};
 use crate::events::{ProgressEvent, RunEnd};
 use crate::launch::{Launcher, launch};
-use crate::plan::filter::Only;
+use crate::plan::filter::RowFilter;
 use crate::plan::missing::check_inputs;
-use crate::plan::planned::Planned;
-use crate::plan::{Common, plan};
+use crate::plan::planned::PlannedRun;
+use crate::plan::{PlanContext, plan};
 use crate::profiles::{Data, Matrix, Part, Profile};
 use crate::report::report;
-use crate::spec::overrides::{Values, with};
+use crate::spec::overrides::{Overrides, with};
 use crate::spec::{Kind, RunSpec};
 use crate::store::Store;
 use clinpeft_clinical::prepare::Fidelity;
@@ -28,13 +28,13 @@ pub struct Options<'a> {
     /// Seeds of the runs; those of the profile if empty.
     pub seeds: Vec<u64>,
     /// Rows and tasks.
-    pub only: Only,
+    pub only: RowFilter,
     /// Presets of the rules, each with every row; if empty, those of the profile with its rows.
     pub fidelities: Vec<Fidelity>,
     /// Models and raw data that a person brings.
     pub inputs: Inputs,
     /// Settings that differ from the profile's, by their place in `run.toml`; a run without that place is as before.
-    pub set: Values,
+    pub set: Overrides,
     /// Threads for everything.
     pub threads: usize,
     /// Name of the device for every run.
@@ -48,7 +48,7 @@ pub fn dry_run(
     store: &Store,
     options: &Options<'_>,
     on_event: &mut dyn FnMut(ProgressEvent<'_>),
-) -> Result<(Profile, Vec<Planned>)> {
+) -> Result<(Profile, Vec<PlannedRun>)> {
     let profile = Profile::named(options.profile)?;
     let shared = std::cell::RefCell::new(on_event);
     let progress = |event: ProgressEvent<'_>| (*shared.borrow_mut())(event);
@@ -104,13 +104,13 @@ pub fn reproduce(
 fn runs(
     profile: &Profile,
     options: &Options<'_>,
-    mut ready: impl FnMut(&Part) -> Result<Ready>,
-) -> Result<Vec<Planned>> {
+    mut ready: impl FnMut(&Part) -> Result<DatasetInfo>,
+) -> Result<Vec<PlannedRun>> {
     let seeds = if options.seeds.is_empty() { &profile.seeds } else { &options.seeds };
     let matrix = Matrix::paper()?;
-    let mut runs: Vec<Planned> = Vec::new();
+    let mut runs: Vec<PlannedRun> = Vec::new();
     for part in profile.parts(&options.fidelities) {
-        let common: Common = Common::new(&ready(&part)?, part.rules, &options.inputs, seeds.clone());
+        let common: PlanContext = PlanContext::new(&ready(&part)?, part.rules, &options.inputs, seeds.clone());
         for run in plan(profile, &part, &matrix, &common, &options.only)? {
             if runs.iter().all(|r| r.name != run.name) {
                 runs.push(run);
@@ -124,7 +124,7 @@ fn runs(
 }
 
 /// Runs with other settings, under the names that these give them.
-fn changed(mut runs: Vec<Planned>, set: &Values) -> Result<Vec<Planned>> {
+fn changed(mut runs: Vec<PlannedRun>, set: &Overrides) -> Result<Vec<PlannedRun>> {
     let mut names = BTreeMap::new();
     let mut unused: BTreeSet<&String> = set.keys().collect();
     for run in &mut runs {
@@ -132,7 +132,7 @@ fn changed(mut runs: Vec<Planned>, set: &Values) -> Result<Vec<Planned>> {
         let made_here = run.spec.kind == Kind::Base;
         for (place, value) in set.iter().filter(|_| !made_here) {
             // A row without that place stays as it is.
-            if let Ok(spec) = with(&run.spec, &Values::from([(place.clone(), value.clone())])) {
+            if let Ok(spec) = with(&run.spec, &Overrides::from([(place.clone(), value.clone())])) {
                 run.spec = spec;
                 unused.remove(place);
             }

@@ -1,21 +1,21 @@
 //! Search over settings: trials that see the validation split only, and what is chosen from them.
 //!
 //! A trial is a downstream run without a test evaluation, under a seed of its own. Every row of a table gets the same number of
-//! trials, and the settings with the highest validation AUROC, averaged over the search's tasks, become the row's [`Choice`].
+//! trials, and the settings with the highest validation AUROC, averaged over the search's tasks, become the row's [`RowChoice`].
 
 use crate::data::dataset;
 use crate::data::inputs_dir::Inputs;
 use crate::error::{Error, Result};
 use crate::events::{ProgressEvent, RunEnd};
 use crate::launch::{Launcher, launch};
-use crate::plan::filter::Only;
+use crate::plan::filter::RowFilter;
 use crate::plan::missing::check_inputs;
-use crate::plan::planned::Planned;
-use crate::plan::{Common, plan};
-use crate::profiles::choices::{Choice, Choices, Trial};
+use crate::plan::planned::PlannedRun;
+use crate::plan::{PlanContext, plan};
+use crate::profiles::choices::{RowChoice, SweepResult, Trial};
 use crate::profiles::search_space::Search;
 use crate::profiles::{Adaptations, Matrix, Part, Profile};
-use crate::spec::overrides::{Values, with};
+use crate::spec::overrides::{Overrides, with};
 use crate::spec::{Kind, RunSpec};
 use crate::store::Store;
 use clinpeft_clinical::prepare::Fidelity;
@@ -24,14 +24,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 /// The choices in the order of the matrix, with those that rows take over.
-fn with_taken_over(search: &Search, choices: Vec<Choice>) -> Result<Vec<Choice>> {
+fn with_taken_over(search: &Search, choices: Vec<RowChoice>) -> Result<Vec<RowChoice>> {
     let mut all = Vec::new();
     for row in Matrix::paper()?.row {
         let of = |name: &str| choices.iter().find(|c| c.table == row.table && c.name == name).cloned();
         all.extend(match search.takes_over(&row.name) {
             None => of(&row.name),
             Some(from) => {
-                of(&from).map(|c| Choice { name: row.name.clone(), taken_from: Some(from), trial: vec![], ..c })
+                of(&from).map(|c| RowChoice { name: row.name.clone(), taken_from: Some(from), trial: vec![], ..c })
             }
         });
     }
@@ -40,15 +40,21 @@ fn with_taken_over(search: &Search, choices: Vec<Choice>) -> Result<Vec<Choice>>
 
 /// One run of the search: a trial, or something that trials need.
 struct Tried {
-    run: Planned,
-    values: Option<Values>,
+    run: PlannedRun,
+    values: Option<Overrides>,
 }
 
 /// The tables whose trials run together: what is chosen for adaptations is used by the tasks' trials.
 const STAGES: [&[u8]; 2] = [&[2], &[3, 4]];
 
 /// All runs of a stage; those of a task's row and its points are as many as there are tasks.
-fn trials(profile: &Profile, common: &Common, only: &Only, search: &Search, stage: &[u8]) -> Result<Vec<Tried>> {
+fn trials(
+    profile: &Profile,
+    common: &PlanContext,
+    only: &RowFilter,
+    search: &Search,
+    stage: &[u8],
+) -> Result<Vec<Tried>> {
     let mut all = Vec::new();
     let mut budgets: BTreeMap<u8, (usize, String)> = BTreeMap::new();
     let every = Part { rules: common.fidelity, adaptations: Adaptations::All, bases: vec![], rows: vec![] };
@@ -72,7 +78,7 @@ fn trials(profile: &Profile, common: &Common, only: &Only, search: &Search, stag
         }
         for values in points {
             let spec = RunSpec { kind: Kind::Trial, ..with(&run.spec, &values)? };
-            let run = Planned { name: spec.folder_name()?, spec, needs: run.needs.clone() };
+            let run = PlannedRun { name: spec.folder_name()?, spec, needs: run.needs.clone() };
             all.push(Tried { run, values: Some(values) });
         }
     }
@@ -93,10 +99,10 @@ fn trials(profile: &Profile, common: &Common, only: &Only, search: &Search, stag
 pub fn search(
     store: &Store,
     (name, search): (&str, &Search),
-    (inputs, only): (&Inputs, &Only),
+    (inputs, only): (&Inputs, &RowFilter),
     launcher: &Launcher<'_>,
     on_event: &mut dyn FnMut(ProgressEvent<'_>),
-) -> Result<Choices> {
+) -> Result<SweepResult> {
     let mut profile = Profile { tasks: search.tasks.clone(), ..Profile::named(name)? };
     if profile.seeds.contains(&search.seed) {
         return Err(Error::Options(format!("seed {} is one of the reported seeds of `{name}`", search.seed)));
@@ -109,12 +115,12 @@ pub fn search(
     let shared = std::cell::RefCell::new(on_event);
     let progress = |event: ProgressEvent<'_>| (*shared.borrow_mut())(event);
     let ready = dataset::ready(store, &profile.data, Fidelity::Paper, inputs, &progress)?;
-    let common = Common::new(&ready, Fidelity::Paper, inputs, vec![search.seed]);
+    let common = PlanContext::new(&ready, Fidelity::Paper, inputs, vec![search.seed]);
     let on_event = shared.into_inner();
     for stage in STAGES {
         let tables: Vec<u8> =
             stage.iter().copied().filter(|t| wanted(*t) && search.space.iter().any(|s| s.table == *t)).collect();
-        let only = Only { tables: tables.clone(), ..only.clone() };
+        let only = RowFilter { tables: tables.clone(), ..only.clone() };
         if tables.is_empty() {
             continue;
         }
@@ -135,7 +141,7 @@ fn run_all(
     launcher: &Launcher<'_>,
     on_event: &mut dyn FnMut(ProgressEvent<'_>),
 ) -> Result<()> {
-    let runs: Vec<Planned> = tried.iter().map(|t| t.run.clone()).collect();
+    let runs: Vec<PlannedRun> = tried.iter().map(|t| t.run.clone()).collect();
     on_event(ProgressEvent::Plan(&runs));
     let ends = launch(store, &runs, launcher, on_event)?;
     if launcher.stop.load(Ordering::Relaxed) {
@@ -155,8 +161,8 @@ struct Scored {
     validation_score: f64,
 }
 
-fn choose(store: &Store, tried: &[Tried]) -> Result<Vec<Choice>> {
-    let mut choices: Vec<Choice> = Vec::new();
+fn choose(store: &Store, tried: &[Tried]) -> Result<Vec<RowChoice>> {
+    let mut choices: Vec<RowChoice> = Vec::new();
     for Tried { run, values } in tried {
         let (Some(values), Some(table)) = (values, run.spec.table) else { continue };
         let scored: Scored = clinpeft_files::read_json(&store.run(&run.name).file("result.json"))?;
@@ -165,7 +171,14 @@ fn choose(store: &Store, tried: &[Tried]) -> Result<Vec<Choice>> {
         let share = scored.validation_score / tasks as f64;
         let place = choices.iter().position(|c| c.table == table && c.name == run.spec.row).unwrap_or_else(|| {
             let name = run.spec.row.clone();
-            choices.push(Choice { table, name, task: None, taken_from: None, values: Values::new(), trial: vec![] });
+            choices.push(RowChoice {
+                table,
+                name,
+                task: None,
+                taken_from: None,
+                values: Overrides::new(),
+                trial: vec![],
+            });
             choices.len() - 1
         });
         match choices[place].trial.iter_mut().find(|t| t.values == *values) {
@@ -187,8 +200,8 @@ mod tests {
     use crate::profiles::search_space::Strategy;
     use clinpeft_clinical::Task;
 
-    fn common() -> Common {
-        Common {
+    fn common() -> PlanContext {
+        PlanContext {
             data: "d".into(),
             data_hash: "h".into(),
             data_rules: BTreeMap::new(),
@@ -199,7 +212,7 @@ mod tests {
     }
 
     fn tried(search: &Search, tables: &[u8]) -> Result<Vec<Tried>> {
-        let only = Only { words: vec!["mortality".into()], tables: tables.to_vec() };
+        let only = RowFilter { words: vec!["mortality".into()], tables: tables.to_vec() };
         trials(&Profile::named("demo").unwrap(), &common(), &only, search, tables)
     }
 
@@ -208,7 +221,7 @@ mod tests {
         for name in ["smoke", "demo", "paper"] {
             let (search, profile) = (search_named(name).unwrap(), Profile::named(name).unwrap());
             for tables in STAGES {
-                let only = Only { words: vec!["mortality".into()], tables: tables.to_vec() };
+                let only = RowFilter { words: vec!["mortality".into()], tables: tables.to_vec() };
                 let all = trials(&profile, &common(), &only, &search, tables).unwrap();
                 let tried: Vec<_> = all.iter().filter(|t| t.values.is_some()).collect();
                 assert!(tried.iter().all(|t| t.run.spec.kind == Kind::Trial));
@@ -226,13 +239,13 @@ mod tests {
     #[test]
     fn rows_take_over_choices_of_the_same_table() {
         let search = search_named("demo").unwrap();
-        let choice = |table, name: &str, rate: f64| Choice {
+        let choice = |table, name: &str, rate: f64| RowChoice {
             table,
             name: name.into(),
             task: None,
             taken_from: None,
-            values: Values::from([("training.learning_rate".to_string(), toml::Value::Float(rate))]),
-            trial: vec![Trial { score: 0.5, values: Values::new() }],
+            values: Overrides::from([("training.learning_rate".to_string(), toml::Value::Float(rate))]),
+            trial: vec![Trial { score: 0.5, values: Overrides::new() }],
         };
         let all = vec![choice(2, "LLaMA + LoRA", 0.2), choice(3, "LLaMA + LoRA", 0.3)];
         let all = with_taken_over(&search, all).unwrap();
@@ -268,14 +281,14 @@ mod tests {
     fn choice_changes_its_row_of_its_table_under_its_rules() {
         let all = tried(&search_named("demo").unwrap(), &[3]).unwrap();
         let spec = &all.iter().find(|t| t.run.spec.row == "LLaMA + LoRA" && t.values.is_some()).unwrap().run.spec;
-        let values = Values::from([
+        let values = Overrides::from([
             ("training.epochs".to_string(), toml::Value::Integer(77)),
             ("stack.downstream.adapter.r".to_string(), toml::Value::Integer(3)),
         ]);
         let choices = |rules: &[Fidelity], table, name: &str, task| {
             let (name, values) = (name.to_string(), values.clone());
-            let row = vec![Choice { table, name, task, taken_from: None, values, trial: vec![] }];
-            Choices { rules: rules.to_vec(), row }.apply(spec.clone()).unwrap()
+            let row = vec![RowChoice { table, name, task, taken_from: None, values, trial: vec![] }];
+            SweepResult { rules: rules.to_vec(), row }.apply(spec.clone()).unwrap()
         };
         for task in [None, Some(Task::Mortality)] {
             let changed = choices(&[Fidelity::Paper], 3, "LLaMA + LoRA", task);
@@ -291,7 +304,7 @@ mod tests {
     #[test]
     fn unknown_place_is_named() {
         let all = tried(&search_named("demo").unwrap(), &[3]).unwrap();
-        let values = Values::from([("training.learning_rte".to_string(), toml::Value::Float(0.1))]);
+        let values = Overrides::from([("training.learning_rte".to_string(), toml::Value::Float(0.1))]);
         let e = with(&all.last().unwrap().run.spec, &values).unwrap_err().to_string();
         assert!(e.contains("training.learning_rte"), "{e}");
     }

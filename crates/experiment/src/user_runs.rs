@@ -6,7 +6,7 @@ use crate::data::{dataset, user_csv};
 use crate::error::{Error, Result};
 use crate::models::family::Family;
 use crate::profiles::Profile;
-use crate::spec::overrides::{Values, with};
+use crate::spec::overrides::{Overrides, with};
 use crate::spec::switches::Switches;
 use crate::spec::{AdapterSpec, Base, Kind, RunSpec, StackEntry};
 use crate::store::{RunFolder, Store};
@@ -26,12 +26,12 @@ pub struct Options {
     /// Seed of the run.
     pub seed: u64,
     /// Settings that differ.
-    pub set: Values,
+    pub set: Overrides,
 }
 
 /// The adapter of step 1 under a task's own.
 #[derive(Debug, Clone)]
-pub struct Below {
+pub struct BaseAdapter {
     /// The run folder that made it.
     pub run: PathBuf,
     /// Whether it learns on.
@@ -40,7 +40,7 @@ pub struct Below {
 
 /// What learns in step 2 beside the head.
 #[derive(Debug, Clone)]
-pub enum Learner {
+pub enum FinetuneMode {
     /// Nothing.
     Head,
     /// A new adapter of that method.
@@ -81,8 +81,8 @@ pub fn finetune(
     store: &Store,
     options: &Options,
     task: Task,
-    below: Option<Below>,
-    learner: &Learner,
+    below: Option<BaseAdapter>,
+    learner: &FinetuneMode,
 ) -> Result<RunFolder> {
     let profile = Profile::named("paper")?;
     let mut stack = Vec::new();
@@ -91,12 +91,12 @@ pub fn finetune(
     }
     let mut row = folder_name(&options.base);
     row.extend(stack.iter().map(|e| format!(" + clinical ({})", if e.trainable { "trainable" } else { "frozen" })));
-    if let Learner::Adapter(method) = learner {
+    if let FinetuneMode::Adapter(method) = learner {
         row += &format!(" + {method}");
         let adapter = Some(adapter(&profile, method, Family::of(&options.base)?)?);
         stack.push(StackEntry { name: "downstream".try_into()?, from: None, trainable: true, active: true, adapter });
     }
-    let full = matches!(learner, Learner::Whole);
+    let full = matches!(learner, FinetuneMode::Whole);
     let step = &profile.downstream;
     let mut training = if full { &step.full } else { &step.training }.clone();
     if !full && stack.iter().all(|e| !e.trainable) {
@@ -117,7 +117,7 @@ pub fn finetune(
 }
 
 /// The adapter of a finished run of the same output folder.
-fn clinical(store: &Store, below: &Below) -> Result<StackEntry> {
+fn clinical(store: &Store, below: &BaseAdapter) -> Result<StackEntry> {
     let run = RunFolder::at(&std::path::absolute(&below.run).map_err(clinpeft_files::at("find", &below.run))?);
     let made = run.spec()?;
     let same = store.run(&run.name()).path().canonicalize().ok() == run.path().canonicalize().ok();
@@ -166,7 +166,7 @@ fn spec(store: &Store, profile: &Profile, options: &Options, row: String, task: 
     })
 }
 
-fn create(store: &Store, spec: RunSpec, set: &Values) -> Result<RunFolder> {
+fn create(store: &Store, spec: RunSpec, set: &Overrides) -> Result<RunFolder> {
     store.create(&with(&spec, set)?)
 }
 
@@ -176,11 +176,11 @@ fn folder_name(path: &Path) -> String {
 
 /// The settings of a method, for the layers of a family.
 fn adapter(profile: &Profile, method: &str, family: Family) -> Result<AdapterSpec> {
-    let unknown = || Error::Options(format!("`{method}` is no method\nhint: known are {}", METHODS.join(", ")));
+    let unknown = || Error::Options(format!("unknown adapter `{method}`\nhint: known are {}", METHODS.join(", ")));
     let found = METHODS.contains(&method).then(|| profile.adapters.get(method)).flatten().ok_or_else(unknown)?;
     let mut config = found.clone();
-    if family == Family::Bert {
-        let targets = vec!["query".to_string(), "value".to_string()];
+    if let Some(targets) = family.targets() {
+        let targets = targets.map(String::from).to_vec();
         match &mut config {
             AdapterSpec::Lora(c) | AdapterSpec::Dora(c) => c.targets = targets,
             AdapterSpec::Adalora(c) => c.targets = targets,

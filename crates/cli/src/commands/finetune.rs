@@ -5,7 +5,7 @@ use super::run::carry_out;
 use crate::terminal::Terminal;
 use clap::Args;
 use clinpeft_clinical::Task;
-use clinpeft_experiment::user_runs::{Below, Learner, METHODS, finetune};
+use clinpeft_experiment::user_runs::{BaseAdapter, FinetuneMode, METHODS, finetune};
 use clinpeft_experiment::{Result, Store};
 use clinpeft_nn::Learning;
 use std::path::PathBuf;
@@ -33,11 +33,11 @@ pub struct Finetune {
 
 pub fn run(o: &Finetune, terminal: &Terminal) -> Result<()> {
     let learning = if o.frozen { Learning::Frozen } else { Learning::Trainable };
-    let below = o.clinical.clone().map(|run| Below { run, learning });
+    let below = o.clinical.clone().map(|run| BaseAdapter { run, learning });
     let learner = match (&o.method, o.full) {
-        (Some(method), _) => Learner::Adapter(method.clone()),
-        (None, true) => Learner::Whole,
-        (None, false) => Learner::Head,
+        (Some(method), _) => FinetuneMode::Adapter(method.clone()),
+        (None, true) => FinetuneMode::Whole,
+        (None, false) => FinetuneMode::Head,
     };
     let store = Store::new(&o.own.out);
     terminal.warn_of_open_folders(&store);

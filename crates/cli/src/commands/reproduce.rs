@@ -8,7 +8,7 @@ use clinpeft_clinical::prepare::Fidelity;
 use clinpeft_experiment::data::inputs_dir::Inputs;
 use clinpeft_experiment::events::ProgressEvent;
 use clinpeft_experiment::plan::cost;
-use clinpeft_experiment::plan::filter::Only;
+use clinpeft_experiment::plan::filter::RowFilter;
 use clinpeft_experiment::resources::device_specs::Device;
 use clinpeft_experiment::{Result, Store, reproduce};
 use std::path::PathBuf;
@@ -70,7 +70,7 @@ pub fn run(o: Reproduce, terminal: &Terminal) -> Result<()> {
     let options = reproduce::Options {
         profile: &o.profile,
         seeds,
-        only: Only { words: o.only, tables: o.table },
+        only: RowFilter { words: o.only, tables: o.table },
         fidelities: o.fidelity,
         inputs: Inputs::at(&o.inputs)?,
         set: o.set.into_iter().collect(),

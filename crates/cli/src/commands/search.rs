@@ -7,7 +7,7 @@ use clap::Args;
 use clinpeft_experiment::data::inputs_dir::Inputs;
 use clinpeft_experiment::events::ProgressEvent;
 use clinpeft_experiment::launch::Launcher;
-use clinpeft_experiment::plan::filter::Only;
+use clinpeft_experiment::plan::filter::RowFilter;
 use clinpeft_experiment::profiles::choices::BEGINNING;
 use clinpeft_experiment::profiles::search_named;
 use clinpeft_experiment::{Result, Store, sweep};
@@ -50,7 +50,7 @@ pub fn run(o: Search, terminal: &Terminal) -> Result<()> {
     let search = search_named(&o.profile)?;
     let mut watch = terminal.watch();
     let mut on_event = |event: ProgressEvent<'_>| watch.on_event(&event);
-    let only = Only { words: o.only, tables: o.table };
+    let only = RowFilter { words: o.only, tables: o.table };
     let inputs = Inputs::at(&o.inputs)?;
     let choices = sweep::search(&store, (&o.profile, &search), (&inputs, &only), &launcher, &mut on_event);
     drop(watch);

@@ -17,7 +17,7 @@ use std::path::Path;
 
 /// A dataset that is ready.
 #[derive(Debug, Clone)]
-pub struct Ready {
+pub struct DatasetInfo {
     /// Name of its folder below `<out>/data`.
     pub name: String,
     /// BLAKE3 of its manifest.
@@ -48,7 +48,7 @@ pub fn ready(
     fidelity: Fidelity,
     inputs: &Inputs,
     tell: &dyn Fn(ProgressEvent<'_>),
-) -> Result<Ready> {
+) -> Result<DatasetInfo> {
     let name = name(data, fidelity, inputs)?;
     let folder = store.data(&name);
     store.open()?;
@@ -80,13 +80,13 @@ pub fn ready(
 }
 
 /// The data of a profile as they are; what is not prepared has the published sizes and no hash.
-pub(crate) fn planned(store: &Store, data: &Data, fidelity: Fidelity, inputs: &Inputs) -> Result<Ready> {
+pub(crate) fn planned(store: &Store, data: &Data, fidelity: Fidelity, inputs: &Inputs) -> Result<DatasetInfo> {
     let name = name(data, fidelity, inputs)?;
     let folder = store.data(&name);
     if folder.join("manifest.json").exists() {
         return found(&folder, name);
     }
-    Ok(Ready { name, hash: "not prepared".into(), rules: BTreeMap::new(), counts: published()? })
+    Ok(DatasetInfo { name, hash: "not prepared".into(), rules: BTreeMap::new(), counts: published()? })
 }
 
 /// The published sizes of the tasks and of the adaptation corpus (Table 1; 2,653,149 notes, of which a tenth is held out).
@@ -118,9 +118,9 @@ struct Count {
 }
 
 /// A dataset folder that is there.
-pub(crate) fn found(folder: &Path, name: String) -> Result<Ready> {
+pub(crate) fn found(folder: &Path, name: String) -> Result<DatasetInfo> {
     let manifest: Sized = clinpeft_files::read_json(&folder.join("manifest.json"))?;
-    Ok(Ready {
+    Ok(DatasetInfo {
         hash: clinpeft_files::hash_file(&folder.join("manifest.json"))?,
         counts: counts(&manifest, folder)?,
         rules: manifest.switches,

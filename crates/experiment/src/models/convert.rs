@@ -1,6 +1,7 @@
 //! `clinpeft convert`: a model folder as hubs hold it, written again as safetensors and `tokenizer.json`.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::models::family::Family;
 use clinpeft_text::Tokenizer;
 use clinpeft_weights::Checkpoint;
 use std::collections::BTreeMap;
@@ -31,9 +32,9 @@ pub struct Converted {
 /// One tensor at a time is in memory. Errors if `out` holds anything, or if `dir` is no BERT or LLaMA folder.
 pub fn convert(dir: &Path, out: &Path, limit: u64) -> Result<Converted> {
     clinpeft_files::refuse_filled_folder(out)?;
-    let family = Family::of(dir)?;
+    let family = Family::checked(dir)?;
     let file = Checkpoint::open(dir)?;
-    let names = file.tensors().keys().filter_map(|old| Some((old.clone(), family.name(old)?)));
+    let names = file.tensors().keys().filter_map(|old| Some((old.clone(), family.tensor_name(old)?)));
     let names: BTreeMap<String, String> = names.collect();
 
     let pending = clinpeft_files::commit_dir(out, clinpeft_files::Access::Shared)?;
@@ -55,65 +56,10 @@ pub fn convert(dir: &Path, out: &Path, limit: u64) -> Result<Converted> {
     Ok(Converted {
         tensors: names.len(),
         dropped: left_out.chain(file.others()).cloned().collect(),
-        unread: names.values().filter(|name| !family.reads(name)).cloned().collect(),
+        unread: names.values().filter(|name| !family.reads_tensor(name)).cloned().collect(),
         renamed: names.into_iter().filter(|(old, new)| old != new).collect(),
         tokenizer,
     })
-}
-
-/// Whose names the tensors have.
-#[derive(Debug, Clone, Copy)]
-enum Family {
-    Bert,
-    Llama,
-}
-
-impl Family {
-    /// As `config.json` says; the whole file is checked.
-    fn of(dir: &Path) -> Result<Family> {
-        let path = dir.join("config.json");
-        if !path.is_file() {
-            let what =
-                format!("`{}` has no config.json\nhint: give the folder that contains config.json", dir.display());
-            return Err(Error::Options(what));
-        }
-        let config: serde_json::Value = clinpeft_files::read_json(&path)?;
-        match config["model_type"].as_str() {
-            Some("bert") => clinpeft_bert::Config::load(dir).map(|_| Family::Bert),
-            Some("llama") => clinpeft_llama::Config::load(dir).map(|_| Family::Llama),
-            other => {
-                let what = match other {
-                    Some(other) => format!("`model_type` is `{}`", other.escape_debug()),
-                    None => "it has no `model_type`".into(),
-                };
-                return Err(Error::Config { path, what: format!("{what}\nhint: `bert` and `llama` are known") });
-            }
-        }
-        .map_err(Error::from)
-    }
-
-    /// The name that transformers has for a tensor today; `None` for tables that follow from the configuration.
-    fn name(self, old: &str) -> Option<String> {
-        match self {
-            Family::Bert if old.ends_with("embeddings.position_ids") => None,
-            // The first converter kept the names of TensorFlow.
-            Family::Bert => {
-                let weight = old.strip_suffix("LayerNorm.gamma").map(|before| format!("{before}LayerNorm.weight"));
-                let bias = old.strip_suffix("LayerNorm.beta").map(|before| format!("{before}LayerNorm.bias"));
-                Some(weight.or(bias).unwrap_or_else(|| old.into()))
-            }
-            Family::Llama => (!old.ends_with("rotary_emb.inv_freq")).then(|| old.into()),
-        }
-    }
-
-    /// Whether a model here may read a tensor of that name.
-    fn reads(self, name: &str) -> bool {
-        let begins: &[&str] = match self {
-            Family::Bert => &["bert.", "embeddings.", "encoder.", "pooler.", "cls.predictions.", "classifier."],
-            Family::Llama => &["model.", "lm_head.", "score."],
-        };
-        begins.iter().any(|begin| name.starts_with(begin))
-    }
 }
 
 impl fmt::Display for Converted {

@@ -127,6 +127,63 @@ impl Family {
         };
         (class, head.parameters().map(|p| (p.name().to_string(), p.value().clone())).collect())
     }
+
+    /// The family of a folder whose whole `config.json` is checked.
+    pub(crate) fn checked(dir: &Path) -> Result<Family> {
+        let family = Family::of(dir)?;
+        match family {
+            Family::Llama => clinpeft_llama::Config::load(dir).map(drop)?,
+            Family::Bert => clinpeft_bert::Config::load(dir).map(drop)?,
+        }
+        Ok(family)
+    }
+
+    /// The name that transformers has for a tensor today; `None` for tables that follow from the configuration.
+    pub(crate) fn tensor_name(self, old: &str) -> Option<String> {
+        match self {
+            Family::Bert if old.ends_with("embeddings.position_ids") => None,
+            // The first converter kept the names of TensorFlow.
+            Family::Bert => {
+                let weight = old.strip_suffix("LayerNorm.gamma").map(|before| format!("{before}LayerNorm.weight"));
+                let bias = old.strip_suffix("LayerNorm.beta").map(|before| format!("{before}LayerNorm.bias"));
+                Some(weight.or(bias).unwrap_or_else(|| old.into()))
+            }
+            Family::Llama => (!old.ends_with("rotary_emb.inv_freq")).then(|| old.into()),
+        }
+    }
+
+    /// Whether a model here may read a tensor of that name.
+    pub(crate) fn reads_tensor(self, name: &str) -> bool {
+        let begins: &[&str] = match self {
+            Family::Bert => &["bert.", "embeddings.", "encoder.", "pooler.", "cls.predictions.", "classifier."],
+            Family::Llama => &["model.", "lm_head.", "score."],
+        };
+        begins.iter().any(|begin| name.starts_with(begin))
+    }
+
+    /// Values of one token that the backward pass reads of one layer of width `d`, beside those of attention and with `inner` values
+    /// inside the feed-forward part: inputs of normalisations and of what is trained.
+    pub(crate) fn saved_values(self, d: u64, inner: u64, full: bool) -> u64 {
+        match (self, full) {
+            (Family::Llama, false) => 3 * d + 2 * inner,
+            (Family::Llama, true) => 4 * d + 3 * inner,
+            (Family::Bert, false) => 5 * d + inner,
+            (Family::Bert, true) => 8 * d + 2 * inner,
+        }
+    }
+
+    /// Target modules of low-rank adapters, where they are not those of the profile.
+    pub(crate) fn targets(self) -> Option<[&'static str; 2]> {
+        match self {
+            Family::Llama => None,
+            Family::Bert => Some(["query", "value"]),
+        }
+    }
+
+    /// Whether its head has a bias.
+    pub(crate) fn head_has_bias(self) -> bool {
+        self == Family::Bert
+    }
 }
 
 #[cfg(test)]

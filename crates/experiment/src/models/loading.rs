@@ -134,7 +134,7 @@ pub(crate) fn stack(
 }
 
 /// Where encoded notes are kept, so that they are encoded once for all runs.
-pub(crate) struct Kept<'a> {
+pub(crate) struct TokenCacheKey<'a> {
     /// The store.
     pub store: &'a Store,
     /// Which notes of the dataset, for example `mortality/train`.
@@ -143,21 +143,26 @@ pub(crate) struct Kept<'a> {
 
 /// A tokenizer and what it puts around a text.
 #[derive(Clone, Copy)]
-pub(crate) struct Reader<'a> {
+pub(crate) struct NoteEncoder<'a> {
     /// The tokenizer.
     pub tokenizer: &'a Tokenizer,
     /// Special tokens before and after.
     pub specials: Specials,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> NoteEncoder<'a> {
     /// The reader of a family's models.
-    pub fn new(family: Family, tokenizer: &'a Tokenizer) -> Reader<'a> {
-        Reader { tokenizer, specials: family.specials() }
+    pub fn new(family: Family, tokenizer: &'a Tokenizer) -> NoteEncoder<'a> {
+        NoteEncoder { tokenizer, specials: family.specials() }
     }
 
     /// Tokens of notes, cut to the run's length.
-    pub fn notes<'n>(self, notes: impl Iterator<Item = &'n str>, spec: &RunSpec, kept: &Kept<'_>) -> Result<Sequences> {
+    pub fn notes<'n>(
+        self,
+        notes: impl Iterator<Item = &'n str>,
+        spec: &RunSpec,
+        kept: &TokenCacheKey<'_>,
+    ) -> Result<Sequences> {
         self.cached(notes, Truncation::First { length: spec.tokens.max_length }, spec, kept)
     }
 
@@ -166,7 +171,7 @@ impl<'a> Reader<'a> {
         self,
         notes: impl Iterator<Item = &'n str>,
         spec: &RunSpec,
-        kept: Option<&Kept<'_>>,
+        kept: Option<&TokenCacheKey<'_>>,
     ) -> Result<Packed> {
         let whole = match kept {
             Some(kept) => self.cached(notes, Truncation::None, spec, kept)?,
@@ -180,7 +185,7 @@ impl<'a> Reader<'a> {
         notes: impl Iterator<Item = &'n str>,
         truncation: Truncation,
         spec: &RunSpec,
-        kept: &Kept<'_>,
+        kept: &TokenCacheKey<'_>,
     ) -> Result<Sequences> {
         let data = format!("{}/{}", spec.data_hash.as_deref().unwrap_or_default(), kept.part);
         let key = CacheKey::new(self.tokenizer, self.specials, truncation, &data);

@@ -1,7 +1,7 @@
 //! A trained stack on notes of one's own: a CSV file with the columns `id`, `text` and, to evaluate, `label`.
 
 use crate::error::{Error, Result};
-use crate::models::loading::{self, Model, Reader};
+use crate::models::loading::{self, Model, NoteEncoder};
 use crate::resources::memory::EVALUATION_TOKENS;
 use crate::run::evaluation::{measure, predictions};
 use crate::run::record::Number;
@@ -148,7 +148,7 @@ impl Trained {
         let Model { family, backbone, tokenizer, .. } = self.model;
         let (length, rule) = (self.spec.tokens.max_length, self.spec.switches);
         let texts = notes.iter().map(|e| e.text.expose());
-        let sequences = Reader::new(family, &tokenizer).encode(texts, Truncation::First { length })?;
+        let sequences = NoteEncoder::new(family, &tokenizer).encode(texts, Truncation::First { length })?;
         let labels = self.head.labels.clone();
         let unknown = Targets::Labels { sets: vec![Vec::new(); notes.len()], count: labels.len() };
         let examples = Examples::new(sequences, unknown)?;

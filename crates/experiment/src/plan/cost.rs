@@ -10,9 +10,8 @@
 use crate::data::dataset;
 use crate::data::inputs_dir::Inputs;
 use crate::error::{Error, Result};
-use crate::models::family::Family;
 use crate::plan::missing::{Missing, missing};
-use crate::plan::planned::Planned;
+use crate::plan::planned::PlannedRun;
 use crate::profiles::{BaseStart, Profile};
 use crate::resources::device_specs::Device;
 use crate::resources::machine::{Machine, disk_free};
@@ -74,7 +73,7 @@ pub struct CostPlan {
 }
 
 /// The costs of a plan on a machine.
-pub fn plan(store: &Store, profile: &Profile, inputs: &Inputs, runs: &[Planned], on: Device) -> Result<CostPlan> {
+pub fn plan(store: &Store, profile: &Profile, inputs: &Inputs, runs: &[PlannedRun], on: Device) -> Result<CostPlan> {
     let mut counts: BTreeMap<String, CohortCounts> = BTreeMap::new();
     let by_name: BTreeMap<&str, &RunSpec> = runs.iter().map(|r| (r.name.as_str(), &r.spec)).collect();
     let mut costs = Vec::new();
@@ -129,7 +128,7 @@ fn cost(
     let task = spec.task.and_then(|t| counts.tasks.get(t.name()));
     let splits = task.map_or(counts.adaptation.unwrap_or(none), |t| t.splits);
     let classes = task.map_or(0, |t| t.classes);
-    let head = classes * sizes.shape.width as u64 + if sizes.family == Family::Bert { classes } else { 0 };
+    let head = classes * sizes.shape.width as u64 + if sizes.family.head_has_bias() { classes } else { 0 };
     let learning = adapters + head;
     let length = spec.tokens.max_length as u64 + rows;
     let passes = if spec.full {
@@ -250,7 +249,7 @@ impl fmt::Display for CostPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::filter::Only;
+    use crate::plan::filter::RowFilter;
     use crate::reproduce;
     use clinpeft_clinical::prepare::Fidelity;
 
@@ -260,7 +259,7 @@ mod tests {
         let options = reproduce::Options {
             profile: "paper",
             seeds: vec![],
-            only: Only { words: vec![], tables: tables.to_vec() },
+            only: RowFilter { words: vec![], tables: tables.to_vec() },
             fidelities: vec![fidelity],
             inputs: Inputs::at(&out.path().join("inputs")).unwrap(),
             set: Default::default(),

@@ -5,7 +5,7 @@ use clinpeft_clinical::Task;
 
 /// Rows and tasks that are wanted; everything where empty.
 #[derive(Debug, Clone, Default)]
-pub struct Only {
+pub struct RowFilter {
     /// Parts of row names, or names of tasks.
     pub words: Vec<String>,
     /// Tables by number.
@@ -27,7 +27,7 @@ impl Part {
     }
 }
 
-impl Only {
+impl RowFilter {
     pub(super) fn row(&self, row: &Row) -> bool {
         let shown = self.tables.is_empty() || self.tables.iter().any(|t| row.is_in(*t));
         let rows: Vec<&String> = self.words.iter().filter(|w| w.parse::<Task>().is_err()).collect();

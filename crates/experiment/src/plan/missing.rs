@@ -2,7 +2,7 @@
 
 use crate::data::inputs_dir::Inputs;
 use crate::error::{Error, Result};
-use crate::plan::planned::Planned;
+use crate::plan::planned::PlannedRun;
 use crate::profiles::{BaseStart, Data, Profile};
 use crate::spec::Base;
 use serde::Serialize;
@@ -18,7 +18,7 @@ pub struct Missing {
 }
 
 /// What these runs of a profile need and the inputs lack.
-pub(crate) fn missing(profile: &Profile, inputs: &Inputs, runs: &[Planned]) -> Vec<Missing> {
+pub(crate) fn missing(profile: &Profile, inputs: &Inputs, runs: &[PlannedRun]) -> Vec<Missing> {
     let mut all = Vec::new();
     let mut need = |path: PathBuf, what: String| {
         if !path.exists() {
@@ -28,7 +28,7 @@ pub(crate) fn missing(profile: &Profile, inputs: &Inputs, runs: &[Planned]) -> V
     for base in profile.bases.values() {
         if let BaseStart::Folder(f) = &base.start {
             let folder = inputs.folder.join(&f.folder);
-            let used = |run: &Planned| matches!(&run.spec.base, Base::Folder { folder: of } if *of == folder);
+            let used = |run: &PlannedRun| matches!(&run.spec.base, Base::Folder { folder: of } if *of == folder);
             if runs.iter().any(used) {
                 need(folder.join("config.json"), format!("model folder: {}", f.published_as));
             }
@@ -44,7 +44,7 @@ pub(crate) fn missing(profile: &Profile, inputs: &Inputs, runs: &[Planned]) -> V
 }
 
 /// Errors with all that the runs need and `inputs` lacks.
-pub(crate) fn check_inputs(profile: &Profile, inputs: &Inputs, runs: &[Planned]) -> Result<()> {
+pub(crate) fn check_inputs(profile: &Profile, inputs: &Inputs, runs: &[PlannedRun]) -> Result<()> {
     let missing = missing(profile, inputs, runs);
     if missing.is_empty() {
         return Ok(());

@@ -5,11 +5,11 @@ pub mod filter;
 pub mod missing;
 pub mod planned;
 
-use crate::data::dataset::Ready;
+use crate::data::dataset::DatasetInfo;
 use crate::data::inputs_dir::Inputs;
 use crate::error::{Error, Result};
-use crate::plan::filter::Only;
-use crate::plan::planned::Planned;
+use crate::plan::filter::RowFilter;
+use crate::plan::planned::PlannedRun;
 use crate::profiles::{BaseStart, Matrix, Part, Profile, Row, RowEntry};
 use crate::spec::switches::{PUBLISHED_CONTEXT, SecondAdapter, Switches};
 use crate::spec::{Base, BaseText, FurtherBase, Kind, RunSpec, StackEntry, Tokens};
@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 /// What is the same for all runs of a plan.
 #[derive(Debug, Clone)]
-pub struct Common {
+pub struct PlanContext {
     /// Dataset folder.
     pub data: String,
     /// Hash of its manifest.
@@ -36,10 +36,10 @@ pub struct Common {
     pub seeds: Vec<u64>,
 }
 
-impl Common {
+impl PlanContext {
     /// For runs on a dataset.
-    pub fn new(dataset: &Ready, fidelity: Fidelity, inputs: &Inputs, seeds: Vec<u64>) -> Common {
-        Common {
+    pub fn new(dataset: &DatasetInfo, fidelity: Fidelity, inputs: &Inputs, seeds: Vec<u64>) -> PlanContext {
+        PlanContext {
             data: dataset.name.clone(),
             data_hash: dataset.hash.clone(),
             data_rules: dataset.rules.clone(),
@@ -51,7 +51,13 @@ impl Common {
 }
 
 /// All runs of a part, each after those that it needs.
-pub fn plan(profile: &Profile, part: &Part, matrix: &Matrix, common: &Common, only: &Only) -> Result<Vec<Planned>> {
+pub fn plan(
+    profile: &Profile,
+    part: &Part,
+    matrix: &Matrix,
+    common: &PlanContext,
+    only: &RowFilter,
+) -> Result<Vec<PlannedRun>> {
     let mut planner =
         Planner { profile, common, runs: Vec::new(), adaptations: BTreeMap::new(), bases: BTreeMap::new() };
     let wanted = |r: &&Row| part.row(r) && only.row(r);
@@ -83,8 +89,8 @@ fn needed(rows: &[&Row], adaptation: &Row) -> bool {
 
 struct Planner<'a> {
     profile: &'a Profile,
-    common: &'a Common,
-    runs: Vec<Planned>,
+    common: &'a PlanContext,
+    runs: Vec<PlannedRun>,
     /// (id, seed) -> name of the run.
     adaptations: BTreeMap<(String, u64), String>,
     /// Name -> the model, and the run that makes it if one does.
@@ -95,7 +101,7 @@ impl Planner<'_> {
     fn add(&mut self, spec: RunSpec, needs: Vec<String>) -> Result<String> {
         let name = spec.folder_name()?;
         if self.runs.iter().all(|r| r.name != name) {
-            self.runs.push(Planned { name: name.clone(), spec, needs });
+            self.runs.push(PlannedRun { name: name.clone(), spec, needs });
         }
         Ok(name)
     }
@@ -259,8 +265,8 @@ impl Planner<'_> {
 mod tests {
     use super::*;
 
-    fn common(fidelity: Fidelity, seeds: &[u64]) -> Common {
-        Common {
+    fn common(fidelity: Fidelity, seeds: &[u64]) -> PlanContext {
+        PlanContext {
             data: "d".into(),
             data_hash: "h".into(),
             data_rules: BTreeMap::new(),
@@ -271,7 +277,7 @@ mod tests {
     }
 
     /// The runs of a profile under one of its presets.
-    fn runs(profile: &str, rules: Fidelity, seeds: &[u64], only: &Only) -> Vec<Planned> {
+    fn runs(profile: &str, rules: Fidelity, seeds: &[u64], only: &RowFilter) -> Vec<PlannedRun> {
         let (profile, matrix) = (Profile::named(profile).unwrap(), Matrix::paper().unwrap());
         let part = profile.parts(&[]).into_iter().find(|p| p.rules == rules).unwrap();
         let runs = plan(&profile, &part, &matrix, &common(rules, seeds), only).unwrap();
@@ -282,11 +288,11 @@ mod tests {
         runs
     }
 
-    fn paper(profile: &str) -> Vec<Planned> {
-        runs(profile, Fidelity::Paper, &[1], &Only::default())
+    fn paper(profile: &str) -> Vec<PlannedRun> {
+        runs(profile, Fidelity::Paper, &[1], &RowFilter::default())
     }
 
-    fn count(runs: &[Planned], kind: Kind, table: Option<u8>) -> usize {
+    fn count(runs: &[PlannedRun], kind: Kind, table: Option<u8>) -> usize {
         runs.iter().filter(|r| r.spec.kind == kind && (table.is_none() || r.spec.table == table)).count()
     }
 
@@ -304,13 +310,13 @@ mod tests {
 
     #[test]
     fn the_published_rules_have_llamas_rows_with_a_clinical_adapter() {
-        let code = runs("demo", Fidelity::Code, &[1], &Only::default());
+        let code = runs("demo", Fidelity::Code, &[1], &RowFilter::default());
         assert_eq!((count(&code, Kind::Adaptation, None), count(&code, Kind::Downstream, None)), (1, 20));
     }
 
     #[test]
     fn llama_is_one_block_with_every_adaptation() {
-        let all = runs("llama", Fidelity::Paper, &[1, 2], &Only::default());
+        let all = runs("llama", Fidelity::Paper, &[1, 2], &RowFilter::default());
         let of = |kind| count(&all, kind, None);
         assert_eq!((of(Kind::Base), of(Kind::Adaptation), of(Kind::Downstream)), (2, 20, 60));
     }
@@ -318,7 +324,8 @@ mod tests {
     #[test]
     fn tables_are_chosen_by_number_with_what_they_need() {
         let of = |tables: &[u8]| {
-            let all = runs("demo", Fidelity::Paper, &[1], &Only { tables: tables.to_vec(), ..Only::default() });
+            let all =
+                runs("demo", Fidelity::Paper, &[1], &RowFilter { tables: tables.to_vec(), ..RowFilter::default() });
             (count(&all, Kind::Adaptation, None), count(&all, Kind::Downstream, None))
         };
         // Table 4 repeats a row with the clinical adapter; Table 3 uses that adapter of both bases.
@@ -340,7 +347,7 @@ mod tests {
 
     #[test]
     fn published_code_leaves_the_second_adapter_out() {
-        for run in runs("demo", Fidelity::Code, &[1], &Only::default()) {
+        for run in runs("demo", Fidelity::Code, &[1], &RowFilter::default()) {
             for (i, entry) in run.spec.stack.iter().enumerate() {
                 assert_eq!(entry.active, i == 0, "{}", run.name);
             }
@@ -350,7 +357,7 @@ mod tests {
 
     #[test]
     fn under_the_published_rules_rows_with_and_without_the_second_adapter_have_the_same_settings() {
-        let all = runs("demo", Fidelity::Code, &[1], &Only::default());
+        let all = runs("demo", Fidelity::Code, &[1], &RowFilter::default());
         let second = " + Downstream LLaMA-LoRA";
         let with: Vec<_> = all.iter().filter(|r| r.spec.row.ends_with(second)).collect();
         assert_eq!(with.len(), 10);
@@ -363,7 +370,7 @@ mod tests {
 
     #[test]
     fn only_narrows_rows_and_tasks() {
-        let only = Only { words: vec!["frozen".into(), "mortality".into()], ..Only::default() };
+        let only = RowFilter { words: vec!["frozen".into(), "mortality".into()], ..RowFilter::default() };
         let all = runs("llama", Fidelity::Paper, &[1], &only);
         assert_eq!(count(&all, Kind::Downstream, None), 2);
         assert!(count(&all, Kind::Adaptation, None) > 0, "its adaptation is made too");

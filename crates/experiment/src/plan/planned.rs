@@ -4,7 +4,7 @@ use crate::spec::RunSpec;
 
 /// One run and what it waits for.
 #[derive(Debug, Clone)]
-pub struct Planned {
+pub struct PlannedRun {
     /// Name of its folder.
     pub name: String,
     /// Its switches.

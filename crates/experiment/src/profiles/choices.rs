@@ -2,27 +2,27 @@
 
 use crate::error::{Error, Result};
 use crate::spec::RunSpec;
-use crate::spec::overrides::{Values, with};
+use crate::spec::overrides::{Overrides, with};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::Fidelity;
 use serde::{Deserialize, Serialize};
 
-/// What was chosen: `datasets/searched/NAME.toml`, written by a search.
+/// What was chosen: `datasets/sweeps/results/NAME.toml`, written by a search.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Choices {
+pub struct SweepResult {
     /// Presets of the rules under which they hold; others keep the profile's settings.
     #[serde(default)]
     pub rules: Vec<Fidelity>,
     /// By row.
     #[serde(default)]
-    pub row: Vec<Choice>,
+    pub row: Vec<RowChoice>,
 }
 
 /// What was chosen for one row, and from what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Choice {
+pub struct RowChoice {
     /// The table of the row.
     pub table: u8,
     /// Its name.
@@ -34,13 +34,13 @@ pub struct Choice {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_from: Option<String>,
     /// The settings.
-    pub values: Values,
+    pub values: Overrides,
     /// Every trial.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trial: Vec<Trial>,
 }
 
-impl Choice {
+impl RowChoice {
     fn is_for(&self, spec: &RunSpec) -> bool {
         Some(self.table) == spec.table && self.name == spec.row && self.task.is_none_or(|t| spec.task == Some(t))
     }
@@ -53,13 +53,13 @@ pub struct Trial {
     /// Mean validation AUROC of the tasks; for an adaptation the negative perplexity on the notes that it held out.
     pub score: f64,
     /// The settings.
-    pub values: Values,
+    pub values: Overrides,
 }
 
-impl Choices {
+impl SweepResult {
     /// `spec` with what was chosen for its row.
     pub fn apply(&self, spec: RunSpec) -> Result<RunSpec> {
-        let fitting = |spec: &RunSpec| -> Vec<&Choice> { self.row.iter().filter(|c| c.is_for(spec)).collect() };
+        let fitting = |spec: &RunSpec| -> Vec<&RowChoice> { self.row.iter().filter(|c| c.is_for(spec)).collect() };
         if !self.rules.contains(&spec.fidelity) {
             return Ok(spec);
         }

@@ -4,7 +4,7 @@ pub mod choices;
 pub mod search_space;
 
 use crate::error::{Error, Result};
-use crate::profiles::choices::Choices;
+use crate::profiles::choices::SweepResult;
 use crate::profiles::search_space::Search;
 use crate::spec::{AdapterSpec, FurtherBase, NewBase, Tokens, Training};
 use clinpeft_clinical::Task;
@@ -36,11 +36,11 @@ pub struct Profile {
     pub downstream: Downstream,
     /// Adapters by name.
     pub adapters: BTreeMap<String, AdapterSpec>,
-    /// File below `datasets/searched` with what a search has chosen for rows of the matrix.
+    /// File below `datasets/sweeps/results` with what a search has chosen for rows of the matrix.
     pub searched: Option<String>,
     /// Its content.
     #[serde(skip)]
-    pub choices: Choices,
+    pub choices: SweepResult,
 }
 
 /// Where the notes come from.
@@ -222,15 +222,15 @@ const PROFILES: [(&str, &str); 4] = [
 ];
 
 const SEARCHES: [(&str, &str); 3] = [
-    ("smoke", include_str!("../../../../datasets/searches/smoke.toml")),
-    ("demo", include_str!("../../../../datasets/searches/demo.toml")),
-    ("paper", include_str!("../../../../datasets/searches/paper.toml")),
+    ("smoke", include_str!("../../../../datasets/sweeps/smoke.toml")),
+    ("demo", include_str!("../../../../datasets/sweeps/demo.toml")),
+    ("paper", include_str!("../../../../datasets/sweeps/paper.toml")),
 ];
 
 /// What was chosen by the searches.
 const SEARCHED: [(&str, &str); 2] = [
-    ("demo", include_str!("../../../../datasets/searched/demo.toml")),
-    ("paper", include_str!("../../../../datasets/searched/paper.toml")),
+    ("demo", include_str!("../../../../datasets/sweeps/results/demo.toml")),
+    ("paper", include_str!("../../../../datasets/sweeps/results/paper.toml")),
 ];
 
 const COHORTS: [(&str, &str); 3] = [
@@ -287,7 +287,7 @@ impl Profile {
     pub fn named(name: &str) -> Result<Profile> {
         let mut profile: Profile = built_in("profiles", name, &PROFILES)?;
         if let Some(searched) = &profile.searched {
-            profile.choices = built_in("searched", searched, &SEARCHED)?;
+            profile.choices = built_in("sweeps/results", searched, &SEARCHED)?;
         }
         Ok(profile)
     }
@@ -319,7 +319,7 @@ impl Profile {
 
 /// The search of that name.
 pub fn search_named(name: &str) -> Result<Search> {
-    built_in("searches", name, &SEARCHES)
+    built_in("sweeps", name, &SEARCHES)
 }
 
 /// The synthetic cohort of that name.

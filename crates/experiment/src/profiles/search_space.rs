@@ -1,13 +1,13 @@
 //! What a sweep tries for which rows.
 
 use crate::error::{Error, Result};
-use crate::spec::overrides::Values;
+use crate::spec::overrides::Overrides;
 use clinpeft_clinical::Task;
 use clinpeft_rng::{Seed, shuffle};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// What is tried: `datasets/searches/NAME.toml`.
+/// What is tried: `datasets/sweeps/NAME.toml`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Search {
@@ -19,13 +19,13 @@ pub struct Search {
     #[serde(default)]
     pub take_over: BTreeMap<String, String>,
     /// What is tried for which rows.
-    pub space: Vec<Space>,
+    pub space: Vec<SearchSpace>,
 }
 
 /// The settings that some rows are tried with.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Space {
+pub struct SearchSpace {
     /// The table of the rows.
     pub table: u8,
     /// Their names.
@@ -56,16 +56,16 @@ impl Search {
     }
 
     /// The points that a row is tried with.
-    pub(crate) fn points(&self, (table, row): (u8, &str)) -> Result<Vec<Values>> {
-        let fits = |s: &&Space| s.table == table && s.rows.iter().any(|r| r == row);
-        let spaces: Vec<&Space> = self.space.iter().filter(fits).collect();
+    pub(crate) fn points(&self, (table, row): (u8, &str)) -> Result<Vec<Overrides>> {
+        let fits = |s: &&SearchSpace| s.table == table && s.rows.iter().any(|r| r == row);
+        let spaces: Vec<&SearchSpace> = self.space.iter().filter(fits).collect();
         let [space] = spaces[..] else {
             let what = format!("row `{row}` stands in {} search spaces\nhint: it needs exactly one", spaces.len());
             return Err(Error::Options(what));
         };
-        let mut points = vec![Values::new()];
+        let mut points = vec![Overrides::new()];
         for (place, values) in &space.values {
-            let extend = |p: &Values| {
+            let extend = |p: &Overrides| {
                 let one = |v: &toml::Value| {
                     let mut p = p.clone();
                     p.insert(place.clone(), v.clone());

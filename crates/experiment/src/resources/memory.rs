@@ -11,7 +11,6 @@
 //! Orders of frozen weights are kept (see [`clinpeft_nn::keep_packs`]) in what this leaves free, never in what it counts.
 
 use crate::error::{Error, Result};
-use crate::models::family::Family;
 use crate::resources::sizes::Sizes;
 use crate::spec::{AdapterSpec, MemoryPolicy, RunSpec};
 use std::fmt;
@@ -96,12 +95,7 @@ pub(crate) fn adapters(
 fn of_layer(sizes: &Sizes, full: bool) -> u64 {
     let (d, inner) = (sizes.shape.width as u64, sizes.inner as u64);
     let attention = 2 * (sizes.shape.heads * sizes.shape.head_width) as u64 + 2 * sizes.shape.key_width() as u64;
-    match (sizes.family, full) {
-        (Family::Llama, false) => 3 * d + attention + 2 * inner,
-        (Family::Llama, true) => 4 * d + attention + 3 * inner,
-        (Family::Bert, false) => 5 * d + attention + inner,
-        (Family::Bert, true) => 8 * d + attention + 2 * inner,
-    }
+    attention + sizes.family.saved_values(d, inner, full)
 }
 
 /// Whether an adapter learns, so that there is a backward pass through the model.
@@ -181,7 +175,7 @@ fn said(before: &RunSpec, after: &RunSpec, weights: Option<&str>) -> String {
 mod tests {
     use super::*;
     use crate::data::inputs_dir::Inputs;
-    use crate::plan::filter::Only;
+    use crate::plan::filter::RowFilter;
     use crate::{Profile, Store, reproduce};
 
     /// The published adaptation with LoRA, and the sizes of LLaMA-7B as it is stored.
@@ -190,7 +184,7 @@ mod tests {
         let options = reproduce::Options {
             profile: "paper",
             seeds: vec![],
-            only: Only { words: vec!["LLaMA + LoRA".into()], tables: vec![2] },
+            only: RowFilter { words: vec!["LLaMA + LoRA".into()], tables: vec![2] },
             fidelities: vec![],
             inputs: Inputs::at(&out.path().join("inputs")).unwrap(),
             set: Default::default(),

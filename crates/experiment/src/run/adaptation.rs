@@ -1,7 +1,7 @@
 //! Runs that learn to continue notes: step 1.
 
 use crate::error::Result;
-use crate::models::loading::{self, Kept, Model, Reader};
+use crate::models::loading::{self, Model, NoteEncoder, TokenCacheKey};
 use crate::resources::memory::EVALUATION_TOKENS;
 use crate::run::context::Context;
 use crate::run::evaluation;
@@ -25,8 +25,8 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let tokens = |split: CorpusSplit| -> Result<Packed> {
         let notes = load_corpus(&data, split)?;
         let name = if split == CorpusSplit::Train { "train" } else { "test" };
-        let place = Kept { store: &context.store, part: format!("adaptation/{name}") };
-        let reader = Reader::new(family, &tokenizer);
+        let place = TokenCacheKey { store: &context.store, part: format!("adaptation/{name}") };
+        let reader = NoteEncoder::new(family, &tokenizer);
         reader.text(notes.iter().map(NoteText::expose), &context.spec, Some(&place))
     };
     let (train_data, test_data) = (tokens(CorpusSplit::Train)?, tokens(CorpusSplit::Test)?);
@@ -81,7 +81,7 @@ pub(crate) fn trial(context: &mut Context<'_>) -> Result<Report> {
     let Model { family, backbone, tokenizer, used } =
         loading::model(&context.store, &context.spec, Learning::Frozen, &device)?;
     let notes = load_corpus(&data, CorpusSplit::Train)?;
-    let reader = Reader::new(family, &tokenizer);
+    let reader = NoteEncoder::new(family, &tokenizer);
     let tokens = |places: std::ops::Range<usize>| -> Result<Packed> {
         let part = notes.iter().enumerate().filter(|(i, _)| places.contains(&(i % HELD_OUT)));
         reader.text(part.map(|(_, note)| note.expose()), &context.spec, None)

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::models::family::Family;
-use crate::models::loading::{self, Model, Reader};
+use crate::models::loading::{self, Model, NoteEncoder};
 use crate::run::context::Context;
 use crate::run::record::{Number, Report, RunResult};
 use crate::spec::{Base, BaseText, NewBase};
@@ -31,7 +31,7 @@ pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
             return Err(Error::Options("a base run begins with a new model, or trains one further".into()));
         }
     };
-    let writer = Writer::new(context, kinds)?;
+    let writer = BaseTextSource::new(context, kinds)?;
     let text: Vec<String> = (0..paragraphs).map(|i| writer.paragraph(kinds, i)).collect();
     match start {
         Base::New(new) if new.model == Family::Bert => new_bert(context, &new, &writer, &text),
@@ -40,7 +40,7 @@ pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
     }
 }
 
-fn new_llama(context: &mut Context<'_>, new: &NewBase, writer: &Writer, text: &[String]) -> Result<Report> {
+fn new_llama(context: &mut Context<'_>, new: &NewBase, writer: &BaseTextSource, text: &[String]) -> Result<Report> {
     let tokenizer = writer.vocabulary(new)?;
     let config = clinpeft_llama::Config::tiny(tokenizer.vocab_size(), new.width, new.layers, new.heads, new.positions);
     let mut model = Llama::random(config, Seed(context.spec.seed).part("init"), Learning::Trainable)?;
@@ -48,7 +48,7 @@ fn new_llama(context: &mut Context<'_>, new: &NewBase, writer: &Writer, text: &[
     causal(context, Box::new(model), &tokenizer, text)
 }
 
-fn new_bert(context: &mut Context<'_>, new: &NewBase, writer: &Writer, text: &[String]) -> Result<Report> {
+fn new_bert(context: &mut Context<'_>, new: &NewBase, writer: &BaseTextSource, text: &[String]) -> Result<Report> {
     let (tokenizer, init) = (writer.vocabulary(new)?, Seed(context.spec.seed).part("init"));
     let mut config =
         clinpeft_bert::Config::tiny(tokenizer.vocab_size(), new.width, new.layers, new.heads, new.positions);
@@ -83,7 +83,7 @@ fn causal(
     tokenizer: &Tokenizer,
     text: &[String],
 ) -> Result<Report> {
-    let reader = Reader::new(Family::Llama, tokenizer);
+    let reader = NoteEncoder::new(Family::Llama, tokenizer);
     let packed = reader.text(text.iter().map(String::as_str), &context.spec, None)?;
     let mut objective = LanguageModelling { backbone, stack: Stack::new(), data: packed.sequences.clone() };
     let report = learn(context, &mut objective, &packed)?;
@@ -102,7 +102,7 @@ fn masked(
     let [class, separator, mask] = [Special::Class, Special::Separator, Special::Mask].map(|s| tokenizer.special(s));
     let (class, separator, mask) = (class?, separator?, mask?);
     // Each piece of a text is a text of its own, with its special tokens.
-    let bare = Reader { tokenizer, specials: Specials::None };
+    let bare = NoteEncoder { tokenizer, specials: Specials::None };
     let whole = bare.encode(text.iter().map(String::as_str), Truncation::None)?;
     let pieces = context.spec.tokens.packing.apply(&whole, context.spec.tokens.max_length.saturating_sub(2))?;
     let mut packed = Packed { documents: pieces.documents, count: pieces.count, ..Packed::default() };
@@ -138,22 +138,22 @@ fn save(context: &Context<'_>, model: &dyn Backbone, tokenizer: &Tokenizer, besi
 }
 
 /// Where the text of a base model comes from.
-struct Writer {
+struct BaseTextSource {
     seed: Seed,
     /// Notes to learn from, in an order of their own; empty where none are asked for.
     notes: Vec<NoteText>,
 }
 
-impl Writer {
+impl BaseTextSource {
     /// Notes are those of the adaptation corpus's training split alone, which holds none of a held-out patient.
-    fn new(context: &Context<'_>, kinds: &[BaseText]) -> Result<Writer> {
+    fn new(context: &Context<'_>, kinds: &[BaseText]) -> Result<BaseTextSource> {
         let seed = Seed(context.spec.seed).part("text");
         let mut notes = Vec::new();
         if kinds.iter().any(|k| k.is_of_notes()) {
             notes = load_corpus(&context.data()?, CorpusSplit::Train)?;
             shuffle(&mut notes, &mut seed.stream("notes"));
         }
-        Ok(Writer { seed, notes })
+        Ok(BaseTextSource { seed, notes })
     }
 
     /// Paragraph `i` of a text that takes its kinds in turn.

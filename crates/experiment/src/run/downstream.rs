@@ -3,7 +3,7 @@
 use crate::data::dataset;
 use crate::error::{Error, Result};
 use crate::models::family::Family;
-use crate::models::loading::{self, Kept, Model, Reader};
+use crate::models::loading::{self, Model, NoteEncoder, TokenCacheKey};
 use crate::resources::memory::EVALUATION_TOKENS;
 use crate::run::context::Context;
 use crate::run::evaluation::{self, class, measure, predictions, set, validation_loss};
@@ -31,7 +31,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     let learning = if context.spec.full { Learning::Trainable } else { Learning::Frozen };
     let Model { family, backbone, tokenizer, used } =
         loading::model(&context.store, &context.spec, learning, &context.control.device)?;
-    let reader = Reader::new(family, &tokenizer);
+    let reader = NoteEncoder::new(family, &tokenizer);
     let mut kept = TokenCount::default();
     let mut examples = |name, split: &[Example]| examples(context, reader, (name, split), &data, &mut kept);
     let (train, mut validation) = (examples("train", &data.train)?, examples("validation", &data.validation)?);
@@ -91,13 +91,13 @@ fn save_model(context: &Context<'_>, family: Family, o: &Classification, tokeniz
 
 fn examples(
     context: &Context<'_>,
-    reader: Reader<'_>,
+    reader: NoteEncoder<'_>,
     (name, split): (&str, &[Example]),
     data: &Dataset,
     kept: &mut TokenCount,
 ) -> Result<Examples> {
     let notes = split.iter().map(|e| e.text.expose());
-    let place = Kept { store: &context.store, part: format!("{}/{name}", data.task) };
+    let place = TokenCacheKey { store: &context.store, part: format!("{}/{name}", data.task) };
     let sequences = reader.notes(notes, &context.spec, &place)?;
     *kept += sequences.count();
     let count = data.labels.len();

@@ -5,10 +5,10 @@ use crate::spec::RunSpec;
 use std::collections::BTreeMap;
 
 /// Settings by their place in `run.toml`, for example `training.learning_rate` or `stack.downstream.adapter.r`.
-pub type Values = BTreeMap<String, toml::Value>;
+pub type Overrides = BTreeMap<String, toml::Value>;
 
 /// `spec` with other values at some places of its text.
-pub(crate) fn with(spec: &RunSpec, values: &Values) -> Result<RunSpec> {
+pub(crate) fn with(spec: &RunSpec, values: &Overrides) -> Result<RunSpec> {
     let wrong = |e: &dyn std::fmt::Display| Error::Options(format!("row `{}`: {e}", spec.row));
     let mut text = toml::Value::try_from(spec).map_err(|e| wrong(&e))?;
     for (place, value) in values {
