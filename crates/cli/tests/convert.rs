@@ -105,7 +105,7 @@ fn a_folder_that_cannot_be_converted_leaves_nothing_behind_and_says_why() {
         assert!(message.contains(what) && message.contains("hint: "), "{message}");
     };
     let copy = |name: &str| std::fs::copy(fixture("llama").join(name), old.join(name)).unwrap();
-    expect("has no config.json");
+    expect("config.json`: not found");
     std::fs::write(old.join("config.json"), r#"{"model_type": "gpt2"}"#).unwrap();
     expect("`model_type` is `gpt2`");
     copy("config.json");

@@ -34,7 +34,7 @@ impl Family {
     pub(crate) fn of(folder: &Path) -> Result<Family> {
         let path = folder.join("config.json");
         if !path.is_file() {
-            let what = "is not there\nhint: a model folder holds config.json, the weights and the tokenizer; give the one that contains \
+            let what = "not found\nhint: a model folder holds config.json, the weights and the tokenizer; give the one that contains \
                         config.json";
             return Err(Error::Config { path, what: what.into() });
         }
@@ -43,8 +43,10 @@ impl Family {
             "llama" => Ok(Family::Llama),
             "bert" => Ok(Family::Bert),
             other => {
-                let what =
-                    format!("`model_type` is `{other}`\nhint: models of the types `llama` and `bert` can be run");
+                let what = format!(
+                    "`model_type` is `{}`\nhint: models of the types `llama` and `bert` can be run",
+                    other.escape_debug()
+                );
                 Err(Error::Config { path, what })
             }
         }
