@@ -4,7 +4,7 @@
 
 use clinpeft_rng::{Seed, normal};
 use clinpeft_tensor::Tensor;
-use clinpeft_tensor::ops::{self, AttentionShape, Layout, Mask, Segments};
+use clinpeft_tensor::ops::{self, AttentionShape, CuSeqlens, Layout, Mask};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn random(dims: &[usize]) -> Tensor {
@@ -31,13 +31,13 @@ fn rows(c: &mut Criterion) {
     c.bench_function("silu_mul 2048x768", |t| t.iter(|| ops::silu_mul(&x, &x).unwrap()));
     let shape =
         AttentionShape { heads: 12, kv_heads: 12, head_width: 64, scale: 0.125, mask: Mask::Causal, dropout: None };
-    let segments = Segments::same(&[0, 512, 1024, 1536, 2048]);
-    let (o, lse) = ops::attention(&x, &x, &x, &shape, &segments).unwrap();
+    let cu_seqlens = CuSeqlens::same(&[0, 512, 1024, 1536, 2048]);
+    let (o, lse) = ops::attention(&x, &x, &x, &shape, &cu_seqlens).unwrap();
     c.bench_function("attention 4x512, 12 heads", |t| {
-        t.iter(|| ops::attention(&x, &x, &x, &shape, &segments).unwrap());
+        t.iter(|| ops::attention(&x, &x, &x, &shape, &cu_seqlens).unwrap());
     });
     c.bench_function("attention backward 4x512, 12 heads", |t| {
-        t.iter(|| ops::attention_backward(&x, [&x, &x, &x, &o, &lse], &shape, &segments).unwrap());
+        t.iter(|| ops::attention_backward(&x, [&x, &x, &x, &o, &lse], &shape, &cu_seqlens).unwrap());
     });
 }
 

@@ -1,10 +1,10 @@
 //! Matrix products with a weight stored `[out, in]`.
 
 use crate::measure::{Exactness, timed};
-use clinpeft_nn::packing_that_pays;
+use clinpeft_nn::measure_prepack;
 use clinpeft_rng::{Rng, Seed};
 use clinpeft_tensor::ops::{Layout, matmul};
-use clinpeft_tensor::{DType, Precision, Tensor, product};
+use clinpeft_tensor::{DType, Precision, Tensor, gemm};
 use serde_json::{Map, Value, json};
 use std::error::Error;
 
@@ -37,8 +37,8 @@ pub fn time(options: &Options) -> Result<Value, Box<dyn Error>> {
         let layout = if options.backward { Layout::Normal } else { Layout::RightTransposed };
         let stored = if precision == Precision::Bf16 { DType::Bf16 } else { DType::F32 };
         let (x, weight) = (random(&[m, k])?, weight.cast(stored)?.with_precision(precision));
-        let (packing, _) = packing_that_pays(&weight, m)?;
-        let weight = weight.with_packs(packing);
+        let (packing, _) = measure_prepack(&weight, m)?;
+        let weight = weight.with_prepack(packing);
         let mut times = timed(15, 3.0, || {
             matmul(&x, &weight, layout)?;
             Ok(())
@@ -47,5 +47,5 @@ pub fn time(options: &Options) -> Result<Value, Box<dyn Error>> {
         times.sort_by(f64::total_cmp);
         found.insert(shape.clone(), json!((2 * m * k * n) as f64 / times[times.len() / 2] * 1e-9));
     }
-    Ok(json!({ "gflops": found, "packs": packs, "unit": product::unit_name(precision) }))
+    Ok(json!({ "gflops": found, "packs": packs, "unit": gemm::isa(precision) }))
 }

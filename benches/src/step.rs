@@ -4,12 +4,12 @@ use crate::measure::{Exactness, timed};
 use clinpeft_autodiff::{Var, backward, ops};
 use clinpeft_llama::Llama;
 use clinpeft_nn::{
-    Backbone, Classifier, Learning, Memory, PackChoice, PackPolicy, Parameter, Pass, Pooling, Ragged, Rows, Sites,
-    class_loss, keep_packs,
+    AdapterHooks, Backbone, Checkpointing, Classifier, ForwardCtx, HiddenRows, Parameter, Pooling, PrepackChoice,
+    PrepackMode, RaggedBatch, Trainability, class_loss, prepack_weights,
 };
 use clinpeft_peft::{Activity, Lora, LoraConfig, Scaling, Stack};
 use clinpeft_rng::{RngExt, Seed};
-use clinpeft_tensor::product::{self, Packing};
+use clinpeft_tensor::gemm::{self, PrepackPolicy};
 use clinpeft_tensor::{Device, Precision};
 use clinpeft_train::{Optimizer, OptimizerSettings};
 use clinpeft_weights::Keep;
@@ -65,24 +65,24 @@ enum Packs {
 }
 
 impl Packs {
-    fn policy(self, rows: usize) -> PackPolicy {
+    fn policy(self, rows: usize) -> PrepackMode {
         match self {
             Packs::Measured => {
-                PackPolicy::Measured { rows, free: kib_of("/proc/meminfo", "MemAvailable:").unwrap_or(0) << 10 }
+                PrepackMode::Measured { rows, free: kib_of("/proc/meminfo", "MemAvailable:").unwrap_or(0) << 10 }
             }
-            Packs::None => PackPolicy::Fixed(Packing::Anew),
-            Packs::Kept => PackPolicy::Fixed(Packing::Kept),
+            Packs::None => PrepackMode::Fixed(PrepackPolicy::PerCall),
+            Packs::Kept => PrepackMode::Fixed(PrepackPolicy::Cached),
         }
     }
 }
 
 struct Bench {
     model: Llama,
-    packs: PackChoice,
+    packs: PrepackChoice,
     stack: Stack,
     head: Option<Classifier>,
-    batch: Ragged,
-    memory: Memory,
+    batch: RaggedBatch,
+    memory: Checkpointing,
     optimizer: Optimizer,
 }
 
@@ -104,7 +104,7 @@ pub fn time(options: &Options) -> Result<Value, Box<dyn Error>> {
         "evaluation_seconds": evaluations,
         "first_step_after_seconds": first,
         "peak_bytes": peak,
-        "unit": product::unit_name(precision),
+        "unit": gemm::isa(precision),
         "packs": bench.packs.to_json(),
     }))
 }
@@ -127,7 +127,7 @@ impl Bench {
             let value = p.value().clone().with_precision(precision);
             p.set_value(value);
         }
-        let packs = keep_packs(&mut model, options.packs.policy(options.lengths.iter().sum()))?;
+        let packs = prepack_weights(&mut model, options.packs.policy(options.lengths.iter().sum()))?;
         let config = LoraConfig {
             r: 16,
             alpha: 32.0,
@@ -135,32 +135,32 @@ impl Bench {
             targets: vec!["q_proj".into(), "v_proj".into()],
             scaling: Scaling::Standard,
         };
-        let lora = Lora::new(config, &model.linear_sites(), Seed(2), Learning::Trainable)?;
+        let lora = Lora::new(config, &model.target_modules(), Seed(2), Trainability::Trainable)?;
         let mut stack = Stack::new();
         stack.push("downstream", Box::new(lora), Activity::Active)?;
         let mut rng = Seed(3).stream("tokens");
         let vocabulary = model.vocabulary() as u32;
         let sequence = |n: &usize| (0..*n).map(|_| rng.random_range(1..vocabulary)).collect();
-        let batch = Ragged::from_sequences(&options.lengths.iter().map(sequence).collect::<Vec<Vec<u32>>>())?;
+        let batch = RaggedBatch::from_sequences(&options.lengths.iter().map(sequence).collect::<Vec<Vec<u32>>>())?;
         let head = match options.task {
             Task::Causal => None,
             Task::Classification => Some(Classifier::new(4, model.width(), &mut Seed(4).stream("init"))?),
         };
-        let memory = if options.checkpointing { Memory::Recompute } else { Memory::Keep };
+        let memory = if options.checkpointing { Checkpointing::Full } else { Checkpointing::None };
         let settings = OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, clip: None };
         Ok(Bench { model, packs, stack, head, batch, memory, optimizer: Optimizer::new(settings) })
     }
 
     /// The mean loss.
-    fn loss(&self, pass: &Pass) -> Result<Var, Box<dyn Error>> {
-        let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
+    fn loss(&self, ctx: &ForwardCtx) -> Result<Var, Box<dyn Error>> {
+        let sites: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
         let (loss, count) = match &self.head {
             None => {
-                let hidden = self.model.hidden(&self.batch, &sites, pass, Rows::All)?;
+                let hidden = self.model.hidden(&self.batch, &sites, ctx, HiddenRows::All)?;
                 self.model.language_loss(&hidden, &self.batch)?
             }
             Some(head) => {
-                let hidden = self.model.hidden(&self.batch, &sites, pass, Rows::Pooled(Pooling::LastToken))?;
+                let hidden = self.model.hidden(&self.batch, &sites, ctx, HiddenRows::Pooled(Pooling::LastToken))?;
                 let n = self.batch.sequences();
                 let classes: Vec<u32> = (0..n as u32).map(|i| i % 4).collect();
                 (class_loss(&head.forward(&hidden.rows)?, &classes, &[1.0; 4])?, n)
@@ -170,7 +170,7 @@ impl Bench {
     }
 
     fn step(&mut self) -> Result<f64, Box<dyn Error>> {
-        let loss = self.loss(&Pass::train(Seed(5), self.memory))?;
+        let loss = self.loss(&ForwardCtx::train(Seed(5), self.memory))?;
         let value = loss.value().item()?;
         let gradients = backward(&loss)?;
         drop(loss);
@@ -184,17 +184,17 @@ impl Bench {
 
     /// Every score of the batch: logits of all tokens, or of all sequences.
     fn evaluate(&self) -> Result<(), Box<dyn Error>> {
-        let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
-        let pass = Pass::evaluate();
-        let (scores, _) = clinpeft_autodiff::without_tape(|| -> Result<Var, Box<dyn Error>> {
+        let sites: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
+        let ctx = ForwardCtx::evaluate();
+        let scores = clinpeft_autodiff::no_grad(|| -> Result<Var, Box<dyn Error>> {
             match &self.head {
                 None => {
-                    let hidden = self.model.hidden(&self.batch, &sites, &pass, Rows::All)?;
+                    let hidden = self.model.hidden(&self.batch, &sites, &ctx, HiddenRows::All)?;
                     Ok(self.model.logits(&hidden)?)
                 }
                 Some(head) => {
-                    let pooled = Rows::Pooled(Pooling::LastToken);
-                    Ok(head.forward(&self.model.hidden(&self.batch, &sites, &pass, pooled)?.rows)?)
+                    let pooled = HiddenRows::Pooled(Pooling::LastToken);
+                    Ok(head.forward(&self.model.hidden(&self.batch, &sites, &ctx, pooled)?.rows)?)
                 }
             }
         });

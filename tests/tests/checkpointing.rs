@@ -4,7 +4,7 @@
 
 use clinpeft_autodiff::{backward, ops};
 use clinpeft_llama::{Config, Llama};
-use clinpeft_nn::{Backbone, Learning, Memory, Pass, Ragged, Rows, Sites};
+use clinpeft_nn::{AdapterHooks, Backbone, Checkpointing, ForwardCtx, HiddenRows, RaggedBatch, Trainability};
 use clinpeft_peft::{Activity, AdapterConfig, Stack};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::memory;
@@ -16,13 +16,13 @@ use std::sync::Arc;
 static MEMORY: PeakAlloc = PeakAlloc;
 
 /// Gradients of a LoRA step, and the highest memory above what was there before it.
-fn step(model: &Llama, stack: &Stack, batch: &Ragged, memory: Memory) -> (Vec<Vec<f64>>, usize) {
+fn step(model: &Llama, stack: &Stack, batch: &RaggedBatch, memory: Checkpointing) -> (Vec<Vec<f64>>, usize) {
     let before = MEMORY.current_usage() + memory::in_use();
     MEMORY.reset_peak_usage();
     memory::reset_peak();
-    let sites: Arc<dyn Sites> = Arc::new(stack.clone());
-    let pass = Pass::train(Seed(9), memory);
-    let hidden = model.hidden(batch, &sites, &pass, Rows::All).unwrap();
+    let sites: Arc<dyn AdapterHooks> = Arc::new(stack.clone());
+    let ctx = ForwardCtx::train(Seed(9), memory);
+    let hidden = model.hidden(batch, &sites, &ctx, HiddenRows::All).unwrap();
     let (loss, count) = model.language_loss(&hidden, batch).unwrap();
     drop(hidden);
     let gradients = backward(&ops::scale(&loss, 1.0 / count as f64).unwrap()).unwrap();
@@ -66,17 +66,17 @@ fn methods() -> Vec<(&'static str, serde_json::Value)> {
 
 #[test]
 fn recomputation_gives_the_same_gradients_with_much_less_memory_for_every_method() {
-    let model = Llama::random(Config::tiny(64, 64, 8, 4, 256), Seed(1), Learning::Frozen).unwrap();
-    let batch = Ragged::from_sequences(&vec![(0..200).map(|i| i % 64).collect::<Vec<u32>>(); 4]).unwrap();
+    let model = Llama::random(Config::tiny(64, 64, 8, 4, 256), Seed(1), Trainability::Frozen).unwrap();
+    let batch = RaggedBatch::from_sequences(&vec![(0..200).map(|i| i % 64).collect::<Vec<u32>>(); 4]).unwrap();
     println!("{:<20} {:>12} {:>12}", "method", "kept", "recomputed");
     for (name, settings) in methods() {
         let config: AdapterConfig = serde_json::from_value(settings).unwrap();
-        let adapter = config.build(&model, Seed(2), Learning::Trainable).unwrap();
+        let adapter = config.build(&model, Seed(2), Trainability::Trainable).unwrap();
         let mut stack = Stack::new();
         stack.push("clinical", adapter, Activity::Active).unwrap();
-        step(&model, &stack, &batch, Memory::Keep);
-        let (kept, much) = step(&model, &stack, &batch, Memory::Keep);
-        let (again, little) = step(&model, &stack, &batch, Memory::Recompute);
+        step(&model, &stack, &batch, Checkpointing::None);
+        let (kept, much) = step(&model, &stack, &batch, Checkpointing::None);
+        let (again, little) = step(&model, &stack, &batch, Checkpointing::Full);
         println!("{name:<20} {:>9} KiB {:>9} KiB", much / 1024, little / 1024);
         assert_eq!(kept, again, "{name}");
         assert!((little as f64) < 0.5 * much as f64, "{name}: {little} bytes with recomputation, {much} without");

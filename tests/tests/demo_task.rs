@@ -7,7 +7,7 @@ use clinpeft_clinical::synth::{CohortSpec, synth};
 use clinpeft_clinical::{Dataset, Label, Task};
 use clinpeft_llama::{Config, Llama};
 use clinpeft_metrics::{Difference, auroc_delong_difference};
-use clinpeft_nn::{Backbone, Classifier, Learning, Memory, Pooling};
+use clinpeft_nn::{Backbone, Checkpointing, Classifier, Pooling, Trainability};
 use clinpeft_peft::{Activity, AdapterConfig, Head, Stack};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Precision;
@@ -82,7 +82,7 @@ struct Trained {
 /// Trains an adapter alone on a model whose frozen weights multiply with `precision`.
 fn trained(settings: Value, precision: Precision) -> Trained {
     let task = demo_task();
-    let mut model = Llama::random(Config::tiny(task.vocabulary, 32, 3, 2, 64), Seed(1), Learning::Frozen).unwrap();
+    let mut model = Llama::random(Config::tiny(task.vocabulary, 32, 3, 2, 64), Seed(1), Trainability::Frozen).unwrap();
     // Fresh weights are so small that attention, through which most methods work, hardly counts.
     for p in model.parameters_mut() {
         if p.value().dims().len() == 2 {
@@ -93,11 +93,11 @@ fn trained(settings: Value, precision: Precision) -> Trained {
     }
     let config: AdapterConfig = serde_json::from_value(settings).unwrap();
     let mut stack = Stack::new();
-    let adapter = config.build(&model, Seed(2), Learning::Trainable).unwrap();
+    let adapter = config.build(&model, Seed(2), Trainability::Trainable).unwrap();
     stack.push("downstream", adapter, Activity::Active).unwrap();
     let mut classifier = Classifier::new(4, model.width(), &mut Seed(4).stream("head")).unwrap();
     // What falls is then the work of the adapter alone.
-    classifier.parameters_mut().for_each(|p| p.set_learning(Learning::Frozen));
+    classifier.parameters_mut().for_each(|p| p.set_trainability(Trainability::Frozen));
     let targets = Targets::Classes { labels: task.labels.clone(), count: 4 };
     let mut objective = Classification {
         backbone: Box::new(model),
@@ -138,7 +138,7 @@ fn training() -> Settings {
         optimizer: OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: Some(1.0) },
         selection: Selection::LastEpoch,
         patience: None,
-        memory: Memory::Keep,
+        memory: Checkpointing::None,
         seed: Seed(5),
         log_every: 100,
         checkpoint_every: Duration::from_secs(600),

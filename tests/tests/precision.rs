@@ -4,7 +4,7 @@
 
 use clinpeft_autodiff::{backward, ops};
 use clinpeft_llama::{Config, Llama};
-use clinpeft_nn::{Backbone, Learning, Memory, Pass, Ragged, Rows, Sites};
+use clinpeft_nn::{AdapterHooks, Backbone, Checkpointing, ForwardCtx, HiddenRows, RaggedBatch, Trainability};
 use clinpeft_peft::{Activity, Lora, LoraConfig, Scaling, Stack};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::{DType, Precision};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 fn step(precision: Precision, stored: DType) -> (f64, Vec<f64>) {
     let mut config = Config::tiny(160, 96, 3, 4, 64);
     config.num_key_value_heads = Some(2);
-    let mut model = Llama::random(config, Seed(1), Learning::Frozen).unwrap();
+    let mut model = Llama::random(config, Seed(1), Trainability::Frozen).unwrap();
     for p in model.parameters_mut() {
         // Matrices in bf16 in every run, so that only products differ, and larger than fresh ones, so that they count.
         let matrix = p.value().dims().len() == 2;
@@ -29,7 +29,7 @@ fn step(precision: Precision, stored: DType) -> (f64, Vec<f64>) {
         targets: vec!["q_proj".into(), "v_proj".into()],
         scaling: Scaling::Standard,
     };
-    let lora = Lora::new(lora, &model.linear_sites(), Seed(2), Learning::Trainable).unwrap();
+    let lora = Lora::new(lora, &model.target_modules(), Seed(2), Trainability::Trainable).unwrap();
     let mut stack = Stack::new();
     stack.push("downstream", Box::new(lora), Activity::Active).unwrap();
     for (_, p) in stack.trainable_mut() {
@@ -38,9 +38,10 @@ fn step(precision: Precision, stored: DType) -> (f64, Vec<f64>) {
         let values = (0..n).map(|i| ((i * 37 % 101) as f32 / 101.0 - 0.5) * 0.2).collect();
         p.set_value(clinpeft_tensor::Tensor::from_vec(values, &dims).unwrap());
     }
-    let batch = Ragged::from_sequences(&[(1..40).collect(), (20..30).collect(), (50..101).collect()]).unwrap();
-    let sites: Arc<dyn Sites> = Arc::new(stack.clone());
-    let hidden = model.hidden(&batch, &sites, &Pass::train(Seed(3), Memory::Keep), Rows::All).unwrap();
+    let batch = RaggedBatch::from_sequences(&[(1..40).collect(), (20..30).collect(), (50..101).collect()]).unwrap();
+    let sites: Arc<dyn AdapterHooks> = Arc::new(stack.clone());
+    let hidden =
+        model.hidden(&batch, &sites, &ForwardCtx::train(Seed(3), Checkpointing::None), HiddenRows::All).unwrap();
     let (loss, count) = model.language_loss(&hidden, &batch).unwrap();
     let loss = ops::scale(&loss, 1.0 / count as f64).unwrap();
     let gradients = backward(&loss).unwrap();

@@ -11,10 +11,12 @@
 use clap::{Parser, ValueEnum};
 use clinpeft_autodiff::{backward, ops as learn};
 use clinpeft_llama::{Config, Llama};
-use clinpeft_nn::{Backbone, Learning, Memory, Parameter, Pass, Ragged, Rows, Sites};
+use clinpeft_nn::{
+    AdapterHooks, Backbone, Checkpointing, ForwardCtx, HiddenRows, Parameter, RaggedBatch, Trainability,
+};
 use clinpeft_peft::{Activity, Lora, LoraConfig, Scaling, Stack};
 use clinpeft_rng::{Rng, Seed};
-use clinpeft_tensor::ops::{self, AttentionShape, Layout, Mask, Segments};
+use clinpeft_tensor::ops::{self, AttentionShape, CuSeqlens, Layout, Mask};
 use clinpeft_tensor::{DType, Device, Precision, Tensor};
 use clinpeft_train::{Optimizer, OptimizerSettings};
 use half::bf16;
@@ -116,7 +118,7 @@ fn steps(o: &Options, device: &Device) -> Result<()> {
                 new.insert(weights(dims, name).map_err(|e| clinpeft_nn::Error::Config(e.to_string()))?)
             }
         };
-        Ok(Parameter::new(name, value.to_device(device)?, Learning::Frozen))
+        Ok(Parameter::new(name, value.to_device(device)?, Trainability::Frozen))
     })?;
     drop(made);
     let loaded = begun.elapsed().as_secs_f64();
@@ -127,18 +129,18 @@ fn steps(o: &Options, device: &Device) -> Result<()> {
         targets: vec!["q_proj".into(), "v_proj".into()],
         scaling: Scaling::Standard,
     };
-    let lora = Lora::new(lora, &model.linear_sites(), Seed(2), Learning::Trainable)?;
+    let lora = Lora::new(lora, &model.target_modules(), Seed(2), Trainability::Trainable)?;
     let mut stack = Stack::new();
     stack.push("lora", Box::new(lora), Activity::Active)?;
     stack.to_device(device)?;
     let settings = OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: None };
     let mut optimizer = Optimizer::new(settings);
     let sequence: Vec<u32> = (0..o.length).map(|i| (i * 7919 % config.vocab_size) as u32).collect();
-    let batch = Ragged::from_sequences(&vec![sequence; o.batch])?;
-    let memory = if o.keep { Memory::Keep } else { Memory::Recompute };
+    let batch = RaggedBatch::from_sequences(&vec![sequence; o.batch])?;
+    let memory = if o.keep { Checkpointing::None } else { Checkpointing::Full };
     let mut step = |stack: &mut Stack| -> Result<f64> {
-        let sites: Arc<dyn Sites> = Arc::new(stack.clone());
-        let hidden = model.hidden(&batch, &sites, &Pass::train(Seed(3), memory), Rows::All)?;
+        let sites: Arc<dyn AdapterHooks> = Arc::new(stack.clone());
+        let hidden = model.hidden(&batch, &sites, &ForwardCtx::train(Seed(3), memory), HiddenRows::All)?;
         let (loss, n) = model.language_loss(&hidden, &batch)?;
         let mean = learn::scale(&loss, 1.0 / n as f64)?;
         let gradients = backward(&mean)?;
@@ -209,8 +211,8 @@ fn operations(o: &Options, device: &Device) -> Result<()> {
         mask,
         dropout: None,
     };
-    let segments = Segments::same(&(0..=o.batch).map(|i| (i * o.length) as u32).collect::<Vec<_>>());
-    let (out, lse) = ops::attention(&x, &k, &k, &shape, &segments)?;
+    let cu_seqlens = CuSeqlens::same(&(0..=o.batch).map(|i| (i * o.length) as u32).collect::<Vec<_>>());
+    let (out, lse) = ops::attention(&x, &k, &k, &shape, &cu_seqlens)?;
     let product = |n: usize, w: usize| (4 * t * (d + n) + 2 * w, 2 * t * w);
     let attended = 2 * t * o.length * d;
     let report = |name: &str, (bytes, operations): (usize, usize), run: &dyn Fn() -> Result<Tensor>| -> Result<()> {
@@ -238,8 +240,8 @@ fn operations(o: &Options, device: &Device) -> Result<()> {
     report("silu_mul", (12 * t * inner, 5 * t * inner), &|| Ok(ops::silu_mul(&wide, &wide)?))?;
     report("add", (12 * t * d, t * d), &|| Ok(ops::add(&x, &x)?))?;
     let moved = 4 * t * (2 * d + 2 * narrow);
-    report("attention", (moved, attended), &|| Ok(ops::attention(&x, &k, &k, &shape, &segments)?.0))?;
+    report("attention", (moved, attended), &|| Ok(ops::attention(&x, &k, &k, &shape, &cu_seqlens)?.0))?;
     report("attention backward", (2 * moved, 5 * attended / 2), &|| {
-        Ok(ops::attention_backward(&x, [&x, &k, &k, &out, &lse], &shape, &segments)?.0)
+        Ok(ops::attention_backward(&x, [&x, &k, &k, &out, &lse], &shape, &cu_seqlens)?.0)
     })
 }

@@ -1,10 +1,10 @@
 //! Recomputation of a block (Chen et al. 2016, section 4).
 
-use crate::tape::{Node, Var, backward_from, without_tape};
+use crate::tape::{Node, Var, backward_from, no_grad_tracked};
 use crate::{Error, Result};
 use std::sync::Arc;
 
-/// Runs `block` on `inputs` and keeps only those; on the way back the block is computed again with the tape on.
+/// Runs `block` on `inputs` and keeps only those; in the backward pass the block is computed again with the tape on.
 ///
 /// Parameters that `block` holds get their gradients as usual; whatever was computed from parameters outside must come in
 /// as an input. The gradients are the same to the bit, because the same operations run in the same order; `block` must
@@ -14,9 +14,9 @@ where
     E: From<Error> + Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let outer: Vec<Var> = inputs.iter().map(|v| (*v).clone()).collect();
-    let (value, touched) = without_tape(|| block(&outer));
+    let (value, grad_seen) = no_grad_tracked(|| block(&outer));
     let value = value?;
-    if !touched {
+    if !grad_seen {
         return Ok(value);
     }
     let y = Var::recorded(value.value().clone(), move |g| {
@@ -105,7 +105,7 @@ mod tests {
     fn frozen_block_records_nothing() {
         let w = Var::constant(random(&[5, 5], "w"));
         let x = Var::constant(random(&[6, 5], "x"));
-        assert!(!checkpoint(&[&x], block(&w)).unwrap().needs_gradient());
+        assert!(!checkpoint(&[&x], block(&w)).unwrap().requires_grad());
     }
 
     #[test]

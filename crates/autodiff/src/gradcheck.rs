@@ -70,7 +70,7 @@ fn frozen_in_turn<const N: usize>(
         });
         let out = f(&vars)?;
         if N == 1 {
-            if out.needs_gradient() {
+            if out.requires_grad() {
                 return Err(Error::Gradcheck("a constant operand was recorded".into()));
             }
             continue;

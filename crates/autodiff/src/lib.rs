@@ -3,7 +3,7 @@
 //! - A [`Var`] is a tensor that may remember how it was made. What is frozen is a *constant*: operations on constants
 //!   alone leave nothing on the tape, neither inputs nor gradients.
 //! - Whether a leaf learns is fixed when it is created ([`Var::leaf`] or [`Var::constant`]).
-//! - [`checkpoint`] trades time for memory: a block keeps only its input and is computed again on the way back.
+//! - [`checkpoint`] trades time for memory: a block keeps only its input and is computed again in the backward pass.
 //! - An operation exists here only together with its backward rule (see [`ops`]), so no value is detached in silence.
 //!
 //! ```
@@ -25,4 +25,4 @@ mod tape;
 pub use checkpoint::checkpoint;
 pub use clinpeft_tensor::Error as TensorError;
 pub use gradcheck::{Check, gradcheck};
-pub use tape::{Error, Gradients, Norm, Result, Var, backward, without_tape};
+pub use tape::{Error, Gradients, Norm, Result, Var, backward, no_grad};

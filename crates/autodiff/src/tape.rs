@@ -1,4 +1,4 @@
-//! Values that remember how they were made, and the way back.
+//! Values that record how they were computed, and the backward pass.
 
 use clinpeft_tensor::{DType, Device, Precision, Tensor};
 use std::cell::Cell;
@@ -14,7 +14,7 @@ pub enum Error {
     /// An operation failed.
     #[error(transparent)]
     Tensor(#[from] clinpeft_tensor::Error),
-    /// The value does not depend on anything that learns.
+    /// The value does not depend on anything that requires a gradient.
     #[error(
         "backward: the value does not depend on any trainable parameter\nhint: mark an adapter, or the head, as trainable"
     )]
@@ -55,23 +55,22 @@ impl Node {
 pub struct Var {
     value: Tensor,
     node: Option<Arc<Node>>,
-    /// There if the values came out of a product whose operands were rounded to bf16: what the way back needs of them is then kept
-    /// in bf16 too, once for all that need it.
+    /// Set if the value came from a bf16 matmul. The copy saved for backward is then stored in bf16 and shared by all rules.
     rounded: Option<Arc<OnceLock<Tensor>>>,
 }
 
 impl fmt::Debug for Var {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Var({:?}{})", self.value, if self.needs_gradient() { ", learns" } else { "" })
+        write!(f, "Var({:?}{})", self.value, if self.requires_grad() { ", requires_grad" } else { "" })
     }
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Tape {
     Records,
-    /// Nothing is recorded; the flag says whether something would have been.
+    /// Nothing is recorded; the flag says whether an operand required a gradient.
     Paused {
-        touched: bool,
+        grad_seen: bool,
     },
 }
 
@@ -79,38 +78,43 @@ thread_local! {
     static TAPE: Cell<Tape> = const { Cell::new(Tape::Records) };
 }
 
-/// Runs `body` without recording. Returns its value and whether anything that learns took part.
-pub fn without_tape<R>(body: impl FnOnce() -> R) -> (R, bool) {
+/// Runs `body` without recording it for a backward pass, like `torch.no_grad`.
+pub fn no_grad<R>(body: impl FnOnce() -> R) -> R {
+    no_grad_tracked(body).0
+}
+
+/// [`no_grad`], and whether any operand of `body` required a gradient.
+pub(crate) fn no_grad_tracked<R>(body: impl FnOnce() -> R) -> (R, bool) {
     struct Restore(Tape);
     impl Drop for Restore {
         fn drop(&mut self) {
             TAPE.set(self.0);
         }
     }
-    let before = TAPE.replace(Tape::Paused { touched: false });
+    let before = TAPE.replace(Tape::Paused { grad_seen: false });
     let restore = Restore(before);
     let out = body();
-    let touched = TAPE.get() == Tape::Paused { touched: true };
+    let grad_seen = TAPE.get() == Tape::Paused { grad_seen: true };
     drop(restore);
-    if touched {
-        note_touch();
+    if grad_seen {
+        note_grad();
     }
-    (out, touched)
+    (out, grad_seen)
 }
 
-fn note_touch() {
+fn note_grad() {
     if let Tape::Paused { .. } = TAPE.get() {
-        TAPE.set(Tape::Paused { touched: true });
+        TAPE.set(Tape::Paused { grad_seen: true });
     }
 }
 
 impl Var {
-    /// A value that does not learn.
+    /// A value without gradient.
     pub fn constant(value: Tensor) -> Var {
         Var { value, node: None, rounded: None }
     }
 
-    /// A value that learns: [`backward`] returns a gradient for it.
+    /// A leaf that requires a gradient: [`backward`] returns a gradient for it.
     pub fn leaf(value: Tensor) -> Var {
         Var { value, node: Some(Node::new(None)), rounded: None }
     }
@@ -118,7 +122,7 @@ impl Var {
     /// The result of an operation with its backward rule.
     ///
     /// `rule` gets the gradient of the result and says which gradients are asked for; it returns one for each parent that
-    /// asked. Where no parent learns, `rule` and all that it holds are dropped at once.
+    /// asked. Where no parent requires a gradient, `rule` and all that it holds are dropped at once.
     pub fn from_op<const N: usize>(
         value: Tensor,
         parents: [&Var; N],
@@ -138,14 +142,14 @@ impl Var {
     /// A node with any rule; nothing while the tape is paused.
     pub(crate) fn recorded(value: Tensor, rule: impl FnOnce(&Tensor) -> Result<Contributions> + Send + 'static) -> Var {
         if TAPE.get() != Tape::Records {
-            note_touch();
+            note_grad();
             return Var::constant(value);
         }
         Var { value, node: Some(Node::new(Some(Box::new(rule)))), rounded: None }
     }
 
-    /// These values as made from `sources`: if one of them comes out of a product with [`Precision::Bf16`], or is a weight of
-    /// such products, what the way back needs of the values is kept in bf16.
+    /// These values as made from `sources`: if one of them comes out of a matmul with [`Precision::Bf16`], or is a weight of
+    /// such a matmul, its copy saved for backward is stored in bf16.
     pub(crate) fn rounded_like(self, sources: &[&Var]) -> Var {
         let is_rounded = |v: &&Var| v.rounded.is_some() || v.value.precision() == Precision::Bf16;
         Var { rounded: sources.iter().any(is_rounded).then(Arc::default), ..self }
@@ -180,7 +184,7 @@ impl Var {
     }
 
     /// True if a gradient flows to or through this value.
-    pub fn needs_gradient(&self) -> bool {
+    pub fn requires_grad(&self) -> bool {
         self.node.is_some()
     }
 
@@ -282,7 +286,7 @@ impl Gradients {
 
 /// Gradients of a scalar (one element) with respect to every leaf it depends on.
 ///
-/// The graph is consumed: saved values are freed on the way. Errors if nothing learns or the graph was used before.
+/// The graph is consumed: saved values are freed on the way. Errors if nothing requires a gradient or the graph was used before.
 pub fn backward(loss: &Var) -> Result<Gradients> {
     let one = Tensor::from_vec(vec![1.0f64; loss.value.count()], loss.dims())?.cast(loss.dtype())?;
     backward_from(loss, one.to_device(&loss.value.device())?)
@@ -351,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_out_of_a_product_in_bf16_is_kept_in_bf16() {
+    fn the_result_of_a_bf16_matmul_is_saved_in_bf16() {
         let (exact, exact_gradient, kept) = gated(Precision::StrictF32);
         assert_eq!(kept, DType::F32);
         let (rounded, gradient, kept) = gated(Precision::Bf16);
@@ -363,14 +367,14 @@ mod tests {
     }
 
     #[test]
-    fn one_copy_in_bf16_serves_all_rules_and_none_is_made_without_a_tape() {
+    fn one_bf16_copy_is_shared_by_all_rules_and_none_is_made_under_no_grad() {
         let x = Var::leaf(row(&[2.0, 3.0])).to_device(&Device::Cpu).unwrap();
         let x = Var { value: x.value.cast(DType::F32).unwrap(), ..x };
         let w = Var::constant(Tensor::from_vec(vec![1f32; 4], &[2, 2]).unwrap().with_precision(Precision::Bf16));
         let h = ops::linear(&x, &w).unwrap();
         let at = |t: &Tensor| t.as_slice::<half::bf16>().unwrap().as_ptr();
         assert_eq!(at(&h.saved().unwrap()), at(&h.clone().saved().unwrap()));
-        let (kept, _) = without_tape(|| ops::linear(&x, &w).unwrap().saved().unwrap());
+        let kept = no_grad(|| ops::linear(&x, &w).unwrap().saved().unwrap());
         assert_eq!(kept.dtype(), DType::F32);
     }
 
@@ -378,7 +382,7 @@ mod tests {
     fn constants_leave_nothing_on_the_tape() {
         let x = Var::constant(row(&[2.0]));
         let y = ops::add(&x, &x).unwrap();
-        assert!(!y.needs_gradient());
+        assert!(!y.requires_grad());
         assert!(matches!(backward(&y), Err(Error::NothingToLearn)));
     }
 
@@ -391,12 +395,12 @@ mod tests {
     }
 
     #[test]
-    fn paused_tape_reports_that_something_would_learn() {
+    fn no_grad_tracked_reports_operands_that_require_gradients() {
         let x = Var::leaf(row(&[2.0]));
-        let (y, touched) = without_tape(|| ops::add(&x, &x).unwrap());
-        assert!(touched && !y.needs_gradient());
-        let (_, touched) = without_tape(|| ops::add(&y, &y).unwrap());
-        assert!(!touched);
-        assert!(ops::add(&x, &x).unwrap().needs_gradient());
+        let (y, grad_seen) = no_grad_tracked(|| ops::add(&x, &x).unwrap());
+        assert!(grad_seen && !y.requires_grad());
+        let (_, grad_seen) = no_grad_tracked(|| ops::add(&y, &y).unwrap());
+        assert!(!grad_seen);
+        assert!(ops::add(&x, &x).unwrap().requires_grad());
     }
 }

@@ -1,7 +1,7 @@
 //! `config.json`.
 
 use clinpeft_nn::sizes::{self, need_size};
-use clinpeft_nn::{Error, LinearSite, Result};
+use clinpeft_nn::{Error, Result, TargetModule};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -113,7 +113,7 @@ impl Config {
     }
 
     /// Every linear layer that an adapter may target, the pooler's among them, without making any.
-    pub fn linear_sites(&self) -> Vec<LinearSite> {
+    pub fn target_modules(&self) -> Vec<TargetModule> {
         let (d, wide) = (self.hidden_size, self.intermediate_size);
         let parts = [
             ("attention.self.query", d, d),
@@ -125,9 +125,9 @@ impl Config {
         ];
         let layer = |i: usize| {
             let name = move |part: &str| format!("bert.encoder.layer.{i}.{part}");
-            parts.map(|(part, input, output)| LinearSite { name: name(part), input, output })
+            parts.map(|(part, input, output)| TargetModule { name: name(part), input, output })
         };
-        let pooler = LinearSite { name: "bert.pooler.dense".into(), input: d, output: d };
+        let pooler = TargetModule { name: "bert.pooler.dense".into(), input: d, output: d };
         (0..self.num_hidden_layers).flat_map(layer).chain([pooler]).collect()
     }
 
@@ -234,9 +234,10 @@ mod tests {
     #[test]
     fn weights_are_counted_without_making_any() {
         let tiny = Config::tiny(32, 16, 2, 4, 24);
-        let model = crate::Bert::random(tiny.clone(), clinpeft_rng::Seed(1), clinpeft_nn::Learning::Frozen).unwrap();
+        let model =
+            crate::Bert::random(tiny.clone(), clinpeft_rng::Seed(1), clinpeft_nn::Trainability::Frozen).unwrap();
         assert_eq!(tiny.parameter_count(), clinpeft_nn::Backbone::parameter_count(&model));
-        assert_eq!(tiny.linear_sites(), clinpeft_nn::Backbone::linear_sites(&model));
+        assert_eq!(tiny.target_modules(), clinpeft_nn::Backbone::target_modules(&model));
         // BERT-base with the vocabularies of the uncased and the cased checkpoints.
         let base = |v| Config { intermediate_size: 3072, ..Config::tiny(v, 768, 12, 12, 512) }.parameter_count();
         assert_eq!([base(30_522), base(28_996)], [109_482_240, 108_310_272]);

@@ -1,7 +1,7 @@
 //! Names of weights in folders of several model classes.
 
 use crate::Config;
-use clinpeft_nn::{Classifier, Error, Learning, Parameter, Result};
+use clinpeft_nn::{Classifier, Error, Parameter, Result, Trainability};
 use clinpeft_tensor::{DType, Device};
 use clinpeft_weights::{Checkpoint, Keep};
 use std::path::Path;
@@ -40,13 +40,13 @@ impl Source {
         let keep = if dims.len() == 1 && self.keep != Keep::As(DType::F64) { Keep::As(DType::F32) } else { self.keep };
         let stored = self.stored(name).unwrap_or_else(|| name.to_string());
         let value = self.file.tensor(&stored, dims, keep)?.to_device(&self.device)?;
-        Ok(Parameter::new(name, value, Learning::Frozen))
+        Ok(Parameter::new(name, value, Trainability::Frozen))
     }
 }
 
 /// The classifier of a `BertForSequenceClassification` folder (`classifier.weight`, `classifier.bias`); `None` if the
 /// folder holds a model without one.
-pub fn classifier(dir: &Path, learning: Learning, device: &Device) -> Result<Option<Classifier>> {
+pub fn classifier(dir: &Path, learning: Trainability, device: &Device) -> Result<Option<Classifier>> {
     let (config, file) = (Config::load(dir)?, Checkpoint::open(dir)?);
     let (weight, bias) = ("classifier.weight", "classifier.bias");
     let Some(stored) = file.tensors().get(weight) else {

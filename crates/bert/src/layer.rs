@@ -7,8 +7,8 @@
 
 use crate::Config;
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{AttentionSite, LayerNorm, Linear, Parameter, Pass, Ragged, Result, Sites};
-use clinpeft_tensor::ops::{AttentionDropout, AttentionShape, Segments};
+use clinpeft_nn::{AdapterHooks, AttentionCall, ForwardCtx, LayerNorm, Linear, Parameter, RaggedBatch, Result};
+use clinpeft_tensor::ops::{AttentionDropout, AttentionShape, CuSeqlens};
 use clinpeft_tensor::{Device, Tensor};
 
 #[derive(Debug, Clone)]
@@ -27,8 +27,8 @@ pub(crate) struct Layer {
 
 /// What is the same for every layer of a run.
 pub(crate) struct Place {
-    /// One segment for each sequence, then one for each observer.
-    pub(crate) segments: Segments,
+    /// One segment for each sequence, then one for each pad probe.
+    pub(crate) cu_seqlens: CuSeqlens,
     /// Which rows each segment sees, where they are not simply its own.
     pub(crate) keys: Option<Tensor>,
     pub(crate) shape: AttentionShape,
@@ -39,19 +39,19 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Where the tokens of `batch` stand, and behind them its observers, which see all tokens of their sequence.
-    pub(crate) fn new(batch: &Ragged, config: &Config, shape: AttentionShape, device: &Device) -> Result<Place> {
-        let mut segments = Segments::same(&batch.offsets);
+    /// Where the tokens of `batch` stand, and behind them its pad probes, which see all tokens of their sequence.
+    pub(crate) fn new(batch: &RaggedBatch, config: &Config, shape: AttentionShape, device: &Device) -> Result<Place> {
+        let mut cu_seqlens = CuSeqlens::same(&batch.offsets);
         let mut keys: Vec<u32> = (0..batch.tokens() as u32).collect();
-        for (i, o) in batch.observers.iter().enumerate() {
+        for (i, o) in batch.pad_probes.iter().enumerate() {
             let s = o.sequence as usize;
             keys.extend(batch.offsets[s]..batch.offsets[s + 1]);
-            segments.keys.push(keys.len());
-            segments.queries.push(batch.tokens() + i + 1);
+            cu_seqlens.keys.push(keys.len());
+            cu_seqlens.queries.push(batch.tokens() + i + 1);
         }
-        let keys = if batch.observers.is_empty() { None } else { Some(on_device(keys, device)?) };
+        let keys = if batch.pad_probes.is_empty() { None } else { Some(on_device(keys, device)?) };
         Ok(Place {
-            segments,
+            cu_seqlens,
             keys,
             shape,
             dropout: config.hidden_dropout_prob,
@@ -69,19 +69,23 @@ pub(crate) fn on_device(rows: Vec<u32>, device: &Device) -> Result<Tensor> {
 /// Some rows, one for each sequence, which alone are wanted of a layer. Each sees all tokens of its sequence.
 pub(crate) struct Only {
     rows: Tensor,
-    segments: Segments,
+    cu_seqlens: CuSeqlens,
     keys: Option<Tensor>,
 }
 
 impl Only {
     pub(crate) fn new(rows: &Tensor, place: &Place) -> Result<Only> {
         let b = rows.count();
-        let keys = place.segments.keys[..=b].to_vec();
+        let keys = place.cu_seqlens.keys[..=b].to_vec();
         let tokens = keys[b] as u32;
-        // Without observers the tokens are all rows there are.
+        // Without pad probes the tokens are all rows there are.
         let own = place.keys.as_ref();
         let own = own.map(|_| on_device((0..tokens).collect(), &rows.device()));
-        Ok(Only { rows: rows.clone(), segments: Segments { queries: (0..=b).collect(), keys }, keys: own.transpose()? })
+        Ok(Only {
+            rows: rows.clone(),
+            cu_seqlens: CuSeqlens { queries: (0..=b).collect(), keys },
+            keys: own.transpose()?,
+        })
     }
 }
 
@@ -104,8 +108,8 @@ pub(crate) fn layer_norm(name: &str, config: &Config, get: &mut Get<'_>) -> Resu
 }
 
 /// Dropout of this pass at the place called `name`.
-pub(crate) fn drop(x: Var, rate: f64, name: &str, pass: &Pass) -> Result<Var> {
-    match pass.dropout_key(name) {
+pub(crate) fn drop(x: Var, rate: f64, name: &str, ctx: &ForwardCtx) -> Result<Var> {
+    match ctx.dropout_key(name) {
         Some(key) if rate > 0.0 => Ok(ops::dropout(&x, rate, key)?),
         _ => Ok(x),
     }
@@ -164,21 +168,21 @@ impl Layer {
     pub(crate) fn forward(
         &self,
         x: &Var,
-        sites: &dyn Sites,
+        sites: &dyn AdapterHooks,
         place: &Place,
-        pass: &Pass,
+        ctx: &ForwardCtx,
         only: Option<&Only>,
     ) -> Result<Var> {
         let own = match only {
             Some(only) => ops::embedding(x, &only.rows)?,
             None => x.clone(),
         };
-        let y = self.attention(&own, x, sites, place, pass, only)?;
-        let y = drop(y, place.dropout, &format!("{}.attention.output", self.root), pass)?;
+        let y = self.attention(&own, x, sites, place, ctx, only)?;
+        let y = drop(y, place.dropout, &format!("{}.attention.output", self.root), ctx)?;
         let x = self.attended_norm.forward(&ops::add(&own, &y)?)?;
-        let inner = ops::gelu(&self.inner.forward(&x, sites, pass)?)?;
-        let y = self.output.forward(&inner, sites, pass)?;
-        let y = drop(y, place.dropout, &format!("{}.output", self.root), pass)?;
+        let inner = ops::gelu(&self.inner.forward(&x, sites, ctx)?)?;
+        let y = self.output.forward(&inner, sites, ctx)?;
+        let y = drop(y, place.dropout, &format!("{}.output", self.root), ctx)?;
         self.output_norm.forward(&ops::add(&x, &y)?)
     }
 
@@ -187,14 +191,14 @@ impl Layer {
         &self,
         own: &Var,
         x: &Var,
-        sites: &dyn Sites,
+        sites: &dyn AdapterHooks,
         place: &Place,
-        pass: &Pass,
+        ctx: &ForwardCtx,
         only: Option<&Only>,
     ) -> Result<Var> {
-        let (segments, keys) = match only {
-            Some(only) => (&only.segments, &only.keys),
-            None => (&place.segments, &place.keys),
+        let (cu_seqlens, keys) = match only {
+            Some(only) => (&only.cu_seqlens, &only.keys),
+            None => (&place.cu_seqlens, &place.keys),
         };
         let seen = |all: Var| -> Result<Var> {
             match keys {
@@ -202,26 +206,26 @@ impl Layer {
                 None => Ok(all),
             }
         };
-        let q = self.query.forward(own, sites, pass)?;
-        let k = seen(self.key.forward(x, sites, pass)?)?;
-        let v = seen(self.value.forward(x, sites, pass)?)?;
-        let key = pass.dropout_key(&format!("{}.attention.self", self.root));
+        let q = self.query.forward(own, sites, ctx)?;
+        let k = seen(self.key.forward(x, sites, ctx)?)?;
+        let v = seen(self.value.forward(x, sites, ctx)?)?;
+        let key = ctx.dropout_key(&format!("{}.attention.self", self.root));
         let rate = place.attention_dropout;
         let dropping = AttentionShape {
             dropout: key.filter(|_| rate > 0.0).map(|key| AttentionDropout { rate, key }),
             ..place.shape
         };
-        let a = ops::attention(&q, &k, &v, &dropping, segments)?;
-        let y = self.attended.forward(&a, sites, pass)?;
-        let site = AttentionSite {
+        let a = ops::attention(&q, &k, &v, &dropping, cu_seqlens)?;
+        let y = self.attended.forward(&a, sites, ctx)?;
+        let site = AttentionCall {
             layer: self.index,
             queries: &q,
             key: &self.key,
             value: &self.value,
             output: &self.attended,
             shape: &place.shape,
-            segments,
+            cu_seqlens,
         };
-        sites.attention_output(&site, y, pass)
+        sites.attention_output(&site, y, ctx)
     }
 }

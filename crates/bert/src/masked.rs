@@ -8,7 +8,7 @@ use crate::files::Source;
 use crate::layer::{Get, layer_norm, linear};
 use crate::{Bert, Config};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{Error, Hidden, LayerNorm, Learning, Linear, Parameter, Result};
+use clinpeft_nn::{Error, Hidden, LayerNorm, Linear, Parameter, Result, Trainability};
 use clinpeft_rng::{Seed, normal};
 use clinpeft_tensor::{Device, Tensor};
 use clinpeft_weights::Keep;
@@ -44,14 +44,14 @@ impl MaskedHead {
             let other = format!("{ROOT}.decoder.bias");
             if name == format!("{ROOT}.bias") && !source.has(name) && source.has(&other) {
                 let found = source.parameter(&other, dims)?;
-                return Ok(Parameter::new(name, found.value().clone(), Learning::Frozen));
+                return Ok(Parameter::new(name, found.value().clone(), Trainability::Frozen));
             }
             source.parameter(name, dims)
         })
     }
 
     /// An untrained head: W from N(0, 0.02), norm one, biases zero.
-    pub fn random(config: &Config, seed: Seed, learning: Learning) -> Result<MaskedHead> {
+    pub fn random(config: &Config, seed: Seed, learning: Trainability) -> Result<MaskedHead> {
         config.check()?;
         MaskedHead::build(config, &mut |name, dims| untrained(name, dims, seed, learning))
     }
@@ -108,7 +108,7 @@ impl MaskedHead {
 }
 
 /// A parameter before training: matrices from N(0, 0.02), weights of normalisations one, biases zero.
-pub(crate) fn untrained(name: &str, dims: &[usize], seed: Seed, learning: Learning) -> Result<Parameter> {
+pub(crate) fn untrained(name: &str, dims: &[usize], seed: Seed, learning: Trainability) -> Result<Parameter> {
     let n = dims.iter().product();
     let mut rng = seed.stream(name);
     let values: Vec<f32> = if dims.len() > 1 {

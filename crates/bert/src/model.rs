@@ -6,8 +6,8 @@ use crate::layer::{Get, Layer, Only, Place, drop, layer_norm, linear, on_device}
 use crate::masked::untrained;
 use clinpeft_autodiff::{Var, checkpoint, ops};
 use clinpeft_nn::{
-    Backbone, Error, Hidden, LayerNorm, Learning, Linear, LinearSite, Memory, Parameter, Pass, Pooling, Ragged, Result,
-    Rows, Sites,
+    AdapterHooks, Backbone, Checkpointing, Error, ForwardCtx, Hidden, HiddenRows, LayerNorm, Linear, Parameter,
+    Pooling, RaggedBatch, Result, TargetModule, Trainability,
 };
 use clinpeft_rng::Seed;
 use clinpeft_tensor::ops::{AttentionShape, Mask};
@@ -51,7 +51,7 @@ impl Bert {
     }
 
     /// An untrained model with a pooler: matrices from N(0, 0.02), norms one, biases zero.
-    pub fn random(config: Config, seed: Seed, learning: Learning) -> Result<Bert> {
+    pub fn random(config: Config, seed: Seed, learning: Trainability) -> Result<Bert> {
         let model = Bert::build(config, &mut |name, dims| untrained(name, dims, seed, learning))?;
         model.with_new_pooler(seed, learning)
     }
@@ -62,7 +62,7 @@ impl Bert {
     }
 
     /// The same model with an untrained pooler, for folders that have none.
-    pub fn with_new_pooler(mut self, seed: Seed, learning: Learning) -> Result<Bert> {
+    pub fn with_new_pooler(mut self, seed: Seed, learning: Trainability) -> Result<Bert> {
         let device = self.words.value().device();
         let mut get = |name: &str, dims: &[usize]| -> Result<Parameter> {
             let mut p = untrained(name, dims, seed, learning)?;
@@ -105,12 +105,12 @@ impl Bert {
     }
 
     /// Word, token-type (always 0) and position rows, normalised.
-    fn embedded(&self, batch: &Ragged, pass: &Pass) -> Result<Var> {
+    fn embedded(&self, batch: &RaggedBatch, ctx: &ForwardCtx) -> Result<Var> {
         let device = self.words.value().device();
         let mut ids = batch.ids.to_cpu()?.as_slice::<u32>()?.to_vec();
-        ids.extend(batch.observers.iter().map(|o| o.id));
+        ids.extend(batch.pad_probes.iter().map(|o| o.id));
         let mut positions = batch.positions.clone();
-        positions.extend(batch.observers.iter().map(|o| o.position));
+        positions.extend(batch.pad_probes.iter().map(|o| o.position));
         let longest = positions.iter().max().map_or(0, |p| *p as usize + 1);
         if longest > self.max_length() {
             return Err(Error::Batch(format!(
@@ -123,20 +123,20 @@ impl Bert {
             |table: &Parameter, ids| -> Result<Var> { Ok(ops::embedding(table.var(), &on_device(ids, &device)?)?) };
         let x = ops::add(&rows(&self.words, ids)?, &rows(&self.kinds, kinds)?)?;
         let x = ops::add(&x, &rows(&self.positions, positions)?)?;
-        drop(self.norm.forward(&x)?, self.config.hidden_dropout_prob, "bert.embeddings", pass)
+        drop(self.norm.forward(&x)?, self.config.hidden_dropout_prob, "bert.embeddings", ctx)
     }
 
     /// What adapters and batches may ask of LLaMA only.
-    fn refuse(&self, batch: &Ragged, sites: &dyn Sites, pass: &Pass) -> Result<()> {
-        if sites.inputs(pass)?.is_some() || sites.keys_values(pass)?.is_some() {
+    fn refuse(&self, batch: &RaggedBatch, sites: &dyn AdapterHooks, ctx: &ForwardCtx) -> Result<()> {
+        if sites.inputs(ctx)?.is_some() || sites.keys_values(ctx)?.is_some() {
             return Err(Error::Adapter(
                 "BERT takes no prompt and no prefix\nhint: LoRA, DoRA and AdaLoRA fit its linear layers".into(),
             ));
         }
         let length = |s: usize| batch.offsets[s + 1] - batch.offsets[s];
-        if let Some(o) = batch.observers.iter().find(|o| o.sees != length(o.sequence as usize)) {
+        if let Some(o) = batch.pad_probes.iter().find(|o| o.sees != length(o.sequence as usize)) {
             return Err(Error::Batch(format!(
-                "an observer sees {} of {} tokens of sequence {}\nhint: in BERT every row sees all tokens",
+                "a pad probe sees {} of {} tokens of sequence {}\nhint: in BERT every row sees all tokens",
                 o.sees,
                 length(o.sequence as usize),
                 o.sequence
@@ -146,7 +146,7 @@ impl Bert {
     }
 
     /// `tanh(W h + b)` of the first tokens, with the dropout in front of the classifier.
-    fn pooled(&self, first: &Var, sites: &dyn Sites, pass: &Pass) -> Result<Var> {
+    fn pooled(&self, first: &Var, sites: &dyn AdapterHooks, ctx: &ForwardCtx) -> Result<Var> {
         let pooler = self.pooler.as_ref().ok_or_else(|| {
             Error::Config(
                 "this folder has no pooler (`bert.pooler.dense.weight`)\nhint: add an untrained one with \
@@ -154,8 +154,8 @@ impl Bert {
                     .into(),
             )
         })?;
-        let y = ops::tanh(&pooler.forward(first, sites, pass)?)?;
-        drop(y, self.config.pooled_dropout(), POOLED, pass)
+        let y = ops::tanh(&pooler.forward(first, sites, ctx)?)?;
+        drop(y, self.config.pooled_dropout(), POOLED, ctx)
     }
 }
 
@@ -167,48 +167,54 @@ fn pooler(config: &Config, get: &mut Get<'_>) -> Result<Linear> {
 impl Backbone for Bert {
     /// Rows are those of the last layer, or, pooled, those behind the pooler and its dropout. Errors, beside the others, if
     /// another token than the first is pooled.
-    fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass, want: Rows) -> Result<Hidden> {
-        self.refuse(batch, &**sites, pass)?;
+    fn hidden(
+        &self,
+        batch: &RaggedBatch,
+        sites: &Arc<dyn AdapterHooks>,
+        ctx: &ForwardCtx,
+        want: HiddenRows,
+    ) -> Result<Hidden> {
+        self.refuse(batch, &**sites, ctx)?;
         let first = match want {
-            Rows::All => None,
-            Rows::Pooled(pooling @ (Pooling::FirstToken | Pooling::FirstPosition)) => {
-                let rows = pooling.rows(&batch.offsets, 0, &batch.observers)?;
+            HiddenRows::All => None,
+            HiddenRows::Pooled(pooling @ (Pooling::FirstToken | Pooling::FirstPosition)) => {
+                let rows = pooling.rows(&batch.offsets, 0, &batch.pad_probes)?;
                 Some(rows.to_device(&self.words.value().device())?)
             }
-            Rows::Pooled(other) => {
+            HiddenRows::Pooled(other) => {
                 return Err(Error::Config(format!(
                     "BERT does not pool the {other:?}\nhint: use the pooling `first-token`"
                 )));
             }
         };
-        let mut x = self.embedded(batch, pass)?;
+        let mut x = self.embedded(batch, ctx)?;
         let device = self.words.value().device();
         let place = Arc::new(Place::new(batch, &self.config, self.shape, &device)?);
         for (i, layer) in self.layers.iter().enumerate() {
             // The last layer answers for the first tokens alone; the others it only reads as keys and values.
             let last = i + 1 == self.layers.len();
             let only = first.as_ref().filter(|_| last).map(|rows| Only::new(rows, &place)).transpose()?;
-            let (layer, sites, place, pass) = (layer.clone(), sites.clone(), place.clone(), *pass);
-            let block = move |x: &[Var]| layer.forward(&x[0], &*sites, &place, &pass, only.as_ref());
-            x = match pass.memory {
-                Memory::Recompute => checkpoint(&[&x], block)?,
-                Memory::Keep => block(&[x])?,
+            let (layer, sites, place, ctx) = (layer.clone(), sites.clone(), place.clone(), *ctx);
+            let block = move |x: &[Var]| layer.forward(&x[0], &*sites, &place, &ctx, only.as_ref());
+            x = match ctx.checkpointing {
+                Checkpointing::Full => checkpoint(&[&x], block)?,
+                Checkpointing::None => block(&[x])?,
             };
         }
         let rows = match first {
-            Some(_) => self.pooled(&x, &**sites, pass)?,
+            Some(_) => self.pooled(&x, &**sites, ctx)?,
             None => x,
         };
-        Ok(Hidden { rows, offsets: batch.offsets.clone(), virtual_rows: 0, observers: batch.observers.clone() })
+        Ok(Hidden { rows, offsets: batch.offsets.clone(), virtual_rows: 0, pad_probes: batch.pad_probes.clone() })
     }
 
     /// An error: BERT predicts masked tokens, which a batch does not name; see [`crate::MaskedHead::loss`].
-    fn language_loss(&self, _: &Hidden, _: &Ragged) -> Result<(Var, usize)> {
+    fn language_loss(&self, _: &Hidden, _: &RaggedBatch) -> Result<(Var, usize)> {
         Err(no_next_token())
     }
 
     /// An error, as [`Backbone::language_loss`].
-    fn sequence_losses(&self, _: &Ragged, _: &Arc<dyn Sites>) -> Result<Vec<(f64, usize)>> {
+    fn sequence_losses(&self, _: &RaggedBatch, _: &Arc<dyn AdapterHooks>) -> Result<Vec<(f64, usize)>> {
         Err(no_next_token())
     }
 
@@ -237,7 +243,7 @@ impl Backbone for Bert {
         self.config.max_position_embeddings
     }
 
-    fn linear_sites(&self) -> Vec<LinearSite> {
+    fn target_modules(&self) -> Vec<TargetModule> {
         let layers = self.layers.iter().flat_map(Layer::linears);
         layers.chain(&self.pooler).map(Linear::describe).collect()
     }

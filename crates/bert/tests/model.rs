@@ -5,7 +5,8 @@
 use clinpeft_autodiff::{Var, backward, ops};
 use clinpeft_bert::{Bert, Config, MaskedHead, MaskedTokens, classifier};
 use clinpeft_nn::{
-    Backbone, Learning, Memory, NoAdapters, Observer, Parameter, Pass, Pooling, Ragged, Result, Rows, Sites, class_loss,
+    AdapterHooks, Backbone, Checkpointing, ForwardCtx, HiddenRows, NoAdapters, PadProbe, Parameter, Pooling,
+    RaggedBatch, Result, Trainability, class_loss,
 };
 use clinpeft_rng::Seed;
 use clinpeft_tensor::{DType, Device, Tensor};
@@ -14,24 +15,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-const FIRST: Rows = Rows::Pooled(Pooling::FirstToken);
+const FIRST: HiddenRows = HiddenRows::Pooled(Pooling::FirstToken);
 
-fn model(learning: Learning) -> Bert {
+fn model(learning: Trainability) -> Bert {
     Bert::random(Config::tiny(32, 16, 2, 4, 24), Seed(3), learning).unwrap()
 }
 
-fn batch(sequences: &[&[u32]]) -> Ragged {
+fn batch(sequences: &[&[u32]]) -> RaggedBatch {
     let all: Vec<Vec<u32>> = sequences.iter().map(|s| s.to_vec()).collect();
-    Ragged::from_sequences(&all).unwrap()
+    RaggedBatch::from_sequences(&all).unwrap()
 }
 
-fn run(m: &Bert, batch: &Ragged, pass: &Pass, want: Rows) -> Result<Var> {
-    let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
-    Ok(m.hidden(batch, &sites, pass, want)?.rows)
+fn run(m: &Bert, batch: &RaggedBatch, ctx: &ForwardCtx, want: HiddenRows) -> Result<Var> {
+    let sites: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
+    Ok(m.hidden(batch, &sites, ctx, want)?.rows)
 }
 
-fn rows(m: &Bert, batch: &Ragged, want: Rows) -> Vec<f64> {
-    let rows = run(m, batch, &Pass::evaluate(), want).unwrap();
+fn rows(m: &Bert, batch: &RaggedBatch, want: HiddenRows) -> Vec<f64> {
+    let rows = run(m, batch, &ForwardCtx::evaluate(), want).unwrap();
     rows.value().to_f64_vec().unwrap()
 }
 
@@ -44,9 +45,9 @@ fn close(a: &[f64], b: &[f64]) {
 
 #[test]
 fn neighbours_in_a_batch_change_nothing() {
-    let m = model(Learning::Frozen);
+    let m = model(Trainability::Frozen);
     let (a, b): (&[u32], &[u32]) = (&[1, 5, 9, 2], &[3, 3, 7]);
-    for want in [Rows::All, FIRST] {
+    for want in [HiddenRows::All, FIRST] {
         let together = rows(&m, &batch(&[a, b]), want);
         close(&together, &[rows(&m, &batch(&[a]), want), rows(&m, &batch(&[b]), want)].concat());
     }
@@ -54,16 +55,16 @@ fn neighbours_in_a_batch_change_nothing() {
 
 #[test]
 fn later_tokens_change_the_first_row() {
-    let m = model(Learning::Frozen);
+    let m = model(Trainability::Frozen);
     let (a, b) = (rows(&m, &batch(&[&[1, 5, 9]]), FIRST), rows(&m, &batch(&[&[1, 5, 8]]), FIRST));
     assert!(a.iter().zip(&b).any(|(x, y)| (x - y).abs() > 1e-6));
 }
 
 #[test]
 fn pooled_row_is_the_pooler_of_the_first_row() {
-    let m = model(Learning::Frozen);
+    let m = model(Trainability::Frozen);
     let tokens = batch(&[&[1, 5, 9, 2], &[3, 3, 7]]);
-    let all = run(&m, &tokens, &Pass::evaluate(), Rows::All).unwrap();
+    let all = run(&m, &tokens, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
     let first = ops::embedding(&all, &Tensor::from_vec(vec![0u32, 4], &[2]).unwrap()).unwrap();
     let own = |name: &str| m.parameters().into_iter().find(|p| p.name() == name).unwrap().var();
     let y = ops::linear(&first, own("bert.pooler.dense.weight")).unwrap();
@@ -72,18 +73,18 @@ fn pooled_row_is_the_pooler_of_the_first_row() {
 }
 
 #[test]
-fn observers_change_no_token_and_may_be_pooled() {
-    let m = model(Learning::Frozen);
+fn pad_probes_change_no_token_and_may_be_pooled() {
+    let m = model(Trainability::Frozen);
     let plain = batch(&[&[1, 5, 9], &[2, 4]]);
-    let pad = |sees| Observer { sequence: 1, sees, id: 0, position: 0 };
-    let observed = plain.clone().with_observers(vec![pad(2)]).unwrap();
-    close(&rows(&m, &plain, Rows::All), &rows(&m, &observed, Rows::All)[..5 * 16]);
+    let pad = |sees| PadProbe { sequence: 1, sees, id: 0, position: 0 };
+    let observed = plain.clone().with_pad_probes(vec![pad(2)]).unwrap();
+    close(&rows(&m, &plain, HiddenRows::All), &rows(&m, &observed, HiddenRows::All)[..5 * 16]);
     close(&rows(&m, &plain, FIRST), &rows(&m, &observed, FIRST));
-    let position = rows(&m, &observed, Rows::Pooled(Pooling::FirstPosition));
+    let position = rows(&m, &observed, HiddenRows::Pooled(Pooling::FirstPosition));
     close(&rows(&m, &plain, FIRST)[..16], &position[..16]);
     assert!((rows(&m, &plain, FIRST)[16] - position[16]).abs() > 1e-7, "the pad token is pooled");
-    let blind = plain.with_observers(vec![pad(1)]).unwrap();
-    assert!(run(&m, &blind, &Pass::evaluate(), FIRST).is_err());
+    let blind = plain.with_pad_probes(vec![pad(1)]).unwrap();
+    assert!(run(&m, &blind, &ForwardCtx::evaluate(), FIRST).is_err());
 }
 
 /// Copies the files of a model under other names.
@@ -96,7 +97,7 @@ fn renamed(from: &Bert, to: &Path, name: impl Fn(&str) -> String) {
 
 #[test]
 fn folders_of_every_class_hold_the_same_model() {
-    let m = model(Learning::Frozen);
+    let m = model(Trainability::Frozen);
     let tokens = batch(&[&[1, 2, 3]]);
     let names: [fn(&str) -> String; 3] = [
         |n| n.to_string(),
@@ -109,28 +110,28 @@ fn folders_of_every_class_hold_the_same_model() {
         let again = Bert::load(dir.path(), Keep::Stored, &Device::Cpu).unwrap();
         assert_eq!(rows(&m, &tokens, FIRST), rows(&again, &tokens, FIRST));
         assert_eq!(again.parameter_count(), m.parameter_count());
-        assert_eq!(again.linear_sites(), m.linear_sites());
-        assert!(classifier(dir.path(), Learning::Frozen, &Device::Cpu).unwrap().is_none());
+        assert_eq!(again.target_modules(), m.target_modules());
+        assert!(classifier(dir.path(), Trainability::Frozen, &Device::Cpu).unwrap().is_none());
     }
 }
 
 #[test]
 fn folder_without_a_pooler_pools_only_with_a_new_one() {
     let dir = tempfile::tempdir().unwrap();
-    renamed(&model(Learning::Frozen), dir.path(), |n| n.replace("bert.pooler", "cls.other"));
+    renamed(&model(Trainability::Frozen), dir.path(), |n| n.replace("bert.pooler", "cls.other"));
     let bare = Bert::load(dir.path(), Keep::Stored, &Device::Cpu).unwrap();
     let tokens = batch(&[&[1, 2, 3]]);
-    let said = run(&bare, &tokens, &Pass::evaluate(), FIRST).unwrap_err().to_string();
+    let said = run(&bare, &tokens, &ForwardCtx::evaluate(), FIRST).unwrap_err().to_string();
     assert!(said.contains("no pooler") && said.contains("\nhint: "), "{said}");
-    let whole = bare.with_new_pooler(Seed(1), Learning::Trainable).unwrap();
+    let whole = bare.with_new_pooler(Seed(1), Trainability::Trainable).unwrap();
     assert_eq!(rows(&whole, &tokens, FIRST).len(), 16);
 }
 
 #[test]
 fn every_parameter_of_a_trainable_model_learns() {
-    let m = model(Learning::Trainable);
-    for memory in [Memory::Keep, Memory::Recompute] {
-        let pooled = run(&m, &batch(&[&[1, 2, 3], &[4, 5]]), &Pass::train(Seed(1), memory), FIRST).unwrap();
+    let m = model(Trainability::Trainable);
+    for memory in [Checkpointing::None, Checkpointing::Full] {
+        let pooled = run(&m, &batch(&[&[1, 2, 3], &[4, 5]]), &ForwardCtx::train(Seed(1), memory), FIRST).unwrap();
         let loss = class_loss(&pooled, &[3, 5], &[1.0; 16]).unwrap();
         let gradients = backward(&loss).unwrap();
         for p in m.parameters() {
@@ -143,26 +144,26 @@ fn every_parameter_of_a_trainable_model_learns() {
 fn dropout_follows_the_seed_and_recomputation_draws_the_same() {
     let mut c = Config::tiny(32, 16, 2, 4, 24);
     (c.hidden_dropout_prob, c.attention_probs_dropout_prob) = (0.2, 0.3);
-    let m = Bert::random(c, Seed(3), Learning::Trainable).unwrap();
+    let m = Bert::random(c, Seed(3), Trainability::Trainable).unwrap();
     let tokens = batch(&[&[1, 2, 3], &[4, 5]]);
     let step = |seed, memory| {
-        let pooled = run(&m, &tokens, &Pass::train(Seed(seed), memory), FIRST).unwrap();
+        let pooled = run(&m, &tokens, &ForwardCtx::train(Seed(seed), memory), FIRST).unwrap();
         let loss = class_loss(&pooled, &[3, 5], &[1.0; 16]).unwrap();
         let gradients = backward(&loss).unwrap();
         let of = |p: &Parameter| gradients.of(p.var()).unwrap().to_f64_vec().unwrap();
         m.parameters().into_iter().map(of).collect::<Vec<_>>()
     };
-    assert_eq!(step(1, Memory::Keep), step(1, Memory::Recompute));
-    assert_ne!(step(1, Memory::Keep), step(2, Memory::Keep));
+    assert_eq!(step(1, Checkpointing::None), step(1, Checkpointing::Full));
+    assert_ne!(step(1, Checkpointing::None), step(2, Checkpointing::None));
     assert_eq!(rows(&m, &tokens, FIRST), rows(&m, &tokens, FIRST), "evaluation drops nothing");
 }
 
 #[test]
 fn masked_head_is_tied_to_the_word_table() {
-    let m = model(Learning::Trainable);
-    let head = MaskedHead::random(m.config(), Seed(4), Learning::Trainable).unwrap();
-    let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
-    let hidden = m.hidden(&batch(&[&[1, 2, 3]]), &sites, &Pass::evaluate(), Rows::All).unwrap();
+    let m = model(Trainability::Trainable);
+    let head = MaskedHead::random(m.config(), Seed(4), Trainability::Trainable).unwrap();
+    let sites: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
+    let hidden = m.hidden(&batch(&[&[1, 2, 3]]), &sites, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
     assert_eq!(head.logits(&m, &hidden.rows).unwrap().dims(), [3, 32]);
     let masked = |rows: &[u32], tokens: &[u32]| MaskedTokens { rows: rows.to_vec(), tokens: tokens.to_vec() };
     let (loss, n) = head.loss(&m, &hidden, &masked(&[1, 2], &[7, 9])).unwrap();
@@ -180,8 +181,8 @@ fn masked_head_is_tied_to_the_word_table() {
 
 #[test]
 fn masked_head_comes_from_a_folder_under_either_name_of_its_bias() {
-    let (m, dir) = (model(Learning::Frozen), tempfile::tempdir().unwrap());
-    let head = MaskedHead::random(m.config(), Seed(4), Learning::Frozen).unwrap();
+    let (m, dir) = (model(Trainability::Frozen), tempfile::tempdir().unwrap());
+    let head = MaskedHead::random(m.config(), Seed(4), Trainability::Frozen).unwrap();
     for bias in ["cls.predictions.bias", "cls.predictions.decoder.bias"] {
         m.save(dir.path()).unwrap();
         let named = |p: &Parameter| (p.name().replace("cls.predictions.bias", bias), p.value().clone());
@@ -196,14 +197,14 @@ fn masked_head_comes_from_a_folder_under_either_name_of_its_bias() {
 
 /// Adapters that BERT does not take.
 struct Prompt;
-impl Sites for Prompt {
-    fn inputs(&self, _: &Pass) -> Result<Option<Var>> {
+impl AdapterHooks for Prompt {
+    fn inputs(&self, _: &ForwardCtx) -> Result<Option<Var>> {
         Ok(Some(Var::constant(Tensor::zeros(&[2, 16], DType::F32))))
     }
 }
 struct Prefix;
-impl Sites for Prefix {
-    fn keys_values(&self, _: &Pass) -> Result<Option<Vec<(Var, Var)>>> {
+impl AdapterHooks for Prefix {
+    fn keys_values(&self, _: &ForwardCtx) -> Result<Option<Vec<(Var, Var)>>> {
         let zeros = Var::constant(Tensor::zeros(&[3, 16], DType::F32));
         Ok(Some(vec![(zeros.clone(), zeros); 2]))
     }
@@ -211,22 +212,22 @@ impl Sites for Prefix {
 
 #[test]
 fn what_it_cannot_do_is_an_error_with_a_hint() {
-    let m = model(Learning::Frozen);
+    let m = model(Trainability::Frozen);
     let tokens = batch(&[&[1, 2]]);
-    let (none, pass) = (Arc::new(NoAdapters) as Arc<dyn Sites>, Pass::evaluate());
-    let last = Rows::Pooled(Pooling::LastToken);
-    let adapters: [Arc<dyn Sites>; 2] = [Arc::new(Prompt), Arc::new(Prefix)];
+    let (none, ctx) = (Arc::new(NoAdapters) as Arc<dyn AdapterHooks>, ForwardCtx::evaluate());
+    let last = HiddenRows::Pooled(Pooling::LastToken);
+    let adapters: [Arc<dyn AdapterHooks>; 2] = [Arc::new(Prompt), Arc::new(Prefix)];
     let mut said: Vec<String> = Vec::new();
     for sites in &adapters {
-        said.push(m.hidden(&tokens, sites, &pass, FIRST).unwrap_err().to_string());
+        said.push(m.hidden(&tokens, sites, &ctx, FIRST).unwrap_err().to_string());
     }
-    said.push(m.hidden(&tokens, &none, &pass, last).unwrap_err().to_string());
-    said.push(m.hidden(&batch(&[&[1; 25]]), &none, &pass, FIRST).unwrap_err().to_string());
-    let hidden = m.hidden(&tokens, &none, &pass, Rows::All).unwrap();
+    said.push(m.hidden(&tokens, &none, &ctx, last).unwrap_err().to_string());
+    said.push(m.hidden(&batch(&[&[1; 25]]), &none, &ctx, FIRST).unwrap_err().to_string());
+    let hidden = m.hidden(&tokens, &none, &ctx, HiddenRows::All).unwrap();
     said.push(m.language_loss(&hidden, &tokens).unwrap_err().to_string());
     said.push(m.sequence_losses(&tokens, &none).unwrap_err().to_string());
     for text in said {
         assert!(text.contains("\nhint: "), "{text}");
     }
-    assert!(m.hidden(&batch(&[&[32]]), &none, &pass, FIRST).is_err(), "a token outside of the table");
+    assert!(m.hidden(&batch(&[&[32]]), &none, &ctx, FIRST).is_err(), "a token outside of the table");
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use assert_cmd::cargo::cargo_bin;
-use clinpeft_nn::{Backbone, Learning};
+use clinpeft_nn::{Backbone, Trainability};
 use clinpeft_rng::Seed;
 use clinpeft_text::Tokenizer;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ fn folders(dir: &Path) -> (PathBuf, PathBuf) {
     let model = dir.join("tiny-llama");
     std::fs::create_dir_all(&model).unwrap();
     let config = clinpeft_llama::Config::tiny(tokenizer.vocab_size(), 16, 2, 2, 512);
-    clinpeft_llama::Llama::random(config, Seed(1), Learning::Frozen).unwrap().save(&model).unwrap();
+    clinpeft_llama::Llama::random(config, Seed(1), Trainability::Frozen).unwrap().save(&model).unwrap();
     tokenizer.save(&model.join("tokenizer.json")).unwrap();
     let mut csv = String::from("id,subject,text,label\n");
     for (i, note) in notes.iter().enumerate() {

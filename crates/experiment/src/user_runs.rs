@@ -35,7 +35,7 @@ pub struct BaseAdapter {
     /// The run folder that made it.
     pub run: PathBuf,
     /// Whether it learns on.
-    pub learning: clinpeft_nn::Learning,
+    pub learning: clinpeft_nn::Trainability,
 }
 
 /// What learns in step 2 beside the head.
@@ -129,7 +129,7 @@ fn clinical(store: &Store, below: &BaseAdapter) -> Result<StackEntry> {
         let what = format!("run `{}` lies in another output folder", run.name());
         return Err(Error::Options(format!("{what}\nhint: give `--out` as in `clinpeft adapt`")));
     }
-    let trainable = below.learning == clinpeft_nn::Learning::Trainable;
+    let trainable = below.learning == clinpeft_nn::Trainability::Trainable;
     Ok(StackEntry { name: entry.name.clone(), from: Some(run.name()), trainable, active: true, adapter: None })
 }
 

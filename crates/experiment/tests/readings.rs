@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use clinpeft_llama::{Config, Llama};
-use clinpeft_nn::{Backbone, Learning, Memory};
+use clinpeft_nn::{Backbone, Checkpointing, Trainability};
 use clinpeft_peft::*;
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
@@ -17,8 +17,8 @@ use std::time::Duration;
 
 /// One of each method on this model, by its name.
 fn methods(base: &dyn Backbone) -> Vec<(&'static str, Box<dyn Adapter>)> {
-    let (shape, sites) = (ModelShape::of(base), base.linear_sites());
-    let (seed, learning) = (Seed(5), Learning::Trainable);
+    let (shape, sites) = (ModelShape::of(base), base.target_modules());
+    let (seed, learning) = (Seed(5), Trainability::Trainable);
     let targets = vec!["q_proj".to_string(), "v_proj".to_string()];
     let lora = LoraConfig { r: 2, alpha: 4.0, dropout: 0.1, targets: targets.clone(), scaling: Scaling::Standard };
     let adalora = AdaLoraConfig {
@@ -58,7 +58,7 @@ fn a_step_is_read_once_whatever_learns() {
     let Device::Other(backend) = &device else { panic!("a device") };
     let (ids, offsets) = ((0..288).map(|i| i * 7 % 13).collect(), (0..=48).map(|i| i * 6).collect());
     let data = Sequences::new(ids, offsets, 0).unwrap();
-    let base = || Llama::random(Config::tiny(16, 16, 2, 2, 32), Seed(4), Learning::Frozen).unwrap();
+    let base = || Llama::random(Config::tiny(16, 16, 2, 2, 32), Seed(4), Trainability::Frozen).unwrap();
     for (name, adapter) in methods(&base()) {
         let (mut backbone, mut stack) = (base(), Stack::new());
         stack.push(name, adapter, Activity::Active).unwrap();
@@ -83,7 +83,7 @@ fn a_step_is_read_once_whatever_learns() {
                 },
                 selection: Selection::LastEpoch,
                 patience: None,
-                memory: Memory::Keep,
+                memory: Checkpointing::None,
                 seed: Seed(6),
                 log_every: 1,
                 checkpoint_every: Duration::MAX,

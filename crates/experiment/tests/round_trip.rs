@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use clinpeft_llama::{Config, Llama};
-use clinpeft_nn::{Backbone, Classifier, Learning, Pass, Pooling, Ragged, Rows, Sites};
+use clinpeft_nn::{AdapterHooks, Backbone, Classifier, ForwardCtx, HiddenRows, Pooling, RaggedBatch, Trainability};
 use clinpeft_peft::{
     Activity, Adapter, AdapterConfig, Head, ModelShape, Stack, TaskType, Unit, load_adapter, save_adapter,
 };
@@ -45,11 +45,11 @@ const SEQUENCE: [u32; 6] = [1, 5, 9, 20, 31, 2];
 fn model() -> Llama {
     let mut config = Config::tiny(32, 24, 3, 4, 64);
     config.num_key_value_heads = Some(2);
-    Llama::random(config, Seed(5), Learning::Frozen).unwrap()
+    Llama::random(config, Seed(5), Trainability::Frozen).unwrap()
 }
 
 /// An adapter away from its start.
-fn shaken(model: &Llama, settings: &str, name: &str, learning: Learning) -> Box<dyn Adapter> {
+fn shaken(model: &Llama, settings: &str, name: &str, learning: Trainability) -> Box<dyn Adapter> {
     let settings: AdapterConfig = serde_json::from_str(settings).unwrap();
     let mut adapter = settings.build(model, Seed(6), learning).unwrap();
     let mut rng = Seed(7).stream(name);
@@ -72,17 +72,17 @@ fn saved_adapters_compute_the_same_when_they_come_back() {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peft_round_trip");
     let model = model();
     model.save(&root.join("model")).unwrap();
-    let batch = Ragged::from_sequences(&[SEQUENCE.to_vec()]).unwrap();
+    let batch = RaggedBatch::from_sequences(&[SEQUENCE.to_vec()]).unwrap();
     for (name, settings) in METHODS {
-        let adapter = shaken(&model, settings, name, Learning::Frozen);
+        let adapter = shaken(&model, settings, name, Trainability::Frozen);
         let dir = root.join(name);
         save_adapter(&dir, &*adapter, Some(TaskType::CausalLm), &TensorMap::new()).unwrap();
-        let again = load_adapter(&dir, &ModelShape::of(&model), Learning::Frozen).unwrap().adapter;
+        let again = load_adapter(&dir, &ModelShape::of(&model), Trainability::Frozen).unwrap().adapter;
         let logits = |adapter| {
             let mut stack = Stack::new();
             stack.push("default", adapter, Activity::Active).unwrap();
-            let sites: Arc<dyn Sites> = Arc::new(stack);
-            let hidden = model.hidden(&batch, &sites, &Pass::evaluate(), Rows::All).unwrap();
+            let sites: Arc<dyn AdapterHooks> = Arc::new(stack);
+            let hidden = model.hidden(&batch, &sites, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
             model.logits(&hidden).unwrap().value().clone()
         };
         let (before, after) = (logits(adapter), logits(again));
@@ -96,10 +96,10 @@ fn saved_stacks_compute_the_same_when_they_come_back() {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peft_round_trip_stacks");
     let model = model();
     model.save(&root.join("model")).unwrap();
-    let batch = Ragged::from_sequences(&[SEQUENCE.to_vec()]).unwrap();
-    for (name, clinical) in [("frozen", Learning::Frozen), ("trainable", Learning::Trainable)] {
+    let batch = RaggedBatch::from_sequences(&[SEQUENCE.to_vec()]).unwrap();
+    for (name, clinical) in [("frozen", Trainability::Frozen), ("trainable", Trainability::Trainable)] {
         let mut unit = Unit::default();
-        for (adapter, learning) in [("clinical", clinical), ("downstream", Learning::Trainable)] {
+        for (adapter, learning) in [("clinical", clinical), ("downstream", Trainability::Trainable)] {
             let made = shaken(&model, METHODS[0].1, &format!("{name} {adapter}"), learning);
             unit.stack.push(adapter, made, Activity::Active).unwrap();
         }
@@ -110,9 +110,9 @@ fn saved_stacks_compute_the_same_when_they_come_back() {
         let again = Unit::load(&dir, &ModelShape::of(&model)).unwrap();
         assert_eq!(again.stack.status(None), unit.stack.status(None), "{name}");
         let logits = |unit: Unit| {
-            let sites: Arc<dyn Sites> = Arc::new(unit.stack);
-            let rows = Rows::Pooled(Pooling::LastToken);
-            let hidden = model.hidden(&batch, &sites, &Pass::evaluate(), rows).unwrap();
+            let sites: Arc<dyn AdapterHooks> = Arc::new(unit.stack);
+            let rows = HiddenRows::Pooled(Pooling::LastToken);
+            let hidden = model.hidden(&batch, &sites, &ForwardCtx::evaluate(), rows).unwrap();
             unit.head.unwrap().classifier.forward(&hidden.rows).unwrap().value().clone()
         };
         let (before, after) = (logits(unit), logits(again));

@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::{Limits, Opened, narrow, ops};
-use clinpeft_tensor::ops::{AdamW, AttentionShape, Clip, Direction, Layout, Learned, Segments};
+use clinpeft_tensor::ops::{AdamW, AttentionShape, Clip, CuSeqlens, Direction, Layout, Learned};
 use clinpeft_tensor::rng::Key;
 use clinpeft_tensor::{Backend, DType, Result, Tensor};
 use cubecl::Runtime;
@@ -67,7 +67,7 @@ impl<R: Runtime> Backend for Client<R> {
         ops::rotary::rotary(self, x, cos, sin, at, direction)
     }
 
-    fn attention(&self, q: &Tensor, k: &Tensor, v: &Tensor, shape: &AttentionShape, s: &Segments) -> Result<Pair> {
+    fn attention(&self, q: &Tensor, k: &Tensor, v: &Tensor, shape: &AttentionShape, s: &CuSeqlens) -> Result<Pair> {
         ops::attention::attention(self, [q, k, v], shape, s)
     }
 
@@ -76,9 +76,9 @@ impl<R: Runtime> Backend for Client<R> {
         g: &Tensor,
         saved: [&Tensor; 5],
         shape: &AttentionShape,
-        segments: &Segments,
+        cu_seqlens: &CuSeqlens,
     ) -> Result<Triple> {
-        ops::attention::attention_backward(self, g, saved, shape, segments)
+        ops::attention::attention_backward(self, g, saved, shape, cu_seqlens)
     }
 
     fn silu_mul(&self, gate: &Tensor, up: &Tensor) -> Result<Tensor> {

@@ -4,7 +4,7 @@
 
 use clinpeft_autodiff::{Result, Var, backward, checkpoint, ops as learn};
 use clinpeft_kernels::open;
-use clinpeft_tensor::ops::{self, AdamW, AttentionShape, Learned, Mask, Segments};
+use clinpeft_tensor::ops::{self, AdamW, AttentionShape, CuSeqlens, Learned, Mask};
 use clinpeft_tensor::rng::{Key, Seed, normal};
 use clinpeft_tensor::{DType, Device, Tensor};
 
@@ -28,7 +28,7 @@ fn layer(x: &Var, weights: &[Var]) -> Result<Var> {
     let shape = AttentionShape { heads: 2, kv_heads: 1, head_width: 8, scale: 0.35, mask: Mask::Causal, dropout: None };
     let h = learn::rms_norm(x, &weights[0], 1e-5)?;
     let (k, v) = (learn::linear(&h, &weights[1])?, learn::linear(&h, &weights[2])?);
-    let a = learn::attention(&h, &k, &v, &shape, &Segments::same(&[0, 7, ROWS as u32]))?;
+    let a = learn::attention(&h, &k, &v, &shape, &CuSeqlens::same(&[0, 7, ROWS as u32]))?;
     let a = learn::dropout(&a, 0.2, Key([3, 4]))?;
     let x = learn::add(x, &learn::low_rank(&a, &a, &weights[3], &weights[4], 2.0)?)?;
     learn::silu_mul(&learn::linear(&x, &weights[5])?, &x)

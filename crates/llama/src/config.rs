@@ -1,7 +1,7 @@
 //! `config.json`.
 
 use clinpeft_nn::sizes::{self, need_positive, need_size};
-use clinpeft_nn::{Error, LinearSite, Result, RopeScaling};
+use clinpeft_nn::{Error, Result, RopeScaling, TargetModule};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -114,7 +114,7 @@ impl Config {
     }
 
     /// Every linear layer that an adapter may target, without making any.
-    pub fn linear_sites(&self) -> Vec<LinearSite> {
+    pub fn target_modules(&self) -> Vec<TargetModule> {
         let (d, inner, head) = (self.hidden_size, self.intermediate_size, self.head_width());
         let (wide, narrow) = (self.num_attention_heads * head, self.kv_heads() * head);
         let parts = [
@@ -127,7 +127,7 @@ impl Config {
             ("mlp.down_proj", inner, d),
         ];
         let layer = |i: usize| {
-            parts.map(|(part, input, output)| LinearSite { name: format!("model.layers.{i}.{part}"), input, output })
+            parts.map(|(part, input, output)| TargetModule { name: format!("model.layers.{i}.{part}"), input, output })
         };
         (0..self.num_hidden_layers).flat_map(layer).collect()
     }
@@ -136,7 +136,7 @@ impl Config {
     pub fn parameter_count(&self) -> usize {
         let tables = if self.tie_word_embeddings { 1 } else { 2 } * self.vocab_size * self.hidden_size;
         let norms = (2 * self.num_hidden_layers + 1) * self.hidden_size;
-        tables + norms + self.linear_sites().iter().map(|s| s.input * s.output).sum::<usize>()
+        tables + norms + self.target_modules().iter().map(|s| s.input * s.output).sum::<usize>()
     }
 
     /// Key-value heads.
@@ -263,7 +263,7 @@ mod tests {
         let said = |change: &dyn Fn(&mut Config)| {
             let mut c = Config::tiny(16, 8, 1, 2, 8);
             change(&mut c);
-            crate::Llama::random(c, clinpeft_rng::Seed(1), clinpeft_nn::Learning::Frozen).unwrap_err().to_string()
+            crate::Llama::random(c, clinpeft_rng::Seed(1), clinpeft_nn::Trainability::Frozen).unwrap_err().to_string()
         };
         type Set = fn(&mut Config, usize);
         let sizes: [(&str, Set); 8] = [
@@ -290,17 +290,17 @@ mod tests {
         let control = said(&|c| c.model_type = "\u{1b}[2J".into());
         assert!(control.contains("\\u{1b}[2J") && !control.contains('\u{1b}'), "{control}");
         let long = Config { max_position_embeddings: sizes::ENTRIES, ..Config::tiny(16, 8, 1, 2, 8) };
-        let model = crate::Llama::random(long, clinpeft_rng::Seed(1), clinpeft_nn::Learning::Frozen).unwrap();
+        let model = crate::Llama::random(long, clinpeft_rng::Seed(1), clinpeft_nn::Trainability::Frozen).unwrap();
         assert_eq!(clinpeft_nn::Backbone::max_length(&model), sizes::ENTRIES);
     }
 
     #[test]
     fn sizes_alone_give_layers_and_counts_of_the_model() {
-        use clinpeft_nn::{Backbone, Learning};
+        use clinpeft_nn::{Backbone, Trainability};
         let mut c = Config::tiny(32, 16, 2, 4, 64);
         c.num_key_value_heads = Some(2);
-        let model = crate::Llama::random(c.clone(), clinpeft_rng::Seed(3), Learning::Frozen).unwrap();
-        assert_eq!(c.linear_sites(), model.linear_sites());
+        let model = crate::Llama::random(c.clone(), clinpeft_rng::Seed(3), Trainability::Frozen).unwrap();
+        assert_eq!(c.target_modules(), model.target_modules());
         assert_eq!(c.parameter_count(), model.parameter_count());
         let seven = Config { intermediate_size: 11_008, ..Config::tiny(32_000, 4096, 32, 32, 2048) };
         assert_eq!(seven.parameter_count(), 6_738_415_616);

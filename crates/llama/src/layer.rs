@@ -2,9 +2,9 @@
 
 use crate::Config;
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{AttentionSite, Linear, Parameter, Pass, Result, Sites, Turns, norm};
+use clinpeft_nn::{AdapterHooks, AttentionCall, ForwardCtx, Linear, Parameter, Result, Turns, norm};
 use clinpeft_tensor::Tensor;
-use clinpeft_tensor::ops::{AttentionShape, Segments};
+use clinpeft_tensor::ops::{AttentionShape, CuSeqlens};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
@@ -23,7 +23,7 @@ pub(crate) struct Layer {
 /// What is the same for every layer of a run.
 pub(crate) struct Place {
     pub(crate) positions: Tensor,
-    pub(crate) segments: Segments,
+    pub(crate) cu_seqlens: CuSeqlens,
     /// Which rows of `[prefix; keys]` each segment sees, where they are not simply its own.
     pub(crate) keys: Option<Tensor>,
     pub(crate) offsets: Vec<u32>,
@@ -37,7 +37,7 @@ pub(crate) struct Place {
 pub(crate) struct Only {
     rows: Tensor,
     positions: Tensor,
-    segments: Segments,
+    cu_seqlens: CuSeqlens,
     keys: Option<Tensor>,
 }
 
@@ -51,14 +51,14 @@ impl Only {
             let (all, rows) = (all.as_slice::<u32>()?, rows.as_slice::<u32>()?);
             Tensor::from_vec(rows.iter().map(|r| all[*r as usize]).collect(), &[b])?
         };
-        let segments = Segments { queries: (0..=b).collect(), keys: place.segments.keys[..=b].to_vec() };
-        // The keys of observers come last and are not needed.
-        let count = segments.keys[b];
+        let cu_seqlens = CuSeqlens { queries: (0..=b).collect(), keys: place.cu_seqlens.keys[..=b].to_vec() };
+        // The keys of pad probes come last and are not needed.
+        let count = cu_seqlens.keys[b];
         let keys = place.keys.as_ref().map(|k| -> Result<Tensor> {
             let own = k.to_cpu()?.as_slice::<u32>()?[..count].to_vec();
             Ok(Tensor::from_vec(own, &[count])?.to_device(&device)?)
         });
-        Ok(Only { rows: rows.clone(), positions: positions.to_device(&device)?, segments, keys: keys.transpose()? })
+        Ok(Only { rows: rows.clone(), positions: positions.to_device(&device)?, cu_seqlens, keys: keys.transpose()? })
     }
 }
 
@@ -96,39 +96,39 @@ impl Layer {
         &self,
         x: &Var,
         prefix: Option<(&Var, &Var)>,
-        sites: &dyn Sites,
+        sites: &dyn AdapterHooks,
         place: &Place,
-        pass: &Pass,
+        ctx: &ForwardCtx,
         only: Option<&Only>,
     ) -> Result<Var> {
         let h = norm(x, &self.input_norm, place.eps)?;
-        let attended = self.attention(&h, prefix, sites, place, pass, only)?;
+        let attended = self.attention(&h, prefix, sites, place, ctx, only)?;
         let x = match only {
             Some(only) => ops::add(&ops::embedding(x, &only.rows)?, &attended)?,
             None => ops::add(x, &attended)?,
         };
         let h = norm(&x, &self.mlp_norm, place.eps)?;
-        let gated = ops::silu_mul(&self.gate.forward(&h, sites, pass)?, &self.up.forward(&h, sites, pass)?)?;
-        Ok(ops::add(&x, &self.down.forward(&gated, sites, pass)?)?)
+        let gated = ops::silu_mul(&self.gate.forward(&h, sites, ctx)?, &self.up.forward(&h, sites, ctx)?)?;
+        Ok(ops::add(&x, &self.down.forward(&gated, sites, ctx)?)?)
     }
 
     fn attention(
         &self,
         h: &Var,
         prefix: Option<(&Var, &Var)>,
-        sites: &dyn Sites,
+        sites: &dyn AdapterHooks,
         place: &Place,
-        pass: &Pass,
+        ctx: &ForwardCtx,
         only: Option<&Only>,
     ) -> Result<Var> {
         let turn = |x: Var, at: &Tensor| ops::rotary(&x, &place.turns.cos, &place.turns.sin, at);
-        let k = turn(self.key.forward(h, sites, pass)?, &place.positions)?;
-        let v = self.value.forward(h, sites, pass)?;
-        let (q, segments, seen) = match only {
-            None => (turn(self.query.forward(h, sites, pass)?, &place.positions)?, &place.segments, &place.keys),
+        let k = turn(self.key.forward(h, sites, ctx)?, &place.positions)?;
+        let v = self.value.forward(h, sites, ctx)?;
+        let (q, cu_seqlens, seen) = match only {
+            None => (turn(self.query.forward(h, sites, ctx)?, &place.positions)?, &place.cu_seqlens, &place.keys),
             Some(only) => {
-                let q = self.query.forward(&ops::embedding(h, &only.rows)?, sites, pass)?;
-                (turn(q, &only.positions)?, &only.segments, &only.keys)
+                let q = self.query.forward(&ops::embedding(h, &only.rows)?, sites, ctx)?;
+                (turn(q, &only.positions)?, &only.cu_seqlens, &only.keys)
             }
         };
         let all = |own: Var, before: Option<&Var>| -> Result<Var> {
@@ -142,17 +142,17 @@ impl Layer {
             }
         };
         let (k, v) = (all(k, prefix.map(|p| p.0))?, all(v, prefix.map(|p| p.1))?);
-        let a = ops::attention(&q, &k, &v, &place.shape, segments)?;
-        let y = self.output.forward(&a, sites, pass)?;
-        let site = AttentionSite {
+        let a = ops::attention(&q, &k, &v, &place.shape, cu_seqlens)?;
+        let y = self.output.forward(&a, sites, ctx)?;
+        let site = AttentionCall {
             layer: self.index,
             queries: &q,
             key: &self.key,
             value: &self.value,
             output: &self.output,
             shape: &place.shape,
-            segments,
+            cu_seqlens,
         };
-        sites.attention_output(&site, y, pass)
+        sites.attention_output(&site, y, ctx)
     }
 }

@@ -1,7 +1,7 @@
 //! The LLaMA family (Touvron et al. 2023), versions 1 to 3, with causal and sequence-classification heads.
 //!
 //! - [`Config`] reads `config.json` as Hugging Face writes it; [`Llama::load`] reads the folder's weights.
-//! - The model is a function of a ragged batch, its adapters ([`clinpeft_nn::Sites`]) and a [`clinpeft_nn::Pass`]; it names
+//! - The model is a function of a ragged batch, its adapters ([`clinpeft_nn::AdapterHooks`]) and a [`clinpeft_nn::ForwardCtx`]; it names
 //!   no adapter method.
 //! - [`Llama::random`] makes a small untrained model.
 

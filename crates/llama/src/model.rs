@@ -5,8 +5,8 @@ use crate::arrangement::Arrangement;
 use crate::layer::{Layer, Only, Place};
 use clinpeft_autodiff::{Var, checkpoint, ops};
 use clinpeft_nn::{
-    Angles, Backbone, Error, Hidden, Learning, Linear, LinearSite, Memory, Parameter, Pass, Pooling, Ragged, Result,
-    Rows, Sites, next_token_loss, norm, sequence_losses,
+    AdapterHooks, Angles, Backbone, Checkpointing, Error, ForwardCtx, Hidden, HiddenRows, Linear, Parameter, Pooling,
+    RaggedBatch, Result, TargetModule, Trainability, next_token_loss, norm, sequence_losses,
 };
 use clinpeft_rng::{Seed, normal};
 use clinpeft_tensor::ops::{AttentionShape, Mask};
@@ -40,12 +40,12 @@ impl Llama {
         Llama::build(config, has_head, |name, dims| {
             let keep = if dims.len() == 1 && keep != Keep::As(DType::F64) { Keep::As(DType::F32) } else { keep };
             let value = file.tensor(name, dims, keep)?.to_device(device)?;
-            Ok(Parameter::new(name, value, Learning::Frozen))
+            Ok(Parameter::new(name, value, Trainability::Frozen))
         })
     }
 
     /// An untrained model: matrices from N(0, 0.02), norms one.
-    pub fn random(config: Config, seed: Seed, learning: Learning) -> Result<Llama> {
+    pub fn random(config: Config, seed: Seed, learning: Trainability) -> Result<Llama> {
         Llama::build(config, true, |name, dims| {
             let n = dims.iter().product();
             let mut rng = seed.stream(name);
@@ -94,14 +94,14 @@ impl Llama {
     }
 
     /// Embeds the batch, with the rows of site 3 in front of every sequence; `prefix` keys stand before those.
-    fn with_inputs(&self, batch: &Ragged, prompt: Option<Var>, prefix: usize) -> Result<(Var, Place)> {
+    fn with_inputs(&self, batch: &RaggedBatch, prompt: Option<Var>, prefix: usize) -> Result<(Var, Place)> {
         let device = self.norm.value().device();
         let on_device = |rows: Vec<u32>| -> Result<Tensor> {
             let n = rows.len();
             Ok(Tensor::from_vec(rows, &[n])?.to_device(&device)?)
         };
         let mut ids = batch.ids.to_cpu()?.as_slice::<u32>()?.to_vec();
-        ids.extend(batch.observers.iter().map(|o| o.id));
+        ids.extend(batch.pad_probes.iter().map(|o| o.id));
         let tokens = ops::embedding(self.embedding.var(), &on_device(ids)?)?;
         let n = prompt.as_ref().map_or(0, |p| p.dims()[0]);
         let rows = Arrangement::new(batch, n, prefix);
@@ -111,10 +111,10 @@ impl Llama {
         };
         let longest = rows.positions.iter().max().map_or(0, |p| *p as usize + 1);
         let turns = self.angles.up_to(longest)?;
-        let keys = if prefix > 0 || !batch.observers.is_empty() { Some(on_device(rows.keys)?) } else { None };
+        let keys = if prefix > 0 || !batch.pad_probes.is_empty() { Some(on_device(rows.keys)?) } else { None };
         let place = Place {
             positions: on_device(rows.positions)?,
-            segments: rows.segments,
+            cu_seqlens: rows.cu_seqlens,
             keys,
             offsets: rows.offsets,
             virtual_rows: n,
@@ -140,8 +140,14 @@ impl Llama {
 }
 
 impl Backbone for Llama {
-    fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass, want: Rows) -> Result<Hidden> {
-        let prefixes = sites.keys_values(pass)?;
+    fn hidden(
+        &self,
+        batch: &RaggedBatch,
+        sites: &Arc<dyn AdapterHooks>,
+        ctx: &ForwardCtx,
+        want: HiddenRows,
+    ) -> Result<Hidden> {
+        let prefixes = sites.keys_values(ctx)?;
         if prefixes.as_ref().is_some_and(|p| p.len() != self.layers.len()) {
             return Err(Error::Adapter(format!(
                 "a prefix for {} layers on a model with {}",
@@ -150,33 +156,33 @@ impl Backbone for Llama {
             )));
         }
         let length = prefixes.as_ref().and_then(|p| p.first()).map_or(0, |(k, _)| k.dims()[0]);
-        let (mut x, place) = self.with_inputs(batch, sites.inputs(pass)?, length)?;
+        let (mut x, place) = self.with_inputs(batch, sites.inputs(ctx)?, length)?;
         let pooled = match want {
-            Rows::All => None,
-            Rows::Pooled(pooling) => {
-                let rows = pooling.rows(&place.offsets, place.virtual_rows, &batch.observers)?;
+            HiddenRows::All => None,
+            HiddenRows::Pooled(pooling) => {
+                let rows = pooling.rows(&place.offsets, place.virtual_rows, &batch.pad_probes)?;
                 Some(rows.to_device(&self.norm.value().device())?)
             }
         };
         let place = Arc::new(place);
         for (i, layer) in self.layers.iter().enumerate() {
-            let (layer, sites, place, pass) = (layer.clone(), sites.clone(), place.clone(), *pass);
+            let (layer, sites, place, ctx) = (layer.clone(), sites.clone(), place.clone(), *ctx);
             // The last layer answers for rows that see their whole sequence; the others it only reads as keys and values.
-            let first = matches!(want, Rows::Pooled(Pooling::FirstToken | Pooling::FirstPosition));
+            let first = matches!(want, HiddenRows::Pooled(Pooling::FirstToken | Pooling::FirstPosition));
             let last = i + 1 == self.layers.len() && !first;
             let only = pooled.as_ref().filter(|_| last).map(|rows| Only::new(rows, &place)).transpose()?;
             let mut inputs = vec![&x];
             inputs.extend(prefixes.iter().flat_map(|p| [&p[i].0, &p[i].1]));
             let block = move |inputs: &[Var]| {
                 let prefix = inputs.get(1).zip(inputs.get(2));
-                layer.forward(&inputs[0], prefix, &*sites, &place, &pass, only.as_ref())
+                layer.forward(&inputs[0], prefix, &*sites, &place, &ctx, only.as_ref())
             };
-            x = match pass.memory {
-                Memory::Recompute => checkpoint(&inputs, block)?,
-                Memory::Keep => block(&inputs.into_iter().cloned().collect::<Vec<_>>())?,
+            x = match ctx.checkpointing {
+                Checkpointing::Full => checkpoint(&inputs, block)?,
+                Checkpointing::None => block(&inputs.into_iter().cloned().collect::<Vec<_>>())?,
             };
         }
-        if let (Some(rows), Rows::Pooled(Pooling::FirstToken | Pooling::FirstPosition)) = (&pooled, want) {
+        if let (Some(rows), HiddenRows::Pooled(Pooling::FirstToken | Pooling::FirstPosition)) = (&pooled, want) {
             x = ops::embedding(&x, rows)?;
         }
         let rows = norm(&x, &self.norm, self.config.rms_norm_eps)?;
@@ -184,7 +190,7 @@ impl Backbone for Llama {
             rows,
             offsets: place.offsets.clone(),
             virtual_rows: place.virtual_rows,
-            observers: batch.observers.clone(),
+            pad_probes: batch.pad_probes.clone(),
         })
     }
 
@@ -193,12 +199,12 @@ impl Backbone for Llama {
         Ok(self.parameters_mut().into_iter().try_for_each(|p| p.to_device(device))?)
     }
 
-    fn language_loss(&self, hidden: &Hidden, batch: &Ragged) -> Result<(Var, usize)> {
+    fn language_loss(&self, hidden: &Hidden, batch: &RaggedBatch) -> Result<(Var, usize)> {
         next_token_loss(hidden, self.language_head()?.var(), batch)
     }
 
-    fn sequence_losses(&self, batch: &Ragged, sites: &Arc<dyn Sites>) -> Result<Vec<(f64, usize)>> {
-        let hidden = self.hidden(batch, sites, &Pass::evaluate(), Rows::All)?;
+    fn sequence_losses(&self, batch: &RaggedBatch, sites: &Arc<dyn AdapterHooks>) -> Result<Vec<(f64, usize)>> {
+        let hidden = self.hidden(batch, sites, &ForwardCtx::evaluate(), HiddenRows::All)?;
         sequence_losses(&hidden, self.language_head()?.var(), batch)
     }
 
@@ -227,7 +233,7 @@ impl Backbone for Llama {
         self.angles.positions()
     }
 
-    fn linear_sites(&self) -> Vec<LinearSite> {
+    fn target_modules(&self) -> Vec<TargetModule> {
         self.layers.iter().flat_map(|l| l.linears().map(Linear::describe)).collect()
     }
 
@@ -268,19 +274,19 @@ impl Backbone for Llama {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clinpeft_nn::{NoAdapters, Observer, PackPolicy, keep_packs};
+    use clinpeft_nn::{NoAdapters, PadProbe, PrepackMode, prepack_weights};
     use clinpeft_tensor::Precision;
-    use clinpeft_tensor::product::{Packing, unit_name};
+    use clinpeft_tensor::gemm::{PrepackPolicy, isa};
 
     fn model() -> Llama {
         let mut c = Config::tiny(32, 16, 2, 4, 64);
         c.num_key_value_heads = Some(2);
-        Llama::random(c, Seed(3), Learning::Frozen).unwrap()
+        Llama::random(c, Seed(3), Trainability::Frozen).unwrap()
     }
 
-    fn logits(m: &Llama, sequences: &[Vec<u32>], sites: Arc<dyn Sites>) -> Vec<f64> {
-        let batch = Ragged::from_sequences(sequences).unwrap();
-        let h = m.hidden(&batch, &sites, &Pass::evaluate(), Rows::All).unwrap();
+    fn logits(m: &Llama, sequences: &[Vec<u32>], sites: Arc<dyn AdapterHooks>) -> Vec<f64> {
+        let batch = RaggedBatch::from_sequences(sequences).unwrap();
+        let h = m.hidden(&batch, &sites, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
         m.logits(&h).unwrap().value().to_f64_vec().unwrap()
     }
 
@@ -298,16 +304,17 @@ mod tests {
     #[test]
     fn pooled_rows_are_those_of_the_full_result() {
         let m = model();
-        let batch = Ragged::from_sequences(&[vec![1, 5, 9, 2], vec![3, 3, 7], vec![8]]).unwrap();
-        let pad = Observer { sequence: 1, sees: 3, id: 0, position: 3 };
-        let batch = batch.with_observers(vec![pad]).unwrap();
+        let batch = RaggedBatch::from_sequences(&[vec![1, 5, 9, 2], vec![3, 3, 7], vec![8]]).unwrap();
+        let pad = PadProbe { sequence: 1, sees: 3, id: 0, position: 3 };
+        let batch = batch.with_pad_probes(vec![pad]).unwrap();
         for (pooling, rows) in
             [(Pooling::LastToken, [3, 6, 7]), (Pooling::LastPosition, [3, 8, 7]), (Pooling::FirstToken, [0, 4, 7])]
         {
-            let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
-            let run =
-                |want| m.hidden(&batch, &sites, &Pass::evaluate(), want).unwrap().rows.value().to_f64_vec().unwrap();
-            let (all, pooled) = (run(Rows::All), run(Rows::Pooled(pooling)));
+            let sites: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
+            let run = |want| {
+                m.hidden(&batch, &sites, &ForwardCtx::evaluate(), want).unwrap().rows.value().to_f64_vec().unwrap()
+            };
+            let (all, pooled) = (run(HiddenRows::All), run(HiddenRows::Pooled(pooling)));
             for (i, r) in rows.iter().enumerate() {
                 for j in 0..16 {
                     assert!((all[r * 16 + j] - pooled[i * 16 + j]).abs() < 1e-5, "{pooling:?} {r}");
@@ -329,35 +336,35 @@ mod tests {
     #[test]
     fn kept_packs_change_no_bit_and_a_mapped_file_is_read_again() {
         // A vocabulary that no unit multiplies where it lies.
-        let m = Llama::random(Config::tiny(700, 16, 2, 4, 64), Seed(3), Learning::Frozen).unwrap();
+        let m = Llama::random(Config::tiny(700, 16, 2, 4, 64), Seed(3), Trainability::Frozen).unwrap();
         let dir = tempfile::tempdir().unwrap();
         m.save(dir.path()).unwrap();
-        let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
-        let batch = Ragged::from_sequences(&[(0..60).collect()]).unwrap();
+        let sites: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
+        let batch = RaggedBatch::from_sequences(&[(0..60).collect()]).unwrap();
         for precision in [Precision::StrictF32, Precision::F32, Precision::Bf16] {
-            let run = |policy: PackPolicy| {
+            let run = |policy: PrepackMode| {
                 let mut m = Llama::load(dir.path(), Keep::Stored, &Device::Cpu).unwrap();
                 for p in m.parameters_mut() {
                     let value = p.value().clone().with_precision(precision);
                     p.set_value(value);
                 }
-                let choice = keep_packs(&mut m, policy).unwrap();
-                let hidden = m.hidden(&batch, &sites, &Pass::evaluate(), Rows::All).unwrap();
+                let choice = prepack_weights(&mut m, policy).unwrap();
+                let hidden = m.hidden(&batch, &sites, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
                 let x = Var::leaf(hidden.rows.value().clone());
                 let (loss, _) = m.language_loss(&Hidden { rows: x.clone(), ..hidden }, &batch).unwrap();
                 let gradient = clinpeft_autodiff::backward(&loss).unwrap().of(&x).unwrap().to_f64_vec().unwrap();
                 (choice, loss.value().item().unwrap(), gradient, logits(&m, &[vec![1, 699]], sites.clone()))
             };
-            let (none, loss, gradient, after) = run(PackPolicy::Fixed(Packing::Anew));
+            let (none, loss, gradient, after) = run(PrepackMode::Fixed(PrepackPolicy::PerCall));
             assert_eq!(none.bytes, 0);
-            let measured = PackPolicy::Measured { rows: 60, free: u64::MAX };
-            for policy in [PackPolicy::Fixed(Packing::Kept), measured] {
+            let measured = PrepackMode::Measured { rows: 60, free: u64::MAX };
+            for policy in [PrepackMode::Fixed(PrepackPolicy::Cached), measured] {
                 let (choice, l, g, a) = run(policy);
                 assert!(l == loss && g == gradient && a == after, "{precision:?} {policy:?}");
-                let none = choice.packing == Packing::Anew || unit_name(precision) == "gemm";
+                let none = choice.packing == PrepackPolicy::PerCall || isa(precision) == "gemm";
                 assert_eq!(none, choice.bytes == 0, "{choice:?}");
             }
-            assert_eq!(run(PackPolicy::Measured { rows: 60, free: 0 }).0.packing, Packing::Anew);
+            assert_eq!(run(PrepackMode::Measured { rows: 60, free: 0 }).0.packing, PrepackPolicy::PerCall);
         }
     }
 
@@ -374,17 +381,21 @@ mod tests {
 
     #[test]
     fn too_long_a_sequence_is_an_error() {
-        let batch = Ragged::from_sequences(&[vec![1; 65]]).unwrap();
-        let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
+        let batch = RaggedBatch::from_sequences(&[vec![1; 65]]).unwrap();
+        let sites: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
         assert!(
-            model().hidden(&batch, &sites, &Pass::evaluate(), Rows::All).unwrap_err().to_string().contains("longer")
+            model()
+                .hidden(&batch, &sites, &ForwardCtx::evaluate(), HiddenRows::All)
+                .unwrap_err()
+                .to_string()
+                .contains("longer")
         );
     }
 
     /// Rows of the embedding as a prompt: the same as writing those tokens.
     struct Prompt(Var);
-    impl Sites for Prompt {
-        fn inputs(&self, _: &Pass) -> Result<Option<Var>> {
+    impl AdapterHooks for Prompt {
+        fn inputs(&self, _: &ForwardCtx) -> Result<Option<Var>> {
             Ok(Some(self.0.clone()))
         }
     }
@@ -402,8 +413,8 @@ mod tests {
 
     /// Zero values behind very negative scores cannot be seen, so such a prefix changes nothing but the positions.
     struct Prefix;
-    impl Sites for Prefix {
-        fn keys_values(&self, _: &Pass) -> Result<Option<Vec<(Var, Var)>>> {
+    impl AdapterHooks for Prefix {
+        fn keys_values(&self, _: &ForwardCtx) -> Result<Option<Vec<(Var, Var)>>> {
             let zeros = Var::constant(Tensor::zeros(&[3, 8], DType::F32));
             Ok(Some(vec![(zeros.clone(), zeros); 2]))
         }
@@ -421,21 +432,22 @@ mod tests {
     }
 
     #[test]
-    fn observers_change_no_token_and_see_what_a_token_there_would_see() {
+    fn pad_probes_change_no_token_and_see_what_a_token_there_would_see() {
         let m = model();
-        let batch = Ragged::from_sequences(&[vec![1, 5, 9], vec![2]]).unwrap();
-        let seen = Observer { sequence: 0, sees: 3, id: 4, position: 3 };
-        let sites: Arc<dyn Sites> = Arc::new(NoAdapters);
-        let run =
-            |b: &Ragged| m.hidden(b, &sites, &Pass::evaluate(), Rows::All).unwrap().rows.value().to_f64_vec().unwrap();
+        let batch = RaggedBatch::from_sequences(&[vec![1, 5, 9], vec![2]]).unwrap();
+        let seen = PadProbe { sequence: 0, sees: 3, id: 4, position: 3 };
+        let sites: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
+        let run = |b: &RaggedBatch| {
+            m.hidden(b, &sites, &ForwardCtx::evaluate(), HiddenRows::All).unwrap().rows.value().to_f64_vec().unwrap()
+        };
         let plain = run(&batch);
-        let observed = run(&batch.clone().with_observers(vec![seen]).unwrap());
+        let observed = run(&batch.clone().with_pad_probes(vec![seen]).unwrap());
         assert_eq!(observed.len(), plain.len() + 16);
         for (x, y) in plain.iter().zip(&observed) {
             assert!((x - y).abs() < 1e-6);
         }
         // A token there would also see itself, so the rows are close but not the same.
-        let written = run(&Ragged::from_sequences(&[vec![1, 5, 9, 4]]).unwrap());
+        let written = run(&RaggedBatch::from_sequences(&[vec![1, 5, 9, 4]]).unwrap());
         let (a, b) = (&observed[4 * 16..], &written[3 * 16..]);
         assert!(a.iter().zip(b).any(|(x, y)| (x - y).abs() > 1e-7));
     }

@@ -1,6 +1,6 @@
 //! What training needs of a model family.
 
-use crate::{Error, LinearSite, Observer, Parameter, Pass, Pooling, Ragged, Result, Sites};
+use crate::{AdapterHooks, Error, ForwardCtx, PadProbe, Parameter, Pooling, RaggedBatch, Result, TargetModule};
 use clinpeft_autodiff::Var;
 use clinpeft_tensor::ops::AttentionShape;
 use clinpeft_tensor::{Device, Tensor};
@@ -14,26 +14,26 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Hidden {
     /// `[rows, d]`, after the last normalisation. Rows of tokens, and before each sequence the virtual rows; after all
-    /// sequences the observers. Or `[b, d]` where pooled rows were wanted.
+    /// sequences the pad probes. Or `[b, d]` where pooled rows were wanted.
     pub rows: Var,
     /// Where each sequence begins, virtual rows included.
     pub offsets: Vec<u32>,
     /// Rows in front of each sequence that are not tokens.
     pub virtual_rows: usize,
-    /// The observers, in the order of their rows.
-    pub observers: Vec<Observer>,
+    /// The pad probes, in the order of their rows.
+    pub pad_probes: Vec<PadProbe>,
 }
 
 impl Hidden {
-    /// Row of observer number `i`.
-    pub fn observer_row(&self, i: usize) -> u32 {
+    /// Row of pad probe number `i`.
+    pub fn pad_probe_row(&self, i: usize) -> u32 {
         self.offsets.last().copied().unwrap_or(0) + i as u32
     }
 }
 
 /// Which rows of the result are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rows {
+pub enum HiddenRows {
     /// All of them.
     All,
     /// One for each sequence; a model may leave out work that only the others need.
@@ -42,7 +42,7 @@ pub enum Rows {
 
 /// What a model folder holds beside the model itself.
 #[derive(Debug, Clone, Default)]
-pub struct Beside {
+pub struct ExtraTensors {
     /// Heads, under the names of their model class.
     pub tensors: TensorMap,
     /// Keys of `config.json` beside the model's own.
@@ -52,11 +52,17 @@ pub struct Beside {
 /// A model family: layers between token ids and hidden rows.
 pub trait Backbone: Send + Sync {
     /// Runs the layers. Errors if a token or position is outside of the model's range.
-    fn hidden(&self, batch: &Ragged, sites: &Arc<dyn Sites>, pass: &Pass, want: Rows) -> Result<Hidden>;
+    fn hidden(
+        &self,
+        batch: &RaggedBatch,
+        sites: &Arc<dyn AdapterHooks>,
+        ctx: &ForwardCtx,
+        want: HiddenRows,
+    ) -> Result<Hidden>;
     /// Sum of the language-model losses of a batch, and the number of predictions.
-    fn language_loss(&self, hidden: &Hidden, batch: &Ragged) -> Result<(Var, usize)>;
+    fn language_loss(&self, hidden: &Hidden, batch: &RaggedBatch) -> Result<(Var, usize)>;
     /// Loss and number of predictions of each sequence, without gradients.
-    fn sequence_losses(&self, batch: &Ragged, sites: &Arc<dyn Sites>) -> Result<Vec<(f64, usize)>>;
+    fn sequence_losses(&self, batch: &RaggedBatch, sites: &Arc<dyn AdapterHooks>) -> Result<Vec<(f64, usize)>>;
     /// Width of a hidden row.
     fn width(&self) -> usize;
     /// Number of layers.
@@ -70,7 +76,7 @@ pub trait Backbone: Send + Sync {
     /// Longest sequence, virtual rows included.
     fn max_length(&self) -> usize;
     /// Every linear layer that an adapter may target.
-    fn linear_sites(&self) -> Vec<LinearSite>;
+    fn target_modules(&self) -> Vec<TargetModule>;
     /// Name of the parameter that scores the vocabulary, where the model has one.
     fn head_name(&self) -> Option<&str> {
         None
@@ -91,10 +97,10 @@ pub trait Backbone: Send + Sync {
     fn config_json(&self) -> Value;
     /// Writes `config.json` and `model.safetensors`, as Hugging Face has them, into `dir`.
     fn save(&self, dir: &Path) -> Result<()> {
-        self.save_with(dir, Beside::default())
+        self.save_with(dir, ExtraTensors::default())
     }
     /// The same with heads.
-    fn save_with(&self, dir: &Path, beside: Beside) -> Result<()> {
+    fn save_with(&self, dir: &Path, beside: ExtraTensors) -> Result<()> {
         let named = |p: &Parameter| (p.name().to_string(), p.value().clone());
         let mut tensors = beside.tensors;
         tensors.extend(self.parameters().into_iter().map(named));

@@ -1,19 +1,19 @@
-//! Ragged batches.
+//! RaggedBatch batches.
 
 use crate::{Error, Result};
 use clinpeft_tensor::Tensor;
 
 /// Sequences one after another: token `i` of sequence `s` is row `offsets[s] + i`.
 #[derive(Debug, Clone)]
-pub struct Ragged {
+pub struct RaggedBatch {
     /// Token ids, u32 `[t]`.
     pub ids: Tensor,
     /// Position of each token in its sequence, as the rotary embedding sees it.
     pub positions: Vec<u32>,
-    /// `b + 1` growing offsets.
+    /// `b + 1` growing offsets: the `cu_seqlens` of FlashAttention.
     pub offsets: Vec<u32>,
-    /// Rows beside the sequences, in order of sequence and place; see [`Observer`].
-    pub observers: Vec<Observer>,
+    /// Rows beside the sequences, in order of sequence and place; see [`PadProbe`].
+    pub pad_probes: Vec<PadProbe>,
     /// Which tokens the language-model loss predicts, as growing indices into `ids`; all if `None`.
     pub targets: Option<Vec<u32>>,
 }
@@ -23,7 +23,7 @@ pub struct Ragged {
 /// That is what a library with padded batches makes of a pad token: its key is masked, but its query still attends. The
 /// published code pools such a row, and predicts the first token of a row padded on the left from one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Observer {
+pub struct PadProbe {
     /// The sequence it sees.
     pub sequence: u32,
     /// How many of its tokens stand before it.
@@ -34,9 +34,9 @@ pub struct Observer {
     pub position: u32,
 }
 
-impl Ragged {
+impl RaggedBatch {
     /// Checks and wraps. Errors if lengths disagree or a sequence is empty.
-    pub fn new(ids: Vec<u32>, positions: Vec<u32>, offsets: Vec<u32>) -> Result<Ragged> {
+    pub fn new(ids: Vec<u32>, positions: Vec<u32>, offsets: Vec<u32>) -> Result<RaggedBatch> {
         let covers = offsets.first() == Some(&0) && offsets.last().map(|o| *o as usize) == Some(ids.len());
         if !covers || positions.len() != ids.len() {
             return Err(Error::Batch("offsets and positions do not cover the tokens".into()));
@@ -45,30 +45,30 @@ impl Ragged {
             return Err(Error::Batch(format!("sequence {empty} is empty\nhint: notes without text must be left out")));
         }
         let n = ids.len();
-        Ok(Ragged { ids: Tensor::from_vec(ids, &[n])?, positions, offsets, observers: Vec::new(), targets: None })
+        Ok(RaggedBatch { ids: Tensor::from_vec(ids, &[n])?, positions, offsets, pad_probes: Vec::new(), targets: None })
     }
 
     /// The same batch with rows that observe it. Errors if one sees what is not there, or they are out of order.
-    pub fn with_observers(mut self, observers: Vec<Observer>) -> Result<Ragged> {
+    pub fn with_pad_probes(mut self, pad_probes: Vec<PadProbe>) -> Result<RaggedBatch> {
         let length = |s: u32| {
             let w = self.offsets.get(s as usize..s as usize + 2);
             w.map(|w| w[1] - w[0])
         };
-        if let Some(o) = observers.iter().find(|o| length(o.sequence).is_none_or(|n| o.sees > n)) {
+        if let Some(o) = pad_probes.iter().find(|o| length(o.sequence).is_none_or(|n| o.sees > n)) {
             return Err(Error::Batch(format!(
-                "an observer sees {} tokens of sequence {}, which has fewer",
+                "a pad probe sees {} tokens of sequence {}, which has fewer",
                 o.sees, o.sequence
             )));
         }
-        if !observers.is_sorted_by_key(|o| (o.sequence, o.sees)) {
-            return Err(Error::Batch("observers are not in the order of what they see".into()));
+        if !pad_probes.is_sorted_by_key(|o| (o.sequence, o.sees)) {
+            return Err(Error::Batch("pad probes are not in the order of what they see".into()));
         }
-        self.observers = observers;
+        self.pad_probes = pad_probes;
         Ok(self)
     }
 
     /// The same batch with a loss on some tokens only. Errors if an index is not a token or they do not grow.
-    pub fn with_targets(mut self, targets: Vec<u32>) -> Result<Ragged> {
+    pub fn with_targets(mut self, targets: Vec<u32>) -> Result<RaggedBatch> {
         let grows = targets.windows(2).all(|w| w[0] < w[1]);
         if !grows || targets.last().is_some_and(|t| *t as usize >= self.tokens()) {
             return Err(Error::Batch("targets must be growing indices of tokens".into()));
@@ -78,14 +78,14 @@ impl Ragged {
     }
 
     /// Sequences with positions that count from zero.
-    pub fn from_sequences(sequences: &[Vec<u32>]) -> Result<Ragged> {
+    pub fn from_sequences(sequences: &[Vec<u32>]) -> Result<RaggedBatch> {
         let mut offsets = vec![0];
         let mut positions = Vec::new();
         for s in sequences {
             positions.extend(0..s.len() as u32);
             offsets.push(positions.len() as u32);
         }
-        Ragged::new(sequences.concat(), positions, offsets)
+        RaggedBatch::new(sequences.concat(), positions, offsets)
     }
 
     /// Number of sequences.
@@ -104,13 +104,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn observers_and_targets_must_fit_the_tokens() {
-        let batch = || Ragged::from_sequences(&[vec![1, 2], vec![3]]).unwrap();
-        let observer = |sequence, sees| Observer { sequence, sees, id: 0, position: 0 };
-        assert!(batch().with_observers(vec![observer(0, 2), observer(1, 0)]).is_ok());
-        assert!(batch().with_observers(vec![observer(1, 2)]).is_err());
-        assert!(batch().with_observers(vec![observer(2, 0)]).is_err());
-        assert!(batch().with_observers(vec![observer(1, 0), observer(0, 0)]).is_err());
+    fn pad_probes_and_targets_must_fit_the_tokens() {
+        let batch = || RaggedBatch::from_sequences(&[vec![1, 2], vec![3]]).unwrap();
+        let pad_probe = |sequence, sees| PadProbe { sequence, sees, id: 0, position: 0 };
+        assert!(batch().with_pad_probes(vec![pad_probe(0, 2), pad_probe(1, 0)]).is_ok());
+        assert!(batch().with_pad_probes(vec![pad_probe(1, 2)]).is_err());
+        assert!(batch().with_pad_probes(vec![pad_probe(2, 0)]).is_err());
+        assert!(batch().with_pad_probes(vec![pad_probe(1, 0), pad_probe(0, 0)]).is_err());
         assert!(batch().with_targets(vec![0, 2]).is_ok());
         assert!(batch().with_targets(vec![3]).is_err() && batch().with_targets(vec![1, 1]).is_err());
     }

@@ -1,6 +1,6 @@
 //! Classification head, pooling, and losses as sums, so that the caller decides what to divide by.
 
-use crate::{Error, Hidden, Learning, Observer, Parameter, Ragged, Result};
+use crate::{Error, Hidden, PadProbe, Parameter, RaggedBatch, Result, Trainability};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_tensor::rng::{Stream, normal};
 use clinpeft_tensor::{Device, Tensor};
@@ -10,31 +10,31 @@ use clinpeft_tensor::{Device, Tensor};
 pub enum Pooling {
     /// The last token, found by length.
     LastToken,
-    /// The last row of a padded batch, be it a pad token: the last observer behind the tokens, or the last token. So the
+    /// The last row of a padded batch, be it a pad token: the last pad probe behind the tokens, or the last token. So the
     /// published code, wherever pad ids disagree.
     LastPosition,
     /// The first token.
     FirstToken,
-    /// The first row of a padded batch, be it a pad token: the first observer that sees all tokens, or the first token.
-    /// For models whose tokens see all others, so that it does not matter where an observer stands.
+    /// The first row of a padded batch, be it a pad token: the first pad probe that sees all tokens, or the first token.
+    /// For models whose tokens see all others, so that it does not matter where a pad probe stands.
     FirstPosition,
 }
 
 impl Pooling {
-    /// The row of each sequence, where sequences begin at `offsets` with `virtual_rows` rows and `observers` stand after
+    /// The row of each sequence, where sequences begin at `offsets` with `virtual_rows` rows and `pad_probes` stand after
     /// all of them.
-    pub fn rows(self, offsets: &[u32], virtual_rows: usize, observers: &[Observer]) -> Result<Tensor> {
+    pub fn rows(self, offsets: &[u32], virtual_rows: usize, pad_probes: &[PadProbe]) -> Result<Tensor> {
         let end = offsets.last().copied().unwrap_or(0);
         let last = |s: usize, w: &[u32]| {
             let tokens = w[1] - w[0] - virtual_rows as u32;
-            let behind = |o: &Observer| o.sequence as usize == s && o.sees == tokens;
-            let found = observers.iter().rposition(behind);
+            let behind = |o: &PadProbe| o.sequence as usize == s && o.sees == tokens;
+            let found = pad_probes.iter().rposition(behind);
             found.map_or(w[1] - 1, |i| end + i as u32)
         };
         let first = |s: usize, w: &[u32]| {
             let tokens = w[1] - w[0] - virtual_rows as u32;
-            let sees_all = |o: &Observer| o.sequence as usize == s && o.sees == tokens;
-            let found = observers.iter().position(sees_all);
+            let sees_all = |o: &PadProbe| o.sequence as usize == s && o.sees == tokens;
+            let found = pad_probes.iter().position(sees_all);
             found.map_or(w[0] + virtual_rows as u32, |i| end + i as u32)
         };
         let windows = offsets.windows(2).enumerate();
@@ -71,11 +71,11 @@ impl Classifier {
     /// A new head with weights from N(0, 0.02), without b.
     pub fn new(classes: usize, width: usize, rng: &mut Stream) -> Result<Classifier> {
         let values: Vec<f32> = (0..classes * width).map(|_| (0.02 * normal(rng)) as f32).collect();
-        Ok(Classifier::from_weight(Tensor::from_vec(values, &[classes, width])?, Learning::Trainable))
+        Ok(Classifier::from_weight(Tensor::from_vec(values, &[classes, width])?, Trainability::Trainable))
     }
 
     /// A head with known weights, without b.
-    pub fn from_weight(weight: Tensor, learning: Learning) -> Classifier {
+    pub fn from_weight(weight: Tensor, learning: Trainability) -> Classifier {
         Classifier { weight: Parameter::new("score.weight", weight, learning), bias: None }
     }
 
@@ -88,7 +88,7 @@ impl Classifier {
                 bias.shape()
             )));
         }
-        let learning = self.weight.learning();
+        let learning = self.weight.trainability();
         let named = |part: &str, value: Tensor| Parameter::new(format!("classifier.{part}"), value, learning);
         Ok(Classifier { weight: named("weight", self.weight.value().clone()), bias: Some(named("bias", bias)) })
     }
@@ -168,9 +168,9 @@ struct Prediction {
     token: u32,
 }
 
-/// Which row predicts which token: an observer that stands right before it, otherwise the row before, which for a first
+/// Which row predicts which token: a pad probe that stands right before it, otherwise the row before, which for a first
 /// token is the last virtual row. A first token without any row before it is predicted by none.
-fn predictions(hidden: &Hidden, batch: &Ragged) -> Result<Vec<Prediction>> {
+fn predictions(hidden: &Hidden, batch: &RaggedBatch) -> Result<Vec<Prediction>> {
     let on_cpu = batch.ids.to_cpu()?;
     let ids = on_cpu.as_slice::<u32>()?;
     let wanted = |i: u32| batch.targets.as_ref().is_none_or(|t| t.binary_search(&i).is_ok());
@@ -178,10 +178,10 @@ fn predictions(hidden: &Hidden, batch: &Ragged) -> Result<Vec<Prediction>> {
     for (s, w) in batch.offsets.windows(2).enumerate() {
         let first = hidden.offsets[s];
         for i in (w[0]..w[1]).filter(|i| wanted(*i)) {
-            let before = |o: &Observer| o.sequence as usize == s && o.sees == i - w[0];
+            let before = |o: &PadProbe| o.sequence as usize == s && o.sees == i - w[0];
             let own = first + hidden.virtual_rows as u32 + i - w[0];
-            let row = match hidden.observers.iter().rposition(before) {
-                Some(o) => hidden.observer_row(o),
+            let row = match hidden.pad_probes.iter().rposition(before) {
+                Some(o) => hidden.pad_probe_row(o),
                 None if own > first => own - 1,
                 None => continue,
             };
@@ -193,7 +193,7 @@ fn predictions(hidden: &Hidden, batch: &Ragged) -> Result<Vec<Prediction>> {
 }
 
 /// Sum over positions of the cross-entropy of the next token, and the number of predictions.
-pub fn next_token_loss(hidden: &Hidden, head: &Var, batch: &Ragged) -> Result<(Var, usize)> {
+pub fn next_token_loss(hidden: &Hidden, head: &Var, batch: &RaggedBatch) -> Result<(Var, usize)> {
     let rows = hidden.rows.dims()[0];
     let (mut targets, mut weights) = (vec![0u32; rows], vec![0f64; rows]);
     let all = predictions(hidden, batch)?;
@@ -205,7 +205,7 @@ pub fn next_token_loss(hidden: &Hidden, head: &Var, batch: &Ragged) -> Result<(V
 }
 
 /// Next-token loss and number of predictions of each sequence; see [`next_token_loss`].
-pub fn sequence_losses(hidden: &Hidden, head: &Var, batch: &Ragged) -> Result<Vec<(f64, usize)>> {
+pub fn sequence_losses(hidden: &Hidden, head: &Var, batch: &RaggedBatch) -> Result<Vec<(f64, usize)>> {
     let all = predictions(hidden, batch)?;
     let one = |s: usize| {
         let own = || all.iter().filter(move |p| p.sequence == s);
@@ -230,16 +230,16 @@ mod tests {
     use super::*;
     use clinpeft_tensor::DType;
 
-    fn hidden(rows: Tensor, offsets: &[u32], virtual_rows: usize, observers: &[Observer]) -> Hidden {
-        Hidden { rows: Var::constant(rows), offsets: offsets.to_vec(), virtual_rows, observers: observers.to_vec() }
+    fn hidden(rows: Tensor, offsets: &[u32], virtual_rows: usize, pad_probes: &[PadProbe]) -> Hidden {
+        Hidden { rows: Var::constant(rows), offsets: offsets.to_vec(), virtual_rows, pad_probes: pad_probes.to_vec() }
     }
 
-    fn behind(sequence: u32, sees: u32) -> Observer {
-        Observer { sequence, sees, id: 0, position: 9 }
+    fn behind(sequence: u32, sees: u32) -> PadProbe {
+        PadProbe { sequence, sees, id: 0, position: 9 }
     }
 
     #[test]
-    fn last_token_is_found_by_length_and_last_position_by_observer() {
+    fn last_token_is_found_by_length_and_last_position_by_pad_probe() {
         let pooled = |p: Pooling, n| {
             let rows = p.rows(&[0, 2, 5], n, &[behind(0, 0), behind(0, 2 - n as u32)]).unwrap();
             rows.as_slice::<u32>().unwrap().to_vec()
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn bias_moves_every_row_of_scores_and_must_fit_the_classes() {
         let weight = Tensor::from_vec(vec![1.0f64, 0.0, 0.0, 1.0], &[2, 2]).unwrap();
-        let head = Classifier::from_weight(weight, Learning::Trainable);
+        let head = Classifier::from_weight(weight, Trainability::Trainable);
         let rows = Var::constant(Tensor::from_vec(vec![1.0f64, 2.0, 3.0, 4.0], &[2, 2]).unwrap());
         let scores = |c: &Classifier| c.forward(&rows).unwrap().value().to_f64_vec().unwrap();
         let with = head.clone().with_bias(Tensor::from_vec(vec![10.0f64, -1.0], &[2]).unwrap());
@@ -267,8 +267,8 @@ mod tests {
     fn last_virtual_row_predicts_the_first_token() {
         let zeros = |n: usize| Tensor::zeros(&[n, 3], DType::F64);
         let head = Var::constant(Tensor::zeros(&[4, 3], DType::F64));
-        let batch = Ragged::from_sequences(&[vec![1, 2], vec![3, 0, 1]]).unwrap();
-        let loss = |h: &Hidden, b: &Ragged| next_token_loss(h, &head, b).unwrap();
+        let batch = RaggedBatch::from_sequences(&[vec![1, 2], vec![3, 0, 1]]).unwrap();
+        let loss = |h: &Hidden, b: &RaggedBatch| next_token_loss(h, &head, b).unwrap();
         assert_eq!(loss(&hidden(zeros(9), &[0, 4, 9], 2, &[]), &batch).1, 5);
         let plain = hidden(zeros(5), &[0, 2, 5], 0, &[]);
         let (sum, count) = loss(&plain, &batch);
@@ -277,7 +277,7 @@ mod tests {
         let each = sequence_losses(&plain, &head, &batch).unwrap();
         assert_eq!(each.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [1, 2]);
         let seen = hidden(zeros(6), &[0, 2, 5], 0, &[behind(1, 0)]);
-        assert_eq!(loss(&seen, &batch).1, 4, "an observer predicts a first token");
+        assert_eq!(loss(&seen, &batch).1, 4, "a pad probe predicts a first token");
         assert_eq!(loss(&seen, &batch.clone().with_targets(vec![1, 4]).unwrap()).1, 2);
     }
 }

@@ -1,6 +1,6 @@
 //! Linear layer, normalisations, rotary angles.
 
-use crate::{Error, LinearCall, LinearSite, Parameter, Pass, Result, Sites};
+use crate::{AdapterHooks, Error, ForwardCtx, LinearCall, Parameter, Result, TargetModule};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_tensor::{DType, Device, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,16 +55,16 @@ impl Linear {
     }
 
     /// What an adapter needs to know of the layer before it exists.
-    pub fn describe(&self) -> LinearSite {
+    pub fn describe(&self) -> TargetModule {
         let dims = self.weight.value().dims();
-        LinearSite { name: self.site.clone(), input: dims[1], output: dims[0] }
+        TargetModule { name: self.site.clone(), input: dims[1], output: dims[0] }
     }
 
     /// `W x + b` with whatever the adapters add; x `[t, in]`.
-    pub fn forward(&self, x: &Var, sites: &dyn Sites, pass: &Pass) -> Result<Var> {
+    pub fn forward(&self, x: &Var, sites: &dyn AdapterHooks, ctx: &ForwardCtx) -> Result<Var> {
         let base = self.plain(x)?;
         let call = LinearCall { layer: self, x, base: &base };
-        sites.linear(&call, base.clone(), pass)
+        sites.linear(&call, base.clone(), ctx)
     }
 
     /// `W x + b` alone.
@@ -234,7 +234,7 @@ fn stretch(frequency: f32, scaling: RopeScaling) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Learning, NoAdapters};
+    use crate::{NoAdapters, Trainability};
 
     #[test]
     fn llama3_scaling_keeps_high_and_divides_low_frequencies() {
@@ -248,14 +248,14 @@ mod tests {
     #[test]
     fn bias_is_in_the_output_but_not_in_the_product() {
         let parameter = |name: &str, values: Vec<f64>, dims: &[usize]| {
-            Parameter::new(name, Tensor::from_vec(values, dims).unwrap(), Learning::Frozen)
+            Parameter::new(name, Tensor::from_vec(values, dims).unwrap(), Trainability::Frozen)
         };
         let layer = Linear::new("l".into(), parameter("l.weight", vec![2.0, 3.0], &[2, 1]));
         let layer = layer.with_bias(parameter("l.bias", vec![10.0, 20.0], &[2]));
         let x = Var::constant(Tensor::from_vec(vec![1.0], &[1, 1]).unwrap());
         let values = |y: Result<Var>| y.unwrap().value().to_f64_vec().unwrap();
         assert_eq!(values(layer.product(&x)), [2.0, 3.0]);
-        assert_eq!(values(layer.forward(&x, &NoAdapters, &Pass::evaluate())), [12.0, 23.0]);
+        assert_eq!(values(layer.forward(&x, &NoAdapters, &ForwardCtx::evaluate())), [12.0, 23.0]);
         let names: Vec<&str> = layer.parameters().map(Parameter::name).collect();
         assert_eq!(names, ["l.weight", "l.bias"]);
     }

@@ -1,15 +1,15 @@
-//! Named values that may learn.
+//! Named tensors that may be trainable.
 
 use clinpeft_autodiff::Var;
 use clinpeft_tensor::{Device, Result, Tensor};
 
 /// Whether values change during training. Independent of whether an adapter is active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Learning {
-    /// They stay; nothing of them is on the tape.
+pub enum Trainability {
+    /// No gradient and nothing on the tape.
     #[default]
     Frozen,
-    /// They get gradients and steps.
+    /// Requires a gradient; the optimizer updates it.
     Trainable,
 }
 
@@ -22,10 +22,10 @@ pub struct Parameter {
 
 impl Parameter {
     /// A parameter with its full name.
-    pub fn new(name: impl Into<String>, value: Tensor, learning: Learning) -> Parameter {
-        let var = match learning {
-            Learning::Frozen => Var::constant(value),
-            Learning::Trainable => Var::leaf(value),
+    pub fn new(name: impl Into<String>, value: Tensor, trainability: Trainability) -> Parameter {
+        let var = match trainability {
+            Trainability::Frozen => Var::constant(value),
+            Trainability::Trainable => Var::leaf(value),
         };
         Parameter { name: name.into(), var }
     }
@@ -45,34 +45,34 @@ impl Parameter {
         self.var.value()
     }
 
-    /// Whether it learns.
-    pub fn learning(&self) -> Learning {
-        if self.var.needs_gradient() { Learning::Trainable } else { Learning::Frozen }
+    /// Whether it is trainable.
+    pub fn trainability(&self) -> Trainability {
+        if self.var.requires_grad() { Trainability::Trainable } else { Trainability::Frozen }
     }
 
-    /// Replaces the value; whether it learns stays.
+    /// Replaces the value; its trainability stays.
     pub fn set_value(&mut self, value: Tensor) {
-        *self = Parameter::new(std::mem::take(&mut self.name), value, self.learning());
+        *self = Parameter::new(std::mem::take(&mut self.name), value, self.trainability());
     }
 
-    /// Moves the value to a device; whether it learns stays.
+    /// Moves the value to a device; its trainability stays.
     pub fn to_device(&mut self, device: &Device) -> Result<()> {
         let value = self.value().to_device(device)?;
         self.set_value(value);
         Ok(())
     }
 
-    /// Freezes it or lets it learn; the value stays.
-    pub fn set_learning(&mut self, learning: Learning) {
-        *self = Parameter::new(std::mem::take(&mut self.name), self.value().clone(), learning);
+    /// Freezes or unfreezes it; the value stays.
+    pub fn set_trainability(&mut self, trainability: Trainability) {
+        *self = Parameter::new(std::mem::take(&mut self.name), self.value().clone(), trainability);
     }
 
     /// Takes the value out for an update in place, so that no second copy is made; put it back with
     /// [`Parameter::set_value`].
     pub fn take_value(&mut self) -> Tensor {
-        let learning = self.learning();
+        let trainability = self.trainability();
         let value = self.value().clone();
-        *self = Parameter::new(std::mem::take(&mut self.name), Tensor::zeros(&[0], value.dtype()), learning);
+        *self = Parameter::new(std::mem::take(&mut self.name), Tensor::zeros(&[0], value.dtype()), trainability);
         value
     }
 }

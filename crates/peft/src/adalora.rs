@@ -15,7 +15,7 @@ use crate::merge::{Update, product};
 use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved, Step, StepValues};
 use budget::Importance;
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{Learning, LinearCall, LinearSite, Parameter, Pass, Sites};
+use clinpeft_nn::{AdapterHooks, ForwardCtx, LinearCall, Parameter, TargetModule, Trainability};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::ops::Layout;
 use clinpeft_tensor::{DType, Tensor};
@@ -54,7 +54,7 @@ pub struct AdaLoraConfig {
 
 impl AdaLoraConfig {
     /// Number of parameters at the beginning: r (in + out + 1) for each target.
-    pub fn count(&self, sites: &[LinearSite]) -> Result<usize> {
+    pub fn count(&self, sites: &[TargetModule]) -> Result<usize> {
         self.check()?;
         let chosen = matching(&self.targets, sites)?;
         Ok(chosen.iter().map(|s| self.initial_r * (s.input + s.output + 1)).sum())
@@ -106,7 +106,7 @@ struct Triplet {
 }
 
 impl Triplet {
-    fn new(site: &str, [a, e, b]: [Tensor; 3], learning: Learning) -> Triplet {
+    fn new(site: &str, [a, e, b]: [Tensor; 3], learning: Trainability) -> Triplet {
         let parameter = |part: &str, value| Parameter::new(format!("{site}.{part}"), value, learning);
         Triplet { a: parameter("lora_A", a), e: parameter("lora_E", e), b: parameter("lora_B", b), pattern: None }
     }
@@ -129,10 +129,10 @@ impl Triplet {
 
 impl AdaLora {
     /// A new adapter: A and B from N(0, 0.02), E zero, so that it begins as no change.
-    pub fn new(config: AdaLoraConfig, sites: &[LinearSite], seed: Seed, learning: Learning) -> Result<AdaLora> {
+    pub fn new(config: AdaLoraConfig, sites: &[TargetModule], seed: Seed, learning: Trainability) -> Result<AdaLora> {
         config.check()?;
         let r = config.initial_r;
-        let one = |site: &LinearSite| {
+        let one = |site: &TargetModule| {
             let small = |dims: &[usize], part: &str| -> Result<Tensor> {
                 let t = table(dims, Table::Normal, &format!("{}.{part}", site.name), seed)?;
                 Ok(clinpeft_tensor::ops::scale(&t, 0.02)?)
@@ -155,7 +155,7 @@ impl AdaLora {
         mut file: ConfigFile,
         tensors: &TensorFile,
         shape: &ModelShape,
-        learning: Learning,
+        learning: Trainability,
     ) -> Result<AdaLora> {
         let config = read_settings(&mut file)?;
         config.check()?;
@@ -221,14 +221,14 @@ fn columns(t: &Tensor, chosen: &[usize]) -> Result<Tensor> {
     Ok(Tensor::from_vec(kept, &[t.dims()[0], chosen.len()])?)
 }
 
-impl Sites for AdaLora {
-    fn linear(&self, call: &LinearCall<'_>, y: Var, pass: &Pass) -> clinpeft_nn::Result<Var> {
+impl AdapterHooks for AdaLora {
+    fn linear(&self, call: &LinearCall<'_>, y: Var, ctx: &ForwardCtx) -> clinpeft_nn::Result<Var> {
         let name = call.layer.site();
         let Some(t) = self.triplets.get(name).filter(|t| t.e.value().count() > 0) else {
             return Ok(y);
         };
-        let x = match pass.dropout_key(&format!("{name}.adalora")) {
-            Some(key) if self.config.dropout > 0.0 && t.a.var().needs_gradient() => {
+        let x = match ctx.dropout_key(&format!("{name}.adalora")) {
+            Some(key) if self.config.dropout > 0.0 && t.a.var().requires_grad() => {
                 ops::dropout(call.x, self.config.dropout, key)?
             }
             _ => call.x.clone(),

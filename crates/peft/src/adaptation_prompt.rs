@@ -12,9 +12,9 @@ use crate::limits;
 use crate::lora::PREFIX;
 use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{AttentionSite, Learning, Parameter, Pass, Sites};
+use clinpeft_nn::{AdapterHooks, AttentionCall, ForwardCtx, Parameter, Trainability};
 use clinpeft_rng::Seed;
-use clinpeft_tensor::ops::{AttentionShape, Layout, Mask, Segments};
+use clinpeft_tensor::ops::{AttentionShape, CuSeqlens, Layout, Mask};
 use clinpeft_tensor::{DType, Tensor};
 use clinpeft_weights::TensorMap;
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,7 @@ struct GatedPrompt {
 }
 
 impl GatedPrompt {
-    fn new(layer: usize, gate: Tensor, rows: Tensor, learning: Learning) -> GatedPrompt {
+    fn new(layer: usize, gate: Tensor, rows: Tensor, learning: Trainability) -> GatedPrompt {
         let name = |part: &str| format!("model.layers.{layer}.self_attn.{part}");
         GatedPrompt {
             gate: Parameter::new(name("adaption_gate"), gate, learning),
@@ -83,7 +83,7 @@ impl AdaptationPrompt {
         config: AdaptationPromptConfig,
         shape: &ModelShape,
         seed: Seed,
-        learning: Learning,
+        learning: Trainability,
     ) -> Result<AdaptationPrompt> {
         config.check(shape)?;
         let one = |layer: usize| -> Result<(usize, GatedPrompt)> {
@@ -100,7 +100,7 @@ impl AdaptationPrompt {
         mut file: ConfigFile,
         tensors: &TensorFile,
         shape: &ModelShape,
-        learning: Learning,
+        learning: Trainability,
     ) -> Result<AdaptationPrompt> {
         let config = AdaptationPromptConfig { length: file.need("adapter_len")?, layers: file.need("adapter_layers")? };
         config.check(shape)?;
@@ -122,15 +122,15 @@ impl AdaptationPrompt {
 }
 
 impl GatedPrompt {
-    fn attend(&self, site: &AttentionSite<'_>) -> clinpeft_nn::Result<Var> {
+    fn attend(&self, site: &AttentionCall<'_>) -> clinpeft_nn::Result<Var> {
         let m = self.rows.value().dims()[1];
         let rows = self.rows.var().reshape(&[m, self.rows.value().dims()[2]])?;
         let (k, v) = (site.key.plain(&rows)?, site.value.plain(&rows)?);
         // The gate scales the weights; scaling the few values is the same.
         let v = ops::mul(&v, &spread(self.gate.var(), m, v.dims()[1])?)?;
-        let segments = Segments { queries: vec![0, site.queries.dims()[0]], keys: vec![0, m] };
+        let cu_seqlens = CuSeqlens { queries: vec![0, site.queries.dims()[0]], keys: vec![0, m] };
         let shape = AttentionShape { mask: Mask::Full, dropout: None, ..*site.shape };
-        let out = ops::attention(site.queries, &k, &v, &shape, &segments)?;
+        let out = ops::attention(site.queries, &k, &v, &shape, &cu_seqlens)?;
         site.output.plain(&out)
     }
 }
@@ -154,8 +154,8 @@ fn keys(config: &AdaptationPromptConfig) -> Map<String, Value> {
     keys
 }
 
-impl Sites for AdaptationPrompt {
-    fn attention_output(&self, site: &AttentionSite<'_>, y: Var, _: &Pass) -> clinpeft_nn::Result<Var> {
+impl AdapterHooks for AdaptationPrompt {
+    fn attention_output(&self, site: &AttentionCall<'_>, y: Var, _: &ForwardCtx) -> clinpeft_nn::Result<Var> {
         match self.prompts.get(&site.layer) {
             Some(prompt) => Ok(ops::add(&y, &prompt.attend(site)?)?),
             None => Ok(y),

@@ -3,7 +3,7 @@
 use crate::merge::Update;
 use crate::{Error, FileKeys, Result, Saved};
 use clinpeft_autodiff::Var;
-use clinpeft_nn::{Learning, Parameter, Sites};
+use clinpeft_nn::{AdapterHooks, Parameter, Trainability};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::{Device, Tensor};
 use clinpeft_weights::TensorMap;
@@ -47,7 +47,7 @@ pub type StepValues = BTreeMap<String, Stepped>;
 pub type Squares = BTreeMap<String, f64>;
 
 /// A method of parameter-efficient fine-tuning: what it does at the four sites, its parameters and its files.
-pub trait Adapter: Sites + Debug {
+pub trait Adapter: AdapterHooks + Debug {
     /// Name of the method, for example `lora`.
     fn method(&self) -> &'static str;
     /// Its parameters, each with a name that is unique within the adapter.
@@ -89,7 +89,7 @@ pub trait Adapter: Sites + Debug {
     }
     /// A new adapter with the same settings that holds everything training needs; `None` if this one does. Some files hold
     /// only the result of a network, which runs but cannot be trained further.
-    fn renewed(&self, seed: Seed, learning: Learning) -> Result<Option<Box<dyn Adapter>>> {
+    fn renewed(&self, seed: Seed, learning: Trainability) -> Result<Option<Box<dyn Adapter>>> {
         let _ = (seed, learning);
         Ok(None)
     }

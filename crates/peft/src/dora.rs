@@ -11,7 +11,7 @@ use crate::lora::{PREFIX, Pair, settings_as_keys, targeted};
 use crate::merge::Update;
 use crate::{Adapter, Error, FileKeys, Lora, LoraConfig, ModelShape, Result, Saved};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{Backbone, Learning, LinearCall, LinearSite, Parameter, Pass, Sites};
+use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, LinearCall, Parameter, TargetModule, Trainability};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::ops::{Layout, add, embedding, inverse_sqrt, matmul, mul, scale, sum_rows};
 use clinpeft_tensor::{Device, Tensor};
@@ -34,7 +34,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn new(site: &str, magnitude: Tensor, learning: Learning, squares: OnceLock<Tensor>) -> Rows {
+    fn new(site: &str, magnitude: Tensor, learning: Trainability, squares: OnceLock<Tensor>) -> Rows {
         Rows {
             magnitude: Parameter::new(format!("{site}.lora_magnitude_vector.weight"), magnitude, learning),
             squares: Arc::new(squares),
@@ -44,8 +44,8 @@ impl Rows {
 
 impl Dora {
     /// A new adapter: a new LoRA, and the norms of the rows of W, so that it begins as no change.
-    pub fn new(config: LoraConfig, backbone: &dyn Backbone, seed: Seed, learning: Learning) -> Result<Dora> {
-        let lora = Lora::new(config, &backbone.linear_sites(), seed, learning)?;
+    pub fn new(config: LoraConfig, backbone: &dyn Backbone, seed: Seed, learning: Trainability) -> Result<Dora> {
+        let lora = Lora::new(config, &backbone.target_modules(), seed, learning)?;
         let mut rows = BTreeMap::new();
         for site in lora.pairs.keys() {
             let name = format!("{site}.weight");
@@ -63,7 +63,7 @@ impl Dora {
         config: ConfigFile,
         tensors: &TensorFile,
         shape: &ModelShape,
-        learning: Learning,
+        learning: Trainability,
     ) -> Result<Dora> {
         let lora = Lora::load(config, tensors, shape, learning)?;
         let mut rows = BTreeMap::new();
@@ -76,7 +76,7 @@ impl Dora {
     }
 
     /// Number of parameters: those of the LoRA, and one for each output of each target.
-    pub fn count(config: &LoraConfig, sites: &[LinearSite]) -> Result<usize> {
+    pub fn count(config: &LoraConfig, sites: &[TargetModule]) -> Result<usize> {
         let outputs: usize = targeted(config, sites)?.iter().map(|s| s.output).sum();
         Ok(config.count(sites)? + outputs)
     }
@@ -96,13 +96,13 @@ impl Dora {
     /// `|W|^2` for each row, `[out]`, in the type of `like` and where it is.
     fn squares(&self, site: &str, weight: &Parameter, like: &Tensor) -> Result<Tensor> {
         let known = &self.rows[site].squares;
-        let squares = match (known.get(), weight.learning()) {
-            (Some(known), Learning::Frozen) => known.clone(),
-            (None, Learning::Frozen) => {
+        let squares = match (known.get(), weight.trainability()) {
+            (Some(known), Trainability::Frozen) => known.clone(),
+            (None, Trainability::Frozen) => {
                 let fresh = squared_rows(weight.value())?;
                 known.get_or_init(|| fresh).clone()
             }
-            (_, Learning::Trainable) => squared_rows(weight.value())?,
+            (_, Trainability::Trainable) => squared_rows(weight.value())?,
         };
         if squares.device() == Device::Cpu {
             return Ok(squares.cast(like.dtype())?.to_device(&like.device())?);
@@ -110,9 +110,9 @@ impl Dora {
         Ok(squares)
     }
 
-    fn change(&self, pair: &Pair, call: &LinearCall<'_>, pass: &Pass) -> Result<Var> {
+    fn change(&self, pair: &Pair, call: &LinearCall<'_>, ctx: &ForwardCtx) -> Result<Var> {
         let site = call.layer.site();
-        let dropped = self.lora.dropped(site, call.x, pass)?;
+        let dropped = self.lora.dropped(site, call.x, ctx)?;
         let x = dropped.as_ref().unwrap_or(call.x);
         // The lengths are those of W, so the bias of the layer takes no part.
         let base =
@@ -148,12 +148,12 @@ fn identity(n: usize, like: &Tensor) -> Result<Tensor> {
     Ok(Tensor::from_vec::<f64>(ones, &[n, n])?.cast(like.dtype())?.to_device(&like.device())?)
 }
 
-impl Sites for Dora {
-    fn linear(&self, call: &LinearCall<'_>, y: Var, pass: &Pass) -> clinpeft_nn::Result<Var> {
+impl AdapterHooks for Dora {
+    fn linear(&self, call: &LinearCall<'_>, y: Var, ctx: &ForwardCtx) -> clinpeft_nn::Result<Var> {
         let Some(pair) = self.lora.pairs.get(call.layer.site()) else {
             return Ok(y);
         };
-        let change = self.change(pair, call, pass);
+        let change = self.change(pair, call, ctx);
         let change = change.map_err(|e| clinpeft_nn::Error::Adapter(e.to_string()))?;
         Ok(ops::add(&y, &change)?)
     }

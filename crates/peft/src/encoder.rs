@@ -3,7 +3,7 @@
 use crate::files::{ConfigFile, TensorFile};
 use crate::{Error, ModelShape, Result};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{Learning, Parameter};
+use clinpeft_nn::{Parameter, Trainability};
 use clinpeft_rng::{RngExt, Seed, normal};
 use clinpeft_tensor::Tensor;
 use clinpeft_weights::TensorMap;
@@ -76,13 +76,13 @@ pub(crate) type Part = (String, Vec<usize>, Table);
 
 impl Network {
     /// New parameters.
-    pub(crate) fn new(parts: &[Part], seed: Seed, learning: Learning) -> Result<Network> {
+    pub(crate) fn new(parts: &[Part], seed: Seed, learning: Trainability) -> Result<Network> {
         let one = |(name, dims, from): &Part| Ok(Parameter::new(name, table(dims, *from, name, seed)?, learning));
         Ok(Network(parts.iter().map(one).collect::<Result<_>>()?))
     }
 
     /// The parameters of a file beside the adapter; `None` if there is none.
-    pub(crate) fn load(parts: &[Part], tensors: &TensorFile, learning: Learning) -> Result<Option<Network>> {
+    pub(crate) fn load(parts: &[Part], tensors: &TensorFile, learning: Trainability) -> Result<Option<Network>> {
         let one = |(name, dims, _): &Part| {
             let value = tensors.encoder(name, dims)?;
             Ok(value.map(|v| Parameter::new(name, v, learning)))
@@ -92,7 +92,7 @@ impl Network {
     }
 
     /// The rows alone, where what made them is not known.
-    pub(crate) fn of_rows(rows: Tensor, learning: Learning) -> Network {
+    pub(crate) fn of_rows(rows: Tensor, learning: Trainability) -> Network {
         Network(vec![Parameter::new("embedding.weight", rows, learning)])
     }
 

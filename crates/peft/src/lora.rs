@@ -6,7 +6,7 @@ use crate::limits::{self, need_alpha, need_count, need_share};
 use crate::merge::{Update, product};
 use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{Learning, LinearCall, LinearSite, Parameter, Pass, Sites};
+use clinpeft_nn::{AdapterHooks, ForwardCtx, LinearCall, Parameter, TargetModule, Trainability};
 use clinpeft_rng::{RngExt, Seed};
 use clinpeft_tensor::{DType, Tensor};
 use clinpeft_weights::{TensorMap, nearest};
@@ -52,7 +52,7 @@ impl LoraConfig {
 
 impl LoraConfig {
     /// Number of parameters on a model with these layers: r (in + out) for each target.
-    pub fn count(&self, sites: &[LinearSite]) -> Result<usize> {
+    pub fn count(&self, sites: &[TargetModule]) -> Result<usize> {
         let chosen = targeted(self, sites)?;
         Ok(chosen.iter().map(|s| self.r * (s.input + s.output)).sum())
     }
@@ -82,7 +82,7 @@ impl Lora {
     /// A new adapter: A uniform in +-1/sqrt(in), B zero, so that it begins as no change.
     ///
     /// Errors if a target matches no layer, or a setting cannot be.
-    pub fn new(config: LoraConfig, sites: &[LinearSite], seed: Seed, learning: Learning) -> Result<Lora> {
+    pub fn new(config: LoraConfig, sites: &[TargetModule], seed: Seed, learning: Trainability) -> Result<Lora> {
         let chosen = targeted(&config, sites)?;
         let pairs = chosen
             .into_iter()
@@ -102,7 +102,7 @@ impl Lora {
         mut config: ConfigFile,
         tensors: &TensorFile,
         shape: &ModelShape,
-        learning: Learning,
+        learning: Trainability,
     ) -> Result<Lora> {
         let settings = read_settings(&mut config)?;
         let mut pairs = BTreeMap::new();
@@ -123,7 +123,7 @@ impl Lora {
 }
 
 impl Pair {
-    pub(crate) fn new(site: &str, a: Tensor, b: Tensor, learning: Learning) -> Pair {
+    pub(crate) fn new(site: &str, a: Tensor, b: Tensor, learning: Trainability) -> Pair {
         Pair {
             a: Parameter::new(format!("{site}.lora_A.weight"), a, learning),
             b: Parameter::new(format!("{site}.lora_B.weight"), b, learning),
@@ -132,7 +132,7 @@ impl Pair {
 }
 
 /// The layers that a configuration targets, in the order of their names.
-pub(crate) fn targeted<'a>(config: &LoraConfig, sites: &'a [LinearSite]) -> Result<Vec<&'a LinearSite>> {
+pub(crate) fn targeted<'a>(config: &LoraConfig, sites: &'a [TargetModule]) -> Result<Vec<&'a TargetModule>> {
     need_count("r", config.r, limits::RANK)?;
     need_alpha(config.alpha)?;
     need_share(config.dropout)?;
@@ -140,8 +140,8 @@ pub(crate) fn targeted<'a>(config: &LoraConfig, sites: &'a [LinearSite]) -> Resu
 }
 
 /// The layers whose name is, or ends with, one of `targets`; `all-linear` is every layer.
-pub(crate) fn matching<'a>(targets: &[String], sites: &'a [LinearSite]) -> Result<Vec<&'a LinearSite>> {
-    let matches = |site: &LinearSite, target: &str| {
+pub(crate) fn matching<'a>(targets: &[String], sites: &'a [TargetModule]) -> Result<Vec<&'a TargetModule>> {
+    let matches = |site: &TargetModule, target: &str| {
         target == "all-linear"
             || site.name == target
             || site.name.strip_suffix(target).is_some_and(|rest| rest.ends_with('.'))
@@ -164,20 +164,20 @@ pub(crate) fn matching<'a>(targets: &[String], sites: &'a [LinearSite]) -> Resul
 
 impl Lora {
     /// x after dropout, and whether any was dropped.
-    pub(crate) fn dropped(&self, name: &str, x: &Var, pass: &Pass) -> clinpeft_nn::Result<Option<Var>> {
-        let learns = self.pairs.get(name).is_some_and(|p| p.a.var().needs_gradient());
-        match pass.dropout_key(&format!("{name}.lora")) {
+    pub(crate) fn dropped(&self, name: &str, x: &Var, ctx: &ForwardCtx) -> clinpeft_nn::Result<Option<Var>> {
+        let learns = self.pairs.get(name).is_some_and(|p| p.a.var().requires_grad());
+        match ctx.dropout_key(&format!("{name}.lora")) {
             Some(key) if self.config.dropout > 0.0 && learns => Ok(Some(ops::dropout(x, self.config.dropout, key)?)),
             _ => Ok(None),
         }
     }
 }
 
-impl Sites for Lora {
-    fn linear(&self, call: &LinearCall<'_>, y: Var, pass: &Pass) -> clinpeft_nn::Result<Var> {
+impl AdapterHooks for Lora {
+    fn linear(&self, call: &LinearCall<'_>, y: Var, ctx: &ForwardCtx) -> clinpeft_nn::Result<Var> {
         let name = call.layer.site();
         let Some(pair) = self.pairs.get(name) else { return Ok(y) };
-        let dropped = self.dropped(name, call.x, pass)?;
+        let dropped = self.dropped(name, call.x, ctx)?;
         let x = dropped.as_ref().unwrap_or(call.x);
         Ok(ops::low_rank(&y, x, pair.a.var(), pair.b.var(), self.config.scale())?)
     }
@@ -287,44 +287,44 @@ mod tests {
         LoraConfig { r: 2, alpha: 4.0, dropout: 0.0, targets, scaling: Scaling::Standard }
     }
 
-    fn sites() -> Vec<LinearSite> {
+    fn sites() -> Vec<TargetModule> {
         ["q_proj", "v_proj", "gate_proj"]
-            .map(|n| LinearSite { name: format!("model.layers.0.{n}"), input: 3, output: 4 })
+            .map(|n| TargetModule { name: format!("model.layers.0.{n}"), input: 3, output: 4 })
             .to_vec()
     }
 
     /// What the adapter makes of `x` on a layer of zeros.
     fn run(lora: &Lora, site: &str) -> Var {
-        let zeros = Parameter::new("w", Tensor::zeros(&[4, 3], DType::F32), Learning::Frozen);
+        let zeros = Parameter::new("w", Tensor::zeros(&[4, 3], DType::F32), Trainability::Frozen);
         let x = Var::constant(Tensor::from_vec(vec![1.0f32, 2.0, 3.0], &[1, 3]).unwrap());
-        Linear::new(site.into(), zeros).forward(&x, lora, &Pass::evaluate()).unwrap()
+        Linear::new(site.into(), zeros).forward(&x, lora, &ForwardCtx::evaluate()).unwrap()
     }
 
     #[test]
     fn new_adapter_changes_nothing_but_learns() {
-        let lora = Lora::new(config(&["q_proj"]), &sites(), Seed(1), Learning::Trainable).unwrap();
+        let lora = Lora::new(config(&["q_proj"]), &sites(), Seed(1), Trainability::Trainable).unwrap();
         let out = run(&lora, "model.layers.0.q_proj");
         assert_eq!(out.value().as_slice::<f32>().unwrap(), [0.0; 4]);
         assert!(backward(&out).unwrap().of(lora.parameters()[1].var()).is_some());
-        assert!(!run(&lora, "model.layers.0.v_proj").needs_gradient());
+        assert!(!run(&lora, "model.layers.0.v_proj").requires_grad());
     }
 
     #[test]
     fn target_that_matches_nothing_names_the_nearest() {
-        let e = Lora::new(config(&["q_prj"]), &sites(), Seed(1), Learning::Trainable).unwrap_err();
+        let e = Lora::new(config(&["q_prj"]), &sites(), Seed(1), Trainability::Trainable).unwrap_err();
         assert!(e.to_string().contains("`q_proj`"), "{e}");
     }
 
-    fn shape(sites: &[LinearSite]) -> ModelShape {
+    fn shape(sites: &[TargetModule]) -> ModelShape {
         ModelShape { width: 3, layers: 1, heads: 1, kv_heads: 1, head_width: 3, sites: sites.to_vec() }
     }
 
     #[test]
     fn saved_adapter_comes_back_to_the_bit() {
         let dir = tempfile::tempdir().unwrap();
-        let lora = Lora::new(config(&["q_proj", "v_proj"]), &sites(), Seed(1), Learning::Trainable).unwrap();
+        let lora = Lora::new(config(&["q_proj", "v_proj"]), &sites(), Seed(1), Trainability::Trainable).unwrap();
         save_adapter(dir.path(), &lora, Some(TaskType::CausalLm), &TensorMap::new()).unwrap();
-        let again = load_adapter(dir.path(), &shape(&sites()), Learning::Frozen).unwrap();
+        let again = load_adapter(dir.path(), &shape(&sites()), Trainability::Frozen).unwrap();
         assert_eq!(again.task, Some(TaskType::CausalLm));
         assert_eq!(again.adapter.saved().unwrap().keys, lora.saved().unwrap().keys);
         for (a, b) in lora.parameters().iter().zip(again.adapter.parameters()) {
@@ -332,19 +332,19 @@ mod tests {
             assert_eq!(a.value().as_slice::<f32>().unwrap(), b.value().as_slice::<f32>().unwrap());
         }
         let fewer = shape(&sites()[..1]);
-        assert!(load_adapter(dir.path(), &fewer, Learning::Frozen).is_err());
+        assert!(load_adapter(dir.path(), &fewer, Trainability::Frozen).is_err());
     }
 
     #[test]
     fn unknown_keys_are_kept_or_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        let lora = Lora::new(config(&["q_proj"]), &sites(), Seed(1), Learning::Frozen).unwrap();
+        let lora = Lora::new(config(&["q_proj"]), &sites(), Seed(1), Trainability::Frozen).unwrap();
         save_adapter(dir.path(), &lora, None, &TensorMap::new()).unwrap();
         let path = dir.path().join("adapter_config.json");
         let plain = std::fs::read_to_string(&path).unwrap();
         let load = |entry: &str| {
             std::fs::write(&path, plain.replacen('{', &format!("{{{entry},"), 1)).unwrap();
-            load_adapter(dir.path(), &shape(&sites()), Learning::Frozen)
+            load_adapter(dir.path(), &shape(&sites()), Trainability::Frozen)
         };
         let kept = load(r#""from_the_future": null"#).unwrap();
         save_adapter(dir.path(), &*kept.adapter, None, &TensorMap::new()).unwrap();
@@ -352,7 +352,7 @@ mod tests {
         let refused = load(r#""lora_alpa": 3"#).unwrap_err().to_string();
         assert!(refused.contains("`lora_alpa`") && refused.contains("`lora_alpha`"), "{refused}");
         std::fs::write(&path, plain.replace(r#""rank_pattern": {}"#, r#""rank_pattern": {"q": 3}"#)).unwrap();
-        let refused = load_adapter(dir.path(), &shape(&sites()), Learning::Frozen).unwrap_err();
+        let refused = load_adapter(dir.path(), &shape(&sites()), Trainability::Frozen).unwrap_err();
         assert!(refused.to_string().contains("`rank_pattern`"), "{refused}");
     }
 }

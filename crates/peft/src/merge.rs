@@ -8,7 +8,7 @@
 
 use crate::lora::Pair;
 use crate::{Adapter, Error, FileKeys, Lora, LoraConfig, Result, Scaling};
-use clinpeft_nn::{Backbone, Learning, Parameter};
+use clinpeft_nn::{Backbone, Parameter, Trainability};
 use clinpeft_tensor::ops::{self, Layout};
 use clinpeft_tensor::{DType, Tensor};
 use std::collections::BTreeMap;
@@ -152,7 +152,7 @@ pub fn combine(parts: &[(&Lora, f64)], how: Combination) -> Result<Lora> {
             for (part, t) in [("A", &a), ("B", &b)] {
                 need_finite(&format!("{site}.lora_{part}.weight"), t, "after the combination")?;
             }
-            pairs.insert(site.clone(), Pair::new(site, a, b, Learning::Frozen));
+            pairs.insert(site.clone(), Pair::new(site, a, b, Trainability::Frozen));
         }
     }
     let r = match how {

@@ -13,7 +13,7 @@ use crate::files::{ConfigFile, TensorFile};
 use crate::limits::{self, need_count, need_share};
 use crate::{Adapter, FileKeys, ModelShape, Result, Saved};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{Learning, Parameter, Pass, Sites};
+use clinpeft_nn::{AdapterHooks, ForwardCtx, Parameter, Trainability};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::{Device, Tensor};
 use clinpeft_weights::TensorMap;
@@ -105,7 +105,7 @@ pub struct PTuning {
 
 impl PTuning {
     /// A new prompt.
-    pub fn new(config: PTuningConfig, shape: &ModelShape, seed: Seed, learning: Learning) -> Result<PTuning> {
+    pub fn new(config: PTuningConfig, shape: &ModelShape, seed: Seed, learning: Trainability) -> Result<PTuning> {
         config.check()?;
         let network = Network::new(&config.parts(shape), seed, learning)?;
         Ok(PTuning::of(config, shape, network, FileKeys::default()))
@@ -120,7 +120,7 @@ impl PTuning {
         mut file: ConfigFile,
         tensors: &TensorFile,
         shape: &ModelShape,
-        learning: Learning,
+        learning: Trainability,
     ) -> Result<PTuning> {
         let n: usize = file.need("num_virtual_tokens")?;
         let layers = file.get("encoder_num_layers")?.unwrap_or(2);
@@ -154,7 +154,7 @@ impl PTuning {
     }
 
     /// The prompt, `[n, d]`.
-    fn rows(&self, pass: &Pass) -> Result<Var> {
+    fn rows(&self, ctx: &ForwardCtx) -> Result<Var> {
         let (net, table) = (&self.network, self.network.var("embedding.weight")?);
         if net.parameters().len() == 1 {
             return Ok(table.clone());
@@ -169,7 +169,7 @@ impl PTuning {
                 let mut x = table.clone();
                 for layer in 0..layers {
                     x = self.both_ways(layer, &x)?;
-                    let key = pass.dropout_key(&format!("prompt_encoder.{layer}"));
+                    let key = ctx.dropout_key(&format!("prompt_encoder.{layer}"));
                     if let (Some(key), true) = (key, dropout > 0.0 && layer + 1 < layers) {
                         x = ops::dropout(&x, dropout, key)?;
                     }
@@ -223,9 +223,9 @@ fn keys(config: &PTuningConfig, shape: &ModelShape) -> Map<String, Value> {
     keys
 }
 
-impl Sites for PTuning {
-    fn inputs(&self, pass: &Pass) -> clinpeft_nn::Result<Option<Var>> {
-        let rows = self.rows(pass).map_err(|e| clinpeft_nn::Error::Adapter(e.to_string()))?;
+impl AdapterHooks for PTuning {
+    fn inputs(&self, ctx: &ForwardCtx) -> clinpeft_nn::Result<Option<Var>> {
+        let rows = self.rows(ctx).map_err(|e| clinpeft_nn::Error::Adapter(e.to_string()))?;
         Ok(Some(rows))
     }
 }
@@ -245,7 +245,7 @@ impl Adapter for PTuning {
 
     fn saved(&self) -> Result<Saved> {
         let encoder = if self.network.parameters().len() > 1 { self.network.tensors() } else { TensorMap::new() };
-        let rows = self.rows(&Pass::evaluate())?.value().clone();
+        let rows = self.rows(&ForwardCtx::evaluate())?.value().clone();
         let mut keys = keys(&self.config, &self.shape);
         if self.config.encoder == PromptEncoder::Mlp {
             self.files.restore(&["encoder_num_layers", "encoder_dropout"], &mut keys);
@@ -267,7 +267,7 @@ impl Adapter for PTuning {
         prompt_name(parameter, adapter)
     }
 
-    fn renewed(&self, seed: Seed, learning: Learning) -> Result<Option<Box<dyn Adapter>>> {
+    fn renewed(&self, seed: Seed, learning: Trainability) -> Result<Option<Box<dyn Adapter>>> {
         if self.network.parameters().len() > 1 {
             return Ok(None);
         }

@@ -9,7 +9,7 @@ use crate::files::{ConfigFile, TensorFile};
 use crate::limits::{self, need_count};
 use crate::{Adapter, FileKeys, ModelShape, Result, Saved};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{Learning, Parameter, Pass, Sites};
+use clinpeft_nn::{AdapterHooks, ForwardCtx, Parameter, Trainability};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Tensor;
 use clinpeft_weights::TensorMap;
@@ -79,7 +79,7 @@ pub struct Prefix {
 
 impl Prefix {
     /// A new prefix.
-    pub fn new(config: PrefixConfig, shape: &ModelShape, seed: Seed, learning: Learning) -> Result<Prefix> {
+    pub fn new(config: PrefixConfig, shape: &ModelShape, seed: Seed, learning: Trainability) -> Result<Prefix> {
         config.check()?;
         let network = Network::new(&config.parts(shape), seed, learning)?;
         Ok(Prefix::of(config, shape, network, FileKeys::default()))
@@ -94,7 +94,7 @@ impl Prefix {
         mut config: ConfigFile,
         tensors: &TensorFile,
         shape: &ModelShape,
-        learning: Learning,
+        learning: Trainability,
     ) -> Result<Prefix> {
         let n: usize = config.need("num_virtual_tokens")?;
         let inner: usize = config.get("encoder_hidden_size")?.unwrap_or(shape.key_width());
@@ -158,8 +158,8 @@ fn keys(config: &PrefixConfig, shape: &ModelShape) -> Map<String, Value> {
     keys
 }
 
-impl Sites for Prefix {
-    fn keys_values(&self, _: &Pass) -> clinpeft_nn::Result<Option<Vec<(Var, Var)>>> {
+impl AdapterHooks for Prefix {
+    fn keys_values(&self, _: &ForwardCtx) -> clinpeft_nn::Result<Option<Vec<(Var, Var)>>> {
         let pairs = self.pairs().map_err(|e| clinpeft_nn::Error::Adapter(e.to_string()))?;
         Ok(Some(pairs))
     }
@@ -201,7 +201,7 @@ impl Adapter for Prefix {
         prompt_name(parameter, adapter)
     }
 
-    fn renewed(&self, seed: Seed, learning: Learning) -> Result<Option<Box<dyn Adapter>>> {
+    fn renewed(&self, seed: Seed, learning: Trainability) -> Result<Option<Box<dyn Adapter>>> {
         if self.network.parameters().len() > 1 || self.config.source == PrefixSource::Table {
             return Ok(None);
         }

@@ -6,7 +6,7 @@ use crate::files::{ConfigFile, TensorFile};
 use crate::limits::{self, need_count};
 use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved};
 use clinpeft_autodiff::Var;
-use clinpeft_nn::{Backbone, Learning, Parameter, Pass, Sites};
+use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, Parameter, Trainability};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Tensor;
 use clinpeft_weights::TensorMap;
@@ -60,7 +60,7 @@ impl PromptTuning {
         config: PromptTuningConfig,
         backbone: &dyn Backbone,
         seed: Seed,
-        learning: Learning,
+        learning: Trainability,
     ) -> Result<PromptTuning> {
         let (n, shape) = (config.virtual_tokens, ModelShape::of(backbone));
         config.check()?;
@@ -91,7 +91,7 @@ impl PromptTuning {
         mut config: ConfigFile,
         tensors: &TensorFile,
         shape: &ModelShape,
-        learning: Learning,
+        learning: Trainability,
     ) -> Result<PromptTuning> {
         let n: usize = config.need("num_virtual_tokens")?;
         PromptTuningConfig { virtual_tokens: n, start: PromptStart::Random }.check()?;
@@ -106,8 +106,8 @@ impl PromptTuning {
     }
 }
 
-impl Sites for PromptTuning {
-    fn inputs(&self, _: &Pass) -> clinpeft_nn::Result<Option<Var>> {
+impl AdapterHooks for PromptTuning {
+    fn inputs(&self, _: &ForwardCtx) -> clinpeft_nn::Result<Option<Var>> {
         Ok(Some(self.rows.var().clone()))
     }
 }

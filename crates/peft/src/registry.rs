@@ -6,7 +6,7 @@ use crate::{
     ModelShape, PTuning, PTuningConfig, Prefix, PrefixConfig, PromptStart, PromptTuning, PromptTuningConfig, Result,
     TaskType,
 };
-use clinpeft_nn::{Backbone, Learning};
+use clinpeft_nn::{Backbone, Trainability};
 use clinpeft_rng::Seed;
 use clinpeft_weights::{TensorMap, nearest};
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,7 @@ impl AdapterConfig {
     }
 
     /// A new adapter for a model. Errors if the model lacks what the settings name.
-    pub fn build(&self, backbone: &dyn Backbone, seed: Seed, learning: Learning) -> Result<Box<dyn Adapter>> {
+    pub fn build(&self, backbone: &dyn Backbone, seed: Seed, learning: Trainability) -> Result<Box<dyn Adapter>> {
         let shape = ModelShape::of(backbone);
         Ok(match self.clone() {
             AdapterConfig::Lora(c) => Box::new(Lora::new(c, &shape.sites, seed, learning)?),
@@ -101,7 +101,7 @@ pub struct Loaded {
 
 /// Loads a PEFT folder, whatever its method. Errors if the method is not known, a key or tensor is not understood, or the
 /// adapter is for another model.
-pub fn load_adapter(dir: &Path, shape: &ModelShape, learning: Learning) -> Result<Loaded> {
+pub fn load_adapter(dir: &Path, shape: &ModelShape, learning: Trainability) -> Result<Loaded> {
     let mut config = ConfigFile::open(dir)?;
     let tensors = TensorFile::open(dir)?;
     let task = config.task();

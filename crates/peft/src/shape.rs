@@ -1,6 +1,6 @@
 //! What adapters need to know of a model before they exist.
 
-use clinpeft_nn::{Backbone, LinearSite};
+use clinpeft_nn::{Backbone, TargetModule};
 
 /// Sizes of a model and its linear layers. Enough to count the parameters of any adapter without making it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct ModelShape {
     /// Width of a head.
     pub head_width: usize,
     /// Every linear layer that an adapter may target.
-    pub sites: Vec<LinearSite>,
+    pub sites: Vec<TargetModule>,
 }
 
 impl ModelShape {
@@ -29,7 +29,7 @@ impl ModelShape {
             heads: attention.heads,
             kv_heads: attention.kv_heads,
             head_width: attention.head_width,
-            sites: backbone.linear_sites(),
+            sites: backbone.target_modules(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{Adapter, AdapterName, Error, Result, Squares, Step, StepValues};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{AttentionSite, Learning, LinearCall, Parameter, Pass, Sites};
+use clinpeft_nn::{AdapterHooks, AttentionCall, ForwardCtx, LinearCall, Parameter, Trainability};
 use clinpeft_tensor::Device;
 use clinpeft_weights::{TensorMap, nearest};
 use std::fmt::Write;
@@ -35,9 +35,9 @@ impl Clone for Entry {
 
 impl Entry {
     /// Whether any of its parameters learns.
-    pub fn learning(&self) -> Learning {
-        let any = self.adapter.parameters().iter().any(|p| p.learning() == Learning::Trainable);
-        if any { Learning::Trainable } else { Learning::Frozen }
+    pub fn trainability(&self) -> Trainability {
+        let any = self.adapter.parameters().iter().any(|p| p.trainability() == Trainability::Trainable);
+        if any { Trainability::Trainable } else { Trainability::Frozen }
     }
 
     /// Euclidean norm over its parameters, or `None` if none has a gradient.
@@ -69,7 +69,7 @@ pub struct Status {
     /// Whether it takes part.
     pub activity: Activity,
     /// Whether it learns.
-    pub learning: Learning,
+    pub learning: Trainability,
     /// Number of its parameters.
     pub parameters: usize,
     /// Euclidean norm of its gradient, once there is one.
@@ -107,9 +107,9 @@ impl Stack {
     }
 
     /// Freezes an adapter or lets it learn.
-    pub fn set_learning(&mut self, name: &str, learning: Learning) -> Result<()> {
+    pub fn set_trainability(&mut self, name: &str, learning: Trainability) -> Result<()> {
         for p in self.entry(name)?.adapter.parameters_mut() {
-            p.set_learning(learning);
+            p.set_trainability(learning);
         }
         Ok(())
     }
@@ -123,7 +123,7 @@ impl Stack {
     /// Parameters that learn, with names that are unique in the stack (`<adapter>.<parameter>`).
     pub fn trainable(&self) -> Vec<(String, &Parameter)> {
         let all = self.entries.iter().flat_map(|e| e.adapter.parameters().into_iter().map(|p| (named(&e.name, p), p)));
-        all.filter(|(_, p)| p.learning() == Learning::Trainable).collect()
+        all.filter(|(_, p)| p.trainability() == Trainability::Trainable).collect()
     }
 
     /// The same for writing, in the same order.
@@ -133,7 +133,7 @@ impl Stack {
             let name = e.name.clone();
             all.extend(e.adapter.parameters_mut().into_iter().map(|p| (named(&name, p), p)));
         }
-        all.retain(|(_, p)| p.learning() == Learning::Trainable);
+        all.retain(|(_, p)| p.trainability() == Trainability::Trainable);
         all
     }
 
@@ -147,7 +147,7 @@ impl Stack {
                     name: e.name.to_string(),
                     method: e.adapter.method(),
                     activity: e.activity,
-                    learning: e.learning(),
+                    learning: e.trainability(),
                     parameters: parameters.iter().map(|p| p.value().count()).sum(),
                     gradient_norm: squares.and_then(|all| e.gradient_norm(all)),
                 }
@@ -159,7 +159,7 @@ impl Stack {
     pub fn check_gradients(&self, squares: &Squares) -> Result<()> {
         for e in &self.entries {
             let reached = e.gradient_norm(squares).is_some();
-            if e.learning() == Learning::Trainable && !reached {
+            if e.trainability() == Trainability::Trainable && !reached {
                 let why = match e.activity {
                     Activity::Inactive => "it is not active",
                     Activity::Active => "none of its layers took part",
@@ -178,7 +178,7 @@ impl Stack {
     /// What active adapters that learn add to the loss of every step; `None` if nothing.
     pub fn extra_loss(&self) -> Result<Option<Var>> {
         let mut sum: Option<Var> = None;
-        let learning = |e: &&Entry| e.activity == Activity::Active && e.learning() == Learning::Trainable;
+        let learning = |e: &&Entry| e.activity == Activity::Active && e.trainability() == Trainability::Trainable;
         for e in self.entries.iter().filter(learning) {
             let Some(loss) = e.adapter.extra_loss()? else { continue };
             sum = Some(match sum {
@@ -191,13 +191,13 @@ impl Stack {
 
     /// Parameters that [`Stack::after_step`] needs on the CPU after this step, by the names of [`Stack::trainable`].
     pub fn watched(&self, step: Step) -> Vec<(String, &Parameter)> {
-        let learning = self.entries.iter().filter(|e| e.learning() == Learning::Trainable);
+        let learning = self.entries.iter().filter(|e| e.trainability() == Trainability::Trainable);
         learning.flat_map(|e| e.adapter.watched(step).into_iter().map(|p| (named(&e.name, p), p))).collect()
     }
 
     /// To be called after every optimizer step: tells each adapter that learns, with what [`Stack::watched`] asked for.
     pub fn after_step(&mut self, step: Step, values: &StepValues) -> Result<()> {
-        for e in self.entries.iter_mut().filter(|e| e.learning() == Learning::Trainable) {
+        for e in self.entries.iter_mut().filter(|e| e.trainability() == Trainability::Trainable) {
             let own = values.iter().filter_map(|(name, stepped)| {
                 let name = name.strip_prefix(&*e.name)?.strip_prefix('.')?;
                 Some((name.to_string(), stepped.clone()))
@@ -247,22 +247,22 @@ pub fn status_table(rows: &[Status]) -> String {
     );
     for r in rows {
         let active = if r.activity == Activity::Active { "yes" } else { "no" };
-        let learns = if r.learning == Learning::Trainable { "yes" } else { "no" };
+        let learns = if r.learning == Trainability::Trainable { "yes" } else { "no" };
         let norm = r.gradient_norm.map_or("-".to_string(), |n| format!("{n:.3e}"));
         let _ = writeln!(out, "{:<14} {:<8} {active:<9} {learns:<10} {:>12}  {norm}", r.name, r.method, r.parameters);
     }
     out
 }
 
-impl Sites for Stack {
-    fn linear(&self, call: &LinearCall<'_>, y: Var, pass: &Pass) -> clinpeft_nn::Result<Var> {
-        self.active().try_fold(y, |y, a| a.linear(call, y, pass))
+impl AdapterHooks for Stack {
+    fn linear(&self, call: &LinearCall<'_>, y: Var, ctx: &ForwardCtx) -> clinpeft_nn::Result<Var> {
+        self.active().try_fold(y, |y, a| a.linear(call, y, ctx))
     }
 
-    fn keys_values(&self, pass: &Pass) -> clinpeft_nn::Result<Option<Vec<(Var, Var)>>> {
+    fn keys_values(&self, ctx: &ForwardCtx) -> clinpeft_nn::Result<Option<Vec<(Var, Var)>>> {
         let mut all: Option<Vec<(Var, Var)>> = None;
         for a in self.active() {
-            let Some(next) = a.keys_values(pass)? else { continue };
+            let Some(next) = a.keys_values(ctx)? else { continue };
             all = Some(match all {
                 None => next,
                 Some(before) => {
@@ -277,10 +277,10 @@ impl Sites for Stack {
         Ok(all)
     }
 
-    fn inputs(&self, pass: &Pass) -> clinpeft_nn::Result<Option<Var>> {
+    fn inputs(&self, ctx: &ForwardCtx) -> clinpeft_nn::Result<Option<Var>> {
         let mut all: Option<Var> = None;
         for a in self.active() {
-            let Some(rows) = a.inputs(pass)? else { continue };
+            let Some(rows) = a.inputs(ctx)? else { continue };
             all = Some(match all {
                 None => rows,
                 Some(before) => ops::concat(&before, &rows)?,
@@ -289,8 +289,8 @@ impl Sites for Stack {
         Ok(all)
     }
 
-    fn attention_output(&self, site: &AttentionSite<'_>, y: Var, pass: &Pass) -> clinpeft_nn::Result<Var> {
-        self.active().try_fold(y, |y, a| a.attention_output(site, y, pass))
+    fn attention_output(&self, site: &AttentionCall<'_>, y: Var, ctx: &ForwardCtx) -> clinpeft_nn::Result<Var> {
+        self.active().try_fold(y, |y, a| a.attention_output(site, y, ctx))
     }
 }
 
@@ -299,22 +299,22 @@ mod tests {
     use super::*;
     use crate::{Lora, LoraConfig, Scaling};
     use clinpeft_autodiff::{Norm, backward};
-    use clinpeft_nn::{Linear, LinearSite};
+    use clinpeft_nn::{Linear, TargetModule};
     use clinpeft_rng::Seed;
     use clinpeft_tensor::{DType, Tensor};
     use proptest::prelude::*;
 
-    fn lora(seed: u64, learning: Learning) -> Box<dyn Adapter> {
-        let sites = [LinearSite { name: "l.q_proj".into(), input: 3, output: 4 }];
+    fn lora(seed: u64, learning: Trainability) -> Box<dyn Adapter> {
+        let sites = [TargetModule { name: "l.q_proj".into(), input: 3, output: 4 }];
         let config =
             LoraConfig { r: 2, alpha: 2.0, dropout: 0.0, targets: vec!["q_proj".into()], scaling: Scaling::Standard };
         Box::new(Lora::new(config, &sites, Seed(seed), learning).unwrap())
     }
 
     fn run(stack: &Stack) -> Var {
-        let zeros = Parameter::new("w", Tensor::zeros(&[4, 3], DType::F32), Learning::Frozen);
+        let zeros = Parameter::new("w", Tensor::zeros(&[4, 3], DType::F32), Trainability::Frozen);
         let x = Var::constant(Tensor::from_vec(vec![1.0f32, -2.0, 0.5], &[1, 3]).unwrap());
-        Linear::new("l.q_proj".into(), zeros).forward(&x, stack, &Pass::evaluate()).unwrap()
+        Linear::new("l.q_proj".into(), zeros).forward(&x, stack, &ForwardCtx::evaluate()).unwrap()
     }
 
     /// Of the gradients of all outputs.
@@ -338,8 +338,8 @@ mod tests {
     #[test]
     fn both_adapters_add_to_the_output() {
         let mut s = Stack::new();
-        s.push("clinical", lora(1, Learning::Frozen), Activity::Active).unwrap();
-        s.push("downstream", lora(2, Learning::Trainable), Activity::Active).unwrap();
+        s.push("clinical", lora(1, Trainability::Frozen), Activity::Active).unwrap();
+        s.push("downstream", lora(2, Trainability::Trainable), Activity::Active).unwrap();
         shake(&mut s, "clinical");
         let first = run(&s).value().to_f64_vec().unwrap();
         shake(&mut s, "downstream");
@@ -354,8 +354,8 @@ mod tests {
     #[test]
     fn only_the_trainable_one_gets_a_gradient() {
         let mut s = Stack::new();
-        s.push("clinical", lora(1, Learning::Frozen), Activity::Active).unwrap();
-        s.push("downstream", lora(2, Learning::Trainable), Activity::Active).unwrap();
+        s.push("clinical", lora(1, Trainability::Frozen), Activity::Active).unwrap();
+        s.push("downstream", lora(2, Trainability::Trainable), Activity::Active).unwrap();
         let squares = squares(&s);
         let status = s.status(Some(&squares));
         assert!(status[0].gradient_norm.is_none() && status[1].gradient_norm.unwrap() > 0.0);
@@ -365,8 +365,8 @@ mod tests {
     #[test]
     fn trainable_but_inactive_adapter_is_named() {
         let mut s = Stack::new();
-        s.push("clinical", lora(1, Learning::Trainable), Activity::Active).unwrap();
-        s.push("downstream", lora(2, Learning::Trainable), Activity::Inactive).unwrap();
+        s.push("clinical", lora(1, Trainability::Trainable), Activity::Active).unwrap();
+        s.push("downstream", lora(2, Trainability::Trainable), Activity::Inactive).unwrap();
         let e = s.check_gradients(&squares(&s)).unwrap_err().to_string();
         assert!(e.contains("`downstream`") && e.contains("not active"), "{e}");
     }
@@ -374,13 +374,13 @@ mod tests {
     #[test]
     fn second_adapter_of_a_name_is_refused() {
         let mut s = Stack::new();
-        s.push("a", lora(1, Learning::Frozen), Activity::Active).unwrap();
-        s.push("b.c", lora(1, Learning::Frozen), Activity::Active).unwrap();
+        s.push("a", lora(1, Trainability::Frozen), Activity::Active).unwrap();
+        s.push("b.c", lora(1, Trainability::Frozen), Activity::Active).unwrap();
         for name in ["a", "a.b", "b", "b.c"] {
-            let second = s.push(name, lora(2, Learning::Frozen), Activity::Active);
+            let second = s.push(name, lora(2, Trainability::Frozen), Activity::Active);
             assert!(matches!(second, Err(Error::Duplicate { .. })), "{name}");
         }
-        assert!(matches!(s.push("../a", lora(2, Learning::Frozen), Activity::Active), Err(Error::Name(_))));
+        assert!(matches!(s.push("../a", lora(2, Trainability::Frozen), Activity::Active), Err(Error::Name(_))));
         assert!(matches!(s.set_activity("b", Activity::Active), Err(Error::Unknown { .. })));
     }
 
@@ -393,20 +393,20 @@ mod tests {
             let snapshot = |s: &Stack, name: &str| {
                 s.entries().iter().find(|e| &*e.name == name).map(|e| {
                     let values: Vec<_> = e.adapter.parameters().iter().map(|p| p.value().to_f64_vec().unwrap()).collect();
-                    (e.activity, e.learning(), values)
+                    (e.activity, e.trainability(), values)
                 })
             };
             for (who, what) in moves {
                 let name = names[who];
                 let before: Vec<_> = names.iter().map(|n| snapshot(&s, n)).collect();
                 if s.entries().iter().all(|e| &*e.name != name) {
-                    s.push(name, lora(who as u64, Learning::Frozen), Activity::Active).unwrap();
+                    s.push(name, lora(who as u64, Trainability::Frozen), Activity::Active).unwrap();
                 } else {
                     match what {
                         0 => s.set_activity(name, Activity::Inactive).unwrap(),
                         1 => s.set_activity(name, Activity::Active).unwrap(),
-                        2 => s.set_learning(name, Learning::Trainable).unwrap(),
-                        _ => s.set_learning(name, Learning::Frozen).unwrap(),
+                        2 => s.set_trainability(name, Trainability::Trainable).unwrap(),
+                        _ => s.set_trainability(name, Trainability::Frozen).unwrap(),
                     }
                 }
                 for (i, other) in names.iter().enumerate() {

@@ -7,11 +7,11 @@
 //! head.safetensors                the head, where there is no adapter
 //! ```
 //!
-//! Beside adapters the head stands in the folder of each, where PEFT wants it; the one of the last is used.
+//! ExtraTensors adapters the head stands in the folder of each, where PEFT wants it; the one of the last is used.
 
 use crate::files::finite;
 use crate::{Activity, AdapterName, Error, Loaded, ModelShape, Result, Stack, TaskType, load_adapter, save_adapter};
-use clinpeft_nn::{Classifier, Learning, Parameter};
+use clinpeft_nn::{Classifier, Parameter, Trainability};
 use clinpeft_weights::{Checkpoint, TensorMap, save};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ const HEAD: &str = "head.safetensors";
 fn classifier(saved: &TensorMap, dims: &[usize]) -> Option<Result<Classifier>> {
     let part = |name: &str| ["score", "classifier"].iter().find_map(|own| saved.get(&format!("{own}.{name}")));
     let weight = part("weight").filter(|w| w.dims() == dims)?;
-    let head = Classifier::from_weight(weight.clone(), Learning::Trainable);
+    let head = Classifier::from_weight(weight.clone(), Trainability::Trainable);
     Some(match part("bias") {
         Some(bias) => head.with_bias(bias.clone()).map_err(Error::from),
         None => Ok(head),
@@ -84,7 +84,7 @@ impl Unit {
                 name: e.name.clone(),
                 method: e.adapter.method().into(),
                 active: e.activity == Activity::Active,
-                trainable: e.learning() == Learning::Trainable,
+                trainable: e.trainability() == Trainability::Trainable,
             });
         }
         if adapters.is_empty() && !head.is_empty() {
@@ -108,7 +108,7 @@ impl Unit {
         }
         let (mut stack, mut saved) = (Stack::new(), TensorMap::new());
         for role in &file.adapters {
-            let learning = if role.trainable { Learning::Trainable } else { Learning::Frozen };
+            let learning = if role.trainable { Trainability::Trainable } else { Trainability::Frozen };
             let Loaded { adapter, head, .. } = load_adapter(&dir.join(&*role.name), shape, learning)?;
             saved = head;
             if adapter.method() != role.method {
@@ -146,17 +146,17 @@ impl Unit {
 mod tests {
     use super::*;
     use crate::{Lora, LoraConfig, Scaling};
-    use clinpeft_nn::LinearSite;
+    use clinpeft_nn::TargetModule;
     use clinpeft_rng::Seed;
     use clinpeft_tensor::Tensor;
 
     #[test]
     fn two_adapters_and_head_come_back_with_their_roles() {
-        let sites = [LinearSite { name: "l.q_proj".into(), input: 3, output: 4 }];
+        let sites = [TargetModule { name: "l.q_proj".into(), input: 3, output: 4 }];
         let config =
             LoraConfig { r: 2, alpha: 2.0, dropout: 0.1, targets: vec!["q_proj".into()], scaling: Scaling::Standard };
         let mut unit = Unit::default();
-        for (name, learning) in [("clinical", Learning::Frozen), ("downstream", Learning::Trainable)] {
+        for (name, learning) in [("clinical", Trainability::Frozen), ("downstream", Trainability::Trainable)] {
             let lora = Lora::new(config.clone(), &sites, Seed(1), learning).unwrap();
             unit.stack.push(name, Box::new(lora), Activity::Active).unwrap();
         }

@@ -1,6 +1,6 @@
 //! Trainable parameters of every method equal the published counts (Gema et al. 2023, table 2), without making any.
 
-use clinpeft_nn::LinearSite;
+use clinpeft_nn::TargetModule;
 use clinpeft_peft::{
     AdaptationPromptConfig, AdapterConfig, LoraConfig, ModelShape, PTuningConfig, PrefixConfig, PrefixSource,
     PromptEncoder, PromptStart, PromptTuningConfig, Scaling,
@@ -12,7 +12,7 @@ fn llama(width: usize, layers: usize, heads: usize, inner: usize) -> ModelShape 
     for layer in 0..layers {
         let mut site = |part: &str, output: usize, input: usize| {
             let name = format!("model.layers.{layer}.{part}");
-            sites.push(LinearSite { name, input, output });
+            sites.push(TargetModule { name, input, output });
         };
         for part in ["q_proj", "k_proj", "v_proj", "o_proj"] {
             site(&format!("self_attn.{part}"), width, width);
@@ -30,7 +30,7 @@ fn llama_7b() -> ModelShape {
 
 fn bert_base() -> ModelShape {
     let sites = (0..12).flat_map(|layer| {
-        ["query", "key", "value"].map(|part| LinearSite {
+        ["query", "key", "value"].map(|part| TargetModule {
             name: format!("bert.encoder.layer.{layer}.attention.self.{part}"),
             input: 768,
             output: 768,

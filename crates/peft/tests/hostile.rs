@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may end where it stands")]
 
 use clinpeft_llama::{Config, Llama};
-use clinpeft_nn::{Backbone, Learning};
+use clinpeft_nn::{Backbone, Trainability};
 use clinpeft_peft::{
     AdapterConfig, Combination, Error, Lora, LoraConfig, ModelShape, Scaling, combine, load_adapter, merge,
     save_adapter,
@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use std::path::Path;
 
 fn model() -> Llama {
-    Llama::random(Config::tiny(32, 24, 2, 4, 64), Seed(3), Learning::Frozen).unwrap()
+    Llama::random(Config::tiny(32, 24, 2, 4, 64), Seed(3), Trainability::Frozen).unwrap()
 }
 
 /// Settings of every method that can be.
@@ -51,7 +51,7 @@ fn a_setting_of_any_size_is_an_error_or_an_adapter_never_an_abort() {
     let shape = ModelShape::of(&model);
     for good in settings() {
         let config: AdapterConfig = serde_json::from_value(good.clone()).unwrap();
-        config.build(&model, Seed(1), Learning::Trainable).unwrap();
+        config.build(&model, Seed(1), Trainability::Trainable).unwrap();
         for place in numbers(&good) {
             for huge in [json!(1u64 << 62), json!(u64::MAX), json!(1e308), json!(-1.0)] {
                 let mut bad = good.clone();
@@ -60,7 +60,7 @@ fn a_setting_of_any_size_is_an_error_or_an_adapter_never_an_abort() {
                 if place == "/orthogonality" && huge != json!(-1.0) {
                     continue;
                 }
-                let built = config.build(&model, Seed(1), Learning::Trainable).unwrap_err();
+                let built = config.build(&model, Seed(1), Trainability::Trainable).unwrap_err();
                 assert!(built.to_string().contains("\nhint: "), "{place} = {huge}: {built}");
                 assert!(config.count(&shape).is_err(), "{place} = {huge}");
             }
@@ -71,14 +71,14 @@ fn a_setting_of_any_size_is_an_error_or_an_adapter_never_an_abort() {
 /// The folder of an adapter with these settings, and its keys.
 fn saved(settings: &Value, dir: &Path) -> Map<String, Value> {
     let config: AdapterConfig = serde_json::from_value(settings.clone()).unwrap();
-    let adapter = config.build(&model(), Seed(1), Learning::Frozen).unwrap();
+    let adapter = config.build(&model(), Seed(1), Trainability::Frozen).unwrap();
     save_adapter(dir, &*adapter, None, &TensorMap::new()).unwrap();
     serde_json::from_str(&std::fs::read_to_string(dir.join("adapter_config.json")).unwrap()).unwrap()
 }
 
 fn load(dir: &Path, keys: &Map<String, Value>) -> Result<(), Error> {
     std::fs::write(dir.join("adapter_config.json"), serde_json::to_string(keys).unwrap()).unwrap();
-    load_adapter(dir, &ModelShape::of(&model()), Learning::Frozen).map(|_| ())
+    load_adapter(dir, &ModelShape::of(&model()), Trainability::Frozen).map(|_| ())
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_pattern_of_another_number_of_ranks_is_refused() {
 fn lora(model: &Llama, weight: f32) -> Lora {
     let targets = vec!["q_proj".into()];
     let config = LoraConfig { r: 2, alpha: 1e6, dropout: 0.0, targets, scaling: Scaling::Standard };
-    let mut lora = Lora::new(config, &model.linear_sites(), Seed(1), Learning::Frozen).unwrap();
+    let mut lora = Lora::new(config, &model.target_modules(), Seed(1), Trainability::Frozen).unwrap();
     let mut parameters = clinpeft_peft::Adapter::parameters_mut(&mut lora);
     let b = parameters.last_mut().unwrap();
     let dims = b.value().dims().to_vec();
@@ -173,7 +173,7 @@ fn an_adapter_file_that_is_not_finite_names_the_tensor() {
     let dir = tempfile::tempdir().unwrap();
     let bad = lora(&model(), f32::NAN);
     save_adapter(dir.path(), &bad, None, &TensorMap::new()).unwrap();
-    let error = load_adapter(dir.path(), &ModelShape::of(&model()), Learning::Frozen).unwrap_err();
+    let error = load_adapter(dir.path(), &ModelShape::of(&model()), Trainability::Frozen).unwrap_err();
     assert!(error.to_string().contains("`base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight`"), "{error}");
 }
 
@@ -191,6 +191,6 @@ proptest! {
         let end = (place + bytes.len()).min(text.len());
         text.splice(place..end, bytes);
         std::fs::write(&path, text).unwrap();
-        let _ = load_adapter(dir.path(), &ModelShape::of(&model()), Learning::Frozen);
+        let _ = load_adapter(dir.path(), &ModelShape::of(&model()), Trainability::Frozen);
     }
 }

@@ -4,7 +4,7 @@
 
 use clinpeft_autodiff::backward;
 use clinpeft_llama::{Config, Llama};
-use clinpeft_nn::{Backbone, Learning, Memory, Pass, Ragged, Rows, Sites};
+use clinpeft_nn::{AdapterHooks, Backbone, Checkpointing, ForwardCtx, HiddenRows, RaggedBatch, Trainability};
 use clinpeft_peft::{
     Activity, AdaLoraConfig, AdaptationPromptConfig, Adapter, AdapterConfig, Combination, Lora, LoraConfig, ModelShape,
     PTuningConfig, PrefixConfig, PrefixSource, PromptEncoder, PromptStart, PromptTuningConfig, Scaling, Stack, combine,
@@ -19,7 +19,7 @@ fn model() -> Llama {
     let mut c = Config::tiny(32, 24, 3, 6, 64);
     c.num_key_value_heads = Some(2);
     c.head_dim = Some(6);
-    Llama::random(c, Seed(3), Learning::Frozen).unwrap()
+    Llama::random(c, Seed(3), Trainability::Frozen).unwrap()
 }
 
 fn lora(r: usize) -> LoraConfig {
@@ -78,12 +78,12 @@ fn stack(adapter: Box<dyn Adapter>) -> Stack {
     s
 }
 
-fn batch() -> Ragged {
-    Ragged::from_sequences(&[vec![1, 5, 9, 2], vec![1, 30], vec![1, 3, 3]]).unwrap()
+fn batch() -> RaggedBatch {
+    RaggedBatch::from_sequences(&[vec![1, 5, 9, 2], vec![1, 30], vec![1, 3, 3]]).unwrap()
 }
 
-fn logits(m: &Llama, sites: Arc<dyn Sites>) -> Vec<f64> {
-    let h = m.hidden(&batch(), &sites, &Pass::evaluate(), Rows::All).unwrap();
+fn logits(m: &Llama, sites: Arc<dyn AdapterHooks>) -> Vec<f64> {
+    let h = m.hidden(&batch(), &sites, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
     m.logits(&h).unwrap().value().to_f64_vec().unwrap()
 }
 
@@ -96,7 +96,7 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
 fn every_parameter_learns_and_recomputation_changes_nothing() {
     let m = model();
     for config in methods() {
-        let mut adapter = config.build(&m, Seed(1), Learning::Trainable).unwrap();
+        let mut adapter = config.build(&m, Seed(1), Trainability::Trainable).unwrap();
         assert_eq!(
             adapter.parameters().iter().map(|p| p.value().count()).sum::<usize>(),
             config.count(&ModelShape::of(&m)).unwrap(),
@@ -105,13 +105,13 @@ fn every_parameter_learns_and_recomputation_changes_nothing() {
         shake(&mut *adapter);
         let stack = stack(adapter);
         let run = |memory| {
-            let sites: Arc<dyn Sites> = Arc::new(stack.clone());
-            let hidden = m.hidden(&batch(), &sites, &Pass::train(Seed(2), memory), Rows::All).unwrap();
+            let sites: Arc<dyn AdapterHooks> = Arc::new(stack.clone());
+            let hidden = m.hidden(&batch(), &sites, &ForwardCtx::train(Seed(2), memory), HiddenRows::All).unwrap();
             let gradients = backward(&m.language_loss(&hidden, &batch()).unwrap().0).unwrap();
             let of = |p: &clinpeft_nn::Parameter| gradients.of(p.var()).unwrap().to_f64_vec().unwrap();
             stack.trainable().into_iter().map(|(name, p)| (name, of(p))).collect::<Vec<_>>()
         };
-        let (kept, again) = (run(Memory::Keep), run(Memory::Recompute));
+        let (kept, again) = (run(Checkpointing::None), run(Checkpointing::Full));
         for ((name, a), (_, b)) in kept.iter().zip(&again) {
             assert!(a.iter().any(|x| *x != 0.0), "{config:?}: `{name}` has a gradient of zero");
             assert!(difference(a, b) < 1e-6, "{config:?}: `{name}` is not the same with recomputation");
@@ -124,11 +124,11 @@ fn files_come_back_for_every_method() {
     let m = model();
     let shape = ModelShape::of(&m);
     for config in methods() {
-        let mut adapter = config.build(&m, Seed(1), Learning::Trainable).unwrap();
+        let mut adapter = config.build(&m, Seed(1), Trainability::Trainable).unwrap();
         shake(&mut *adapter);
         let dir = tempfile::tempdir().unwrap();
         save_adapter(dir.path(), &*adapter, None, &TensorMap::new()).unwrap();
-        let again = load_adapter(dir.path(), &shape, Learning::Trainable).unwrap().adapter;
+        let again = load_adapter(dir.path(), &shape, Trainability::Trainable).unwrap().adapter;
         assert_eq!(again.method(), adapter.method());
         for (a, b) in adapter.parameters().iter().zip(again.parameters()) {
             assert_eq!((a.name(), a.value().to_f64_vec().unwrap()), (b.name(), b.value().to_f64_vec().unwrap()));
@@ -137,10 +137,10 @@ fn files_come_back_for_every_method() {
         assert_eq!(difference(&before, &after), 0.0, "{config:?}");
         // As PEFT writes it, without what made the prompt: the same logits.
         let _ = std::fs::remove_file(dir.path().join("prompt_encoder.safetensors"));
-        let plain = load_adapter(dir.path(), &shape, Learning::Frozen).unwrap().adapter;
+        let plain = load_adapter(dir.path(), &shape, Trainability::Frozen).unwrap().adapter;
         assert!(difference(&before, &logits(&m, Arc::new(stack(plain)))) < 1e-6, "{config:?}");
         let other = ModelShape { width: 25, layers: 1, kv_heads: 3, sites: Vec::new(), ..shape.clone() };
-        assert!(load_adapter(dir.path(), &other, Learning::Frozen).is_err(), "{config:?}");
+        assert!(load_adapter(dir.path(), &other, Trainability::Frozen).is_err(), "{config:?}");
     }
 }
 
@@ -157,7 +157,7 @@ fn closed_gates_and_zero_matrices_begin_as_no_change() {
                 | AdapterConfig::AdaptationPrompt(_)
         );
         if begins_as_nothing {
-            let adapter = config.build(&m, Seed(1), Learning::Trainable).unwrap();
+            let adapter = config.build(&m, Seed(1), Trainability::Trainable).unwrap();
             assert!(difference(&plain, &logits(&m, Arc::new(stack(adapter)))) < 1e-6, "{config:?}");
         }
     }
@@ -168,13 +168,14 @@ fn prompt_from_text_is_those_tokens_repeated() {
     let m = model();
     let config =
         AdapterConfig::Prompt(PromptTuningConfig { virtual_tokens: 3, start: PromptStart::Tokens(vec![7, 4]) });
-    let adapter = config.build(&m, Seed(1), Learning::Frozen).unwrap();
-    let sites: Arc<dyn Sites> = Arc::new(stack(adapter));
-    let with_prompt = m.hidden(&batch(), &sites, &Pass::evaluate(), Rows::All).unwrap();
+    let adapter = config.build(&m, Seed(1), Trainability::Frozen).unwrap();
+    let sites: Arc<dyn AdapterHooks> = Arc::new(stack(adapter));
+    let with_prompt = m.hidden(&batch(), &sites, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
     let written =
-        Ragged::from_sequences(&[vec![7, 4, 7, 1, 5, 9, 2], vec![7, 4, 7, 1, 30], vec![7, 4, 7, 1, 3, 3]]).unwrap();
-    let none: Arc<dyn Sites> = Arc::new(Stack::new());
-    let written = m.hidden(&written, &none, &Pass::evaluate(), Rows::All).unwrap();
+        RaggedBatch::from_sequences(&[vec![7, 4, 7, 1, 5, 9, 2], vec![7, 4, 7, 1, 30], vec![7, 4, 7, 1, 3, 3]])
+            .unwrap();
+    let none: Arc<dyn AdapterHooks> = Arc::new(Stack::new());
+    let written = m.hidden(&written, &none, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
     let values = |h: &clinpeft_nn::Hidden| h.rows.value().to_f64_vec().unwrap();
     assert!(difference(&values(&with_prompt), &values(&written)) < 1e-5);
 }
@@ -184,7 +185,7 @@ fn merged_model_equals_model_with_adapter_and_unmerging_undoes_it() {
     for config in &methods()[..3] {
         let mut m = model();
         let plain = logits(&m, Arc::new(Stack::new()));
-        let mut adapter = config.build(&m, Seed(1), Learning::Frozen).unwrap();
+        let mut adapter = config.build(&m, Seed(1), Trainability::Frozen).unwrap();
         shake(&mut *adapter);
         let with_adapter = logits(&m, Arc::new(stack(adapter.boxed())));
         assert!(difference(&plain, &with_adapter) > 1e-4);
@@ -198,7 +199,7 @@ fn merged_model_equals_model_with_adapter_and_unmerging_undoes_it() {
             }
         }
     }
-    let prompt = methods()[5].build(&model(), Seed(1), Learning::Frozen).unwrap();
+    let prompt = methods()[5].build(&model(), Seed(1), Trainability::Frozen).unwrap();
     let e = merge(&mut model(), &*prompt).unwrap_err().to_string();
     assert!(e.contains("prompt") && e.contains("hint"), "{e}");
 }
@@ -206,9 +207,9 @@ fn merged_model_equals_model_with_adapter_and_unmerging_undoes_it() {
 #[test]
 fn concatenated_adapters_equal_both_and_linear_needs_one_rank() {
     let m = model();
-    let sites = m.linear_sites();
+    let sites = m.target_modules();
     let make = |r, seed| {
-        let mut l = Lora::new(lora(r), &sites, Seed(seed), Learning::Frozen).unwrap();
+        let mut l = Lora::new(lora(r), &sites, Seed(seed), Trainability::Frozen).unwrap();
         shake(&mut l);
         l
     };

@@ -1,6 +1,6 @@
 //! Where tensors live and who computes: the op contract as a trait.
 
-use crate::ops::{AdamW, AttentionShape, Clip, Direction, Layout, Learned, Segments};
+use crate::ops::{AdamW, AttentionShape, Clip, CuSeqlens, Direction, Layout, Learned};
 use crate::{DType, Error, Result, Tensor};
 use std::fmt;
 use std::sync::Arc;
@@ -84,9 +84,9 @@ contract! {
     /// See [`crate::ops::rotary`].
     fn rotary(&self, x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &Tensor, direction: Direction) -> Tensor;
     /// See [`crate::ops::attention`].
-    fn attention(&self, q: &Tensor, k: &Tensor, v: &Tensor, shape: &AttentionShape, segments: &Segments) -> (Tensor, Tensor);
+    fn attention(&self, q: &Tensor, k: &Tensor, v: &Tensor, shape: &AttentionShape, cu_seqlens: &CuSeqlens) -> (Tensor, Tensor);
     /// See [`crate::ops::attention_backward`].
-    fn attention_backward(&self, g: &Tensor, saved: [&Tensor; 5], shape: &AttentionShape, segments: &Segments) -> (Tensor, Tensor, Tensor);
+    fn attention_backward(&self, g: &Tensor, saved: [&Tensor; 5], shape: &AttentionShape, cu_seqlens: &CuSeqlens) -> (Tensor, Tensor, Tensor);
     /// See [`crate::ops::silu_mul`].
     fn silu_mul(&self, gate: &Tensor, up: &Tensor) -> Tensor;
     /// See [`crate::ops::silu_mul_backward`].

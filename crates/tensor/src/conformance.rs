@@ -3,7 +3,7 @@
 //! A backend's test is one line: `conformance::check(&device, &[])` and an assertion on the outcomes. A new
 //! operation adds its cases to [`cases`]; every backend then owes them.
 
-use crate::ops::{self, AttentionDropout, AttentionShape, Direction, Layout, Mask, Segments};
+use crate::ops::{self, AttentionDropout, AttentionShape, CuSeqlens, Direction, Layout, Mask};
 use crate::{DType, Device, Error, Result, Tensor};
 use clinpeft_rng::{Key, Seed, normal};
 
@@ -281,7 +281,7 @@ fn attention_cases() -> Vec<Case> {
     ] {
         for (heads, kv_heads) in [(4, 2), (3, 1), (2, 2)] {
             let shape = AttentionShape { heads, kv_heads, head_width: 8, scale: 0.35, mask, dropout };
-            let segments = Segments { queries: queries.clone(), keys: keys.clone() };
+            let cu_seqlens = CuSeqlens { queries: queries.clone(), keys: keys.clone() };
             let (tq, tk) = (*queries.last().expect("not empty"), *keys.last().expect("not empty"));
             let inputs = vec![
                 operand("q", &[tq, heads * 8]),
@@ -290,9 +290,9 @@ fn attention_cases() -> Vec<Case> {
                 operand("g", &[tq, heads * 8]),
             ];
             let run = move |i: &[Tensor]| {
-                let (o, lse) = ops::attention(&i[0], &i[1], &i[2], &shape, &segments)?;
+                let (o, lse) = ops::attention(&i[0], &i[1], &i[2], &shape, &cu_seqlens)?;
                 let saved = [&i[0], &i[1], &i[2], &o, &lse];
-                let (dq, dk, dv) = ops::attention_backward(&i[3], saved, &shape, &segments)?;
+                let (dq, dk, dv) = ops::attention_backward(&i[3], saved, &shape, &cu_seqlens)?;
                 Ok(vec![o, lse, dq, dk, dv])
             };
             let dropped = if dropout.is_some() { ", dropout" } else { "" };

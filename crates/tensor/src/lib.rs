@@ -21,9 +21,9 @@ pub mod conformance;
 mod element;
 mod erf;
 mod error;
+pub mod gemm;
 pub mod ops;
 mod parallel;
-pub mod product;
 mod real;
 mod tensor;
 
@@ -32,5 +32,5 @@ pub use buffer::{Buffer, memory};
 pub use clinpeft_rng as rng;
 pub use element::{DType, Element};
 pub use error::{Error, Result};
-pub use product::Precision;
+pub use gemm::Precision;
 pub use tensor::{Shape, Tensor};

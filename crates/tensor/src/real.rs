@@ -1,7 +1,7 @@
 //! The two float types that CPU code computes in, and the few functions it needs of them.
 
 use crate::Element;
-use crate::product::{Direct, Multiply};
+use crate::gemm::{Direct, Multiply};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
 

@@ -2,8 +2,8 @@
 
 use crate::buffer::Buffer;
 use crate::element::Host;
+use crate::gemm::{Packs, Precision, PrepackPolicy};
 use crate::parallel::for_rows;
-use crate::product::{Packing, Packs, Precision};
 use crate::{DType, Device, Element, Error, Result};
 use half::{bf16, f16};
 use memmap2::Mmap;
@@ -104,12 +104,12 @@ impl Tensor {
     /// The same values, of which products on the CPU may keep packs where they are the right operand: for frozen weights
     /// `[out, in]`. Packs are made at their first use and shared by clones; they change no result. A new precision, other values
     /// or another shape have none.
-    pub fn with_packs(self, packing: Packing) -> Tensor {
-        let packs = (packing != Packing::Anew).then(Arc::<Packs>::default);
+    pub fn with_prepack(self, packing: PrepackPolicy) -> Tensor {
+        let packs = (packing != PrepackPolicy::PerCall).then(Arc::<Packs>::default);
         Tensor { packs, ..self }
     }
 
-    /// What [`Tensor::with_packs`] asked for.
+    /// What [`Tensor::with_prepack`] asked for.
     pub(crate) fn packs(&self) -> Option<&Packs> {
         self.packs.as_deref()
     }

@@ -2,9 +2,10 @@
 
 use crate::data::{by_length, go_on, length, ragged};
 use crate::{Error, Examples, Objective, Part, Result, Targets};
-use clinpeft_autodiff::{Var, ops, without_tape};
+use clinpeft_autodiff::{Var, no_grad, ops};
 use clinpeft_nn::{
-    Backbone, Learning, Observer, Parameter, Pass, Pooling, Ragged, Rows, Sites, binary_loss, class_loss,
+    AdapterHooks, Backbone, ForwardCtx, HiddenRows, PadProbe, Parameter, Pooling, RaggedBatch, Trainability,
+    binary_loss, class_loss,
 };
 use clinpeft_peft::{Activity, Head, Squares, Stack, Status, norm};
 use clinpeft_tensor::Tensor;
@@ -43,17 +44,17 @@ pub struct Padding {
 
 impl Padding {
     /// A pad token behind each shorter sequence: the one that would be pooled.
-    fn apply(self, batch: Ragged) -> Result<Ragged> {
+    fn apply(self, batch: RaggedBatch) -> Result<RaggedBatch> {
         let lengths = batch.offsets.windows(2).map(|w| w[1] - w[0]).enumerate();
         let short = lengths.filter(|(_, n)| (*n as usize) < self.length);
-        let last = |(s, n): (usize, u32)| Observer {
+        let last = |(s, n): (usize, u32)| PadProbe {
             sequence: s as u32,
             sees: n,
             id: self.id,
             position: self.length as u32 - 1,
         };
-        let observers = short.map(last).collect();
-        Ok(batch.with_observers(observers)?)
+        let pad_probes = short.map(last).collect();
+        Ok(batch.with_pad_probes(pad_probes)?)
     }
 }
 
@@ -85,7 +86,11 @@ impl Classification {
     /// True if everything below the head stays as it is, so that each note has to be run only once.
     pub fn only_the_head_learns(&self) -> bool {
         self.learning_base().is_empty()
-            && self.stack.entries().iter().all(|e| e.activity == Activity::Inactive || e.learning() == Learning::Frozen)
+            && self
+                .stack
+                .entries()
+                .iter()
+                .all(|e| e.activity == Activity::Inactive || e.trainability() == Trainability::Frozen)
     }
 
     /// Runs the model once over `data` and keeps the pooled rows. Only valid if [`Self::only_the_head_learns`]. Errors with
@@ -95,7 +100,7 @@ impl Classification {
         let mut all = vec![0f32; data.sequences.len() * width];
         for rows in by_length(&data.sequences, tokens) {
             go_on(stop)?;
-            let (pooled, _) = without_tape(|| self.pooled(data, &rows, &Pass::evaluate()));
+            let pooled = no_grad(|| self.pooled(data, &rows, &ForwardCtx::evaluate()));
             let pooled = pooled?.value().to_cpu()?;
             for (row, values) in rows.iter().zip(pooled.as_slice::<f32>()?.chunks_exact(width)) {
                 all[row * width..(row + 1) * width].copy_from_slice(values);
@@ -120,8 +125,8 @@ impl Classification {
         let mut logits = vec![0.0; data.sequences.len() * columns];
         for rows in by_length(&data.sequences, tokens) {
             go_on(stop)?;
-            let (z, _) = without_tape(|| -> Result<Var> {
-                Ok(self.head.classifier.forward(&self.pooled(data, &rows, &Pass::evaluate())?)?)
+            let z = no_grad(|| -> Result<Var> {
+                Ok(self.head.classifier.forward(&self.pooled(data, &rows, &ForwardCtx::evaluate())?)?)
             });
             let z = z?.value().to_f64_vec()?;
             for (row, values) in rows.iter().zip(z.chunks_exact(columns)) {
@@ -133,10 +138,10 @@ impl Classification {
 
     /// What learns of the model itself: all of it in full fine-tuning, otherwise nothing.
     fn learning_base(&self) -> Vec<&Parameter> {
-        self.backbone.parameters().into_iter().filter(|p| p.learning() == Learning::Trainable).collect()
+        self.backbone.parameters().into_iter().filter(|p| p.trainability() == Trainability::Trainable).collect()
     }
 
-    fn pooled(&self, data: &Examples, rows: &[usize], pass: &Pass) -> Result<Var> {
+    fn pooled(&self, data: &Examples, rows: &[usize], ctx: &ForwardCtx) -> Result<Var> {
         if let Some(features) = &data.features {
             let ids = Tensor::from_vec(rows.iter().map(|r| *r as u32).collect(), &[rows.len()])?;
             let ids = ids.to_device(&features.device())?;
@@ -147,8 +152,8 @@ impl Classification {
             Some(padding) => padding.apply(batch)?,
             None => batch,
         };
-        let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
-        Ok(self.backbone.hidden(&batch, &sites, pass, Rows::Pooled(self.pooling))?.rows)
+        let sites: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
+        Ok(self.backbone.hidden(&batch, &sites, ctx, HiddenRows::Pooled(self.pooling))?.rows)
     }
 }
 
@@ -160,8 +165,8 @@ impl Objective for Classification {
         }
     }
 
-    fn loss(&self, rows: &[usize], pass: &Pass) -> Result<Part> {
-        let logits = self.head.classifier.forward(&self.pooled(&self.data, rows, pass)?)?;
+    fn loss(&self, rows: &[usize], ctx: &ForwardCtx) -> Result<Part> {
+        let logits = self.head.classifier.forward(&self.pooled(&self.data, rows, ctx)?)?;
         let loss = match &self.data.targets {
             Targets::Classes { labels, count } => {
                 if self.class_weights.len() != *count {
@@ -191,7 +196,7 @@ impl Objective for Classification {
     }
 
     fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)> {
-        let base = self.backbone.parameters_mut().into_iter().filter(|p| p.learning() == Learning::Trainable);
+        let base = self.backbone.parameters_mut().into_iter().filter(|p| p.trainability() == Trainability::Trainable);
         let base = base.map(|p| (format!("base.{}", p.name()), p));
         let head = self.head.classifier.parameters_mut();
         base.chain(self.stack.trainable_mut()).chain(head.map(|p| (format!("head.{}", p.name()), p))).collect()
@@ -202,7 +207,7 @@ impl Objective for Classification {
             name: name.into(),
             method,
             activity: Activity::Active,
-            learning: Learning::Trainable,
+            learning: Trainability::Trainable,
             parameters: all.iter().map(|p| p.value().count()).sum(),
             gradient_norm: squares.and_then(|s| norm_of(s, prefix, all)),
         };
@@ -210,7 +215,7 @@ impl Objective for Classification {
         let base = if base.is_empty() { None } else { Some(row(BASE, "full", "base", &base)) };
         let mut all: Vec<Status> = base.into_iter().chain(self.stack.status(squares)).collect();
         let head: Vec<&Parameter> = self.head.classifier.parameters().collect();
-        let learning = self.head.classifier.weight().learning();
+        let learning = self.head.classifier.weight().trainability();
         all.push(Status { learning, ..row("(head)", "linear", "head", &head) });
         all
     }

@@ -1,14 +1,14 @@
 //! Tokens and what is to be learned from them.
 
 use crate::{Error, Result};
-use clinpeft_nn::Ragged;
+use clinpeft_nn::RaggedBatch;
 use clinpeft_text::{Batch, Sequences};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Some sequences as a batch of the models.
-pub fn ragged(sequences: &Sequences, rows: &[usize]) -> Result<Ragged> {
+pub fn ragged(sequences: &Sequences, rows: &[usize]) -> Result<RaggedBatch> {
     let batch = Batch::from_sequences(sequences, rows)?;
-    Ok(Ragged::new(batch.ids, batch.positions, batch.offsets)?)
+    Ok(RaggedBatch::new(batch.ids, batch.positions, batch.offsets)?)
 }
 
 /// All rows in batches of at most `tokens` tokens, longest first, for passes whose order does not matter.

@@ -26,7 +26,7 @@ pub enum Event {
         step: u64,
         /// Mean loss of the step.
         loss: f64,
-        /// Learning rate of the step.
+        /// Trainability rate of the step.
         learning_rate: f64,
         /// Tokens since the start.
         tokens: u64,

@@ -7,7 +7,7 @@ use crate::{
     Settings,
 };
 use clinpeft_autodiff::{Gradients, Norm, backward, ops};
-use clinpeft_nn::Pass;
+use clinpeft_nn::ForwardCtx;
 use clinpeft_peft::{Squares, Status, StepValues, Stepped, status_table};
 use clinpeft_tensor::Tensor;
 use clinpeft_weights::TensorMap;
@@ -174,8 +174,8 @@ impl<'a, O: Objective> Loop<'a, O> {
             if self.run.stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let pass = Pass::train(seed.part(&format!("micro-batch {i}")), self.run.settings.memory);
-            let part = self.objective.loss(rows, &pass)?;
+            let ctx = ForwardCtx::train(seed.part(&format!("micro-batch {i}")), self.run.settings.memory);
+            let part = self.objective.loss(rows, &ctx)?;
             let divisor = match self.run.settings.division {
                 Division::WholeStep => divisor,
                 Division::MicroBatch { full } => self.objective.denominator(rows) * full.max(1) as f64,

@@ -2,8 +2,8 @@
 
 use crate::data::{by_length, go_on, length, ragged};
 use crate::{Objective, Part, Result};
-use clinpeft_autodiff::without_tape;
-use clinpeft_nn::{Backbone, Learning, Parameter, Pass, Rows, Sites};
+use clinpeft_autodiff::no_grad;
+use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, HiddenRows, Parameter, Trainability};
 use clinpeft_peft::{Squares, Stack, Status};
 use clinpeft_text::Sequences;
 use std::sync::Arc;
@@ -32,12 +32,12 @@ impl LanguageModelling {
     /// Loss of every sequence of `data`, one after another in batches of about `tokens` tokens. Errors with
     /// [`crate::Error::Stopped`] before the next batch once `stop` is set.
     pub fn evaluate(&self, data: &Sequences, tokens: usize, stop: &AtomicBool) -> Result<Vec<NoteLoss>> {
-        let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
+        let sites: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
         let mut out = vec![NoteLoss { nll: 0.0, predictions: 0 }; data.len()];
         for rows in by_length(data, tokens) {
             go_on(stop)?;
             let batch = ragged(data, &rows)?;
-            let (losses, _) = without_tape(|| self.backbone.sequence_losses(&batch, &sites));
+            let losses = no_grad(|| self.backbone.sequence_losses(&batch, &sites));
             for (row, (nll, predictions)) in rows.iter().zip(losses?) {
                 out[*row] = NoteLoss { nll, predictions };
             }
@@ -49,26 +49,26 @@ impl LanguageModelling {
 impl Objective for LanguageModelling {
     fn denominator(&self, rows: &[usize]) -> f64 {
         // Behind a prompt the first token is predicted too.
-        let (prompt, _) = without_tape(|| self.stack.inputs(&Pass::evaluate()));
+        let prompt = no_grad(|| self.stack.inputs(&ForwardCtx::evaluate()));
         let first = if matches!(prompt, Ok(Some(_))) { 0.0 } else { 1.0 };
         rows.iter().map(|r| length(&self.data, *r) as f64 - first).sum()
     }
 
-    fn loss(&self, rows: &[usize], pass: &Pass) -> Result<Part> {
+    fn loss(&self, rows: &[usize], ctx: &ForwardCtx) -> Result<Part> {
         let batch = ragged(&self.data, rows)?;
-        let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
-        let hidden = self.backbone.hidden(&batch, &sites, pass, Rows::All)?;
+        let sites: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
+        let hidden = self.backbone.hidden(&batch, &sites, ctx, HiddenRows::All)?;
         let (loss, _) = self.backbone.language_loss(&hidden, &batch)?;
         Ok(Part { loss, tokens: batch.tokens() as u64 })
     }
 
     fn parameters(&self) -> Vec<(String, &Parameter)> {
-        let base = self.backbone.parameters().into_iter().filter(|p| p.learning() == Learning::Trainable);
+        let base = self.backbone.parameters().into_iter().filter(|p| p.trainability() == Trainability::Trainable);
         base.map(|p| (format!("base.{}", p.name()), p)).chain(self.stack.trainable()).collect()
     }
 
     fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)> {
-        let base = self.backbone.parameters_mut().into_iter().filter(|p| p.learning() == Learning::Trainable);
+        let base = self.backbone.parameters_mut().into_iter().filter(|p| p.trainability() == Trainability::Trainable);
         base.map(|p| (format!("base.{}", p.name()), p)).chain(self.stack.trainable_mut()).collect()
     }
 

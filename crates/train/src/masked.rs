@@ -3,7 +3,7 @@
 use crate::data::length;
 use crate::{Objective, Part, Result};
 use clinpeft_bert::{Bert, MaskedHead, MaskedTokens};
-use clinpeft_nn::{Backbone, Learning, Mode, Parameter, Pass, Ragged, Rows, Sites};
+use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, HiddenRows, Mode, Parameter, RaggedBatch, Trainability};
 use clinpeft_peft::{Squares, Stack, Status};
 use clinpeft_rng::{RngExt, Seed, Stream, shuffle};
 use clinpeft_text::{Batch, Sequences};
@@ -66,7 +66,7 @@ impl Masking {
 
 impl MaskedModelling {
     /// Some rows as a masked batch. The masks are a function of seed and row, so each step draws its own.
-    fn masked(&self, rows: &[usize], seed: Seed) -> Result<(Ragged, MaskedTokens)> {
+    fn masked(&self, rows: &[usize], seed: Seed) -> Result<(RaggedBatch, MaskedTokens)> {
         let mut batch = Batch::from_sequences(&self.data, rows)?;
         let mut masked = MaskedTokens { rows: Vec::new(), tokens: Vec::new() };
         for (row, w) in rows.iter().zip(batch.offsets.windows(2)) {
@@ -77,7 +77,7 @@ impl MaskedModelling {
                 masked.tokens.push(token);
             }
         }
-        Ok((Ragged::new(batch.ids, batch.positions, batch.offsets)?, masked))
+        Ok((RaggedBatch::new(batch.ids, batch.positions, batch.offsets)?, masked))
     }
 }
 
@@ -87,27 +87,27 @@ impl Objective for MaskedModelling {
         rows.iter().map(count).sum::<usize>() as f64
     }
 
-    fn loss(&self, rows: &[usize], pass: &Pass) -> Result<Part> {
-        let seed = match pass.mode {
+    fn loss(&self, rows: &[usize], ctx: &ForwardCtx) -> Result<Part> {
+        let seed = match ctx.mode {
             Mode::Train(seed) => seed,
             Mode::Evaluate => Seed(0),
         };
         let (batch, masked) = self.masked(rows, seed)?;
-        let sites: Arc<dyn Sites> = Arc::new(self.stack.clone());
-        let hidden = self.model.hidden(&batch, &sites, pass, Rows::All)?;
+        let sites: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
+        let hidden = self.model.hidden(&batch, &sites, ctx, HiddenRows::All)?;
         let (loss, _) = self.head.loss(&self.model, &hidden, &masked)?;
         Ok(Part { loss, tokens: rows.iter().map(|r| length(&self.data, *r) as u64).sum() })
     }
 
     fn parameters(&self) -> Vec<(String, &Parameter)> {
         let all = self.model.parameters().into_iter().chain(self.head.parameters());
-        let base = all.filter(|p| p.learning() == Learning::Trainable);
+        let base = all.filter(|p| p.trainability() == Trainability::Trainable);
         base.map(|p| (format!("base.{}", p.name()), p)).chain(self.stack.trainable()).collect()
     }
 
     fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)> {
         let all = self.model.parameters_mut().into_iter().chain(self.head.parameters_mut());
-        let base = all.filter(|p| p.learning() == Learning::Trainable);
+        let base = all.filter(|p| p.trainability() == Trainability::Trainable);
         base.map(|p| (format!("base.{}", p.name()), p)).chain(self.stack.trainable_mut()).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use clinpeft_autodiff::Var;
-use clinpeft_nn::{Parameter, Pass};
+use clinpeft_nn::{ForwardCtx, Parameter};
 use clinpeft_peft::{Squares, Stack, Status};
 
 /// The loss of some examples.
@@ -18,7 +18,7 @@ pub trait Objective {
     /// What the summed loss of these examples is divided by: predictions, notes, or class weights.
     fn denominator(&self, rows: &[usize]) -> f64;
     /// Summed loss of these examples.
-    fn loss(&self, rows: &[usize], pass: &Pass) -> Result<Part>;
+    fn loss(&self, rows: &[usize], ctx: &ForwardCtx) -> Result<Part>;
     /// What learns, with unique names.
     fn parameters(&self) -> Vec<(String, &Parameter)>;
     /// The same for writing, in the same order.

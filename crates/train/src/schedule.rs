@@ -1,4 +1,4 @@
-//! Learning rate by optimizer step.
+//! Trainability rate by optimizer step.
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! How to train.
 
 use crate::{Error, OptimizerSettings, Rate, Result, Warmup};
-use clinpeft_nn::Memory;
+use clinpeft_nn::Checkpointing;
 use clinpeft_rng::Seed;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub struct Settings {
     /// Stop after so many epochs without a better score; at least 1.
     pub patience: Option<u64>,
     /// What is kept for the backward pass.
-    pub memory: Memory,
+    pub memory: Checkpointing,
     /// Seed of the run; dropout draws from it.
     pub seed: Seed,
     /// Steps between two step events.
@@ -101,7 +101,7 @@ mod tests {
             optimizer: OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: Some(1.0) },
             selection: Selection::LastEpoch,
             patience: Some(1),
-            memory: Memory::Keep,
+            memory: Checkpointing::None,
             seed: Seed(1),
             log_every: 1,
             checkpoint_every: Duration::ZERO,

@@ -5,7 +5,7 @@
 mod tiny;
 
 use clinpeft_bert::{Bert, MaskedHead};
-use clinpeft_nn::{Backbone, Learning, Memory, Pooling};
+use clinpeft_nn::{Backbone, Checkpointing, Pooling, Trainability};
 use clinpeft_peft::{Activity, Lora, LoraConfig, Scaling, Stack, merge};
 use clinpeft_text::Order;
 use clinpeft_train::*;
@@ -26,7 +26,7 @@ fn accumulation_equals_one_large_batch() {
                 targets: vec!["q_proj".into()],
                 scaling: Scaling::Standard,
             };
-            let lora = Lora::new(config, &o.backbone.linear_sites(), SEED, Learning::Trainable).unwrap();
+            let lora = Lora::new(config, &o.backbone.target_modules(), SEED, Trainability::Trainable).unwrap();
             let mut s = Stack::new();
             s.push("a", Box::new(lora), Activity::Active).unwrap();
             s
@@ -68,13 +68,13 @@ fn incomplete_step_is_divided_by_a_full_one_in_micro_batches() {
 
 #[test]
 fn recomputation_gives_the_same_bits() {
-    let run = |memory: Memory| {
+    let run = |memory: Checkpointing| {
         let dir = tempfile::tempdir().unwrap();
         let mut o = language();
         train(&mut o, &plan(1, 1), Settings { memory, ..settings() }, dir.path(), None);
         values(&o)
     };
-    assert_eq!(run(Memory::Keep), run(Memory::Recompute));
+    assert_eq!(run(Checkpointing::None), run(Checkpointing::Full));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn second_step(first: &Stack, merged: bool) -> Classification {
         merge(&mut *o.backbone, &*adapter).unwrap();
     } else {
         o.stack.push("clinical", adapter, Activity::Active).unwrap();
-        o.stack.set_learning("clinical", Learning::Frozen).unwrap();
+        o.stack.set_trainability("clinical", Trainability::Frozen).unwrap();
     }
     let config = LoraConfig {
         r: 2,
@@ -112,7 +112,7 @@ fn second_step(first: &Stack, merged: bool) -> Classification {
         targets: vec!["q_proj".into(), "down_proj".into()],
         scaling: Scaling::Standard,
     };
-    let lora = Lora::new(config, &o.backbone.linear_sites(), SEED.part("second"), Learning::Trainable).unwrap();
+    let lora = Lora::new(config, &o.backbone.target_modules(), SEED.part("second"), Trainability::Trainable).unwrap();
     o.stack.push("downstream", Box::new(lora), Activity::Active).unwrap();
     o
 }
@@ -169,7 +169,7 @@ fn best_epoch_is_the_one_that_is_kept() {
 #[test]
 fn kept_features_give_the_same_scores() {
     let mut o = classification();
-    o.stack.set_learning("clinical", Learning::Frozen).unwrap();
+    o.stack.set_trainability("clinical", Trainability::Frozen).unwrap();
     assert!(o.only_the_head_learns());
     let plain = o.evaluate(&o.data, 40, &GO).unwrap();
     o.keep_training_features(40, &GO).unwrap();
@@ -200,28 +200,28 @@ fn inactive_trainable_adapter_stops_the_first_step() {
     assert!(e.contains("`clinical`") && e.contains("no gradient"), "{e}");
 }
 
-fn bert(learning: Learning) -> Bert {
+fn bert(learning: Trainability) -> Bert {
     let mut config = clinpeft_bert::Config::tiny(16, 16, 2, 2, 32);
     (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (0.1, 0.1);
     Bert::random(config, SEED.part("base"), learning).unwrap()
 }
 
 fn masked() -> MaskedModelling {
-    let model = bert(Learning::Trainable);
-    let head = MaskedHead::random(model.config(), SEED.part("head"), Learning::Trainable).unwrap();
+    let model = bert(Trainability::Trainable);
+    let head = MaskedHead::random(model.config(), SEED.part("head"), Trainability::Trainable).unwrap();
     let masking = Masking { mask: 1, specials: vec![0, 1, 2], vocabulary: 16 };
     MaskedModelling { model, head, stack: Stack::new(), data: sequences(24), masking }
 }
 
 /// A BERT on a task: with LoRA, or learning as a whole.
-fn bert_classification(learning: Learning) -> Classification {
+fn bert_classification(learning: Trainability) -> Classification {
     let base = bert(learning);
     let mut o = classification();
     o.stack = Stack::new();
-    if learning == Learning::Frozen {
+    if learning == Trainability::Frozen {
         let targets = vec!["query".into(), "value".into()];
         let config = LoraConfig { r: 2, alpha: 4.0, dropout: 0.1, targets, scaling: Scaling::Standard };
-        let lora = Lora::new(config, &base.linear_sites(), SEED.part("lora"), Learning::Trainable).unwrap();
+        let lora = Lora::new(config, &base.target_modules(), SEED.part("lora"), Trainability::Trainable).unwrap();
         o.stack.push("downstream", Box::new(lora), Activity::Active).unwrap();
     }
     o.backbone = Box::new(base);
@@ -236,7 +236,7 @@ fn loss_of_masked_tokens_falls() {
     let mut o = masked();
     let rows: Vec<usize> = (0..24).collect();
     let mean = |o: &MaskedModelling| {
-        let part = o.loss(&rows, &clinpeft_nn::Pass::evaluate()).unwrap();
+        let part = o.loss(&rows, &clinpeft_nn::ForwardCtx::evaluate()).unwrap();
         part.loss.value().item().unwrap() / o.denominator(&rows)
     };
     let before = mean(&o);
@@ -256,13 +256,13 @@ fn bert_stopped_and_resumed_equals_uninterrupted_to_the_bit() {
         assert_eq!(values(&whole), values(&again));
     }
     check(masked);
-    check(|| bert_classification(Learning::Trainable));
-    check(|| bert_classification(Learning::Frozen));
+    check(|| bert_classification(Trainability::Trainable));
+    check(|| bert_classification(Trainability::Frozen));
 }
 
 #[test]
 fn full_fine_tuning_moves_the_base_and_lora_leaves_it() {
-    for learning in [Learning::Trainable, Learning::Frozen] {
+    for learning in [Trainability::Trainable, Trainability::Frozen] {
         let dir = tempfile::tempdir().unwrap();
         let mut o = bert_classification(learning);
         let base = |o: &Classification| -> Vec<Vec<f64>> {
@@ -276,11 +276,11 @@ fn full_fine_tuning_moves_the_base_and_lora_leaves_it() {
         // Two classes with their biases; query and value of two layers, r = 2.
         let head = 2 * 17;
         match learning {
-            Learning::Trainable => {
+            Trainability::Trainable => {
                 assert_eq!(moved, before.len(), "every tensor has moved");
                 assert_eq!((status[0].name.as_str(), counted - head), ("(base)", o.backbone.parameter_count()));
             }
-            Learning::Frozen => {
+            Trainability::Frozen => {
                 assert_eq!(moved, 0);
                 assert_eq!(counted - head, 2 * 2 * 2 * (16 + 16), "the pooler stays as it is");
             }
@@ -290,7 +290,7 @@ fn full_fine_tuning_moves_the_base_and_lora_leaves_it() {
 
 #[test]
 fn neighbours_in_a_batch_do_not_change_the_scores_of_a_bert() {
-    let o = bert_classification(Learning::Frozen);
+    let o = bert_classification(Trainability::Frozen);
     let (together, alone) = (o.evaluate(&o.data, 1000, &GO).unwrap(), o.evaluate(&o.data, 1, &GO).unwrap());
     for (a, b) in together.logits.iter().zip(&alone.logits) {
         assert!((a - b).abs() < 1e-6, "{a} {b}");

@@ -4,7 +4,7 @@
 
 mod tiny;
 
-use clinpeft_nn::{Parameter, Pass};
+use clinpeft_nn::{ForwardCtx, Parameter};
 use clinpeft_peft::{Squares, Stack, Status};
 use clinpeft_train::*;
 use std::cell::Cell;
@@ -115,12 +115,12 @@ impl Objective for Counted {
         self.inner.denominator(rows)
     }
 
-    fn loss(&self, rows: &[usize], pass: &Pass) -> Result<Part> {
+    fn loss(&self, rows: &[usize], ctx: &ForwardCtx) -> Result<Part> {
         self.run.set(self.run.get() + 1);
         if Some(self.run.get()) == self.stop_in {
             self.stop.store(true, Ordering::Relaxed);
         }
-        self.inner.loss(rows, pass)
+        self.inner.loss(rows, ctx)
     }
 
     fn parameters(&self) -> Vec<(String, &Parameter)> {

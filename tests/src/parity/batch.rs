@@ -2,7 +2,7 @@
 
 use super::manifest;
 use clinpeft_experiment::{Error, Result};
-use clinpeft_nn::{Observer, Ragged};
+use clinpeft_nn::{PadProbe, RaggedBatch};
 use clinpeft_text::{Padded, PaddedMap};
 use clinpeft_weights::{Checkpoint, Keep};
 
@@ -55,8 +55,8 @@ impl Input {
         &self,
         about: &manifest::Batch,
         front: Front,
-        observers: Observers,
-    ) -> Result<(Ragged, PaddedMap), String> {
+        pad_probes: Observers,
+    ) -> Result<(RaggedBatch, PaddedMap), String> {
         let (mut batch, map) = self.padded.to_batch().map_err(|e| e.to_string())?;
         let position = |row: usize, column: usize| -> Result<u32, String> {
             let Some(all) = about.positions(row) else {
@@ -69,21 +69,21 @@ impl Input {
         for (p, (row, column)) in batch.positions.iter_mut().zip(&map.cells) {
             *p = position(*row, *column)?;
         }
-        let seen = |column: usize| match observers {
+        let seen = |column: usize| match pad_probes {
             Observers::FirstPosition => 0..self.padded.t,
             _ => 0..column,
         };
         let mut pads = Vec::new();
-        for (row, column) in self.observed(observers) {
-            pads.push(Observer {
+        for (row, column) in self.observed(pad_probes) {
+            pads.push(PadProbe {
                 sequence: row as u32,
                 sees: seen(column).filter(|c| self.padded.mask[row * self.padded.t + c] != 0).count() as u32,
                 id: self.padded.ids[row * self.padded.t + column],
                 position: position(row, column)?,
             });
         }
-        let ragged = Ragged::new(batch.ids, batch.positions, batch.offsets);
-        let ragged = ragged.and_then(|r| r.with_observers(pads));
+        let ragged = RaggedBatch::new(batch.ids, batch.positions, batch.offsets);
+        let ragged = ragged.and_then(|r| r.with_pad_probes(pads));
         Ok((ragged.map_err(|e| e.to_string())?, map))
     }
 

@@ -6,7 +6,7 @@ use super::world::{Base, World, folders};
 use super::{Outcome, Record};
 use clinpeft_autodiff::{Gradients, Var, backward, ops};
 use clinpeft_experiment::{Error, Result};
-use clinpeft_nn::{Backbone, Hidden, Memory, Pass, Pooling, Rows, Sites, class_loss};
+use clinpeft_nn::{AdapterHooks, Backbone, Checkpointing, ForwardCtx, Hidden, HiddenRows, Pooling, class_loss};
 use clinpeft_peft::{ModelShape, Stack, load_adapter, merge, save_adapter};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::{Device, Tensor};
@@ -132,14 +132,14 @@ impl<'a> Measured<'a> {
         }
     }
 
-    fn forward(&self, world: &World, batch: &str, pass: &Pass) -> Result<Ran> {
+    fn forward(&self, world: &World, batch: &str, ctx: &ForwardCtx) -> Result<Ran> {
         let about = &self.case.batches[batch];
         let input = self.inputs.get(batch);
         let input = input.ok_or_else(|| Error::Options(format!("the batch set has no batch `{batch}`")))?;
-        let sites: Arc<dyn Sites> = Arc::new(world.stack.clone());
+        let sites: Arc<dyn AdapterHooks> = Arc::new(world.stack.clone());
         let front = Front {
-            virtual_rows: sites.inputs(pass)?.map_or(0, |p| p.dims()[0]),
-            prefix: sites.keys_values(pass)?.and_then(|p| Some(p.first()?.0.dims()[0])).unwrap_or(0),
+            virtual_rows: sites.inputs(ctx)?.map_or(0, |p| p.dims()[0]),
+            prefix: sites.keys_values(ctx)?.and_then(|p| Some(p.first()?.0.dims()[0])).unwrap_or(0),
         };
         // Behind a prompt the reference pools the last position, and in a BERT the first one, be it a pad token.
         let pooling = match &world.model {
@@ -147,20 +147,20 @@ impl<'a> Measured<'a> {
             Base::Llama(_) if front.virtual_rows > 0 => Pooling::LastPosition,
             Base::Llama(_) => Pooling::LastToken,
         };
-        let observers = match (self.task, pooling) {
+        let pad_probes = match (self.task, pooling) {
             (Task::NextToken, _) => Observers::BeforeTargets,
             (Task::Classes, Pooling::LastPosition) => Observers::LastPosition,
             (Task::Classes, Pooling::FirstPosition) => Observers::FirstPosition,
             (Task::Classes, _) => Observers::Never,
         };
-        let (ragged, map) = input.ragged(about, front, observers).map_err(Error::Options)?;
+        let (ragged, map) = input.ragged(about, front, pad_probes).map_err(Error::Options)?;
         let failed = |e: clinpeft_autodiff::Error| Error::Model(e.into());
         if self.task == Task::NextToken {
             let ragged = ragged.with_targets(input.targets(&map).map_err(Error::Options)?)?;
             let Base::Llama(model) = &world.model else {
                 return Err(Error::Options("next tokens of a BERT are not supported".into()));
             };
-            let hidden = model.hidden(&ragged, &sites, pass, Rows::All)?;
+            let hidden = model.hidden(&ragged, &sites, ctx, HiddenRows::All)?;
             let (sum, n) = model.language_loss(&hidden, &ragged)?;
             return Ok(Ran {
                 logits: model.logits(&hidden)?,
@@ -170,7 +170,7 @@ impl<'a> Measured<'a> {
         }
         let (_, head) = world.head.as_ref().ok_or_else(|| Error::Options("there is no head".into()))?;
         let backbone = world.model.backbone();
-        let pooled = backbone.hidden(&ragged, &sites, pass, Rows::Pooled(pooling))?;
+        let pooled = backbone.hidden(&ragged, &sites, ctx, HiddenRows::Pooled(pooling))?;
         let logits = head.forward(&pooled.rows)?;
         let classes: Vec<u32> = input.labels.iter().map(|l| u32::try_from(*l).unwrap_or(u32::MAX)).collect();
         let sum = class_loss(&logits, &classes, &vec![1.0; head.classes()])?;
@@ -182,7 +182,7 @@ impl<'a> Measured<'a> {
     }
 
     fn outputs(&self, world: &World, batch: &str, how: &str, record: &mut Record) -> Result<()> {
-        let ran = self.forward(world, batch, &Pass::evaluate())?;
+        let ran = self.forward(world, batch, &ForwardCtx::evaluate())?;
         self.logits(&format!("logits{how} ({batch})"), batch, &ran, 2e-5, record)?;
         let want = self.case.batches[batch].loss_f64;
         let loss = item(&ran.loss)?;
@@ -226,7 +226,7 @@ impl<'a> Measured<'a> {
         for folder in folders(self.dir, self.case) {
             let shape = shape()?;
             let copy = tempfile::tempdir().map_err(clinpeft_files::at("create a folder beside", self.dir))?;
-            let frozen = clinpeft_nn::Learning::Frozen;
+            let frozen = clinpeft_nn::Trainability::Frozen;
             let loaded = load_adapter(&folder.path, &shape, frozen)?;
             save_adapter(copy.path(), &*loaded.adapter, None, &loaded.head)?;
             load_adapter(copy.path(), &shape, frozen)?;
@@ -251,7 +251,7 @@ impl<'a> Measured<'a> {
         }
         merged.stack = Stack::new();
         for batch in self.case.batches.keys() {
-            let ran = self.forward(&merged, batch, &Pass::evaluate())?;
+            let ran = self.forward(&merged, batch, &ForwardCtx::evaluate())?;
             self.logits(&format!("merged ({batch})"), batch, &ran, 5e-5, record)?;
         }
         Ok(())
@@ -259,8 +259,8 @@ impl<'a> Measured<'a> {
 
     fn gradients(&self, world: &World, batch: &str, record: &mut Record) -> Result<()> {
         let file = Checkpoint::open_file(&self.file("grads"))?;
-        for (memory, how) in [(Memory::Keep, ""), (Memory::Recompute, " recomputed")] {
-            let ran = self.forward(world, batch, &Pass::train(Seed(0), memory))?;
+        for (memory, how) in [(Checkpointing::None, ""), (Checkpointing::Full, " recomputed")] {
+            let ran = self.forward(world, batch, &ForwardCtx::train(Seed(0), memory))?;
             let gradients = walk(&ran.loss)?;
             let mut worst = 0f64;
             for (name, p) in world.trainable() {
@@ -296,7 +296,7 @@ impl<'a> Measured<'a> {
         });
         let mut worst = 0f64;
         for (i, batch) in self.case.step_batches.iter().enumerate() {
-            let ran = self.forward(world, batch, &Pass::train(Seed(i as u64), Memory::Keep))?;
+            let ran = self.forward(world, batch, &ForwardCtx::train(Seed(i as u64), Checkpointing::None))?;
             let want = self.case.step_losses_f64.get(i).copied().unwrap_or(f64::NAN);
             worst = worst.max(nan_is_large(relative(item(&ran.loss)?, want)));
             let gradients = walk(&ran.loss)?;
@@ -327,7 +327,7 @@ impl<'a> Measured<'a> {
         let Some(batch) = self.case.step_batches.first() else {
             return Ok(None);
         };
-        let ran = self.forward(world, batch, &Pass::evaluate())?;
+        let ran = self.forward(world, batch, &ForwardCtx::evaluate())?;
         Ok(Some(item(&ran.loss)?))
     }
 }

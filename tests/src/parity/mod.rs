@@ -3,7 +3,7 @@
 //! A folder of cases holds tiny models, adapters as PEFT saved them, padded batches, and for each case the logits, losses,
 //! gradients and parameters after some steps that the reference found. Every case runs through the ordinary loaders,
 //! models, losses and optimizer. Padded batches are run without their padding; where the reference pools or predicts from
-//! a pad token, that token is run as an observer ([`clinpeft_nn::Observer`]).
+//! a pad token, that token is run as a pad probe ([`clinpeft_nn::PadProbe`]).
 //!
 //! A case that is not supported is a failure that says so.
 

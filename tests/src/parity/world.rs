@@ -4,7 +4,7 @@ use super::manifest::{Case, Model};
 use clinpeft_bert::Bert;
 use clinpeft_experiment::{Error, Result};
 use clinpeft_llama::Llama;
-use clinpeft_nn::{Backbone, Classifier, Learning, Parameter};
+use clinpeft_nn::{Backbone, Classifier, Parameter, Trainability};
 use clinpeft_peft::{Activity, Loaded, ModelShape, Stack, load_adapter};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::{DType, Device};
@@ -69,7 +69,7 @@ impl World {
         let mut base = Base::load(dir, model, Keep::As(DType::F32), device)?;
         if case.adapter.is_none() {
             let all = base.backbone_mut().parameters_mut();
-            all.into_iter().for_each(|p| p.set_learning(Learning::Trainable));
+            all.into_iter().for_each(|p| p.set_trainability(Trainability::Trainable));
         }
         let shape = ModelShape::of(base.backbone());
         let mut head = own_head(dir, model, case)?;
@@ -96,7 +96,7 @@ impl World {
     pub(super) fn set_parameters(&mut self, before: &Checkpoint) -> Result<()> {
         let mut renewed = Stack::new();
         for e in self.stack.entries() {
-            let new = e.adapter.renewed(Seed(0), e.learning())?;
+            let new = e.adapter.renewed(Seed(0), e.trainability())?;
             renewed.push(&e.name, new.unwrap_or_else(|| e.adapter.boxed()), e.activity)?;
         }
         let device = self.model.backbone().parameters().first().map(|p| p.value().device()).unwrap_or_default();
@@ -124,7 +124,7 @@ impl World {
             c.parameters().map(move |p| (full(p), p))
         });
         let all = base.chain(adapters).chain(head);
-        all.filter(|(_, p)| p.learning() == Learning::Trainable).collect()
+        all.filter(|(_, p)| p.trainability() == Trainability::Trainable).collect()
     }
 
     /// The same for writing, in the same order.
@@ -134,7 +134,7 @@ impl World {
         let adapters = self.stack.trainable_mut().into_iter().map(|(_, p)| p);
         let head = self.head.iter_mut().flat_map(|(_, c)| c.parameters_mut());
         let all = base.chain(adapters).chain(head);
-        let learning = all.filter(|p| p.learning() == Learning::Trainable);
+        let learning = all.filter(|p| p.trainability() == Trainability::Trainable);
         names.into_iter().zip(learning).collect()
     }
 }
@@ -153,16 +153,16 @@ pub(super) fn folders(dir: &Path, case: &Case) -> Vec<Folder> {
 }
 
 /// Whether the reference trains the adapter of that name.
-fn learning(case: &Case, adapter: &str) -> Learning {
+fn learning(case: &Case, adapter: &str) -> Trainability {
     let own = |name: &&String| case.stack.is_empty() || name.contains(&format!(".{adapter}."));
     let adapter = |name: &&String| !name.contains("score.") && !name.contains("classifier.");
-    if case.trainable.iter().filter(own).any(|n| adapter(&n)) { Learning::Trainable } else { Learning::Frozen }
+    if case.trainable.iter().filter(own).any(|n| adapter(&n)) { Trainability::Trainable } else { Trainability::Frozen }
 }
 
 /// Whether the reference trains the head called `name`.
-fn head_learning(case: &Case, name: &str) -> Learning {
+fn head_learning(case: &Case, name: &str) -> Trainability {
     let weight = format!("{name}.weight");
-    if case.trainable.contains(&weight) { Learning::Trainable } else { Learning::Frozen }
+    if case.trainable.contains(&weight) { Trainability::Trainable } else { Trainability::Frozen }
 }
 
 /// The head of the model's folder, where its kind has one.

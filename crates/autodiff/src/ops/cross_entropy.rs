@@ -12,7 +12,7 @@ pub fn cross_entropy(logits: &Var, targets: &Tensor, weights: &Tensor) -> Result
 
 /// The same for logits `x head^T` that are never kept whole.
 pub fn linear_cross_entropy(x: &Var, head: &Var, targets: &Tensor, weights: &Tensor) -> Result<Var> {
-    let want = [x.needs_gradient(), head.needs_gradient()];
+    let want = [x.requires_grad(), head.requires_grad()];
     let (loss, dx, dhead) = ops::linear_cross_entropy(x.value(), head.value(), targets, weights, want)?;
     Ok(Var::from_op(loss, [x, head], move |g, _| {
         let scaled = |t: Option<Tensor>| t.map(|t| times(&t, g)).transpose();

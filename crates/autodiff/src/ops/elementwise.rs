@@ -12,8 +12,8 @@ pub fn add(a: &Var, b: &Var) -> Result<Var> {
 /// `a * b`, element by element.
 pub fn mul(a: &Var, b: &Var) -> Result<Var> {
     let y = ops::mul(a.value(), b.value())?;
-    let left = b.needs_gradient().then(|| a.saved()).transpose()?;
-    let right = a.needs_gradient().then(|| b.saved()).transpose()?;
+    let left = b.requires_grad().then(|| a.saved()).transpose()?;
+    let right = a.requires_grad().then(|| b.saved()).transpose()?;
     Ok(Var::from_op(y, [a, b], move |g, _| {
         let da = right.map(|b| ops::mul(g, &b)).transpose()?;
         let db = left.map(|a| ops::mul(g, &a)).transpose()?;

@@ -8,8 +8,8 @@ use clinpeft_tensor::ops::{self, Layout};
 pub fn matmul(a: &Var, b: &Var, layout: Layout) -> Result<Var> {
     let y = ops::matmul(a.value(), b.value(), layout)?;
     // The gradient of one operand needs the other one only.
-    let left = b.needs_gradient().then(|| a.saved()).transpose()?;
-    let right = a.needs_gradient().then(|| b.saved()).transpose()?;
+    let left = b.requires_grad().then(|| a.saved()).transpose()?;
+    let right = a.requires_grad().then(|| b.saved()).transpose()?;
     Ok(Var::from_op(y, [a, b], move |g, _| {
         let da = right.map(|b| left_gradient(g, &b, layout)).transpose()?;
         let db = left.map(|a| right_gradient(g, &a, layout)).transpose()?;

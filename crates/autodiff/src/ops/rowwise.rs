@@ -15,8 +15,8 @@ pub fn add_row(x: &Var, row: &Var) -> Result<Var> {
 /// `x * row` in every row.
 pub fn mul_row(x: &Var, row: &Var) -> Result<Var> {
     let y = ops::mul_row(x.value(), row.value())?;
-    let saved_x = row.needs_gradient().then(|| x.saved()).transpose()?;
-    let saved_row = x.needs_gradient().then(|| row.saved()).transpose()?;
+    let saved_x = row.requires_grad().then(|| x.saved()).transpose()?;
+    let saved_row = x.requires_grad().then(|| row.saved()).transpose()?;
     Ok(Var::from_op(y, [x, row], move |g, _| {
         let dx = saved_row.map(|w| ops::mul_row(g, &w)).transpose()?;
         let dw = saved_x.map(|x| ops::sum_rows(&ops::mul(g, &x)?)).transpose()?;

@@ -7,7 +7,7 @@ use clap::Args;
 use clinpeft_clinical::Task;
 use clinpeft_experiment::user_runs::{BaseAdapter, FinetuneMode, METHODS, finetune};
 use clinpeft_experiment::{Result, Store};
-use clinpeft_nn::Learning;
+use clinpeft_nn::Trainability;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ pub struct Finetune {
 }
 
 pub fn run(o: &Finetune, terminal: &Terminal) -> Result<()> {
-    let learning = if o.frozen { Learning::Frozen } else { Learning::Trainable };
+    let learning = if o.frozen { Trainability::Frozen } else { Trainability::Trainable };
     let below = o.clinical.clone().map(|run| BaseAdapter { run, learning });
     let learner = match (&o.method, o.full) {
         (Some(method), _) => FinetuneMode::Adapter(method.clone()),

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::spec::switches::PoolingRule;
 use clinpeft_bert::Bert;
 use clinpeft_llama::Llama;
-use clinpeft_nn::{Backbone, Classifier, Learning, Pooling};
+use clinpeft_nn::{Backbone, Classifier, Pooling, Trainability};
 use clinpeft_rng::{Seed, Stream};
 use clinpeft_tensor::Device;
 use clinpeft_text::{Special, Specials, Tokenizer, TokenizerKind};
@@ -57,23 +57,23 @@ impl Family {
     pub(crate) fn load(
         self,
         folder: &Path,
-        learning: Learning,
+        learning: Trainability,
         seed: Seed,
         device: &Device,
     ) -> Result<Box<dyn Backbone>> {
         let keep = match learning {
-            Learning::Frozen => Keep::Stored,
-            Learning::Trainable => Keep::As(clinpeft_tensor::DType::F32),
+            Trainability::Frozen => Keep::Stored,
+            Trainability::Trainable => Keep::As(clinpeft_tensor::DType::F32),
         };
         let mut model: Box<dyn Backbone> = match self {
             Family::Llama => Box::new(Llama::load(folder, keep, device)?),
             Family::Bert => {
                 let model = Bert::load(folder, keep, device)?;
-                let new = learning == Learning::Trainable && !model.has_pooler();
+                let new = learning == Trainability::Trainable && !model.has_pooler();
                 Box::new(if new { model.with_new_pooler(seed, learning)? } else { model })
             }
         };
-        model.parameters_mut().into_iter().for_each(|p| p.set_learning(learning));
+        model.parameters_mut().into_iter().for_each(|p| p.set_trainability(learning));
         Ok(model)
     }
 
@@ -212,7 +212,7 @@ mod tests {
     fn a_pooler_is_made_only_where_it_learns() {
         let dir = tempfile::tempdir().unwrap();
         let config = clinpeft_bert::Config::tiny(16, 8, 1, 2, 8);
-        let whole = Bert::random(config, Seed(1), Learning::Frozen).unwrap();
+        let whole = Bert::random(config, Seed(1), Trainability::Frozen).unwrap();
         whole.save(dir.path()).unwrap();
         let file = dir.path().join("model.safetensors");
         let kept = whole.parameters().into_iter().filter(|p| !p.name().contains("pooler"));
@@ -221,7 +221,7 @@ mod tests {
         let count =
             |learning| Family::Bert.load(dir.path(), learning, Seed(2), &Device::Cpu).unwrap().parameter_count();
         let pooler = 8 * 8 + 8;
-        assert_eq!(count(Learning::Trainable), whole.parameter_count());
-        assert_eq!(count(Learning::Frozen), whole.parameter_count() - pooler);
+        assert_eq!(count(Trainability::Trainable), whole.parameter_count());
+        assert_eq!(count(Trainability::Frozen), whole.parameter_count() - pooler);
     }
 }

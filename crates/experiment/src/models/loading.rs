@@ -8,7 +8,7 @@ use crate::resources::sizes::Sizes;
 use crate::spec::switches::ClassWeights;
 use crate::spec::{Base, RunSpec, StackEntry};
 use crate::store::{RunState, Store};
-use clinpeft_nn::{Backbone, Learning, PackChoice, PackPolicy, keep_packs};
+use clinpeft_nn::{Backbone, PrepackChoice, PrepackMode, Trainability, prepack_weights};
 use clinpeft_peft::{Activity, Adapter, ModelShape, Stack, load_adapter};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
@@ -33,7 +33,7 @@ pub(crate) struct Used {
     /// BLAKE3 of its configuration and weights.
     pub hash: String,
     /// Which orders of its weights are kept.
-    pub packs: PackChoice,
+    pub packs: PrepackChoice,
 }
 
 /// The folder of the base model.
@@ -56,20 +56,20 @@ fn finished(store: &Store, run: &str, part: &str) -> Result<PathBuf> {
 }
 
 /// Loads the base model of a run, all of it frozen or all of it to learn.
-pub(crate) fn model(store: &Store, spec: &RunSpec, learning: Learning, device: &Device) -> Result<Model> {
+pub(crate) fn model(store: &Store, spec: &RunSpec, learning: Trainability, device: &Device) -> Result<Model> {
     let folder = base_folder(store, &spec.base)?;
     let family = Family::of(&folder)?;
     // A device says itself what it cannot hold.
     let left = if *device == Device::Cpu { check_memory(store, spec, &folder)? } else { 0 };
     let mut backbone = family.load(&folder, learning, Seed(spec.seed).part("init"), device)?;
-    if learning == Learning::Frozen {
+    if learning == Trainability::Frozen {
         for p in backbone.parameters_mut() {
             let value = p.value().clone().with_precision(spec.training.precision.into());
             p.set_value(value);
         }
     }
-    let policy = PackPolicy::Measured { rows: spec.training.micro_tokens, free: left };
-    let packs = keep_packs(&mut *backbone, policy)?;
+    let policy = PrepackMode::Measured { rows: spec.training.micro_tokens, free: left };
+    let packs = prepack_weights(&mut *backbone, policy)?;
     let tokenizer = Tokenizer::open(&folder)?;
     let words = backbone.vocabulary();
     if tokenizer.vocab_size() > words {
@@ -112,7 +112,7 @@ pub(crate) fn stack(
 ) -> Result<Stack> {
     let mut stack = Stack::new();
     for e in entries {
-        let learning = if e.trainable { Learning::Trainable } else { Learning::Frozen };
+        let learning = if e.trainable { Trainability::Trainable } else { Trainability::Frozen };
         let adapter: Box<dyn Adapter> = match (&e.from, &e.adapter) {
             (Some(run), None) => {
                 let folder = finished(store, run, "adapter")?.join(&*e.name);

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::models::family::Family;
-use clinpeft_nn::Learning;
+use clinpeft_nn::Trainability;
 use clinpeft_peft::{Activity, Adapter, ModelShape, Unit, load_adapter, merge as merge_into};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
@@ -16,7 +16,7 @@ use std::path::Path;
 /// out. Weights keep their type; errors if a method is no low-rank update.
 pub fn merge(base: &Path, adapter: &Path, out: &Path) -> Result<Vec<String>> {
     clinpeft_files::refuse_filled_folder(out)?;
-    let mut model = Family::of(base)?.load(base, Learning::Frozen, Seed(0), &Device::Cpu)?;
+    let mut model = Family::of(base)?.load(base, Trainability::Frozen, Seed(0), &Device::Cpu)?;
     let shape = ModelShape::of(&*model);
     let mut names = Vec::new();
     let mut put = |name: String, adapter: &dyn Adapter| -> Result<()> {
@@ -32,7 +32,7 @@ pub fn merge(base: &Path, adapter: &Path, out: &Path) -> Result<Vec<String>> {
         }
     } else if adapter.join("adapter_config.json").is_file() {
         let name = adapter.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        put(name, &*load_adapter(adapter, &shape, Learning::Frozen)?.adapter)?;
+        put(name, &*load_adapter(adapter, &shape, Trainability::Frozen)?.adapter)?;
     } else {
         return Err(Error::Options(format!(
             "`{}` holds no adapter\nhint: give the `adapter` folder of a run, or a folder with adapter_config.json",

@@ -9,7 +9,7 @@ use crate::spec::{Base, RunSpec};
 use crate::store::{RunFolder, RunState};
 use clinpeft_clinical::{Dataset, Example, HadmId, Label, NoteText, OwnNotes, SubjectId, Task, TaskKind};
 use clinpeft_metrics::Bootstrap;
-use clinpeft_nn::Learning;
+use clinpeft_nn::Trainability;
 use clinpeft_peft::{Head, ModelShape, Stack, Unit};
 use clinpeft_report::plain_cell;
 use clinpeft_report::predictions::Predictions;
@@ -114,7 +114,7 @@ impl Trained {
         if spec.full {
             spec.base = Base::Folder { folder: run.file("model") };
         }
-        let model = loading::model(&run.store()?, &spec, Learning::Frozen, device)?;
+        let model = loading::model(&run.store()?, &spec, Trainability::Frozen, device)?;
         let unit = Unit::load(&run.file("adapter"), &ModelShape::of(&*model.backbone))?;
         let (Some(mut head), Some(task)) = (unit.head, spec.task) else {
             let what = format!("run `{}` scores nothing\nhint: choose the run of a task", run.name());

@@ -8,7 +8,7 @@
 //! rest         the program, notes and tokens
 //! ```
 //!
-//! Orders of frozen weights are kept (see [`clinpeft_nn::keep_packs`]) in what this leaves free, never in what it counts.
+//! Orders of frozen weights are kept (see [`clinpeft_nn::prepack_weights`]) in what this leaves free, never in what it counts.
 
 use crate::error::{Error, Result};
 use crate::resources::sizes::Sizes;

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::models::family::Family;
 use crate::profiles::{BaseStart, Profile, ProfileBase};
 use crate::spec::NewBase;
-use clinpeft_nn::LinearSite;
+use clinpeft_nn::TargetModule;
 use clinpeft_peft::ModelShape;
 use clinpeft_weights::Checkpoint;
 use serde_json::Value;
@@ -51,13 +51,13 @@ impl Sizes {
             Family::Llama => {
                 let c: clinpeft_llama::Config = serde_json::from_value(config).map_err(|e| e.to_string())?;
                 let heads = (c.num_attention_heads, c.kv_heads(), c.head_width());
-                let shape = shape(c.hidden_size, c.num_hidden_layers, heads, c.linear_sites());
+                let shape = shape(c.hidden_size, c.num_hidden_layers, heads, c.target_modules());
                 Ok(Sizes::new(family, shape, c.parameter_count(), width, (c.intermediate_size, c.vocab_size)))
             }
             Family::Bert => {
                 let c: clinpeft_bert::Config = serde_json::from_value(config).map_err(|e| e.to_string())?;
                 let heads = (c.num_attention_heads, c.num_attention_heads, c.head_width());
-                let shape = shape(c.hidden_size, c.num_hidden_layers, heads, c.linear_sites());
+                let shape = shape(c.hidden_size, c.num_hidden_layers, heads, c.target_modules());
                 Ok(Sizes::new(family, shape, c.parameter_count(), width, (c.intermediate_size, c.vocab_size)))
             }
         }
@@ -85,12 +85,12 @@ impl Sizes {
         match new.model {
             Family::Llama => {
                 let c = clinpeft_llama::Config::tiny(v, d, l, h, p);
-                let shape = shape(d, l, heads, c.linear_sites());
+                let shape = shape(d, l, heads, c.target_modules());
                 Sizes::new(new.model, shape, c.parameter_count(), 4, (c.intermediate_size, v))
             }
             Family::Bert => {
                 let c = clinpeft_bert::Config::tiny(v, d, l, h, p);
-                let shape = shape(d, l, heads, c.linear_sites());
+                let shape = shape(d, l, heads, c.target_modules());
                 Sizes::new(new.model, shape, c.parameter_count(), 4, (c.intermediate_size, v))
             }
         }
@@ -112,7 +112,7 @@ fn shape(
     width: usize,
     layers: usize,
     (heads, kv_heads, head_width): (usize, usize, usize),
-    sites: Vec<LinearSite>,
+    sites: Vec<TargetModule>,
 ) -> ModelShape {
     ModelShape { width, layers, heads, kv_heads, head_width, sites }
 }

@@ -9,7 +9,7 @@ use crate::run::record::{Number, Report, RunResult};
 use crate::spec::switches::PerplexityRule;
 use clinpeft_clinical::{CorpusSplit, NoteText, load_corpus};
 use clinpeft_metrics::{TextLoss, perplexity_watched};
-use clinpeft_nn::Learning;
+use clinpeft_nn::Trainability;
 use clinpeft_peft::{Stack, Unit};
 use clinpeft_rng::Seed;
 use clinpeft_text::{Packed, Sequences};
@@ -21,7 +21,7 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let data = context.data()?;
     let device = context.control.device.clone();
     let Model { family, backbone, tokenizer, used } =
-        loading::model(&context.store, &context.spec, Learning::Frozen, &device)?;
+        loading::model(&context.store, &context.spec, Trainability::Frozen, &device)?;
     let tokens = |split: CorpusSplit| -> Result<Packed> {
         let notes = load_corpus(&data, split)?;
         let name = if split == CorpusSplit::Train { "train" } else { "test" };
@@ -79,7 +79,7 @@ pub(crate) fn trial(context: &mut Context<'_>) -> Result<Report> {
     let data = context.data()?;
     let device = context.control.device.clone();
     let Model { family, backbone, tokenizer, used } =
-        loading::model(&context.store, &context.spec, Learning::Frozen, &device)?;
+        loading::model(&context.store, &context.spec, Trainability::Frozen, &device)?;
     let notes = load_corpus(&data, CorpusSplit::Train)?;
     let reader = NoteEncoder::new(family, &tokenizer);
     let tokens = |places: std::ops::Range<usize>| -> Result<Packed> {

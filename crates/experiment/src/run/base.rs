@@ -10,7 +10,7 @@ use clinpeft_bert::{Bert, MaskedHead};
 use clinpeft_clinical::synth::prose::{biomedical, general};
 use clinpeft_clinical::{CorpusSplit, NoteText, load_corpus};
 use clinpeft_llama::Llama;
-use clinpeft_nn::{Backbone, Beside, Learning};
+use clinpeft_nn::{Backbone, ExtraTensors, Trainability};
 use clinpeft_peft::Stack;
 use clinpeft_rng::{Seed, shuffle};
 use clinpeft_tensor::DType;
@@ -43,7 +43,7 @@ pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
 fn new_llama(context: &mut Context<'_>, new: &NewBase, writer: &BaseTextSource, text: &[String]) -> Result<Report> {
     let tokenizer = writer.vocabulary(new)?;
     let config = clinpeft_llama::Config::tiny(tokenizer.vocab_size(), new.width, new.layers, new.heads, new.positions);
-    let mut model = Llama::random(config, Seed(context.spec.seed).part("init"), Learning::Trainable)?;
+    let mut model = Llama::random(config, Seed(context.spec.seed).part("init"), Trainability::Trainable)?;
     model.to_device(&context.control.device)?;
     causal(context, Box::new(model), &tokenizer, text)
 }
@@ -53,8 +53,8 @@ fn new_bert(context: &mut Context<'_>, new: &NewBase, writer: &BaseTextSource, t
     let mut config =
         clinpeft_bert::Config::tiny(tokenizer.vocab_size(), new.width, new.layers, new.heads, new.positions);
     (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (new.dropout, new.dropout);
-    let mut model = Bert::random(config, init, Learning::Trainable)?;
-    let mut head = MaskedHead::random(model.config(), init, Learning::Trainable)?;
+    let mut model = Bert::random(config, init, Trainability::Trainable)?;
+    let mut head = MaskedHead::random(model.config(), init, Trainability::Trainable)?;
     let device = &context.control.device;
     model.to_device(device)?;
     head.parameters_mut().into_iter().try_for_each(|p| p.to_device(device)).map_err(clinpeft_nn::Error::from)?;
@@ -65,14 +65,14 @@ fn further(context: &mut Context<'_>, text: &[String]) -> Result<Report> {
     let folder = loading::base_folder(&context.store, &context.spec.base)?;
     if Family::of(&folder)? == Family::Llama {
         let Model { backbone, tokenizer, .. } =
-            loading::model(&context.store, &context.spec, Learning::Trainable, &context.control.device)?;
+            loading::model(&context.store, &context.spec, Trainability::Trainable, &context.control.device)?;
         return causal(context, backbone, &tokenizer, text);
     }
     let tokenizer = Tokenizer::load(&folder.join("tokenizer.json"))?;
     let (keep, device) = (Keep::As(DType::F32), &context.control.device);
     let (mut model, mut head) = (Bert::load(&folder, keep, device)?, MaskedHead::load(&folder, keep, device)?);
     let all = model.parameters_mut().into_iter().chain(head.parameters_mut());
-    all.for_each(|p| p.set_learning(Learning::Trainable));
+    all.for_each(|p| p.set_trainability(Trainability::Trainable));
     masked(context, model, head, &tokenizer, text)
 }
 
@@ -87,7 +87,7 @@ fn causal(
     let packed = reader.text(text.iter().map(String::as_str), &context.spec, None)?;
     let mut objective = LanguageModelling { backbone, stack: Stack::new(), data: packed.sequences.clone() };
     let report = learn(context, &mut objective, &packed)?;
-    save(context, &*objective.backbone, tokenizer, Beside::default())?;
+    save(context, &*objective.backbone, tokenizer, ExtraTensors::default())?;
     Ok(report)
 }
 
@@ -115,7 +115,7 @@ fn masked(
     let named = |p: &clinpeft_nn::Parameter| (p.name().to_string(), p.value().clone());
     let tensors = objective.head.parameters().into_iter().map(named).collect();
     let config = [("architectures".to_string(), serde_json::json!(["BertForPreTraining"]))].into();
-    save(context, &objective.model, tokenizer, Beside { tensors, config })?;
+    save(context, &objective.model, tokenizer, ExtraTensors { tensors, config })?;
     Ok(report)
 }
 
@@ -130,7 +130,7 @@ fn learn<O: Objective>(context: &mut Context<'_>, objective: &mut O, data: &Pack
 }
 
 /// The model folder, whole or not at all.
-fn save(context: &Context<'_>, model: &dyn Backbone, tokenizer: &Tokenizer, beside: Beside) -> Result<()> {
+fn save(context: &Context<'_>, model: &dyn Backbone, tokenizer: &Tokenizer, beside: ExtraTensors) -> Result<()> {
     let pending = clinpeft_files::commit_dir(&context.folder.file("model"), clinpeft_files::Access::Shared)?;
     model.save_with(pending.path(), beside)?;
     tokenizer.save(&pending.path().join("tokenizer.json"))?;

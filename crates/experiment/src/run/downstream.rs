@@ -12,7 +12,7 @@ use crate::spec::Kind;
 use crate::spec::switches::EpochRule;
 use clinpeft_clinical::{Dataset, Example, IdKey, TaskKind};
 use clinpeft_metrics::{Bootstrap, unwatched};
-use clinpeft_nn::{Backbone, Beside, Learning};
+use clinpeft_nn::{Backbone, ExtraTensors, Trainability};
 use clinpeft_peft::{Head, Unit};
 use clinpeft_rng::Seed;
 use clinpeft_text::{TokenCount, Tokenizer};
@@ -28,7 +28,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     if context.spec.full && !context.spec.stack.is_empty() {
         return Err(Error::Options("full fine-tuning takes no adapters\nhint: leave out `full`, or the stack".into()));
     }
-    let learning = if context.spec.full { Learning::Trainable } else { Learning::Frozen };
+    let learning = if context.spec.full { Trainability::Trainable } else { Trainability::Frozen };
     let Model { family, backbone, tokenizer, used } =
         loading::model(&context.store, &context.spec, learning, &context.control.device)?;
     let reader = NoteEncoder::new(family, &tokenizer);
@@ -84,7 +84,7 @@ fn save_model(context: &Context<'_>, family: Family, o: &Classification, tokeniz
     let config = [("architectures", json!([class])), ("id2label", json!(names)), ("label2id", json!(places))];
     let config = config.map(|(key, value)| (key.to_string(), value)).into();
     let pending = clinpeft_files::commit_dir(&context.folder.file("model"), clinpeft_files::Access::Shared)?;
-    o.backbone.save_with(pending.path(), Beside { tensors, config })?;
+    o.backbone.save_with(pending.path(), ExtraTensors { tensors, config })?;
     tokenizer.save(&pending.path().join("tokenizer.json"))?;
     Ok(pending.commit()?)
 }

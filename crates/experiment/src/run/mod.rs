@@ -73,7 +73,7 @@ fn finish(context: &Context<'_>, mut report: Report, started: Instant) -> Result
         target: env!("CLINPEFT_TARGET"),
         device: context.control.device.name(),
         threads: rayon::current_num_threads(),
-        products: clinpeft_tensor::product::unit_name(context.spec.training.precision.into()),
+        gemm: clinpeft_tensor::gemm::isa(context.spec.training.precision.into()),
         packs: report.base.as_ref().map(|used| used.packs.to_json()),
         seed: context.spec.seed,
         data_hash: context.spec.data_hash.clone(),

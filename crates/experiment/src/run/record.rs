@@ -94,8 +94,9 @@ pub(crate) struct RunManifest {
     pub target: &'static str,
     pub device: String,
     pub threads: usize,
-    /// The unit of the machine that computes products with frozen weights.
-    pub products: &'static str,
+    /// Instruction set of the GEMM kernel for frozen weights.
+    #[serde(rename = "products")]
+    pub gemm: &'static str,
     /// Orders of frozen weights that are kept for it, their bytes, and what the trial of them gained.
     pub packs: Option<Value>,
     pub seed: u64,

@@ -9,7 +9,7 @@ use crate::models::family::Family;
 use crate::spec::switches::{ClassWeights, EpochRule, ScheduleRule, Switches};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::Fidelity;
-use clinpeft_nn::Memory;
+use clinpeft_nn::Checkpointing;
 use clinpeft_peft::AdapterName;
 use clinpeft_tensor::Precision;
 use clinpeft_text::Packing;
@@ -341,8 +341,8 @@ impl RunSpec {
             },
             patience: t.patience,
             memory: match t.memory {
-                MemoryPolicy::Keep => Memory::Keep,
-                MemoryPolicy::Recompute => Memory::Recompute,
+                MemoryPolicy::Keep => Checkpointing::None,
+                MemoryPolicy::Recompute => Checkpointing::Full,
             },
             seed: clinpeft_rng::Seed(self.seed).part("training"),
             log_every: 10,

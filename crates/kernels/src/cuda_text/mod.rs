@@ -44,10 +44,10 @@ fn beyond_the_suite(device: &Device) {
         mask: ops::Mask::Causal,
         dropout: None,
     };
-    let segments = ops::Segments::same(&[0, 300]);
+    let cu_seqlens = ops::CuSeqlens::same(&[0, 300]);
     let k = on(&[300, 128], DType::F32);
-    let (o, lse) = ops::attention(&x, &k, &k, &shape, &segments).unwrap();
-    ops::attention_backward(&x, [&x, &k, &k, &o, &lse], &shape, &segments).unwrap();
+    let (o, lse) = ops::attention(&x, &k, &k, &shape, &cu_seqlens).unwrap();
+    ops::attention_backward(&x, [&x, &k, &k, &o, &lse], &shape, &cu_seqlens).unwrap();
 }
 
 /// A step of so many tensors like this one.

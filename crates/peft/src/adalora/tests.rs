@@ -19,12 +19,12 @@ fn config() -> AdaLoraConfig {
     }
 }
 
-fn sites() -> Vec<LinearSite> {
-    ["l.q_proj", "l.v_proj"].map(|n| LinearSite { name: n.into(), input: 5, output: 6 }).to_vec()
+fn sites() -> Vec<TargetModule> {
+    ["l.q_proj", "l.v_proj"].map(|n| TargetModule { name: n.into(), input: 5, output: 6 }).to_vec()
 }
 
 fn adapter() -> AdaLora {
-    AdaLora::new(config(), &sites(), Seed(3), Learning::Trainable).unwrap()
+    AdaLora::new(config(), &sites(), Seed(3), Trainability::Trainable).unwrap()
 }
 
 /// Gradients that make each rank matter more than the one before it.
@@ -74,11 +74,11 @@ fn saved_adapter_computes_the_same_with_fewer_ranks() {
     let dir = tempfile::tempdir().unwrap();
     crate::save_adapter(dir.path(), &a, None, &TensorMap::new()).unwrap();
     let shape = ModelShape { width: 5, layers: 1, heads: 1, kv_heads: 1, head_width: 5, sites: sites() };
-    let again = crate::load_adapter(dir.path(), &shape, Learning::Frozen).unwrap().adapter;
-    let run = |s: &dyn Sites| {
-        let zeros = Parameter::new("w", Tensor::zeros(&[6, 5], DType::F32), Learning::Frozen);
+    let again = crate::load_adapter(dir.path(), &shape, Trainability::Frozen).unwrap().adapter;
+    let run = |s: &dyn AdapterHooks| {
+        let zeros = Parameter::new("w", Tensor::zeros(&[6, 5], DType::F32), Trainability::Frozen);
         let x = Var::constant(Tensor::from_vec(vec![1.0f32, -2.0, 3.0, 0.5, 0.1], &[1, 5]).unwrap());
-        let y = Linear::new("l.q_proj".into(), zeros).forward(&x, s, &Pass::evaluate()).unwrap();
+        let y = Linear::new("l.q_proj".into(), zeros).forward(&x, s, &ForwardCtx::evaluate()).unwrap();
         y.value().to_f64_vec().unwrap()
     };
     let (before, after) = (run(&a), run(&*again));

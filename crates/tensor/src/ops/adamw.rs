@@ -15,7 +15,7 @@ use crate::{Device, Result, Tensor};
 /// What one step needs beside the tensors.
 #[derive(Debug, Clone, Copy)]
 pub struct AdamW {
-    /// Learning rate of this step.
+    /// Trainability rate of this step.
     pub learning_rate: f64,
     /// Decay of the first moment.
     pub beta1: f64,

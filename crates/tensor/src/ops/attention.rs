@@ -5,7 +5,7 @@
 //! dV = P^T g    dP = g V^T    dS = P * (dP - rowsum(g * o))    dq = scale * dS k    dk = scale * dS^T q
 //! q, o, g: [tq, h*d]    k, v: [tk, kv*d]    log-sum-exp: [tq, h]
 //! ```
-//! Sequences lie one after another; [`Segments`] says where each begins, for queries and keys apart. With [`Mask::Causal`]
+//! Sequences lie one after another; [`CuSeqlens`] says where each begins, for queries and keys apart. With [`Mask::Causal`]
 //! the last query of a sequence sees its last key, so keys in excess (a prefix) are seen by every query. The backward
 //! pass computes P again from the log-sum-exp (Dao et al. 2022), so no t x t matrix is kept. A query without any allowed
 //! key gives zeros.
@@ -15,8 +15,8 @@
 
 use super::{by_float, require, same_device, same_dtype, widen};
 use crate::buffer::Buffer;
+use crate::gemm::{Columns, Sizes, Update, View};
 use crate::parallel::vectorised;
-use crate::product::{Columns, Sizes, Update, View};
 use crate::real::{Real, dot, largest, sum};
 use crate::{Device, Result, Tensor};
 use clinpeft_rng::{Key, philox};
@@ -74,18 +74,18 @@ pub struct AttentionShape {
 
 /// Where each sequence begins: `b + 1` growing offsets into the rows of the queries and of the keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Segments {
+pub struct CuSeqlens {
     /// Offsets of the queries.
     pub queries: Vec<usize>,
     /// Offsets of the keys.
     pub keys: Vec<usize>,
 }
 
-impl Segments {
+impl CuSeqlens {
     /// Queries and keys of the same sequences.
-    pub fn same(offsets: &[u32]) -> Segments {
+    pub fn same(offsets: &[u32]) -> CuSeqlens {
         let o: Vec<usize> = offsets.iter().map(|x| *x as usize).collect();
-        Segments { queries: o.clone(), keys: o }
+        CuSeqlens { queries: o.clone(), keys: o }
     }
 
     fn fit(&self, tq: usize, tk: usize) -> bool {
@@ -102,21 +102,21 @@ pub fn attention(
     k: &Tensor,
     v: &Tensor,
     shape: &AttentionShape,
-    segments: &Segments,
+    cu_seqlens: &CuSeqlens,
 ) -> Result<(Tensor, Tensor)> {
     widen!(q, k, v);
-    check("attention", q, k, v, shape, segments)?;
+    check("attention", q, k, v, shape, cu_seqlens)?;
     match same_device("attention", &[q, k, v])? {
-        Device::Other(backend) => backend.attention(q, k, v, shape, segments),
+        Device::Other(backend) => backend.attention(q, k, v, shape, cu_seqlens),
         Device::Cpu => by_float!("attention", q, T => {
             let (qs, ks, vs) = (q.as_slice::<T>()?, k.as_slice::<T>()?, v.as_slice::<T>()?);
             let (tq, wide) = (q.dims()[0], q.dims()[1]);
             let (mut out, mut lse) = (Buffer::<T>::zeros(tq * wide), vec![T::ZERO; tq * shape.heads]);
-            let outs = split(&mut out, &segments.queries, wide);
-            let lses = split(&mut lse, &segments.queries, shape.heads);
+            let outs = split(&mut out, &cu_seqlens.queries, wide);
+            let lses = split(&mut lse, &cu_seqlens.queries, shape.heads);
             let narrow = k.dims()[1];
             outs.into_par_iter().zip(lses).enumerate().for_each(|(s, (out, lse))| {
-                let one = Sequence::new(s, segments, qs, ks, vs, (wide, narrow), shape);
+                let one = Sequence::new(s, cu_seqlens, qs, ks, vs, (wide, narrow), shape);
                 for kv in 0..shape.kv_heads {
                     one.forward(kv, out, lse);
                 }
@@ -131,29 +131,29 @@ pub fn attention_backward(
     g: &Tensor,
     saved: [&Tensor; 5],
     shape: &AttentionShape,
-    segments: &Segments,
+    cu_seqlens: &CuSeqlens,
 ) -> Result<(Tensor, Tensor, Tensor)> {
     widen!(g);
     let [q, k, v, o, lse] = saved;
     widen!(q, k, v, o, lse);
     let saved = [q, k, v, o, lse];
-    check("attention_backward", q, k, v, shape, segments)?;
+    check("attention_backward", q, k, v, shape, cu_seqlens)?;
     let fits = g.dims() == q.dims() && o.dims() == q.dims() && lse.dims() == [q.dims()[0], shape.heads];
     require(fits, "attention_backward", "g and o like q, lse [tq, h]", &[g, q, o, lse])?;
     match same_device("attention_backward", &[g, q, k, v, o, lse])? {
-        Device::Other(backend) => backend.attention_backward(g, saved, shape, segments),
+        Device::Other(backend) => backend.attention_backward(g, saved, shape, cu_seqlens),
         Device::Cpu => by_float!("attention_backward", q, T => {
             let (qs, ks, vs) = (q.as_slice::<T>()?, k.as_slice::<T>()?, v.as_slice::<T>()?);
             let (gs, os, ls) = (g.as_slice::<T>()?, o.as_slice::<T>()?, lse.as_slice::<T>()?);
             let (wide, narrow) = (q.dims()[1], k.dims()[1]);
             let (mut dq, mut dk, mut dv) = (Buffer::<T>::zeros(qs.len()), Buffer::<T>::zeros(ks.len()), Buffer::<T>::zeros(vs.len()));
-            let parts = split(&mut dq, &segments.queries, wide)
+            let parts = split(&mut dq, &cu_seqlens.queries, wide)
                 .into_par_iter()
-                .zip(split(&mut dk, &segments.keys, narrow))
-                .zip(split(&mut dv, &segments.keys, narrow));
+                .zip(split(&mut dk, &cu_seqlens.keys, narrow))
+                .zip(split(&mut dv, &cu_seqlens.keys, narrow));
             parts.enumerate().for_each(|(s, ((dq, dk), dv))| {
-                let one = Sequence::new(s, segments, qs, ks, vs, (wide, narrow), shape);
-                let rows = segments.queries[s]..segments.queries[s + 1];
+                let one = Sequence::new(s, cu_seqlens, qs, ks, vs, (wide, narrow), shape);
+                let rows = cu_seqlens.queries[s]..cu_seqlens.queries[s + 1];
                 let (g, o) = (&gs[rows.start * wide..rows.end * wide], &os[rows.start * wide..rows.end * wide]);
                 let lse = &ls[rows.start * shape.heads..rows.end * shape.heads];
                 for kv in 0..shape.kv_heads {
@@ -165,7 +165,14 @@ pub fn attention_backward(
     }
 }
 
-fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShape, segments: &Segments) -> Result<()> {
+fn check(
+    op: &'static str,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    s: &AttentionShape,
+    cu_seqlens: &CuSeqlens,
+) -> Result<()> {
     let fits = match (q.dims(), k.dims()) {
         (&[tq, wide], &[tk, narrow]) => {
             wide == s.heads * s.head_width
@@ -173,7 +180,7 @@ fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShap
                 && s.kv_heads > 0
                 && s.heads.is_multiple_of(s.kv_heads)
                 && v.dims() == k.dims()
-                && segments.fit(tq, tk)
+                && cu_seqlens.fit(tq, tk)
                 && s.dropout.is_none_or(|d| (0.0..1.0).contains(&d.rate))
         }
         _ => false,
@@ -181,7 +188,7 @@ fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShap
     require(
         fits,
         op,
-        "q [tq, h*d], k and v [tk, kv*d], h a multiple of kv, segments that cover them, a dropout in [0, 1)",
+        "q [tq, h*d], k and v [tk, kv*d], h a multiple of kv, cu_seqlens that cover them, a dropout in [0, 1)",
         &[q, k, v],
     )?;
     same_dtype(op, &[q, k, v])
@@ -218,15 +225,15 @@ struct Sequence<'a, T> {
 impl<'a, T: Real> Sequence<'a, T> {
     fn new(
         s: usize,
-        segments: &Segments,
+        cu_seqlens: &CuSeqlens,
         q: &'a [T],
         k: &'a [T],
         v: &'a [T],
         (wide, narrow): (usize, usize),
         shape: &'a AttentionShape,
     ) -> Self {
-        let (a, b) = (segments.queries[s], segments.queries[s + 1]);
-        let (c, d) = (segments.keys[s], segments.keys[s + 1]);
+        let (a, b) = (cu_seqlens.queries[s], cu_seqlens.queries[s + 1]);
+        let (c, d) = (cu_seqlens.keys[s], cu_seqlens.keys[s + 1]);
         Sequence {
             q: &q[a * wide..b * wide],
             k: &k[c * narrow..d * narrow],

@@ -10,8 +10,8 @@
 use super::matmul::product;
 use super::{Layout, by_float, check_ids, matmul, require, require_dtype, same_device, same_dtype, tensor, widen};
 use crate::buffer::Buffer;
+use crate::gemm::{Sizes, Update};
 use crate::parallel::for_rows2;
-use crate::product::{Sizes, Update};
 use crate::real::{Real, largest, sum};
 use crate::{Device, Result, Tensor};
 

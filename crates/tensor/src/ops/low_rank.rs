@@ -7,7 +7,7 @@
 
 use super::matmul::product;
 use super::{Layout, by_float, matmul, require, same_device, same_dtype, widen};
-use crate::product::{Sizes, Update};
+use crate::gemm::{Sizes, Update};
 use crate::{Device, Result, Tensor};
 
 /// Returns (y, u). Errors if shapes, dtypes or devices do not fit.

@@ -10,7 +10,7 @@
 
 use super::{by_float, require, same_device, widen};
 use crate::buffer::Buffer;
-use crate::product::{Kept, Multiply, Precision, Right, Sizes, Update, View};
+use crate::gemm::{Kept, Multiply, Precision, Right, Sizes, Update, View};
 use crate::real::Real;
 use crate::{DType, Device, Element, Error, Result, Tensor};
 use half::{bf16, f16};
@@ -93,7 +93,7 @@ pub(crate) fn product<T: Real>(a: &[T], b: &[T], y: &mut [T], s: Sizes, layout: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::product::Packing;
+    use crate::gemm::PrepackPolicy;
     use proptest::prelude::*;
 
     fn fill(n: usize, seed: u64) -> Vec<f64> {
@@ -157,7 +157,7 @@ mod tests {
         let x = Tensor::from_vec(float(70 * 530, 1), &[70, 530]).unwrap();
         let g = Tensor::from_vec(float(70 * 600, 2), &[70, 600]).unwrap();
         let mut plain = Tensor::from_vec(float(600 * 530, 3), &[600, 530]).unwrap();
-        let mut kept = plain.clone().with_packs(Packing::Kept);
+        let mut kept = plain.clone().with_prepack(PrepackPolicy::Cached);
         let bits = |w: &Tensor| -> Vec<u32> {
             let (y, dx) = (matmul(&x, w, Layout::RightTransposed).unwrap(), matmul(&g, w, Layout::Normal).unwrap());
             [y, dx]
@@ -167,7 +167,7 @@ mod tests {
         };
         for precision in [Precision::StrictF32, Precision::Bf16, Precision::F32] {
             plain = plain.with_precision(precision);
-            kept = kept.with_precision(precision).with_packs(Packing::Kept);
+            kept = kept.with_precision(precision).with_prepack(PrepackPolicy::Cached);
             for _ in 0..2 {
                 assert!(bits(&plain) == bits(&kept), "{precision:?}");
             }

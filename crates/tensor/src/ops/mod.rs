@@ -27,7 +27,7 @@ mod silu_mul;
 mod tanh;
 
 pub use adamw::{AdamW, Clip, Learned, adamw};
-pub use attention::{AttentionDropout, AttentionShape, Mask, Segments, attention, attention_backward};
+pub use attention::{AttentionDropout, AttentionShape, CuSeqlens, Mask, attention, attention_backward};
 pub use bce_with_logits::bce_with_logits;
 pub use concat::{concat, cut};
 pub use cross_entropy::{cross_entropy, linear_cross_entropy};

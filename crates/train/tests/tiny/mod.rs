@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use clinpeft_llama::{Config, Llama};
-use clinpeft_nn::{Backbone, Classifier, Learning, Memory, Pooling};
+use clinpeft_nn::{Backbone, Checkpointing, Classifier, Pooling, Trainability};
 use clinpeft_peft::{Activity, AdaLora, AdaLoraConfig, Head, Lora, LoraConfig, Scaling, Stack};
 use clinpeft_rng::{RngExt, Seed};
 use clinpeft_text::{Order, Sequences};
@@ -30,7 +30,7 @@ pub fn sequences(n: usize) -> Sequences {
 }
 
 pub fn model() -> (Box<dyn Backbone>, Stack) {
-    let base = Llama::random(Config::tiny(16, 16, 2, 2, 32), SEED.part("base"), Learning::Frozen).unwrap();
+    let base = Llama::random(Config::tiny(16, 16, 2, 2, 32), SEED.part("base"), Trainability::Frozen).unwrap();
     let config = LoraConfig {
         r: 2,
         alpha: 4.0,
@@ -38,7 +38,7 @@ pub fn model() -> (Box<dyn Backbone>, Stack) {
         targets: vec!["q_proj".into(), "v_proj".into()],
         scaling: Scaling::Standard,
     };
-    let lora = Lora::new(config, &base.linear_sites(), SEED.part("lora"), Learning::Trainable).unwrap();
+    let lora = Lora::new(config, &base.target_modules(), SEED.part("lora"), Trainability::Trainable).unwrap();
     let mut stack = Stack::new();
     stack.push("clinical", Box::new(lora), Activity::Active).unwrap();
     (Box::new(base), stack)
@@ -68,7 +68,7 @@ pub fn settings() -> Settings {
         optimizer: OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, clip: None },
         selection: Selection::LastEpoch,
         patience: None,
-        memory: Memory::Keep,
+        memory: Checkpointing::None,
         seed: SEED,
         log_every: 1,
         checkpoint_every: Duration::ZERO,
@@ -123,7 +123,7 @@ pub fn with_falling_ranks() -> LanguageModelling {
         beta2: 0.85,
         orthogonality: 0.1,
     };
-    let adapter = AdaLora::new(config, &o.backbone.linear_sites(), SEED, Learning::Trainable).unwrap();
+    let adapter = AdaLora::new(config, &o.backbone.target_modules(), SEED, Trainability::Trainable).unwrap();
     o.stack = Stack::new();
     o.stack.push("a", Box::new(adapter), Activity::Active).unwrap();
     o

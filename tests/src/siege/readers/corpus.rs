@@ -9,7 +9,7 @@ use super::tiny;
 use crate::siege::tree;
 use crate::siege::world::{self, World};
 use clinpeft_experiment::AdapterSpec;
-use clinpeft_nn::{Backbone, Classifier, Learning};
+use clinpeft_nn::{Backbone, Classifier, Trainability};
 use clinpeft_peft::{Activity, Head, Unit, save_adapter};
 use clinpeft_report::predictions::{Labels, Predictions};
 use clinpeft_rng::Seed;
@@ -93,7 +93,7 @@ fn models(weights: &TensorMap, to: &Path) -> Result<(), Box<dyn std::error::Erro
     fs::create_dir_all(&shards)?;
     Checkpoint::open(&folder)?.copy_to(&shards, &names, 1500)?;
     let config = clinpeft_bert::Config::tiny(16, 8, 1, 2, 16);
-    let bert = clinpeft_bert::Bert::random(config.clone(), Seed(1), Learning::Frozen)?;
+    let bert = clinpeft_bert::Bert::random(config.clone(), Seed(1), Trainability::Frozen)?;
     let folder = to.join("bert/plain");
     fs::create_dir_all(&folder)?;
     let weights: TensorMap = bert.parameters().iter().map(|p| (p.name().to_string(), p.value().clone())).collect();
@@ -121,7 +121,7 @@ fn adapters(model: &dyn Backbone, to: &Path) -> Result<(), Box<dyn std::error::E
     ];
     for (name, text) in settings {
         let settings: AdapterSpec = toml::from_str(text)?;
-        let adapter = settings.build(model, Seed(3), Learning::Trainable)?;
+        let adapter = settings.build(model, Seed(3), Trainability::Trainable)?;
         let folder = to.join("adapter").join(name);
         fs::create_dir_all(&folder)?;
         save_adapter(&folder, &*adapter, None, &TensorMap::new())?;

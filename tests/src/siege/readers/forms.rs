@@ -7,7 +7,7 @@ use clinpeft_clinical::prepare::{
 use clinpeft_clinical::synth::CohortSpec;
 use clinpeft_clinical::{CorpusSplit, Dataset, OwnNotes, Task, load_corpus};
 use clinpeft_experiment::{Matrix, Profile, RunSpec};
-use clinpeft_nn::Learning;
+use clinpeft_nn::Trainability;
 use clinpeft_peft::{Unit, load_adapter, save_adapter};
 use clinpeft_report::predictions::Predictions;
 use clinpeft_rng::Seed;
@@ -132,7 +132,7 @@ fn llama(dir: &Path, _: &Path) -> Verdict {
     let _ = (config.head_width(), config.theta(), config.kv_heads());
     accepted!(config.scaling());
     if config.num_hidden_layers <= 64 {
-        let _ = (config.linear_sites(), config.parameter_count());
+        let _ = (config.target_modules(), config.parameter_count());
     }
     match clinpeft_llama::Llama::load(dir, Keep::Stored, &clinpeft_tensor::Device::Cpu) {
         Ok(_) => Ok(Ok(())),
@@ -145,7 +145,7 @@ fn bert(dir: &Path, _: &Path) -> Verdict {
     accepted!(config.check());
     let _ = (config.head_width(), config.pooled_dropout());
     if config.num_hidden_layers <= 64 {
-        let _ = (config.linear_sites(), config.parameter_count());
+        let _ = (config.target_modules(), config.parameter_count());
     }
     match clinpeft_bert::Bert::load(dir, Keep::Stored, &clinpeft_tensor::Device::Cpu) {
         Ok(_) => Ok(Ok(())),
@@ -172,9 +172,9 @@ fn tokenizer(dir: &Path, work: &Path) -> Verdict {
 
 fn adapter(dir: &Path, work: &Path) -> Verdict {
     let shape = tiny::shape();
-    let first = accepted!(load_adapter(dir, &shape, Learning::Trainable));
+    let first = accepted!(load_adapter(dir, &shape, Trainability::Trainable));
     again("writing", save_adapter(work, &*first.adapter, first.task, &first.head))?;
-    let second = again("reading again", load_adapter(work, &shape, Learning::Trainable))?;
+    let second = again("reading again", load_adapter(work, &shape, Trainability::Trainable))?;
     let state = |a: &clinpeft_peft::Loaded| a.adapter.saved().map(|s| (s.keys, tiny::values(&s.tensors)));
     let (a, b) = (again("saving", state(&first))?, again("saving", state(&second))?);
     same("settings", &a.0, &b.0)?;

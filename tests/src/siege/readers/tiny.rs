@@ -1,7 +1,7 @@
 //! A model of a few hundred weights, for readers that need one.
 
 use clinpeft_llama::{Config, Llama};
-use clinpeft_nn::{Learning, Memory};
+use clinpeft_nn::{Checkpointing, Trainability};
 use clinpeft_peft::{Activity, Lora, LoraConfig, ModelShape, Scaling, Stack};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Tensor;
@@ -27,7 +27,7 @@ pub fn config() -> Config {
 /// # Errors
 /// None that its sizes could cause.
 pub fn model() -> clinpeft_nn::Result<Llama> {
-    Llama::random(config(), SEED, Learning::Frozen)
+    Llama::random(config(), SEED, Trainability::Frozen)
 }
 
 /// Its shape.
@@ -39,7 +39,7 @@ pub fn shape() -> ModelShape {
         heads: config.num_attention_heads,
         kv_heads: config.kv_heads(),
         head_width: config.head_width(),
-        sites: config.linear_sites(),
+        sites: config.target_modules(),
     }
 }
 
@@ -50,7 +50,7 @@ pub fn shape() -> ModelShape {
 pub fn lora(name: &str) -> clinpeft_peft::Result<Lora> {
     let targets = vec!["q_proj".into(), "v_proj".into()];
     let config = LoraConfig { r: 2, alpha: 4.0, dropout: 0.0, targets, scaling: Scaling::Standard };
-    Lora::new(config, &shape().sites, SEED.part(name), Learning::Trainable)
+    Lora::new(config, &shape().sites, SEED.part(name), Trainability::Trainable)
 }
 
 /// Bits of all values by name; NaN is equal to itself here.
@@ -83,7 +83,7 @@ pub fn go_on(dir: &Path, stopped: bool) -> Result<()> {
         optimizer,
         selection: Selection::LastEpoch,
         patience: None,
-        memory: Memory::Keep,
+        memory: Checkpointing::None,
         seed: SEED,
         log_every: 1,
         checkpoint_every: Duration::ZERO,

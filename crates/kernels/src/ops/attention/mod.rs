@@ -16,7 +16,7 @@ mod tile;
 use crate::client::Client;
 use crate::ops::dropout::{ChancesLaunch, chances};
 use crate::work::{Loops, Operand, TURNS, Work, cube, grid, units};
-use clinpeft_tensor::ops::{AttentionShape, Mask, Segments};
+use clinpeft_tensor::ops::{AttentionShape, CuSeqlens, Mask};
 use clinpeft_tensor::rng::Key;
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
@@ -56,13 +56,13 @@ pub(crate) struct Heads {
 /// Which queries and keys a cube takes.
 struct Plan<'a> {
     shape: &'a AttentionShape,
-    segments: &'a Segments,
+    cu_seqlens: &'a CuSeqlens,
     kind: Kind,
 }
 
 impl<'a> Plan<'a> {
     /// Errors if a head is too wide, or a sequence too long for the loops of the device.
-    fn new<R: Runtime>(work: &Work<'_, R>, shape: &'a AttentionShape, segments: &'a Segments) -> Result<Plan<'a>> {
+    fn new<R: Runtime>(work: &Work<'_, R>, shape: &'a AttentionShape, cu_seqlens: &'a CuSeqlens) -> Result<Plan<'a>> {
         let padded = shape.head_width.next_multiple_of(SIDE).max(SIDE);
         if padded > WIDEST {
             let what = format!(
@@ -72,7 +72,7 @@ impl<'a> Plan<'a> {
             return Err(work.client.error(what));
         }
         let length = |o: &[usize]| o.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
-        let longest = length(&segments.queries).max(length(&segments.keys));
+        let longest = length(&cu_seqlens.queries).max(length(&cu_seqlens.keys));
         let group = shape.heads / shape.kv_heads;
         // Two products of rows and two weighted sums to a tile, and the tile itself.
         let turns = group * longest.div_ceil(SIDE) * (2 * padded / SIDE + 2 * SIDE / 4 + 1) + group;
@@ -81,7 +81,7 @@ impl<'a> Plan<'a> {
             return Err(work.client.error(what));
         }
         let kind = Kind { padded, causal: shape.mask == Mask::Causal, dropout: shape.dropout.is_some() };
-        Ok(Plan { shape, segments, kind })
+        Ok(Plan { shape, cu_seqlens, kind })
     }
 
     /// A record for each block of rows of `own`, with the rows of `other` beside it.
@@ -113,13 +113,13 @@ pub(crate) fn attention<R: Runtime>(
     device: &Client<R>,
     [q, k, v]: [&Tensor; 3],
     shape: &AttentionShape,
-    segments: &Segments,
+    cu_seqlens: &CuSeqlens,
 ) -> Result<(Tensor, Tensor)> {
     let work = device.begin("attention")?;
-    let plan = Plan::new(&work, shape, segments)?;
+    let plan = Plan::new(&work, shape, cu_seqlens)?;
     let (qs, ks, vs) = (work.input(q)?, work.input(k)?, work.input(v)?);
     let ((o, os), (lse, ls)) = (work.output(q.dims())?, work.output(&[q.dims()[0], shape.heads])?);
-    let blocks = Plan::blocks(&segments.queries, &segments.keys);
+    let blocks = Plan::blocks(&cu_seqlens.queries, &cu_seqlens.keys);
     let cubes = blocks.len() / RECORD * shape.heads;
     if cubes > 0 {
         let blocks = work.numbers(&blocks)?;
@@ -151,11 +151,11 @@ pub(crate) fn attention_backward<R: Runtime>(
     g: &Tensor,
     saved: [&Tensor; 5],
     shape: &AttentionShape,
-    segments: &Segments,
+    cu_seqlens: &CuSeqlens,
 ) -> Result<(Tensor, Tensor, Tensor)> {
     let [q, k, v, o, lse] = saved;
     let work = device.begin("attention_backward")?;
-    let plan = Plan::new(&work, shape, segments)?;
+    let plan = Plan::new(&work, shape, cu_seqlens)?;
     let of = Saved {
         q: work.input(q)?,
         k: work.input(k)?,
@@ -187,7 +187,7 @@ struct Saved {
 }
 
 fn by_queries<R: Runtime>(work: &Work<'_, R>, plan: &Plan<'_>, of: &Saved, dq: &Operand) -> Result<()> {
-    let blocks = Plan::blocks(&plan.segments.queries, &plan.segments.keys);
+    let blocks = Plan::blocks(&plan.cu_seqlens.queries, &plan.cu_seqlens.keys);
     let cubes = blocks.len() / RECORD * plan.shape.heads;
     if cubes == 0 {
         return Ok(());
@@ -203,7 +203,7 @@ fn by_queries<R: Runtime>(work: &Work<'_, R>, plan: &Plan<'_>, of: &Saved, dq: &
 }
 
 fn by_keys<R: Runtime>(work: &Work<'_, R>, plan: &Plan<'_>, of: &Saved, [dk, dv]: [&Operand; 2]) -> Result<()> {
-    let blocks = Plan::blocks(&plan.segments.keys, &plan.segments.queries);
+    let blocks = Plan::blocks(&plan.cu_seqlens.keys, &plan.cu_seqlens.queries);
     let cubes = blocks.len() / RECORD * plan.shape.kv_heads;
     if cubes == 0 {
         return Ok(());

@@ -7,7 +7,7 @@ fn random(rows: usize, width: usize, seed: u64) -> Tensor {
 }
 
 /// The textbook formula, one query at a time.
-fn naive(q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShape, seg: &Segments) -> Vec<f64> {
+fn naive(q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShape, seg: &CuSeqlens) -> Vec<f64> {
     let d = s.head_width;
     let (wide, narrow) = (s.heads * d, s.kv_heads * d);
     let (q, k, v) = (q.as_slice::<f64>().unwrap(), k.as_slice::<f64>().unwrap(), v.as_slice::<f64>().unwrap());
@@ -40,7 +40,7 @@ fn equals_the_textbook_formula() {
         for mask in [Mask::Causal, Mask::Full] {
             for (heads, kv_heads) in [(4, 2), (3, 1), (2, 2)] {
                 let shape = AttentionShape { heads, kv_heads, head_width: 6, scale: 0.4, mask, dropout: None };
-                let seg = Segments { queries: queries.clone(), keys: keys.clone() };
+                let seg = CuSeqlens { queries: queries.clone(), keys: keys.clone() };
                 let q = random(*queries.last().unwrap(), heads * 6, 1);
                 let (k, v) =
                     (random(*keys.last().unwrap(), kv_heads * 6, 2), random(*keys.last().unwrap(), kv_heads * 6, 3));
@@ -56,7 +56,7 @@ fn equals_the_textbook_formula() {
 #[test]
 fn query_without_keys_gives_zeros_and_no_gradient() {
     let shape = AttentionShape { heads: 1, kv_heads: 1, head_width: 2, scale: 1.0, mask: Mask::Causal, dropout: None };
-    let seg = Segments { queries: vec![0, 3], keys: vec![0, 1] };
+    let seg = CuSeqlens { queries: vec![0, 3], keys: vec![0, 1] };
     let (q, k) = (random(3, 2, 1), random(1, 2, 2));
     let (o, lse) = attention(&q, &k, &k, &shape, &seg).unwrap();
     assert_eq!(&o.as_slice::<f64>().unwrap()[..4], [0.0; 4]);
@@ -68,7 +68,7 @@ fn query_without_keys_gives_zeros_and_no_gradient() {
 fn segments_that_do_not_cover_the_rows_are_an_error() {
     let shape = AttentionShape { heads: 1, kv_heads: 1, head_width: 2, scale: 1.0, mask: Mask::Full, dropout: None };
     let q = Tensor::zeros(&[3, 2], DType::F32);
-    assert!(attention(&q, &q, &q, &shape, &Segments::same(&[0, 2])).is_err());
+    assert!(attention(&q, &q, &q, &shape, &CuSeqlens::same(&[0, 2])).is_err());
 }
 
 #[test]
@@ -83,8 +83,8 @@ fn dropout_of_weights_keeps_their_mean_and_repeats_its_mask() {
     };
     let zeros = Tensor::zeros(&[300, 2], DType::F64);
     let ones = Tensor::from_vec(vec![1.0f64; 600], &[300, 2]).unwrap();
-    let segments = Segments::same(&[0, 100, 300]);
-    let run = |rate| attention(&zeros, &zeros, &ones, &shape(rate), &segments).map(|(o, _)| o.to_f64_vec().unwrap());
+    let cu_seqlens = CuSeqlens::same(&[0, 100, 300]);
+    let run = |rate| attention(&zeros, &zeros, &ones, &shape(rate), &cu_seqlens).map(|(o, _)| o.to_f64_vec().unwrap());
     let o = run(0.25).unwrap();
     assert_eq!(o, run(0.25).unwrap());
     assert!((o.iter().sum::<f64>() / 600.0 - 1.0).abs() < 0.02);

@@ -25,7 +25,7 @@ mod words;
 use crate::Element;
 pub(crate) use direct::{Columns, Direct};
 use half::{bf16 as Bf16, f16 as F16};
-pub use packs::Packing;
+pub use packs::PrepackPolicy;
 pub(crate) use packs::{Pack, Packs};
 pub(crate) use portable::{Kernel, Portable};
 use rayon::prelude::*;
@@ -170,7 +170,7 @@ pub(crate) fn unit(precision: Precision) -> &'static dyn Unit {
 }
 
 /// Name of the unit that computes products of this precision here.
-pub fn unit_name(precision: Precision) -> &'static str {
+pub fn isa(precision: Precision) -> &'static str {
     unit(precision).name()
 }
 

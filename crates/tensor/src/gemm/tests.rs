@@ -189,7 +189,7 @@ fn values_do_not_depend_on_where_operands_begin_in_memory() {
 #[test]
 fn chosen_unit_reproduces_the_reference() {
     for precision in [Precision::StrictF32, Precision::F32, Precision::Bf16] {
-        assert!(reproduces_a_reference(unit(precision), precision), "{}", unit_name(precision));
+        assert!(reproduces_a_reference(unit(precision), precision), "{}", isa(precision));
     }
 }
 

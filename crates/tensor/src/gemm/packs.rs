@@ -12,29 +12,29 @@ use std::sync::OnceLock;
 
 /// Whether the order of a frozen weight is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub enum Packing {
+pub enum PrepackPolicy {
     /// Every product orders the weight anew.
     #[default]
-    Anew,
+    PerCall,
     /// The order of the forward product is kept. Where the unit reads it backward too and the weight lies in a mapped file, its
     /// pages there are given back.
-    Kept,
+    Cached,
 }
 
-impl Packing {
+impl PrepackPolicy {
     /// Its name in manifests.
     pub fn name(self) -> &'static str {
         match self {
-            Packing::Anew => "none",
-            Packing::Kept => "kept",
+            PrepackPolicy::PerCall => "none",
+            PrepackPolicy::Cached => "kept",
         }
     }
 
     /// Bytes of the pack of a weight `[n, k]` for the unit of a precision on this machine.
     pub fn bytes(self, precision: Precision, n: usize, k: usize) -> usize {
         match self {
-            Packing::Anew => 0,
-            Packing::Kept => size_of::<u32>() * unit(precision).words_of_pack(k, n),
+            PrepackPolicy::PerCall => 0,
+            PrepackPolicy::Cached => size_of::<u32>() * unit(precision).words_of_pack(k, n),
         }
     }
 }

@@ -1,12 +1,12 @@
-//! The four places where adapters attach.
+//! The four hook points where adapters attach.
 
-use crate::{Linear, Pass, Result};
+use crate::{ForwardCtx, Linear, Result};
 use clinpeft_autodiff::Var;
-use clinpeft_tensor::ops::{AttentionShape, Segments};
+use clinpeft_tensor::ops::{AttentionShape, CuSeqlens};
 
-/// Name and shape of a linear layer that an adapter may target.
+/// Name and shape of a linear layer that an adapter may target (PEFT: target module).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinearSite {
+pub struct TargetModule {
     /// Full name, for example `model.layers.0.self_attn.q_proj`.
     pub name: String,
     /// Input width.
@@ -27,7 +27,7 @@ pub struct LinearCall<'a> {
 }
 
 /// What is known at the output of an attention block.
-pub struct AttentionSite<'a> {
+pub struct AttentionCall<'a> {
     /// Number of the layer.
     pub layer: usize,
     /// Queries after the rotary embedding, `[t, h*d]`.
@@ -41,33 +41,33 @@ pub struct AttentionSite<'a> {
     /// Heads and scale.
     pub shape: &'a AttentionShape,
     /// Where sequences begin.
-    pub segments: &'a Segments,
+    pub cu_seqlens: &'a CuSeqlens,
 }
 
 /// What a model offers to adapters. Each method returns its value changed or as it came; the defaults change nothing.
-pub trait Sites: Send + Sync {
-    /// Site 1: after `y = W x`; `y` is what the layer and the adapters before this one made.
-    fn linear(&self, call: &LinearCall<'_>, y: Var, pass: &Pass) -> Result<Var> {
-        let _ = (call, pass);
+pub trait AdapterHooks: Send + Sync {
+    /// Hook 1: after `y = W x`; `y` is what the layer and the adapters before this one made.
+    fn linear(&self, call: &LinearCall<'_>, y: Var, ctx: &ForwardCtx) -> Result<Var> {
+        let _ = (call, ctx);
         Ok(y)
     }
 
-    /// Site 2: keys and values, each `[n, kv*d]`, in front of every sequence, one pair for each layer in order. Asked for
+    /// Hook 2: keys and values, each `[n, kv*d]`, in front of every sequence, one pair for each layer in order. Asked for
     /// once in a pass.
-    fn keys_values(&self, pass: &Pass) -> Result<Option<Vec<(Var, Var)>>> {
-        let _ = pass;
+    fn keys_values(&self, ctx: &ForwardCtx) -> Result<Option<Vec<(Var, Var)>>> {
+        let _ = ctx;
         Ok(None)
     }
 
-    /// Site 3: rows `[n, d]` in front of every embedded sequence.
-    fn inputs(&self, pass: &Pass) -> Result<Option<Var>> {
-        let _ = pass;
+    /// Hook 3: rows `[n, d]` in front of every embedded sequence.
+    fn inputs(&self, ctx: &ForwardCtx) -> Result<Option<Var>> {
+        let _ = ctx;
         Ok(None)
     }
 
-    /// Site 4: after the output projection of an attention block.
-    fn attention_output(&self, site: &AttentionSite<'_>, y: Var, pass: &Pass) -> Result<Var> {
-        let _ = (site, pass);
+    /// Hook 4: after the output projection of an attention block.
+    fn attention_output(&self, site: &AttentionCall<'_>, y: Var, ctx: &ForwardCtx) -> Result<Var> {
+        let _ = (site, ctx);
         Ok(y)
     }
 }
@@ -76,4 +76,4 @@ pub trait Sites: Send + Sync {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoAdapters;
 
-impl Sites for NoAdapters {}
+impl AdapterHooks for NoAdapters {}
