@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use proc_macro2::{Delimiter, TokenTree};
 use quote::ToTokens;
 use syn::Item;
 
@@ -13,7 +14,7 @@ use crate::workspace::{Violation, read, rust_files};
 const METHODS: &str = "crates/peft/tests/methods.rs";
 const DEMO: &str = "tests/tests/demo_task.rs";
 
-/// The variants of `AdapterConfig` must stand in both files.
+/// Both files must name every variant of `AdapterConfig`.
 pub fn check(root: &Path) -> Result<Vec<Violation>, String> {
     let mut names = Vec::new();
     for path in rust_files(&root.join("crates/peft/src"))? {
@@ -27,13 +28,29 @@ pub fn check(root: &Path) -> Result<Vec<Violation>, String> {
     violations(&names, &read(&root.join(METHODS))?, &read(&root.join(DEMO))?)
 }
 
+/// The variants of `AdapterConfig`, written as an enum or as the list `methods! { Name(Method, Config), ... }`.
 fn variants(text: &str) -> Result<Vec<String>, String> {
-    let config = |item: Item| match item {
-        Item::Enum(item) if item.ident == "AdapterConfig" => Some(item.variants),
-        _ => None,
-    };
-    let found = parse(text)?.items.into_iter().find_map(config);
-    Ok(found.into_iter().flatten().map(|variant| variant.ident.to_string()).collect())
+    let mut found = Vec::new();
+    for item in parse(text)?.items {
+        match item {
+            Item::Enum(item) if item.ident == "AdapterConfig" => {
+                found.extend(item.variants.into_iter().map(|variant| variant.ident.to_string()));
+            }
+            Item::Macro(item) if item.mac.path.is_ident("methods") => {
+                let tokens: Vec<TokenTree> = item.mac.tokens.into_iter().collect();
+                found.extend(tokens.windows(2).filter_map(|two| match two {
+                    [TokenTree::Ident(name), TokenTree::Group(group)]
+                        if group.delimiter() == Delimiter::Parenthesis =>
+                    {
+                        Some(name.to_string())
+                    }
+                    _ => None,
+                }));
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
 }
 
 fn violations(names: &[String], methods: &str, demo: &str) -> Result<Vec<Violation>, String> {
