@@ -173,6 +173,8 @@ loss_falls! {
     loss_falls_with_p_tuning_by_mlp: json!({"method": "p_tuning", "virtual_tokens": 8, "inner": 32, "encoder": "mlp"});
     loss_falls_with_p_tuning_by_lstm: json!({"method": "p_tuning", "virtual_tokens": 8, "inner": 32,
         "encoder": {"lstm": {"layers": 2, "dropout": 0.0}}});
+    loss_falls_with_ia3: json!({"method": "ia3", "targets": ["k_proj", "v_proj", "down_proj"],
+                               "feedforward": ["down_proj"]});
     loss_falls_with_adaptation_prompt: json!({"method": "adaptation_prompt", "length": 8, "layers": 3});
 }
 

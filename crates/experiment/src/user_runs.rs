@@ -13,6 +13,7 @@ use crate::store::{RunFolder, Store};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::Fidelity;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// What both steps ask for.
 #[derive(Debug, Clone)]
@@ -49,8 +50,12 @@ pub enum FinetuneMode {
     Whole,
 }
 
-/// Methods by name.
-pub const METHODS: [&str; 7] = ["lora", "dora", "adalora", "prefix", "prompt", "p-tuning", "adaptation-prompt"];
+/// Methods by their names on the command line and in profiles.
+pub fn methods() -> Vec<&'static str> {
+    static NAMES: LazyLock<Vec<String>> =
+        LazyLock::new(|| AdapterSpec::NAMES.iter().map(|name| name.replace('_', "-")).collect());
+    NAMES.iter().map(String::as_str).collect()
+}
 
 /// The run of step 1. A CSV file has the columns `id` and `text`, and may have `subject` and `split` (train or test).
 pub fn adapt(store: &Store, options: &Options, method: &str) -> Result<RunFolder> {
@@ -176,16 +181,12 @@ fn folder_name(path: &Path) -> String {
 
 /// The settings of a method, for the layers of a family.
 fn adapter(profile: &Profile, method: &str, family: Family) -> Result<AdapterSpec> {
-    let unknown = || Error::Options(format!("unknown adapter `{method}`\nhint: known are {}", METHODS.join(", ")));
-    let found = METHODS.contains(&method).then(|| profile.adapters.get(method)).flatten().ok_or_else(unknown)?;
-    let mut config = found.clone();
+    let known = methods();
+    let found = known.contains(&method).then(|| profile.adapters.get(method)).flatten();
+    let unknown = || Error::Options(format!("unknown adapter `{method}`\nhint: known are {}", known.join(", ")));
+    let mut config = found.ok_or_else(unknown)?.clone();
     if let Some(targets) = family.targets() {
-        let targets = targets.map(String::from).to_vec();
-        match &mut config {
-            AdapterSpec::Lora(c) | AdapterSpec::Dora(c) => c.targets = targets,
-            AdapterSpec::Adalora(c) => c.targets = targets,
-            _ => {}
-        }
+        config.retarget(targets);
     }
     Ok(config)
 }
@@ -197,7 +198,7 @@ mod tests {
     #[test]
     fn every_method_has_settings_for_both_families() {
         let profile = Profile::named("paper").unwrap();
-        for method in METHODS {
+        for method in methods() {
             for family in [Family::Llama, Family::Bert] {
                 adapter(&profile, method, family).unwrap();
             }

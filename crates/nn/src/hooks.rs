@@ -1,4 +1,4 @@
-//! The four hook points where adapters attach.
+//! The hook points where adapters attach.
 
 use crate::{ForwardCtx, Linear, Result};
 use clinpeft_autodiff::Var;
@@ -46,6 +46,12 @@ pub struct AttentionCall<'a> {
 
 /// What a model offers to adapters. Each method returns its value changed or as it came; the defaults change nothing.
 pub trait AdapterHooks: Send + Sync {
+    /// Before hook 1: the input `x` `[t, in]` of a linear layer, which the layer and [`AdapterHooks::linear`] then see.
+    fn linear_input(&self, layer: &Linear, x: Var) -> Result<Var> {
+        let _ = layer;
+        Ok(x)
+    }
+
     /// Hook 1: after `y = W x`; `y` is what the layer and the adapters before this one made.
     fn linear(&self, call: &LinearCall<'_>, y: Var, ctx: &ForwardCtx) -> Result<Var> {
         let _ = (call, ctx);

@@ -62,6 +62,7 @@ impl Linear {
 
     /// `W x + b` with whatever the adapters add; x `[t, in]`.
     pub fn forward(&self, x: &Var, sites: &dyn AdapterHooks, ctx: &ForwardCtx) -> Result<Var> {
+        let x = &sites.linear_input(self, x.clone())?;
         let base = self.plain(x)?;
         let call = LinearCall { layer: self, x, base: &base };
         sites.linear(&call, base.clone(), ctx)

@@ -11,11 +11,14 @@ use crate::encoder::{Table, table};
 use crate::files::{ConfigFile, TensorFile};
 use crate::limits::{self, need_alpha, need_count, need_share, need_steps};
 use crate::lora::{PREFIX, default_keys, matching, whole};
-use crate::merge::{Update, product};
-use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved, Step, StepValues};
+use crate::method::owned;
+use crate::update::product;
+use crate::{
+    Adapter, AdapterMethod, Error, FamilyTargets, FileKeys, ModelShape, Result, Saved, Step, StepValues, Update,
+};
 use budget::Importance;
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{AdapterHooks, ForwardCtx, LinearCall, Parameter, TargetModule, Trainability};
+use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, LinearCall, Parameter, TargetModule, Trainability};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::ops::Layout;
 use clinpeft_tensor::{DType, Tensor};
@@ -53,13 +56,6 @@ pub struct AdaLoraConfig {
 }
 
 impl AdaLoraConfig {
-    /// Number of parameters at the beginning: r (in + out + 1) for each target.
-    pub fn count(&self, sites: &[TargetModule]) -> Result<usize> {
-        self.check()?;
-        let chosen = matching(&self.targets, sites)?;
-        Ok(chosen.iter().map(|s| self.initial_r * (s.input + s.output + 1)).sum())
-    }
-
     fn check(&self) -> Result<()> {
         need_count("initial_r", self.initial_r, limits::RANK)?;
         need_count("target_r", self.target_r, self.initial_r)?;
@@ -151,39 +147,6 @@ impl AdaLora {
         })
     }
 
-    pub(crate) fn load(
-        mut file: ConfigFile,
-        tensors: &TensorFile,
-        shape: &ModelShape,
-        learning: Trainability,
-    ) -> Result<AdaLora> {
-        let config = read_settings(&mut file)?;
-        config.check()?;
-        let total_steps = file.get("total_step")?;
-        let patterns: Option<BTreeMap<String, Vec<bool>>> = file.get("rank_pattern")?;
-        let mut triplets = BTreeMap::new();
-        for site in matching(&config.targets, &shape.sites)? {
-            let key = format!("{}.lora_E", site.name);
-            let pattern = patterns.as_ref().and_then(|p| p.get(&key)).cloned();
-            if let Some(p) = pattern.as_ref().filter(|p| p.len() != config.initial_r) {
-                return Err(file.wrong(format!(
-                    "`rank_pattern` has {} ranks for `{key}`\nhint: as many as `init_r`, {}",
-                    p.len(),
-                    config.initial_r
-                )));
-            }
-            let r = pattern.as_ref().map_or(config.initial_r, |p| p.iter().filter(|x| **x).count());
-            let tensor = |part: &str, dims: &[usize]| tensors.tensor(&format!("{PREFIX}{}.{part}", site.name), dims);
-            let all =
-                [tensor("lora_A", &[r, site.input])?, tensor("lora_E", &[r, 1])?, tensor("lora_B", &[site.output, r])?];
-            let mut triplet = Triplet::new(&site.name, all, learning);
-            triplet.pattern = pattern;
-            triplets.insert(site.name.clone(), triplet);
-        }
-        let files = file.finish(&keys_of_the_method(), tensors)?;
-        Ok(AdaLora { config, triplets, importance: Importance::default(), total_steps, files })
-    }
-
     /// Its settings.
     pub fn config(&self) -> &AdaLoraConfig {
         &self.config
@@ -221,6 +184,54 @@ fn columns(t: &Tensor, chosen: &[usize]) -> Result<Tensor> {
     Ok(Tensor::from_vec(kept, &[t.dims()[0], chosen.len()])?)
 }
 
+impl AdapterMethod for AdaLora {
+    const NAME: &'static str = "adalora";
+    const PEFT_TYPE: &'static str = "ADALORA";
+    type Config = AdaLoraConfig;
+
+    fn retarget(config: &mut AdaLoraConfig, layers: FamilyTargets) {
+        config.targets = owned(layers.low_rank);
+    }
+
+    fn count(config: &AdaLoraConfig, shape: &ModelShape) -> Result<usize> {
+        config.check()?;
+        let chosen = matching(&config.targets, &shape.sites)?;
+        Ok(chosen.iter().map(|s| config.initial_r * (s.input + s.output + 1)).sum())
+    }
+
+    fn build(config: AdaLoraConfig, backbone: &dyn Backbone, seed: Seed, learning: Trainability) -> Result<AdaLora> {
+        AdaLora::new(config, &backbone.target_modules(), seed, learning)
+    }
+
+    fn load(mut file: ConfigFile, tensors: &TensorFile, shape: &ModelShape, learning: Trainability) -> Result<AdaLora> {
+        let config = read_settings(&mut file)?;
+        config.check()?;
+        let total_steps = file.get("total_step")?;
+        let patterns: Option<BTreeMap<String, Vec<bool>>> = file.get("rank_pattern")?;
+        let mut triplets = BTreeMap::new();
+        for site in matching(&config.targets, &shape.sites)? {
+            let key = format!("{}.lora_E", site.name);
+            let pattern = patterns.as_ref().and_then(|p| p.get(&key)).cloned();
+            if let Some(p) = pattern.as_ref().filter(|p| p.len() != config.initial_r) {
+                return Err(file.wrong(format!(
+                    "`rank_pattern` has {} ranks for `{key}`\nhint: as many as `init_r`, {}",
+                    p.len(),
+                    config.initial_r
+                )));
+            }
+            let r = pattern.as_ref().map_or(config.initial_r, |p| p.iter().filter(|x| **x).count());
+            let tensor = |part: &str, dims: &[usize]| tensors.tensor(&format!("{PREFIX}{}.{part}", site.name), dims);
+            let all =
+                [tensor("lora_A", &[r, site.input])?, tensor("lora_E", &[r, 1])?, tensor("lora_B", &[site.output, r])?];
+            let mut triplet = Triplet::new(&site.name, all, learning);
+            triplet.pattern = pattern;
+            triplets.insert(site.name.clone(), triplet);
+        }
+        let files = file.finish(&keys_of_the_method(), tensors)?;
+        Ok(AdaLora { config, triplets, importance: Importance::default(), total_steps, files })
+    }
+}
+
 impl AdapterHooks for AdaLora {
     fn linear(&self, call: &LinearCall<'_>, y: Var, ctx: &ForwardCtx) -> clinpeft_nn::Result<Var> {
         let name = call.layer.site();
@@ -242,7 +253,7 @@ impl AdapterHooks for AdaLora {
 
 impl Adapter for AdaLora {
     fn method(&self) -> &'static str {
-        "adalora"
+        AdaLora::NAME
     }
 
     fn parameters(&self) -> Vec<&Parameter> {
@@ -268,7 +279,7 @@ impl Adapter for AdaLora {
         keys.insert("total_step".into(), self.total_steps.unwrap_or(u64::from(u32::MAX)).into());
         keys.insert("rank_pattern".into(), self.pattern_key());
         self.files.restore(&["r"], &mut keys);
-        Ok(Saved { peft_type: "ADALORA", keys, tensors, encoder: TensorMap::new(), head_prefix: PREFIX })
+        Ok(Saved { peft_type: AdaLora::PEFT_TYPE, keys, tensors, encoder: TensorMap::new(), head_prefix: PREFIX })
     }
 
     fn file_keys(&self) -> &FileKeys {
@@ -327,7 +338,7 @@ impl Adapter for AdaLora {
         Ok(())
     }
 
-    fn low_rank_sites(&self) -> Vec<String> {
+    fn mergeable(&self) -> Vec<String> {
         self.triplets.keys().cloned().collect()
     }
 
@@ -338,7 +349,7 @@ impl Adapter for AdaLora {
         let r = t.e.value().count();
         let singular = t.e.value().to_cpu()?.reshape(&[r])?;
         let b = clinpeft_tensor::ops::mul_row(&t.b.value().to_cpu()?, &singular)?;
-        Ok(Update { sum: product(t.a.value(), &b, self.scale())?, rows: None })
+        Ok(Update::Add(product(t.a.value(), &b, self.scale())?))
     }
 
     fn boxed(&self) -> Box<dyn Adapter> {

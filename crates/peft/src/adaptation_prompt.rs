@@ -10,9 +10,9 @@ use crate::encoder::{Table, table};
 use crate::files::{ConfigFile, TensorFile};
 use crate::limits;
 use crate::lora::PREFIX;
-use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved};
+use crate::{Adapter, AdapterMethod, Error, FileKeys, ModelShape, Result, Saved};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{AdapterHooks, AttentionCall, ForwardCtx, Parameter, Trainability};
+use clinpeft_nn::{AdapterHooks, AttentionCall, Backbone, ForwardCtx, Parameter, Trainability};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::ops::{AttentionShape, CuSeqlens, Layout, Mask};
 use clinpeft_tensor::{DType, Tensor};
@@ -32,11 +32,6 @@ pub struct AdaptationPromptConfig {
 }
 
 impl AdaptationPromptConfig {
-    /// Number of parameters: L (m d + 1).
-    pub fn count(&self, shape: &ModelShape) -> usize {
-        self.layers * (self.length * shape.width + 1)
-    }
-
     pub(crate) fn check(&self, shape: &ModelShape) -> Result<()> {
         if (1..=limits::ROWS).contains(&self.length) && (1..=shape.layers).contains(&self.layers) {
             return Ok(());
@@ -96,25 +91,6 @@ impl AdaptationPrompt {
         Ok(AdaptationPrompt { config, prompts, files: FileKeys::default() })
     }
 
-    pub(crate) fn load(
-        mut file: ConfigFile,
-        tensors: &TensorFile,
-        shape: &ModelShape,
-        learning: Trainability,
-    ) -> Result<AdaptationPrompt> {
-        let config = AdaptationPromptConfig { length: file.need("adapter_len")?, layers: file.need("adapter_layers")? };
-        config.check(shape)?;
-        let one = |layer: usize| -> Result<(usize, GatedPrompt)> {
-            let name = |part: &str| format!("{PREFIX}model.layers.{layer}.self_attn.{part}");
-            let gate = tensors.tensor(&name("adaption_gate"), &[1])?;
-            let rows = tensors.tensor(&name("adaption_prompt"), &[1, config.length, shape.width])?;
-            Ok((layer, GatedPrompt::new(layer, gate, rows, learning)))
-        };
-        let prompts = (shape.layers - config.layers..shape.layers).map(one).collect::<Result<_>>()?;
-        let files = file.finish(&keys(&config), tensors)?;
-        Ok(AdaptationPrompt { config, prompts, files })
-    }
-
     /// Its settings.
     pub fn config(&self) -> &AdaptationPromptConfig {
         &self.config
@@ -154,6 +130,45 @@ fn keys(config: &AdaptationPromptConfig) -> Map<String, Value> {
     keys
 }
 
+impl AdapterMethod for AdaptationPrompt {
+    const NAME: &'static str = "adaptation_prompt";
+    const PEFT_TYPE: &'static str = "ADAPTION_PROMPT";
+    type Config = AdaptationPromptConfig;
+
+    fn count(config: &AdaptationPromptConfig, shape: &ModelShape) -> Result<usize> {
+        config.check(shape)?;
+        Ok(config.layers * (config.length * shape.width + 1))
+    }
+
+    fn build(
+        config: AdaptationPromptConfig,
+        backbone: &dyn Backbone,
+        seed: Seed,
+        learning: Trainability,
+    ) -> Result<AdaptationPrompt> {
+        AdaptationPrompt::new(config, &ModelShape::of(backbone), seed, learning)
+    }
+
+    fn load(
+        mut file: ConfigFile,
+        tensors: &TensorFile,
+        shape: &ModelShape,
+        learning: Trainability,
+    ) -> Result<AdaptationPrompt> {
+        let config = AdaptationPromptConfig { length: file.need("adapter_len")?, layers: file.need("adapter_layers")? };
+        config.check(shape)?;
+        let one = |layer: usize| -> Result<(usize, GatedPrompt)> {
+            let name = |part: &str| format!("{PREFIX}model.layers.{layer}.self_attn.{part}");
+            let gate = tensors.tensor(&name("adaption_gate"), &[1])?;
+            let rows = tensors.tensor(&name("adaption_prompt"), &[1, config.length, shape.width])?;
+            Ok((layer, GatedPrompt::new(layer, gate, rows, learning)))
+        };
+        let prompts = (shape.layers - config.layers..shape.layers).map(one).collect::<Result<_>>()?;
+        let files = file.finish(&keys(&config), tensors)?;
+        Ok(AdaptationPrompt { config, prompts, files })
+    }
+}
+
 impl AdapterHooks for AdaptationPrompt {
     fn attention_output(&self, site: &AttentionCall<'_>, y: Var, _: &ForwardCtx) -> clinpeft_nn::Result<Var> {
         match self.prompts.get(&site.layer) {
@@ -165,7 +180,7 @@ impl AdapterHooks for AdaptationPrompt {
 
 impl Adapter for AdaptationPrompt {
     fn method(&self) -> &'static str {
-        "adaptation_prompt"
+        AdaptationPrompt::NAME
     }
 
     fn parameters(&self) -> Vec<&Parameter> {
@@ -179,7 +194,7 @@ impl Adapter for AdaptationPrompt {
     fn saved(&self) -> Result<Saved> {
         let named = |p: &Parameter| (format!("{PREFIX}{}", p.name()), p.value().clone());
         Ok(Saved {
-            peft_type: "ADAPTION_PROMPT",
+            peft_type: AdaptationPrompt::PEFT_TYPE,
             keys: keys(&self.config),
             tensors: self.parameters().into_iter().map(named).collect(),
             encoder: TensorMap::new(),

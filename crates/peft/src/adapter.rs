@@ -1,26 +1,13 @@
 //! What every adapter method provides.
 
-use crate::merge::Update;
-use crate::{Error, FileKeys, Result, Saved};
+use crate::{Error, FileKeys, Result, Saved, Update};
 use clinpeft_autodiff::Var;
 use clinpeft_nn::{AdapterHooks, Parameter, Trainability};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::{Device, Tensor};
 use clinpeft_weights::TensorMap;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-
-/// What the model is used for; PEFT files state it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TaskType {
-    /// Next-token prediction.
-    #[serde(rename = "CAUSAL_LM")]
-    CausalLm,
-    /// One label, or several, for a sequence.
-    #[serde(rename = "SEQ_CLS")]
-    SequenceClassification,
-}
 
 /// An optimizer step that was just made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,15 +80,15 @@ pub trait Adapter: AdapterHooks + Debug {
         let _ = (seed, learning);
         Ok(None)
     }
-    /// Linear layers whose weights it can be merged into; none if it is no low-rank update.
-    fn low_rank_sites(&self) -> Vec<String> {
+    /// Linear layers whose weights it can be merged into; none if it changes no weight.
+    fn mergeable(&self) -> Vec<String> {
         Vec::new()
     }
     /// What it makes of the weight of one of those layers.
     fn update(&self, site: &str, weight: &Parameter) -> Result<Update> {
         let _ = weight;
         Err(Error::Config(format!(
-            "a {} adapter has no update of `{site}`\nhint: only low-rank adapters can be merged",
+            "a {} adapter has no update of `{site}`\nhint: LoRA, DoRA, AdaLoRA and IA3 can be merged",
             self.method()
         )))
     }

@@ -8,10 +8,12 @@
 use crate::adapter::layer_name;
 use crate::files::{ConfigFile, TensorFile};
 use crate::lora::{PREFIX, Pair, settings_as_keys, targeted};
-use crate::merge::Update;
-use crate::{Adapter, Error, FileKeys, Lora, LoraConfig, ModelShape, Result, Saved};
+use crate::method::owned;
+use crate::{
+    Adapter, AdapterMethod, Error, FamilyTargets, FileKeys, Lora, LoraConfig, ModelShape, Result, Saved, Update,
+};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, LinearCall, Parameter, TargetModule, Trainability};
+use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, LinearCall, Parameter, Trainability};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::ops::{Layout, add, embedding, inverse_sqrt, matmul, mul, scale, sum_rows};
 use clinpeft_tensor::{Device, Tensor};
@@ -57,28 +59,6 @@ impl Dora {
             rows.insert(site.clone(), Rows::new(site, magnitude, learning, squares.into()));
         }
         Ok(Dora { lora, rows })
-    }
-
-    pub(crate) fn load(
-        config: ConfigFile,
-        tensors: &TensorFile,
-        shape: &ModelShape,
-        learning: Trainability,
-    ) -> Result<Dora> {
-        let lora = Lora::load(config, tensors, shape, learning)?;
-        let mut rows = BTreeMap::new();
-        for (site, pair) in &lora.pairs {
-            let name = format!("{PREFIX}{site}.lora_magnitude_vector");
-            let magnitude = tensors.tensor(&name, &[pair.b.value().dims()[0]])?;
-            rows.insert(site.clone(), Rows::new(site, magnitude, learning, OnceLock::new()));
-        }
-        Ok(Dora { lora, rows })
-    }
-
-    /// Number of parameters: those of the LoRA, and one for each output of each target.
-    pub fn count(config: &LoraConfig, sites: &[TargetModule]) -> Result<usize> {
-        let outputs: usize = targeted(config, sites)?.iter().map(|s| s.output).sum();
-        Ok(config.count(sites)? + outputs)
     }
 
     /// `1 / |W + s B A|` for each row, `[out]`, from `|W|^2 + 2 s B . (W A^T) + s^2 B . (B A A^T)`. Nothing is read from a
@@ -148,6 +128,40 @@ fn identity(n: usize, like: &Tensor) -> Result<Tensor> {
     Ok(Tensor::from_vec::<f64>(ones, &[n, n])?.cast(like.dtype())?.to_device(&like.device())?)
 }
 
+impl AdapterMethod for Dora {
+    const NAME: &'static str = "dora";
+    const PEFT_TYPE: &'static str = "LORA";
+    type Config = LoraConfig;
+
+    fn recognizes(config: &mut ConfigFile) -> Result<bool> {
+        Ok(config.get("use_dora")? == Some(true))
+    }
+
+    fn retarget(config: &mut LoraConfig, layers: FamilyTargets) {
+        config.targets = owned(layers.low_rank);
+    }
+
+    fn count(config: &LoraConfig, shape: &ModelShape) -> Result<usize> {
+        let outputs: usize = targeted(config, &shape.sites)?.iter().map(|s| s.output).sum();
+        Ok(Lora::count(config, shape)? + outputs)
+    }
+
+    fn build(config: LoraConfig, backbone: &dyn Backbone, seed: Seed, learning: Trainability) -> Result<Dora> {
+        Dora::new(config, backbone, seed, learning)
+    }
+
+    fn load(config: ConfigFile, tensors: &TensorFile, shape: &ModelShape, learning: Trainability) -> Result<Dora> {
+        let lora = Lora::load(config, tensors, shape, learning)?;
+        let mut rows = BTreeMap::new();
+        for (site, pair) in &lora.pairs {
+            let name = format!("{PREFIX}{site}.lora_magnitude_vector");
+            let magnitude = tensors.tensor(&name, &[pair.b.value().dims()[0]])?;
+            rows.insert(site.clone(), Rows::new(site, magnitude, learning, OnceLock::new()));
+        }
+        Ok(Dora { lora, rows })
+    }
+}
+
 impl AdapterHooks for Dora {
     fn linear(&self, call: &LinearCall<'_>, y: Var, ctx: &ForwardCtx) -> clinpeft_nn::Result<Var> {
         let Some(pair) = self.lora.pairs.get(call.layer.site()) else {
@@ -161,7 +175,7 @@ impl AdapterHooks for Dora {
 
 impl Adapter for Dora {
     fn method(&self) -> &'static str {
-        "dora"
+        Dora::NAME
     }
 
     fn parameters(&self) -> Vec<&Parameter> {
@@ -193,16 +207,17 @@ impl Adapter for Dora {
         layer_name(parameter, adapter)
     }
 
-    fn low_rank_sites(&self) -> Vec<String> {
-        self.lora.low_rank_sites()
+    fn mergeable(&self) -> Vec<String> {
+        self.lora.mergeable()
     }
 
     fn update(&self, site: &str, weight: &Parameter) -> Result<Update> {
-        let mut update = self.lora.update(site, weight)?;
+        let Update::Add(sum) = self.lora.update(site, weight)? else {
+            return Err(Error::Config(format!("`{site}` has no low-rank update")));
+        };
         let inverse = self.inverse_norms(site, weight)?.to_f64_vec()?;
         let lengths = self.rows[site].magnitude.value().to_f64_vec()?;
-        update.rows = Some(lengths.iter().zip(&inverse).map(|(m, i)| m * i).collect());
-        Ok(update)
+        Ok(Update::AddAndScaleRows(sum, lengths.iter().zip(&inverse).map(|(m, i)| m * i).collect()))
     }
 
     fn boxed(&self) -> Box<dyn Adapter> {

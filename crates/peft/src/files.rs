@@ -3,20 +3,32 @@
 //! A key of the configuration is *read* (it is a setting of the method), *kept* (bookkeeping, or a value that switches
 //! nothing on) or *refused by name*, because it may change what the adapter computes.
 
-use crate::merge::need_finite;
-use crate::{Adapter, Error, Result, TaskType};
+use crate::update::need_finite;
+use crate::{Error, Result};
 use clinpeft_tensor::{DType, Tensor};
-use clinpeft_weights::{Checkpoint, Keep, TensorMap, nearest, nearest_within, save};
+use clinpeft_weights::{Checkpoint, Keep, TensorMap, nearest, nearest_within};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
+pub(crate) const CONFIG: &str = "adapter_config.json";
+pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 /// Weights behind a reparameterised prompt; PEFT does not save them and does not read this file.
-const ENCODER: &str = "prompt_encoder.safetensors";
+pub(crate) const ENCODER: &str = "prompt_encoder.safetensors";
+
+/// What the model is used for; PEFT files state it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskType {
+    /// Next-token prediction.
+    #[serde(rename = "CAUSAL_LM")]
+    CausalLm,
+    /// One label, or several, for a sequence.
+    #[serde(rename = "SEQ_CLS")]
+    SequenceClassification,
+}
 
 /// What an adapter puts into its files.
 #[derive(Debug, Clone)]
@@ -36,8 +48,8 @@ pub struct Saved {
 /// What is kept of a file that was read, so that writing it again loses nothing.
 #[derive(Debug, Clone, Default)]
 pub struct FileKeys {
-    keys: Map<String, Value>,
-    dtypes: BTreeMap<String, DType>,
+    pub(crate) keys: Map<String, Value>,
+    pub(crate) dtypes: BTreeMap<String, DType>,
 }
 
 impl FileKeys {
@@ -57,7 +69,7 @@ impl FileKeys {
 }
 
 /// Keys that are bookkeeping, or matter only when an adapter is made.
-const BOOKKEEPING: &[&str] = &[
+pub(crate) const BOOKKEEPING: &[&str] = &[
     "auto_mapping",
     "base_model_name_or_path",
     "corda_config",
@@ -246,48 +258,4 @@ pub(crate) fn finite(file: &Checkpoint, name: &str, dims: &[usize]) -> Result<Te
     let t = file.tensor(name, dims, Keep::As(DType::F32))?;
     need_finite(name, &t, "in its file")?;
     Ok(t)
-}
-
-/// Writes the files of an adapter into `dir`. `head` are tensors of the head under their names in the model, for example
-/// `score.weight`; `task` is what the file says it is for, or, if `None`, what it said when it was read.
-pub fn save_adapter(dir: &Path, adapter: &dyn Adapter, task: Option<TaskType>, head: &TensorMap) -> Result<()> {
-    let saved = adapter.saved()?;
-    let kept = adapter.file_keys();
-    let mut keys = saved.keys;
-    for (key, value) in &kept.keys {
-        if BOOKKEEPING.contains(&key.as_str()) || !keys.contains_key(key) {
-            keys.insert(key.clone(), value.clone());
-        }
-    }
-    keys.insert("peft_type".into(), saved.peft_type.into());
-    keys.insert("inference_mode".into(), true.into());
-    if let Some(task) = task {
-        let task = serde_json::to_value(task).unwrap_or(Value::Null);
-        keys.insert("task_type".into(), task);
-    }
-    if !head.is_empty() && keys.get("modules_to_save").is_none_or(Value::is_null) {
-        keys.insert("modules_to_save".into(), serde_json::json!(["classifier", "score"]));
-    }
-    let mut tensors = saved.tensors;
-    tensors.extend(head.iter().map(|(n, t)| (format!("{}{n}", saved.head_prefix), t.clone())));
-    for (name, dtype) in &kept.dtypes {
-        if let Some(t) = tensors.get_mut(name) {
-            *t = narrowed(t, *dtype)?;
-        }
-    }
-    clinpeft_files::write_json(&dir.join(CONFIG), &keys)?;
-    let format = BTreeMap::from([("format".to_string(), "pt".to_string())]);
-    save(&dir.join(WEIGHTS), &tensors, &format)?;
-    if !saved.encoder.is_empty() {
-        save(&dir.join(ENCODER), &saved.encoder, &format)?;
-    }
-    Ok(())
-}
-
-/// The tensor in `dtype` if that loses nothing, otherwise as it is.
-fn narrowed(t: &Tensor, dtype: DType) -> Result<Tensor> {
-    let t = t.to_cpu()?;
-    let narrow = t.cast(dtype)?;
-    let same = narrow.to_f64_vec()? == t.to_f64_vec()?;
-    Ok(if same { narrow } else { t })
 }

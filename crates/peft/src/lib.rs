@@ -6,7 +6,7 @@
 //! - [`Stack::status`] tells which adapter takes part and which learns; [`Stack::check_gradients`] refuses a trainable
 //!   adapter that no gradient reached.
 //! - [`AdapterConfig`] makes, and counts, an adapter of any method; [`load_adapter`] loads one.
-//! - [`merge`] puts low-rank updates into the weights, [`combine`] makes one LoRA of several.
+//! - [`merge`] puts the update of an adapter into the weights.
 //! - Adapters are saved in the file form of Hugging Face PEFT ([`save_adapter`]); a [`Unit`] is a stack, its head and its provenance as one
 //!   folder.
 
@@ -17,31 +17,40 @@ mod dora;
 mod encoder;
 mod error;
 mod files;
+mod ia3;
 mod limits;
 mod lora;
 mod merge;
+mod method;
 mod name;
 mod p_tuning;
 mod prefix;
 mod prompt;
 mod registry;
+mod save;
 mod shape;
 mod stack;
 mod unit;
+mod update;
 
 pub use adalora::{AdaLora, AdaLoraConfig};
 pub use adaptation_prompt::{AdaptationPrompt, AdaptationPromptConfig};
-pub use adapter::{Adapter, Squares, Step, StepValues, Stepped, TaskType};
+pub use adapter::{Adapter, Squares, Step, StepValues, Stepped};
 pub use dora::Dora;
 pub use error::{Error, Result};
-pub use files::{FileKeys, Saved, save_adapter};
+pub use files::{FileKeys, Saved, TaskType};
+pub use ia3::{Ia3, Ia3Config};
 pub use lora::{Lora, LoraConfig, Scaling};
-pub use merge::{Combination, Update, combine, merge, unmerge};
+pub use merge::merge;
+pub(crate) use method::AdapterMethod;
+pub use method::FamilyTargets;
 pub use name::AdapterName;
 pub use p_tuning::{PTuning, PTuningConfig, PromptEncoder};
 pub use prefix::{Prefix, PrefixConfig, PrefixSource};
 pub use prompt::{PromptStart, PromptTuning, PromptTuningConfig};
 pub use registry::{AdapterConfig, Loaded, load_adapter};
+pub use save::save_adapter;
 pub use shape::ModelShape;
 pub use stack::{Activity, Entry, Stack, Status, norm, status_table};
 pub use unit::{Head, Unit};
+pub use update::Update;

@@ -3,10 +3,11 @@
 use crate::adapter::layer_name;
 use crate::files::{ConfigFile, TensorFile};
 use crate::limits::{self, need_alpha, need_count, need_share};
-use crate::merge::{Update, product};
-use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved};
+use crate::method::owned;
+use crate::update::product;
+use crate::{Adapter, AdapterMethod, Error, FamilyTargets, FileKeys, ModelShape, Result, Saved, Update};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{AdapterHooks, ForwardCtx, LinearCall, Parameter, TargetModule, Trainability};
+use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, LinearCall, Parameter, TargetModule, Trainability};
 use clinpeft_rng::{RngExt, Seed};
 use clinpeft_tensor::{DType, Tensor};
 use clinpeft_weights::{TensorMap, nearest};
@@ -50,14 +51,6 @@ impl LoraConfig {
     }
 }
 
-impl LoraConfig {
-    /// Number of parameters on a model with these layers: r (in + out) for each target.
-    pub fn count(&self, sites: &[TargetModule]) -> Result<usize> {
-        let chosen = targeted(self, sites)?;
-        Ok(chosen.iter().map(|s| self.r * (s.input + s.output)).sum())
-    }
-}
-
 /// A LoRA on some linear layers of a model.
 #[derive(Debug, Clone)]
 pub struct Lora {
@@ -96,24 +89,6 @@ impl Lora {
             })
             .collect::<Result<_>>()?;
         Ok(Lora { config, pairs, files: FileKeys::default() })
-    }
-
-    pub(crate) fn load(
-        mut config: ConfigFile,
-        tensors: &TensorFile,
-        shape: &ModelShape,
-        learning: Trainability,
-    ) -> Result<Lora> {
-        let settings = read_settings(&mut config)?;
-        let mut pairs = BTreeMap::new();
-        for site in targeted(&settings, &shape.sites)? {
-            let name = |part: &str| format!("{PREFIX}{}.{part}.weight", site.name);
-            let a = tensors.tensor(&name("lora_A"), &[settings.r, site.input])?;
-            let b = tensors.tensor(&name("lora_B"), &[site.output, settings.r])?;
-            pairs.insert(site.name.clone(), Pair::new(&site.name, a, b, learning));
-        }
-        let files = config.finish(&default_keys(), tensors)?;
-        Ok(Lora { config: settings, pairs, files })
     }
 
     /// Its settings.
@@ -173,6 +148,41 @@ impl Lora {
     }
 }
 
+impl AdapterMethod for Lora {
+    const NAME: &'static str = "lora";
+    const PEFT_TYPE: &'static str = "LORA";
+    type Config = LoraConfig;
+
+    fn recognizes(config: &mut ConfigFile) -> Result<bool> {
+        Ok(config.get("use_dora")? != Some(true))
+    }
+    fn retarget(config: &mut LoraConfig, layers: FamilyTargets) {
+        config.targets = owned(layers.low_rank);
+    }
+
+    fn count(config: &LoraConfig, shape: &ModelShape) -> Result<usize> {
+        let chosen = targeted(config, &shape.sites)?;
+        Ok(chosen.iter().map(|s| config.r * (s.input + s.output)).sum())
+    }
+
+    fn build(config: LoraConfig, backbone: &dyn Backbone, seed: Seed, learning: Trainability) -> Result<Lora> {
+        Lora::new(config, &backbone.target_modules(), seed, learning)
+    }
+
+    fn load(mut config: ConfigFile, tensors: &TensorFile, shape: &ModelShape, learning: Trainability) -> Result<Lora> {
+        let settings = read_settings(&mut config)?;
+        let mut pairs = BTreeMap::new();
+        for site in targeted(&settings, &shape.sites)? {
+            let name = |part: &str| format!("{PREFIX}{}.{part}.weight", site.name);
+            let a = tensors.tensor(&name("lora_A"), &[settings.r, site.input])?;
+            let b = tensors.tensor(&name("lora_B"), &[site.output, settings.r])?;
+            pairs.insert(site.name.clone(), Pair::new(&site.name, a, b, learning));
+        }
+        let files = config.finish(&default_keys(), tensors)?;
+        Ok(Lora { config: settings, pairs, files })
+    }
+}
+
 impl AdapterHooks for Lora {
     fn linear(&self, call: &LinearCall<'_>, y: Var, ctx: &ForwardCtx) -> clinpeft_nn::Result<Var> {
         let name = call.layer.site();
@@ -185,7 +195,7 @@ impl AdapterHooks for Lora {
 
 impl Adapter for Lora {
     fn method(&self) -> &'static str {
-        "lora"
+        Lora::NAME
     }
 
     fn parameters(&self) -> Vec<&Parameter> {
@@ -199,7 +209,7 @@ impl Adapter for Lora {
     fn saved(&self) -> Result<Saved> {
         let named = |p: &Parameter| (format!("{PREFIX}{}", p.name()), p.value().clone());
         Ok(Saved {
-            peft_type: "LORA",
+            peft_type: Lora::PEFT_TYPE,
             keys: settings_as_keys(&self.config),
             tensors: self.parameters().into_iter().map(named).collect(),
             encoder: TensorMap::new(),
@@ -215,7 +225,7 @@ impl Adapter for Lora {
         layer_name(parameter, adapter)
     }
 
-    fn low_rank_sites(&self) -> Vec<String> {
+    fn mergeable(&self) -> Vec<String> {
         self.pairs.keys().cloned().collect()
     }
 
@@ -223,7 +233,7 @@ impl Adapter for Lora {
         let Some(pair) = self.pairs.get(site) else {
             return Err(Error::Config(format!("the adapter has no layer `{site}`\nhint: see its targets")));
         };
-        Ok(Update { sum: product(pair.a.value(), pair.b.value(), self.config.scale())?, rows: None })
+        Ok(Update::Add(product(pair.a.value(), pair.b.value(), self.config.scale())?))
     }
 
     fn boxed(&self) -> Box<dyn Adapter> {

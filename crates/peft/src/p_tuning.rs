@@ -11,9 +11,9 @@ use crate::adapter::prompt_name;
 use crate::encoder::{self, Network, Part, Table, linear_parts, prompt_keys, rows_of_the_file};
 use crate::files::{ConfigFile, TensorFile};
 use crate::limits::{self, need_count, need_share};
-use crate::{Adapter, FileKeys, ModelShape, Result, Saved};
+use crate::{Adapter, AdapterMethod, FileKeys, ModelShape, Result, Saved};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{AdapterHooks, ForwardCtx, Parameter, Trainability};
+use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, Parameter, Trainability};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::{Device, Tensor};
 use clinpeft_weights::TensorMap;
@@ -87,11 +87,6 @@ impl PTuningConfig {
             }
         }
     }
-
-    /// Number of parameters, table and network.
-    pub fn count(&self, shape: &ModelShape) -> usize {
-        encoder::count(&self.parts(shape))
-    }
 }
 
 /// A prompt with its encoder, or, from a file that holds no more, the prompt alone.
@@ -114,38 +109,6 @@ impl PTuning {
     fn of(config: PTuningConfig, shape: &ModelShape, network: Network, files: FileKeys) -> PTuning {
         let shape = ModelShape { sites: Vec::new(), ..shape.clone() };
         PTuning { config, shape, network, files }
-    }
-
-    pub(crate) fn load(
-        mut file: ConfigFile,
-        tensors: &TensorFile,
-        shape: &ModelShape,
-        learning: Trainability,
-    ) -> Result<PTuning> {
-        let n: usize = file.need("num_virtual_tokens")?;
-        let layers = file.get("encoder_num_layers")?.unwrap_or(2);
-        let dropout = file.get("encoder_dropout")?.unwrap_or(0.0);
-        let kind: String = file.need("encoder_reparameterization_type")?;
-        let config = PTuningConfig {
-            virtual_tokens: n,
-            inner: file.get("encoder_hidden_size")?.unwrap_or(shape.width),
-            encoder: match kind.as_str() {
-                "MLP" => PromptEncoder::Mlp,
-                "LSTM" => PromptEncoder::Lstm { layers, dropout },
-                other => {
-                    return Err(file.wrong(format!(
-                        "`encoder_reparameterization_type` {} is not known\nhint: known are MLP and LSTM",
-                        other.escape_debug()
-                    )));
-                }
-            },
-        };
-        config.check()?;
-        let rows = rows_of_the_file(&mut file, tensors, n, shape.width)?;
-        let encoder = Network::load(&config.parts(shape), tensors, learning)?;
-        let network = encoder.unwrap_or_else(|| Network::of_rows(rows, learning));
-        let files = file.finish(&keys(&config, shape), tensors)?;
-        Ok(PTuning::of(config, shape, network, files))
     }
 
     /// Its settings.
@@ -223,6 +186,52 @@ fn keys(config: &PTuningConfig, shape: &ModelShape) -> Map<String, Value> {
     keys
 }
 
+impl AdapterMethod for PTuning {
+    const NAME: &'static str = "p_tuning";
+    const PEFT_TYPE: &'static str = "P_TUNING";
+    type Config = PTuningConfig;
+
+    fn virtual_tokens(config: &PTuningConfig) -> usize {
+        config.virtual_tokens
+    }
+
+    fn count(config: &PTuningConfig, shape: &ModelShape) -> Result<usize> {
+        config.check()?;
+        Ok(encoder::count(&config.parts(shape)))
+    }
+
+    fn build(config: PTuningConfig, backbone: &dyn Backbone, seed: Seed, learning: Trainability) -> Result<PTuning> {
+        PTuning::new(config, &ModelShape::of(backbone), seed, learning)
+    }
+
+    fn load(mut file: ConfigFile, tensors: &TensorFile, shape: &ModelShape, learning: Trainability) -> Result<PTuning> {
+        let n: usize = file.need("num_virtual_tokens")?;
+        let layers = file.get("encoder_num_layers")?.unwrap_or(2);
+        let dropout = file.get("encoder_dropout")?.unwrap_or(0.0);
+        let kind: String = file.need("encoder_reparameterization_type")?;
+        let config = PTuningConfig {
+            virtual_tokens: n,
+            inner: file.get("encoder_hidden_size")?.unwrap_or(shape.width),
+            encoder: match kind.as_str() {
+                "MLP" => PromptEncoder::Mlp,
+                "LSTM" => PromptEncoder::Lstm { layers, dropout },
+                other => {
+                    return Err(file.wrong(format!(
+                        "`encoder_reparameterization_type` {} is not known\nhint: known are MLP and LSTM",
+                        other.escape_debug()
+                    )));
+                }
+            },
+        };
+        config.check()?;
+        let rows = rows_of_the_file(&mut file, tensors, n, shape.width)?;
+        let encoder = Network::load(&config.parts(shape), tensors, learning)?;
+        let network = encoder.unwrap_or_else(|| Network::of_rows(rows, learning));
+        let files = file.finish(&keys(&config, shape), tensors)?;
+        Ok(PTuning::of(config, shape, network, files))
+    }
+}
+
 impl AdapterHooks for PTuning {
     fn inputs(&self, ctx: &ForwardCtx) -> clinpeft_nn::Result<Option<Var>> {
         let rows = self.rows(ctx).map_err(|e| clinpeft_nn::Error::Adapter(e.to_string()))?;
@@ -232,7 +241,7 @@ impl AdapterHooks for PTuning {
 
 impl Adapter for PTuning {
     fn method(&self) -> &'static str {
-        "p_tuning"
+        PTuning::NAME
     }
 
     fn parameters(&self) -> Vec<&Parameter> {
@@ -251,7 +260,7 @@ impl Adapter for PTuning {
             self.files.restore(&["encoder_num_layers", "encoder_dropout"], &mut keys);
         }
         Ok(Saved {
-            peft_type: "P_TUNING",
+            peft_type: PTuning::PEFT_TYPE,
             keys,
             tensors: TensorMap::from([("prompt_embeddings".into(), rows)]),
             encoder,

@@ -7,9 +7,9 @@ use crate::adapter::prompt_name;
 use crate::encoder::{self, Network, Part, Table, linear_parts, prompt_keys, rows_of_the_file};
 use crate::files::{ConfigFile, TensorFile};
 use crate::limits::{self, need_count};
-use crate::{Adapter, FileKeys, ModelShape, Result, Saved};
+use crate::{Adapter, AdapterMethod, FileKeys, ModelShape, Result, Saved};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{AdapterHooks, ForwardCtx, Parameter, Trainability};
+use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, Parameter, Trainability};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Tensor;
 use clinpeft_weights::TensorMap;
@@ -61,11 +61,6 @@ impl PrefixConfig {
             PrefixSource::Projection { inner } => need_count("inner", inner, limits::INNER),
         }
     }
-
-    /// Number of parameters: 2 n L w, or with a projection n w + (w e + e) + (2 e L w + 2 L w).
-    pub fn count(&self, shape: &ModelShape) -> usize {
-        encoder::count(&self.parts(shape))
-    }
 }
 
 /// A learned prefix.
@@ -88,30 +83,6 @@ impl Prefix {
     fn of(config: PrefixConfig, shape: &ModelShape, network: Network, files: FileKeys) -> Prefix {
         let shape = ModelShape { sites: Vec::new(), ..shape.clone() };
         Prefix { config, shape, network, files }
-    }
-
-    pub(crate) fn load(
-        mut config: ConfigFile,
-        tensors: &TensorFile,
-        shape: &ModelShape,
-        learning: Trainability,
-    ) -> Result<Prefix> {
-        let n: usize = config.need("num_virtual_tokens")?;
-        let inner: usize = config.get("encoder_hidden_size")?.unwrap_or(shape.key_width());
-        let projected = config.get("prefix_projection")?.unwrap_or(false);
-        let settings = PrefixConfig {
-            virtual_tokens: n,
-            source: if projected { PrefixSource::Projection { inner } } else { PrefixSource::Table },
-        };
-        settings.check()?;
-        let rows = rows_of_the_file(&mut config, tensors, n, 2 * shape.layers * shape.key_width())?;
-        let encoder = match settings.source {
-            PrefixSource::Table => None,
-            PrefixSource::Projection { .. } => Network::load(&settings.parts(shape), tensors, learning)?,
-        };
-        let network = encoder.unwrap_or_else(|| Network::of_rows(rows, learning));
-        let files = config.finish(&keys(&settings, shape), tensors)?;
-        Ok(Prefix::of(settings, shape, network, files))
     }
 
     /// Its settings.
@@ -158,6 +129,49 @@ fn keys(config: &PrefixConfig, shape: &ModelShape) -> Map<String, Value> {
     keys
 }
 
+impl AdapterMethod for Prefix {
+    const NAME: &'static str = "prefix";
+    const PEFT_TYPE: &'static str = "PREFIX_TUNING";
+    type Config = PrefixConfig;
+
+    fn virtual_tokens(config: &PrefixConfig) -> usize {
+        config.virtual_tokens
+    }
+
+    fn count(config: &PrefixConfig, shape: &ModelShape) -> Result<usize> {
+        config.check()?;
+        Ok(encoder::count(&config.parts(shape)))
+    }
+
+    fn build(config: PrefixConfig, backbone: &dyn Backbone, seed: Seed, learning: Trainability) -> Result<Prefix> {
+        Prefix::new(config, &ModelShape::of(backbone), seed, learning)
+    }
+
+    fn load(
+        mut config: ConfigFile,
+        tensors: &TensorFile,
+        shape: &ModelShape,
+        learning: Trainability,
+    ) -> Result<Prefix> {
+        let n: usize = config.need("num_virtual_tokens")?;
+        let inner: usize = config.get("encoder_hidden_size")?.unwrap_or(shape.key_width());
+        let projected = config.get("prefix_projection")?.unwrap_or(false);
+        let settings = PrefixConfig {
+            virtual_tokens: n,
+            source: if projected { PrefixSource::Projection { inner } } else { PrefixSource::Table },
+        };
+        settings.check()?;
+        let rows = rows_of_the_file(&mut config, tensors, n, 2 * shape.layers * shape.key_width())?;
+        let encoder = match settings.source {
+            PrefixSource::Table => None,
+            PrefixSource::Projection { .. } => Network::load(&settings.parts(shape), tensors, learning)?,
+        };
+        let network = encoder.unwrap_or_else(|| Network::of_rows(rows, learning));
+        let files = config.finish(&keys(&settings, shape), tensors)?;
+        Ok(Prefix::of(settings, shape, network, files))
+    }
+}
+
 impl AdapterHooks for Prefix {
     fn keys_values(&self, _: &ForwardCtx) -> clinpeft_nn::Result<Option<Vec<(Var, Var)>>> {
         let pairs = self.pairs().map_err(|e| clinpeft_nn::Error::Adapter(e.to_string()))?;
@@ -167,7 +181,7 @@ impl AdapterHooks for Prefix {
 
 impl Adapter for Prefix {
     fn method(&self) -> &'static str {
-        "prefix"
+        Prefix::NAME
     }
 
     fn parameters(&self) -> Vec<&Parameter> {
@@ -185,7 +199,7 @@ impl Adapter for Prefix {
             self.files.restore(&["encoder_hidden_size"], &mut keys);
         }
         Ok(Saved {
-            peft_type: "PREFIX_TUNING",
+            peft_type: Prefix::PEFT_TYPE,
             keys,
             tensors: TensorMap::from([("prompt_embeddings".into(), self.rows()?.value().clone())]),
             encoder,

@@ -4,7 +4,7 @@ use crate::adapter::prompt_name;
 use crate::encoder::{Table, prompt_keys, rows_of_the_file, table};
 use crate::files::{ConfigFile, TensorFile};
 use crate::limits::{self, need_count};
-use crate::{Adapter, Error, FileKeys, ModelShape, Result, Saved};
+use crate::{Adapter, AdapterMethod, Error, FileKeys, ModelShape, Result, Saved};
 use clinpeft_autodiff::Var;
 use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, Parameter, Trainability};
 use clinpeft_rng::Seed;
@@ -37,11 +37,6 @@ pub struct PromptTuningConfig {
 impl PromptTuningConfig {
     pub(crate) fn check(&self) -> Result<()> {
         need_count("virtual_tokens", self.virtual_tokens, limits::ROWS)
-    }
-
-    /// Number of parameters: n d.
-    pub fn count(&self, shape: &ModelShape) -> usize {
-        self.virtual_tokens * shape.width
     }
 }
 
@@ -86,8 +81,32 @@ impl PromptTuning {
             files: FileKeys::default(),
         })
     }
+}
 
-    pub(crate) fn load(
+impl AdapterMethod for PromptTuning {
+    const NAME: &'static str = "prompt";
+    const PEFT_TYPE: &'static str = "PROMPT_TUNING";
+    type Config = PromptTuningConfig;
+
+    fn virtual_tokens(config: &PromptTuningConfig) -> usize {
+        config.virtual_tokens
+    }
+
+    fn count(config: &PromptTuningConfig, shape: &ModelShape) -> Result<usize> {
+        config.check()?;
+        Ok(config.virtual_tokens * shape.width)
+    }
+
+    fn build(
+        config: PromptTuningConfig,
+        backbone: &dyn Backbone,
+        seed: Seed,
+        learning: Trainability,
+    ) -> Result<PromptTuning> {
+        PromptTuning::new(config, backbone, seed, learning)
+    }
+
+    fn load(
         mut config: ConfigFile,
         tensors: &TensorFile,
         shape: &ModelShape,
@@ -114,7 +133,7 @@ impl AdapterHooks for PromptTuning {
 
 impl Adapter for PromptTuning {
     fn method(&self) -> &'static str {
-        "prompt"
+        PromptTuning::NAME
     }
 
     fn parameters(&self) -> Vec<&Parameter> {
@@ -133,7 +152,7 @@ impl Adapter for PromptTuning {
             keys.insert("prompt_tuning_init".into(), "RANDOM".into());
         }
         Ok(Saved {
-            peft_type: "PROMPT_TUNING",
+            peft_type: PromptTuning::PEFT_TYPE,
             keys,
             tensors: TensorMap::from([("prompt_embeddings".into(), self.rows.value().clone())]),
             encoder: TensorMap::new(),

@@ -2,9 +2,9 @@
 
 use crate::files::{ConfigFile, TensorFile};
 use crate::{
-    AdaLora, AdaLoraConfig, AdaptationPrompt, AdaptationPromptConfig, Adapter, Dora, Error, Lora, LoraConfig,
-    ModelShape, PTuning, PTuningConfig, Prefix, PrefixConfig, PromptStart, PromptTuning, PromptTuningConfig, Result,
-    TaskType,
+    AdaLora, AdaLoraConfig, AdaptationPrompt, AdaptationPromptConfig, Adapter, AdapterMethod, Dora, FamilyTargets, Ia3,
+    Ia3Config, Lora, LoraConfig, ModelShape, PTuning, PTuningConfig, Prefix, PrefixConfig, PromptStart, PromptTuning,
+    PromptTuningConfig, Result, TaskType,
 };
 use clinpeft_nn::{Backbone, Trainability};
 use clinpeft_rng::Seed;
@@ -12,24 +12,85 @@ use clinpeft_weights::{TensorMap, nearest};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Settings of any method; in files, `method` says which.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "method", rename_all = "snake_case")]
-pub enum AdapterConfig {
+/// Makes, of one list of methods, the enum of their settings and all that is chosen by it.
+macro_rules! methods {
+    ($($(#[$doc:meta])* $name:ident($method:ty, $config:ty),)+) => {
+        /// Settings of any method; in files, `method` says which.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "method", rename_all = "snake_case")]
+        pub enum AdapterConfig {
+            $($(#[$doc])* $name($config),)+
+        }
+
+        impl AdapterConfig {
+            /// The name of every method.
+            pub const NAMES: &'static [&'static str] = &[$(<$method>::NAME),+];
+
+            /// A new adapter for a model. Errors if the model lacks what the settings name.
+            pub fn build(&self, backbone: &dyn Backbone, seed: Seed, learning: Trainability) -> Result<Box<dyn Adapter>> {
+                match self.clone() {
+                    $(AdapterConfig::$name(c) => Ok(Box::new(<$method>::build(c, backbone, seed, learning)?)),)+
+                }
+            }
+
+            /// Number of parameters of such an adapter; makes none of them. Errors if a setting is out of its range, or names
+            /// a layer that the model lacks.
+            pub fn count(&self, shape: &ModelShape) -> Result<usize> {
+                match self {
+                    $(AdapterConfig::$name(c) => <$method>::count(c, shape),)+
+                }
+            }
+
+            /// Rows that it puts in front of every sequence, as inputs or as keys and values.
+            pub fn virtual_tokens(&self) -> usize {
+                match self {
+                    $(AdapterConfig::$name(c) => <$method>::virtual_tokens(c),)+
+                }
+            }
+
+            /// Puts the layers of another model family in the place of the targets, where the method has any.
+            pub fn retarget(&mut self, layers: FamilyTargets) {
+                match self {
+                    $(AdapterConfig::$name(c) => <$method>::retarget(c, layers),)+
+                }
+            }
+        }
+
+        /// The adapter of a folder.
+        fn load_method(
+            mut config: ConfigFile,
+            tensors: &TensorFile,
+            shape: &ModelShape,
+            learning: Trainability,
+        ) -> Result<Box<dyn Adapter>> {
+            let kind: String = config.need("peft_type")?;
+            $(if kind == <$method>::PEFT_TYPE && <$method>::recognizes(&mut config)? {
+                return Ok(Box::new(<$method>::load(config, tensors, shape, learning)?));
+            })+
+            let near = nearest(&kind, [$(<$method>::PEFT_TYPE),+]).unwrap_or_default();
+            let kind = kind.escape_debug();
+            Err(config.wrong(format!("unknown `peft_type` {kind}\nhint: the nearest known one is {near}")))
+        }
+    };
+}
+
+methods! {
     /// Low-rank adaptation.
-    Lora(LoraConfig),
+    Lora(Lora, LoraConfig),
     /// Weight-decomposed low-rank adaptation.
-    Dora(LoraConfig),
+    Dora(Dora, LoraConfig),
     /// Low-rank adaptation whose ranks fall where they matter least.
-    Adalora(AdaLoraConfig),
+    Adalora(AdaLora, AdaLoraConfig),
     /// Prefix tuning.
-    Prefix(PrefixConfig),
+    Prefix(Prefix, PrefixConfig),
     /// Prompt tuning.
-    Prompt(PromptTuningConfig),
+    Prompt(PromptTuning, PromptTuningConfig),
     /// P-tuning.
-    PTuning(PTuningConfig),
+    PTuning(PTuning, PTuningConfig),
     /// Adaptation prompt.
-    AdaptationPrompt(AdaptationPromptConfig),
+    AdaptationPrompt(AdaptationPrompt, AdaptationPromptConfig),
+    /// Infused adapter by inhibiting and amplifying inner activations.
+    Ia3(Ia3, Ia3Config),
 }
 
 impl AdapterConfig {
@@ -46,46 +107,6 @@ impl AdapterConfig {
             other => Ok(other),
         }
     }
-
-    /// A new adapter for a model. Errors if the model lacks what the settings name.
-    pub fn build(&self, backbone: &dyn Backbone, seed: Seed, learning: Trainability) -> Result<Box<dyn Adapter>> {
-        let shape = ModelShape::of(backbone);
-        Ok(match self.clone() {
-            AdapterConfig::Lora(c) => Box::new(Lora::new(c, &shape.sites, seed, learning)?),
-            AdapterConfig::Dora(c) => Box::new(Dora::new(c, backbone, seed, learning)?),
-            AdapterConfig::Adalora(c) => Box::new(AdaLora::new(c, &shape.sites, seed, learning)?),
-            AdapterConfig::Prefix(c) => Box::new(Prefix::new(c, &shape, seed, learning)?),
-            AdapterConfig::Prompt(c) => Box::new(PromptTuning::new(c, backbone, seed, learning)?),
-            AdapterConfig::PTuning(c) => Box::new(PTuning::new(c, &shape, seed, learning)?),
-            AdapterConfig::AdaptationPrompt(c) => Box::new(AdaptationPrompt::new(c, &shape, seed, learning)?),
-        })
-    }
-
-    /// Errors if a setting is not finite, is zero, or is above its limit; what of it depends on the layers of a model is
-    /// checked there.
-    fn check(&self, shape: &ModelShape) -> Result<()> {
-        match self {
-            AdapterConfig::Lora(_) | AdapterConfig::Dora(_) | AdapterConfig::Adalora(_) => Ok(()),
-            AdapterConfig::Prefix(c) => c.check(),
-            AdapterConfig::Prompt(c) => c.check(),
-            AdapterConfig::PTuning(c) => c.check(),
-            AdapterConfig::AdaptationPrompt(c) => c.check(shape),
-        }
-    }
-
-    /// Number of parameters of such an adapter; makes none of them. Errors if a setting cannot be.
-    pub fn count(&self, shape: &ModelShape) -> Result<usize> {
-        self.check(shape)?;
-        match self {
-            AdapterConfig::Lora(c) => c.count(&shape.sites),
-            AdapterConfig::Dora(c) => Dora::count(c, &shape.sites),
-            AdapterConfig::Adalora(c) => c.count(&shape.sites),
-            AdapterConfig::Prefix(c) => Ok(c.count(shape)),
-            AdapterConfig::Prompt(c) => Ok(c.count(shape)),
-            AdapterConfig::PTuning(c) => Ok(c.count(shape)),
-            AdapterConfig::AdaptationPrompt(c) => Ok(c.count(shape)),
-        }
-    }
 }
 
 /// An adapter from a folder.
@@ -99,30 +120,13 @@ pub struct Loaded {
     pub task: Option<TaskType>,
 }
 
-/// Loads a PEFT folder, whatever its method. Errors if the method is not known, a key or tensor is not understood, or the
+/// Loads a PEFT folder, whatever its method. Errors if the method is unknown, a key or tensor is not understood, or the
 /// adapter is for another model.
 pub fn load_adapter(dir: &Path, shape: &ModelShape, learning: Trainability) -> Result<Loaded> {
-    let mut config = ConfigFile::open(dir)?;
+    let config = ConfigFile::open(dir)?;
     let tensors = TensorFile::open(dir)?;
     let task = config.task();
-    let kind: String = config.need("peft_type")?;
-    let adapter: Box<dyn Adapter> = match kind.as_str() {
-        "LORA" if config.get("use_dora")? == Some(true) => Box::new(Dora::load(config, &tensors, shape, learning)?),
-        "LORA" => Box::new(Lora::load(config, &tensors, shape, learning)?),
-        "ADALORA" => Box::new(AdaLora::load(config, &tensors, shape, learning)?),
-        "PREFIX_TUNING" => Box::new(Prefix::load(config, &tensors, shape, learning)?),
-        "PROMPT_TUNING" => Box::new(PromptTuning::load(config, &tensors, shape, learning)?),
-        "P_TUNING" => Box::new(PTuning::load(config, &tensors, shape, learning)?),
-        "ADAPTION_PROMPT" => Box::new(AdaptationPrompt::load(config, &tensors, shape, learning)?),
-        other => return Err(unknown(&config, other)),
-    };
+    let adapter = load_method(config, &tensors, shape, learning)?;
     let head = tensors.finish(adapter.saved()?.head_prefix)?;
     Ok(Loaded { adapter, head, task })
-}
-
-fn unknown(config: &ConfigFile, kind: &str) -> Error {
-    let known = ["LORA", "ADALORA", "PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING", "ADAPTION_PROMPT"];
-    let near = nearest(kind, known).unwrap_or_default();
-    let kind = kind.escape_debug();
-    config.wrong(format!("`peft_type` {kind} is not known\nhint: the nearest known one is {near}"))
 }

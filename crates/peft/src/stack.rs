@@ -2,7 +2,7 @@
 
 use crate::{Adapter, AdapterName, Error, Result, Squares, Step, StepValues};
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{AdapterHooks, AttentionCall, ForwardCtx, LinearCall, Parameter, Trainability};
+use clinpeft_nn::{AdapterHooks, AttentionCall, ForwardCtx, Linear, LinearCall, Parameter, Trainability};
 use clinpeft_tensor::Device;
 use clinpeft_weights::{TensorMap, nearest};
 use std::fmt::Write;
@@ -255,6 +255,10 @@ pub fn status_table(rows: &[Status]) -> String {
 }
 
 impl AdapterHooks for Stack {
+    fn linear_input(&self, layer: &Linear, x: Var) -> clinpeft_nn::Result<Var> {
+        self.active().try_fold(x, |x, a| a.linear_input(layer, x))
+    }
+
     fn linear(&self, call: &LinearCall<'_>, y: Var, ctx: &ForwardCtx) -> clinpeft_nn::Result<Var> {
         self.active().try_fold(y, |y, a| a.linear(call, y, ctx))
     }

@@ -3,10 +3,7 @@
 
 use clinpeft_llama::{Config, Llama};
 use clinpeft_nn::{Backbone, Trainability};
-use clinpeft_peft::{
-    AdapterConfig, Combination, Error, Lora, LoraConfig, ModelShape, Scaling, combine, load_adapter, merge,
-    save_adapter,
-};
+use clinpeft_peft::{AdapterConfig, Error, Lora, LoraConfig, ModelShape, Scaling, load_adapter, merge, save_adapter};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Tensor;
 use clinpeft_weights::TensorMap;
@@ -162,9 +159,6 @@ fn what_is_not_finite_is_not_merged_and_nothing_is_changed() {
         let Error::NotFinite { name, .. } = &error else { panic!("{error}") };
         assert_eq!(name, "model.layers.1.self_attn.q_proj.weight");
         assert_eq!(weights(&model), before);
-        assert!(
-            matches!(combine(&[(&bad, 8.0)], Combination::Cat), Err(Error::NotFinite { .. })) || weight == f32::MAX
-        );
     }
 }
 

@@ -242,7 +242,7 @@ impl<'a> Measured<'a> {
     /// The model with its low-rank updates in its weights.
     fn merged(&self, world: &World, record: &mut Record) -> Result<()> {
         let entries = world.stack.entries();
-        if entries.is_empty() || entries.iter().any(|e| e.adapter.low_rank_sites().is_empty()) {
+        if entries.is_empty() || entries.iter().any(|e| e.adapter.mergeable().is_empty()) {
             return Ok(());
         }
         let mut merged = world.clone();

@@ -5,7 +5,8 @@ use crate::args::DeviceArg;
 use crate::args::setting;
 use crate::terminal::Terminal;
 use clap::Args;
-use clinpeft_experiment::user_runs::{METHODS, Options, adapt};
+use clap::builder::PossibleValuesParser;
+use clinpeft_experiment::user_runs::{Options, adapt, methods};
 use clinpeft_experiment::{Result, Store};
 use std::path::PathBuf;
 
@@ -53,7 +54,7 @@ pub struct Adapt {
     #[command(flatten)]
     own: Own,
     /// Method of the adapter
-    #[arg(long, default_value = "lora", value_parser = METHODS)]
+    #[arg(long, default_value = "lora", value_parser = PossibleValuesParser::new(methods()))]
     method: String,
 }
 

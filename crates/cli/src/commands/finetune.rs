@@ -4,8 +4,9 @@ use super::adapt::Own;
 use super::run::carry_out;
 use crate::terminal::Terminal;
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use clinpeft_clinical::Task;
-use clinpeft_experiment::user_runs::{BaseAdapter, FinetuneMode, METHODS, finetune};
+use clinpeft_experiment::user_runs::{BaseAdapter, FinetuneMode, finetune, methods};
 use clinpeft_experiment::{Result, Store};
 use clinpeft_nn::Trainability;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ pub struct Finetune {
     #[arg(long)]
     task: Task,
     /// Method of a new adapter; none: only the head learns, and the clinical adapter if there is one
-    #[arg(long, value_parser = METHODS)]
+    #[arg(long, value_parser = PossibleValuesParser::new(methods()))]
     method: Option<String>,
     /// Run folder of `adapt` whose adapter lies below
     #[arg(long, conflicts_with = "full")]

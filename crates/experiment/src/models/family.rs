@@ -5,6 +5,7 @@ use crate::spec::switches::PoolingRule;
 use clinpeft_bert::Bert;
 use clinpeft_llama::Llama;
 use clinpeft_nn::{Backbone, Classifier, Pooling, Trainability};
+use clinpeft_peft::FamilyTargets;
 use clinpeft_rng::{Seed, Stream};
 use clinpeft_tensor::Device;
 use clinpeft_text::{Special, Specials, Tokenizer, TokenizerKind};
@@ -175,10 +176,14 @@ impl Family {
     }
 
     /// Target modules of low-rank adapters, where they are not those of the profile.
-    pub(crate) fn targets(self) -> Option<[&'static str; 2]> {
+    pub(crate) fn targets(self) -> Option<FamilyTargets> {
         match self {
             Family::Llama => None,
-            Family::Bert => Some(["query", "value"]),
+            Family::Bert => Some(FamilyTargets {
+                low_rank: &["query", "value"],
+                scaled: &["key", "value", "output.dense"],
+                feedforward: &["output.dense"],
+            }),
         }
     }
 

@@ -80,12 +80,7 @@ pub(crate) fn adapters(
         if entry.trainable {
             learning += config.count(&sizes.shape)? as u64;
         }
-        rows += match &config {
-            AdapterSpec::Prefix(c) => c.virtual_tokens,
-            AdapterSpec::Prompt(c) => c.virtual_tokens,
-            AdapterSpec::PTuning(c) => c.virtual_tokens,
-            _ => 0,
-        } as u64;
+        rows += config.virtual_tokens() as u64;
     }
     Ok((learning, rows))
 }
