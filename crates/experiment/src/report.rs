@@ -25,8 +25,9 @@ pub fn found(store: &Store) -> Result<Vec<RunSpec>> {
     Ok(specs.filter(|spec| matches!(spec.kind, Kind::Adaptation | Kind::Downstream)).collect())
 }
 
-/// Columns of the tables.
-const COLUMNS: [Task; 5] = [Task::Ventilation, Task::Mortality, Task::LengthOfStay, Task::Diagnoses, Task::Procedures];
+/// Columns of the tables in the paper's order, then the tasks that the paper does not have. A table shows those that have runs.
+const COLUMNS: [Task; 6] =
+    [Task::Ventilation, Task::Mortality, Task::LengthOfStay, Task::Diagnoses, Task::Procedures, Task::Readmission];
 
 /// Writes the report on these runs, whatever has become of them.
 pub fn report(store: &Store, runs: &[&RunSpec]) -> Result<Summary> {
