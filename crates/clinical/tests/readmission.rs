@@ -1,5 +1,7 @@
 //! Readmission within 30 days: boundaries on hand-made tables, and the truth of the synthetic cohort.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 #[path = "support/mod.rs"]
 mod support;
 

@@ -90,13 +90,13 @@ pub fn at_temperature(labels: Labels<'_>, probabilities: &[f32], temperature: f6
     })
 }
 
-/// [`calibration`] of any kind of task.
+/// `calibration` of any kind of task.
 ///
 /// Classes: how often the class of greatest probability is right against that probability. Multilabel: every cell is a
 /// binary outcome, so labels count by their number of rows.
 ///
 /// # Errors
-/// As [`calibration`].
+/// As `calibration`.
 pub fn reliability(labels: Labels<'_>, probabilities: &[f32], bins: NonZeroUsize) -> Result<Calibration> {
     check(labels, probabilities)?;
     let (truth, scores): (Cow<'_, [u8]>, Cow<'_, [f32]>) = match labels {

@@ -31,7 +31,7 @@
 //! Beside the data the folder holds `manifest.json` ([`Manifest`]), `attrition.csv` and `.svg` and, if asked for, what each switch
 //! changes ([`DiffReport`]). Two manifests tell whether two folders hold the same data ([`compare()`]).
 //!
-//! `id-key` is the secret by which ids leave the folder ([`IdKey`]); no manifest knows it.
+//! `id-key` is the secret by which ids leave the folder ([`crate::IdKey`]); no manifest knows it.
 //!
 //! The folder appears whole or not at all.
 

@@ -78,6 +78,7 @@ impl Context<'_> {
     }
 
     /// Trains on sequences of these lengths, from the checkpoint if there is one.
+    #[allow(clippy::type_complexity, reason = "a callback with its borrowed state")]
     pub fn fit<O: Objective>(
         &mut self,
         objective: &mut O,
