@@ -57,4 +57,4 @@ pub use evaluate::{Evaluation, evaluate, evaluate_watched};
 pub use perplexity::{TextLoss, perplexity, perplexity_watched};
 pub use prepared::Labels;
 pub use resampled::{Resampled, auroc_resampled};
-pub use temperature::{at_temperature, reliability, temperature};
+pub use temperature::{at_temperature, reliability, softmax, temperature};

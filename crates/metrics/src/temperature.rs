@@ -62,7 +62,7 @@ fn slope_of(labels: Labels<'_>, start: usize, columns: usize, part: &[f32], inve
         Labels::Classes { labels, .. } => {
             let rows = part.chunks_exact(columns).zip(&labels[start / columns..]);
             let one = |(row, label): (&[f32], &u32)| {
-                let tempered = softmax(row, inverse);
+                let tempered = tempered(row, inverse);
                 let mean: f64 = tempered.iter().zip(row).map(|(q, p)| q * log(*p)).sum();
                 mean - log(row[*label as usize])
             };
@@ -85,7 +85,7 @@ pub fn at_temperature(labels: Labels<'_>, probabilities: &[f32], temperature: f6
         }
         Labels::Classes { .. } => {
             let rows = probabilities.chunks_exact(columns);
-            rows.flat_map(|row| softmax(row, inverse).into_iter().map(|q| q as f32)).collect()
+            rows.flat_map(|row| tempered(row, inverse).into_iter().map(|q| q as f32)).collect()
         }
     })
 }
@@ -132,11 +132,15 @@ fn log(p: f32) -> f64 {
     f64::from(p).max(NEAR_ZERO).ln()
 }
 
-/// Softmax of the logarithms times `inverse`.
-fn softmax(row: &[f32], inverse: f64) -> Vec<f64> {
-    let scaled: Vec<f64> = row.iter().map(|p| inverse * log(*p)).collect();
-    let top = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = scaled.iter().map(|z| (z - top).exp()).collect();
+/// Probabilities of logits: `exp(z_i) / sum_j exp(z_j)`, without overflow.
+pub fn softmax(logits: &[f64]) -> Vec<f64> {
+    let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = logits.iter().map(|z| (z - top).exp()).collect();
     let sum: f64 = powers.iter().sum();
     powers.iter().map(|p| p / sum).collect()
+}
+
+/// Softmax of the logarithms times `inverse`.
+fn tempered(row: &[f32], inverse: f64) -> Vec<f64> {
+    softmax(&row.iter().map(|p| inverse * log(*p)).collect::<Vec<_>>())
 }

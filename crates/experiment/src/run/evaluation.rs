@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::spec::RunSpec;
 use crate::spec::switches::MultilabelScore;
 use clinpeft_clinical::{Dataset, Example, IdKey, Label, Task, TaskKind};
-use clinpeft_metrics::{Bootstrap, Evaluation, Watch, evaluate_watched, unwatched};
+use clinpeft_metrics::{Bootstrap, Evaluation, Watch, evaluate_watched, softmax, unwatched};
 use clinpeft_report::predictions::{Labels, Predictions};
 use clinpeft_rng::Seed;
 use clinpeft_train::Scores;
@@ -110,13 +110,6 @@ fn cells(split: &[Example], columns: usize) -> Vec<u8> {
         }
     }
     all
-}
-
-fn softmax(z: &[f64]) -> Vec<f64> {
-    let top = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let e: Vec<f64> = z.iter().map(|x| (x - top).exp()).collect();
-    let total: f64 = e.iter().sum();
-    e.iter().map(|x| x / total).collect()
 }
 
 /// The metrics of a task.
