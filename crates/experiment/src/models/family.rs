@@ -27,6 +27,8 @@ pub enum Family {
 
 #[derive(Deserialize)]
 struct ModelType {
+    /// Empty where the file has none.
+    #[serde(default)]
     model_type: String,
 }
 
@@ -205,12 +207,12 @@ mod tests {
             std::fs::write(&path, format!(r#"{{"model_type": "{text}", "other": 1}}"#)).unwrap();
             assert_eq!(Family::of(dir.path()).unwrap(), family);
         }
-        std::fs::write(&path, r#"{"model_type": "gpt2"}"#).unwrap();
-        let error = Family::of(dir.path()).unwrap_err();
-        assert!(matches!(error, Error::Config { .. }));
-        assert!(error.to_string().contains("`gpt2`") && error.to_string().contains("\nhint: "), "{error}");
-        std::fs::write(&path, "{}").unwrap();
-        assert!(Family::of(dir.path()).unwrap_err().to_string().contains("model_type"));
+        for (text, named) in [(r#"{"model_type": "gpt2"}"#, "`gpt2`"), ("{}", "`model_type`")] {
+            std::fs::write(&path, text).unwrap();
+            let error = Family::of(dir.path()).unwrap_err();
+            assert!(matches!(error, Error::Config { .. }));
+            assert!(error.to_string().contains(named) && error.to_string().contains("\nhint: "), "{error}");
+        }
     }
 
     #[test]
