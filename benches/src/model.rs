@@ -18,7 +18,7 @@ pub struct Options {
     /// In which type the weights are stored.
     #[arg(long, default_value = "f32")]
     stored: Stored,
-    /// The folder, made if it is not there.
+    /// The folder, made if it does not exist.
     #[arg(long)]
     out: PathBuf,
 }

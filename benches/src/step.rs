@@ -36,7 +36,7 @@ pub struct Options {
     /// Whether orders of frozen weights are kept.
     #[arg(long, default_value = "measured")]
     packs: Packs,
-    /// Layers are computed again on the way back.
+    /// Activation checkpointing: layers are computed again in the backward pass.
     #[arg(long)]
     checkpointing: bool,
     /// Steps that are timed, at most.

@@ -31,7 +31,7 @@ pub fn test() -> Result<ExitCode, String> {
             "--test",
             "steps",
             "--test",
-            "readings",
+            "host_syncs",
             "--test",
             "devices",
         ]);

@@ -91,7 +91,7 @@ impl Shape {
 fn main() -> Result<()> {
     let o = Options::parse();
     let device = match &o.folder {
-        Some(folder) => clinpeft_kernels::open_and_keep(&o.device, folder)?,
+        Some(folder) => clinpeft_kernels::open_cached(&o.device, folder)?,
         None => clinpeft_kernels::open(&o.device)?,
     };
     if o.operations { operations(&o, &device) } else { steps(&o, &device) }

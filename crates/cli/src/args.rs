@@ -22,7 +22,7 @@ impl DeviceArg {
 
     /// The same, with what runs of this store compiled and measured before.
     pub fn open_for(&self, store: &Store) -> Result<Device> {
-        clinpeft_kernels::open_and_keep(&self.device, &store.devices()).map_err(|e| Error::Model(e.into()))
+        clinpeft_kernels::open_cached(&self.device, &store.devices()).map_err(|e| Error::Model(e.into()))
     }
 }
 

@@ -1,7 +1,9 @@
 //! The contract of `clinpeft-tensor`, operation by operation.
 
-use crate::client::Client;
-use crate::{Limits, Opened, narrow, ops};
+use crate::context::DeviceContext;
+use crate::device::DeviceBackend;
+use crate::limits::Limits;
+use crate::{ops, packed_half};
 use clinpeft_tensor::ops::{AdamW, AttentionShape, Clip, CuSeqlens, Direction, Layout, Learned};
 use clinpeft_tensor::rng::Key;
 use clinpeft_tensor::{Backend, DType, Result, Tensor};
@@ -12,19 +14,19 @@ use std::sync::atomic::Ordering;
 type Pair = (Tensor, Tensor);
 type Triple = (Tensor, Tensor, Tensor);
 
-impl<R: Runtime> Opened for Client<R> {
+impl<R: Runtime> DeviceBackend for DeviceContext<R> {
     fn limits(&self) -> Limits {
-        Client::limits(self)
+        DeviceContext::limits(self)
     }
 
-    fn remember(&self, file: &Path, what: &str) -> Result<()> {
-        self.choices.remember(file, what)
+    fn use_file(&self, file: &Path, what: &str) -> Result<()> {
+        self.autotune.use_file(file, what)
     }
 }
 
-impl<R: Runtime> Backend for Client<R> {
+impl<R: Runtime> Backend for DeviceContext<R> {
     fn name(&self) -> String {
-        Client::name(self)
+        DeviceContext::name(self)
     }
 
     fn memory(&self) -> Result<Option<u64>> {
@@ -32,11 +34,11 @@ impl<R: Runtime> Backend for Client<R> {
     }
 
     fn upload(&self, tensor: &Tensor) -> Result<Tensor> {
-        Client::upload(self, tensor)
+        DeviceContext::upload(self, tensor)
     }
 
     fn cast(&self, tensor: &Tensor, dtype: DType) -> Result<Tensor> {
-        narrow::cast(self, tensor, dtype)
+        packed_half::cast(self, tensor, dtype)
     }
 
     fn download(&self, tensors: &[&Tensor]) -> Result<Vec<Tensor>> {

@@ -1,10 +1,9 @@
 //! NVIDIA devices, through CUDA. Kernels are compiled on the machine that runs them, by NVRTC.
 
-use crate::Opened;
-use crate::client::Client;
+use crate::device::DeviceBackend;
+use crate::launch::LoopBudget;
 use crate::name::Name;
-use crate::panics;
-use crate::work::Loops;
+use crate::{panics, selftest};
 use clinpeft_tensor::Result;
 use cubecl::Runtime;
 use cubecl::cuda::{CudaDevice, CudaRuntime};
@@ -26,7 +25,7 @@ pub(crate) fn adapters() -> Result<Vec<String>, String> {
 }
 
 /// Opens the device with the number of `wanted`.
-pub(crate) fn open(wanted: Name) -> Result<Arc<dyn Opened>> {
+pub(crate) fn open(wanted: Name) -> Result<Arc<dyn DeviceBackend>> {
     let device = CudaDevice { index: wanted.index };
-    Ok(Client::open(wanted, device.to_id(), Loops::Free, || CudaRuntime::client(&device))?)
+    Ok(selftest::open(wanted, device.to_id(), LoopBudget::Unlimited, || CudaRuntime::client(&device))?)
 }

@@ -4,8 +4,8 @@
 //! - One file per operation in `ops`, named as in `clinpeft_tensor::ops`, where the contract is stated. Values are
 //!   computed with in f32, and stored in f32, bf16 or f16.
 //! - A device works asynchronously, so its failures arrive late. They surface as an error at the next operation or
-//!   download, and everything that was on the device by then is void: using it is an error as well. A failure never
-//!   turns into numbers.
+//!   download, and everything that was on the device by then is poisoned: using it is an error as well. A failure never
+//!   becomes numbers.
 //! - Features: `vulkan` and `cuda`. Without them the crate compiles no device library, and [`devices`] says so.
 //!
 //! ```
@@ -15,42 +15,70 @@
 //! assert!(clinpeft_kernels::open("abacus").is_err());
 //! ```
 
+mod device;
 mod limits;
 mod name;
 
-#[cfg(any(feature = "vulkan", feature = "cuda"))]
+#[cfg(feature = "cubecl")]
+mod autotune;
+#[cfg(feature = "cubecl")]
 mod backend;
-#[cfg(any(feature = "vulkan", feature = "cuda"))]
-mod client;
-#[cfg(any(feature = "vulkan", feature = "cuda"))]
-mod compiled;
+#[cfg(feature = "cubecl")]
+mod context;
+#[cfg(feature = "cubecl")]
+mod kernel_cache;
+#[cfg(feature = "cubecl")]
+mod launch;
+#[cfg(feature = "cubecl")]
+mod map;
+#[cfg(feature = "cubecl")]
+mod ops;
+#[cfg(feature = "cubecl")]
+mod packed_half;
+#[cfg(feature = "cubecl")]
+mod panics;
+#[cfg(feature = "cubecl")]
+mod reduce;
+#[cfg(feature = "cubecl")]
+mod selftest;
+#[cfg(feature = "cubecl")]
+mod transfer;
+
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(test)]
 #[cfg(feature = "cuda")]
 mod cuda_text;
-#[cfg(any(feature = "vulkan", feature = "cuda"))]
-mod map;
-#[cfg(any(feature = "vulkan", feature = "cuda"))]
-mod narrow;
-#[cfg(any(feature = "vulkan", feature = "cuda"))]
-mod ops;
-#[cfg(any(feature = "vulkan", feature = "cuda"))]
-mod panics;
-#[cfg(any(feature = "vulkan", feature = "cuda"))]
-mod reduce;
 #[cfg(feature = "vulkan")]
 mod vulkan;
-#[cfg(any(feature = "vulkan", feature = "cuda"))]
-mod work;
 
 pub use limits::Limits;
 
 use clinpeft_tensor::{Backend, Device, Error, Result};
-use name::{Kind, Name};
+use device::{DeviceBackend, Driver, Library};
+use name::Name;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The driver of a library, where this build has its feature.
+macro_rules! driver {
+    ($feature:tt, $module:ident) => {{
+        #[cfg(feature = $feature)]
+        const DRIVER: Option<Driver> =
+            Some(Driver { adapters: $module::adapters, open: $module::open, cache_kernels: kernel_cache::enable });
+        #[cfg(not(feature = $feature))]
+        const DRIVER: Option<Driver> = None;
+        DRIVER
+    }};
+}
+
+/// The device libraries, best first.
+static LIBRARIES: [Library; 2] = [
+    Library { word: "cuda", title: "CUDA", driver: driver!("cuda", cuda) },
+    Library { word: "vulkan", title: "Vulkan", driver: driver!("vulkan", vulkan) },
+];
 
 /// A device, or why there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,17 +109,16 @@ impl fmt::Display for State {
 }
 
 /// All devices of this machine that this build can use, best first, and what is missing for the others. Each is opened and
-/// tried.
+/// tested.
 pub fn devices() -> Vec<Listing> {
     let mut all = Vec::new();
-    for kind in [Kind::Cuda, Kind::Vulkan] {
-        match adapters(kind) {
+    for Library { word, .. } in &LIBRARIES {
+        match driver(word).and_then(|driver| (driver.adapters)()) {
             Ok(found) => {
-                all.extend(found.into_iter().enumerate().map(|(index, what)| listing(Name { kind, index }, what)));
+                let names = (0..).map(|index| Name { library: word, index });
+                all.extend(names.zip(found).map(|(name, what)| listing(name, what)));
             }
-            Err(why) => {
-                all.push(Listing { name: kind.word().into(), state: State::Missing(why), limits: None });
-            }
+            Err(why) => all.push(Listing { name: (*word).into(), state: State::Missing(why), limits: None }),
         }
     }
     all
@@ -105,104 +132,78 @@ fn listing(name: Name, what: String) -> Listing {
     Listing { name: name.to_string(), state, limits }
 }
 
-/// An open device.
-trait Opened: Backend {
-    fn limits(&self) -> Limits;
-    /// Keeps the choices of this device, which is `what`, in a file.
-    fn remember(&self, file: &Path, what: &str) -> Result<()>;
-}
-
 /// The device called `name`: `vulkan` or `cuda`, with `:0`, `:1` ... where there are several; `cpu` is main memory.
 ///
-/// A small trial runs before the device is handed out. Opening the same device again gives the same one.
+/// A self-test runs before the device is handed out. Opening the same device again gives the same one.
 pub fn open(name: &str) -> Result<Device> {
     if name == "cpu" {
         return Ok(Device::Cpu);
     }
-    let wanted = Name::parse(name)?;
-    let missing = |what| Error::Backend { device: wanted.to_string(), what };
-    let found = adapters(wanted.kind).map_err(missing)?;
-    if wanted.index >= found.len() {
-        let last = found.len() - 1;
-        return Err(missing(format!(
-            "there is no such device; the last one is `{}:{last}`\nhint: leave the number out, or see `clinpeft doctor`",
-            wanted.kind.word()
-        )));
-    }
-    let backend: Arc<dyn Backend> = opened(wanted)?;
+    let (name, _) = found(name)?;
+    let backend: Arc<dyn Backend> = opened(name)?;
     Ok(Device::Other(backend))
 }
 
-/// Opens a device as [`open`] does, and keeps in `folder` what the next process would have to find out again: the compiled
-/// kernels, and which ways of computing products were the fastest, so that they are measured once and the next process computes
-/// the same bits. On the CPU nothing is kept, and a device of software is not measured.
-pub fn open_and_keep(name: &str, folder: &Path) -> Result<Device> {
-    #[cfg(any(feature = "vulkan", feature = "cuda"))]
-    compiled::keep(folder);
-    let device = open(name)?;
-    if device == Device::Cpu {
-        return Ok(device);
+/// Opens a device as [`open`] does, and caches in `folder` what the next process would have to find out again: the compiled
+/// kernels, and the autotuned choices of GEMM kernels, so that they are measured once and the next process computes the same
+/// bits. Nothing is cached for the CPU, and a software driver is not autotuned.
+pub fn open_cached(name: &str, folder: &Path) -> Result<Device> {
+    if name == "cpu" {
+        return Ok(Device::Cpu);
     }
-    let wanted = Name::parse(name)?;
+    let wanted = parsed(name)?;
     let missing = |what| Error::Backend { device: wanted.to_string(), what };
-    let adapters = adapters(wanted.kind).map_err(missing)?;
-    let what = adapters.get(wanted.index).cloned().unwrap_or_default();
+    (driver(wanted.library).map_err(missing)?.cache_kernels)(folder);
+    let (wanted, what) = found(name)?;
     // Vulkan names its driver; CUDA's is named here on Linux.
-    let driver = std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
-    let driver = driver.lines().next().unwrap_or_default();
-    let what = format!("{what}; {driver}; clinpeft {}", env!("CARGO_PKG_VERSION"));
+    let version = std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
+    let version = version.lines().next().unwrap_or_default();
+    let what = format!("{what}; {version}; clinpeft {}", env!("CARGO_PKG_VERSION"));
     let file = folder.join(format!("{}.txt", wanted.to_string().replace(':', "-")));
-    opened(wanted)?.remember(&file, &what)?;
-    Ok(device)
+    let backend = opened(wanted)?;
+    backend.use_file(&file, &what)?;
+    Ok(Device::Other(backend))
 }
 
-/// What the adapters of a kind are called; at least one, or what is missing.
-fn adapters(kind: Kind) -> Result<Vec<String>, String> {
-    match kind {
-        #[cfg(feature = "vulkan")]
-        Kind::Vulkan => vulkan::adapters(),
-        #[cfg(feature = "cuda")]
-        Kind::Cuda => cuda::adapters(),
-        #[cfg(not(all(feature = "vulkan", feature = "cuda")))]
-        kind => Err(not_built(kind)),
+fn parsed(name: &str) -> Result<Name> {
+    Name::parse(name, LIBRARIES.iter().map(|library| library.word))
+}
+
+/// The device called `name` and what its adapter is called. Errors if the machine has no such device.
+fn found(name: &str) -> Result<(Name, String)> {
+    let wanted = parsed(name)?;
+    let missing = |what| Error::Backend { device: wanted.to_string(), what };
+    let mut adapters = driver(wanted.library).and_then(|driver| (driver.adapters)()).map_err(missing)?;
+    if wanted.index >= adapters.len() {
+        let (word, last) = (wanted.library, adapters.len() - 1);
+        return Err(missing(format!(
+            "there is no such device; the last one is `{word}:{last}`\nhint: leave the number out, or see `clinpeft doctor`"
+        )));
     }
+    Ok((wanted, adapters.swap_remove(wanted.index)))
 }
 
-#[cfg(not(all(feature = "vulkan", feature = "cuda")))]
-fn not_built(kind: Kind) -> String {
-    let word = kind.word();
-    format!(
-        "this program was built without {kind:?}\nhint: `cargo xtask COMMAND --device {word}` builds what the device needs"
-    )
+/// The driver of a library, or what to do about its absence from this build.
+fn driver(word: &str) -> Result<&'static Driver, String> {
+    let library = LIBRARIES.iter().find(|library| library.word == word);
+    library.and_then(|library| library.driver.as_ref()).ok_or_else(|| {
+        let title = library.map_or(word, |library| library.title);
+        format!(
+            "this program was built without {title}\nhint: `cargo xtask COMMAND --device {word}` builds what the device needs"
+        )
+    })
 }
 
-#[cfg(any(feature = "vulkan", feature = "cuda"))]
-fn opened(wanted: Name) -> Result<Arc<dyn Opened>> {
-    use std::collections::BTreeMap;
-    use std::sync::{Mutex, PoisonError};
-
-    static OPEN: Mutex<BTreeMap<Name, Arc<dyn Opened>>> = Mutex::new(BTreeMap::new());
+fn opened(wanted: Name) -> Result<Arc<dyn DeviceBackend>> {
+    static OPEN: Mutex<BTreeMap<Name, Arc<dyn DeviceBackend>>> = Mutex::new(BTreeMap::new());
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(backend) = open.get(&wanted) {
         return Ok(backend.clone());
     }
-    let backend: Arc<dyn Opened> = match wanted.kind {
-        #[cfg(feature = "vulkan")]
-        Kind::Vulkan => vulkan::open(wanted)?,
-        #[cfg(feature = "cuda")]
-        Kind::Cuda => cuda::open(wanted)?,
-        #[cfg(not(all(feature = "vulkan", feature = "cuda")))]
-        kind => {
-            return Err(Error::Backend { device: wanted.to_string(), what: not_built(kind) });
-        }
-    };
+    let driver = driver(wanted.library).map_err(|what| Error::Backend { device: wanted.to_string(), what })?;
+    let backend = (driver.open)(wanted)?;
     open.insert(wanted, backend.clone());
     Ok(backend)
-}
-
-#[cfg(not(any(feature = "vulkan", feature = "cuda")))]
-fn opened(wanted: Name) -> Result<Arc<dyn Opened>> {
-    Err(Error::Backend { device: wanted.to_string(), what: not_built(wanted.kind) })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Element by element: one kernel for all functions of one or two values and a number.
 
-use crate::client::Client;
-use crate::work::{cube, units};
+use crate::context::DeviceContext;
+use crate::launch::{cube, units};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
@@ -24,7 +24,7 @@ pub(crate) enum Beside {
 
 /// `y[i] = f(a[i], b[..], number)`, in the shape of `a`.
 pub(crate) fn map<M: Map, R: Runtime>(
-    device: &Client<R>,
+    device: &DeviceContext<R>,
     op: &'static str,
     [a, b]: [&Tensor; 2],
     beside: Beside,

@@ -93,7 +93,7 @@ fn said(payload: &(dyn Any + Send)) -> String {
 /// Runs `body`; a panic in it is an `Err` with its message.
 pub(crate) fn caught<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     let before = CATCHING.replace(true);
-    // The state that a panic could leave half-changed is CubeCL's; the caller voids all that is on the device.
+    // The state that a panic could leave half-changed is CubeCL's; the caller poisons all that is on the device.
     let out = panic::catch_unwind(AssertUnwindSafe(body));
     CATCHING.set(before);
     out.map_err(|payload| said(&*payload))

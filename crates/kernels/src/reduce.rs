@@ -1,6 +1,6 @@
 //! Sums and maxima, always in the same order, so that the same device gives the same bits.
 
-use crate::work::{Operand, UNITS, Work, cube, grid, units};
+use crate::launch::{Launch, Operand, UNITS, cube, grid, units};
 use clinpeft_tensor::Result;
 use cubecl::prelude::*;
 
@@ -20,7 +20,7 @@ pub(crate) enum Term {
 }
 
 /// The sum of all `values`, as an operand of one value.
-pub(crate) fn total<R: Runtime>(work: &Work<'_, R>, values: &Operand, term: Term) -> Result<Operand> {
+pub(crate) fn total<R: Runtime>(work: &Launch<'_, R>, values: &Operand, term: Term) -> Result<Operand> {
     let (mut values, mut term) = (values.clone(), term);
     loop {
         let parts = values.count().div_ceil(UNITS as usize * SHARE).max(1);
@@ -37,7 +37,7 @@ pub(crate) fn total<R: Runtime>(work: &Work<'_, R>, values: &Operand, term: Term
 
 /// The sum over rows of `[rows, width]`: strips of rows, then the sums of strips, until one row is left in `to`.
 pub(crate) fn add_rows<R: Runtime>(
-    work: &Work<'_, R>,
+    work: &Launch<'_, R>,
     from: &Operand,
     to: &Operand,
     rows: usize,

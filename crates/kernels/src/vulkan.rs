@@ -1,10 +1,10 @@
 //! Vulkan devices, through wgpu, with kernels in SPIR-V.
 
-use crate::Opened;
-use crate::client::Client;
+use crate::context::DeviceContext;
+use crate::device::DeviceBackend;
+use crate::launch::LoopBudget;
 use crate::name::Name;
-use crate::panics;
-use crate::work::Loops;
+use crate::{panics, selftest};
 use clinpeft_tensor::{Error, Result};
 use cubecl::Runtime;
 use cubecl::device::Device as _;
@@ -27,16 +27,16 @@ pub(crate) fn adapters() -> Result<Vec<String>, String> {
 }
 
 /// Opens the adapter with the number of `wanted`.
-pub(crate) fn open(wanted: Name) -> Result<Arc<dyn Opened>> {
+pub(crate) fn open(wanted: Name) -> Result<Arc<dyn DeviceBackend>> {
     Ok(client(wanted)?)
 }
 
-fn client(wanted: Name) -> Result<Arc<Client<WgpuRuntime>>> {
+fn client(wanted: Name) -> Result<Arc<DeviceContext<WgpuRuntime>>> {
     let missing = |what| Error::Backend { device: wanted.to_string(), what };
     let adapter = list().map_err(missing)?.get(wanted.index);
     let device = &adapter.ok_or_else(|| missing(NO_DRIVER.into()))?.device;
-    let loops = if matches!(device, WgpuDevice::Cpu) { Loops::Counted } else { Loops::Free };
-    Client::open(wanted, device.to_id(), loops, || WgpuRuntime::client(device))
+    let loops = if matches!(device, WgpuDevice::Cpu) { LoopBudget::Limited } else { LoopBudget::Unlimited };
+    selftest::open(wanted, device.to_id(), loops, || WgpuRuntime::client(device))
 }
 
 /// All adapters that CubeCL can open; at least one. Drivers are asked once.
@@ -81,21 +81,21 @@ fn adapter(device: WgpuDevice, info: &wgpu::AdapterInfo) -> Adapter {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::name::Kind;
     use std::sync::{Mutex, MutexGuard, PoisonError};
 
     /// A client of the first adapter with smaller buffers than it has.
-    pub(crate) fn with_limit(bytes: u64) -> Arc<Client<WgpuRuntime>> {
-        let (name, device) = (Name { kind: Kind::Vulkan, index: 0 }, &list().unwrap()[0].device);
+    pub(crate) fn with_limit(bytes: u64) -> Arc<DeviceContext<WgpuRuntime>> {
+        let (name, device) = (Name { library: "vulkan", index: 0 }, &list().unwrap()[0].device);
         let connect = || WgpuRuntime::client(device);
-        Client::connect(name, device.to_id(), Loops::Counted, Some(bytes), connect).unwrap_or_else(|e| panic!("{e}"))
+        DeviceContext::connect(name, device.to_id(), LoopBudget::Limited, Some(bytes), connect)
+            .unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// A client of its own on the first adapter. One test at a time: some of them make the device fail.
-    pub(crate) fn alone() -> (MutexGuard<'static, ()>, Arc<Client<WgpuRuntime>>) {
+    pub(crate) fn alone() -> (MutexGuard<'static, ()>, Arc<DeviceContext<WgpuRuntime>>) {
         static ALONE: Mutex<()> = Mutex::new(());
         let guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = Name { kind: Kind::Vulkan, index: 0 };
+        let first = Name { library: "vulkan", index: 0 };
         (guard, client(first).unwrap_or_else(|e| panic!("{e}")))
     }
 }

@@ -48,7 +48,7 @@ impl RaggedBatch {
         Ok(RaggedBatch { ids: Tensor::from_vec(ids, &[n])?, positions, offsets, pad_probes: Vec::new(), targets: None })
     }
 
-    /// The same batch with rows that observe it. Errors if one sees what is not there, or they are out of order.
+    /// The same batch with rows that observe it. Errors if one sees a missing token, or they are out of order.
     pub fn with_pad_probes(mut self, pad_probes: Vec<PadProbe>) -> Result<RaggedBatch> {
         let length = |s: u32| {
             let w = self.offsets.get(s as usize..s as usize + 2);

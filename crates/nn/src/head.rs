@@ -1,55 +1,9 @@
-//! Classification head, pooling, and losses as sums, so that the caller decides what to divide by.
+//! Classification head, and losses as sums, so that the caller decides what to divide by.
 
-use crate::{Error, Hidden, PadProbe, Parameter, RaggedBatch, Result, Trainability};
+use crate::{Error, Hidden, Linear, PadProbe, Parameter, RaggedBatch, Result, Trainability};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_tensor::rng::{Stream, normal};
 use clinpeft_tensor::{Device, Tensor};
-
-/// Which row stands for a sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pooling {
-    /// The last token, found by length.
-    LastToken,
-    /// The last row of a padded batch, be it a pad token: the last pad probe behind the tokens, or the last token. So the
-    /// published code, wherever pad ids disagree.
-    LastPosition,
-    /// The first token.
-    FirstToken,
-    /// The first row of a padded batch, be it a pad token: the first pad probe that sees all tokens, or the first token.
-    /// For models whose tokens see all others, so that it does not matter where a pad probe stands.
-    FirstPosition,
-}
-
-impl Pooling {
-    /// The row of each sequence, where sequences begin at `offsets` with `virtual_rows` rows and `pad_probes` stand after
-    /// all of them.
-    pub fn rows(self, offsets: &[u32], virtual_rows: usize, pad_probes: &[PadProbe]) -> Result<Tensor> {
-        let end = offsets.last().copied().unwrap_or(0);
-        let last = |s: usize, w: &[u32]| {
-            let tokens = w[1] - w[0] - virtual_rows as u32;
-            let behind = |o: &PadProbe| o.sequence as usize == s && o.sees == tokens;
-            let found = pad_probes.iter().rposition(behind);
-            found.map_or(w[1] - 1, |i| end + i as u32)
-        };
-        let first = |s: usize, w: &[u32]| {
-            let tokens = w[1] - w[0] - virtual_rows as u32;
-            let sees_all = |o: &PadProbe| o.sequence as usize == s && o.sees == tokens;
-            let found = pad_probes.iter().position(sees_all);
-            found.map_or(w[0] + virtual_rows as u32, |i| end + i as u32)
-        };
-        let windows = offsets.windows(2).enumerate();
-        let rows: Vec<u32> = windows
-            .map(|(s, w)| match self {
-                Pooling::LastToken => w[1] - 1,
-                Pooling::LastPosition => last(s, w),
-                Pooling::FirstToken => w[0] + virtual_rows as u32,
-                Pooling::FirstPosition => first(s, w),
-            })
-            .collect();
-        let n = rows.len();
-        Ok(Tensor::from_vec(rows, &[n])?)
-    }
-}
 
 fn take_rows(x: &Var, rows: Vec<u32>) -> Result<Var> {
     let n = rows.len();
@@ -62,10 +16,7 @@ fn take_rows(x: &Var, rows: Vec<u32>) -> Result<Var> {
 /// The parameters are called as Hugging Face calls them: `score.weight` without b, `classifier.weight` and `classifier.bias`
 /// with it.
 #[derive(Debug, Clone)]
-pub struct Classifier {
-    weight: Parameter,
-    bias: Option<Parameter>,
-}
+pub struct Classifier(Linear);
 
 impl Classifier {
     /// A new head with weights from N(0, 0.02), without b.
@@ -75,11 +26,11 @@ impl Classifier {
     }
 
     /// A head with known weights, without b.
-    pub fn from_weight(weight: Tensor, learning: Trainability) -> Classifier {
-        Classifier { weight: Parameter::new("score.weight", weight, learning), bias: None }
+    pub fn from_weight(weight: Tensor, trainability: Trainability) -> Classifier {
+        Classifier(Linear::new("score".into(), Parameter::new("score.weight", weight, trainability)))
     }
 
-    /// The same head with b, which learns if W does. Errors if `bias` is not `[c]`.
+    /// The same head with b, which is trainable if W is. Errors if `bias` is not `[c]`.
     pub fn with_bias(self, bias: Tensor) -> Result<Classifier> {
         if bias.dims() != [self.classes()] {
             return Err(Error::Config(format!(
@@ -88,36 +39,37 @@ impl Classifier {
                 bias.shape()
             )));
         }
-        let learning = self.weight.trainability();
-        let named = |part: &str, value: Tensor| Parameter::new(format!("classifier.{part}"), value, learning);
-        Ok(Classifier { weight: named("weight", self.weight.value().clone()), bias: Some(named("bias", bias)) })
+        let trainability = self.weight().trainability();
+        let named = |part: &str, value: Tensor| Parameter::new(format!("classifier.{part}"), value, trainability);
+        let weight = named("weight", self.weight().value().clone());
+        Ok(Classifier(Linear::new("classifier".into(), weight).with_bias(named("bias", bias))))
     }
 
     /// The same head with a b of zeros. Errors are those of [`Classifier::with_bias`].
     pub fn with_zero_bias(self) -> Result<Classifier> {
-        let weight = self.weight.value();
+        let weight = self.weight().value();
         let zeros = Tensor::zeros(&[self.classes()], weight.dtype()).to_device(&weight.device())?;
         self.with_bias(zeros)
     }
 
     /// W.
     pub fn weight(&self) -> &Parameter {
-        &self.weight
+        self.0.weight()
     }
 
     /// W for writing.
     pub fn weight_mut(&mut self) -> &mut Parameter {
-        &mut self.weight
+        self.0.weight_mut()
     }
 
     /// W, then b if there is one.
     pub fn parameters(&self) -> impl Iterator<Item = &Parameter> {
-        [&self.weight].into_iter().chain(&self.bias)
+        self.0.parameters()
     }
 
     /// The same for writing.
     pub fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
-        [&mut self.weight].into_iter().chain(&mut self.bias)
+        self.0.parameters_mut()
     }
 
     /// Moves the head to where the model is.
@@ -127,16 +79,12 @@ impl Classifier {
 
     /// Number of classes or labels.
     pub fn classes(&self) -> usize {
-        self.weight.value().dims()[0]
+        self.weight().value().dims()[0]
     }
 
     /// `[b, c]` from pooled rows `[b, d]`.
     pub fn forward(&self, pooled: &Var) -> Result<Var> {
-        let z = ops::linear(pooled, self.weight.var())?;
-        match &self.bias {
-            Some(b) => Ok(ops::add_row(&z, b.var())?),
-            None => Ok(z),
-        }
+        self.0.plain(pooled)
     }
 }
 
@@ -236,19 +184,6 @@ mod tests {
 
     fn behind(sequence: u32, sees: u32) -> PadProbe {
         PadProbe { sequence, sees, id: 0, position: 9 }
-    }
-
-    #[test]
-    fn last_token_is_found_by_length_and_last_position_by_pad_probe() {
-        let pooled = |p: Pooling, n| {
-            let rows = p.rows(&[0, 2, 5], n, &[behind(0, 0), behind(0, 2 - n as u32)]).unwrap();
-            rows.as_slice::<u32>().unwrap().to_vec()
-        };
-        assert_eq!(pooled(Pooling::LastToken, 0), [1, 4]);
-        assert_eq!(pooled(Pooling::LastPosition, 0), [6, 4]);
-        assert_eq!(pooled(Pooling::LastPosition, 1), [6, 4]);
-        assert_eq!(pooled(Pooling::FirstToken, 1), [1, 3]);
-        assert_eq!(pooled(Pooling::FirstPosition, 1), [6, 3]);
     }
 
     #[test]

@@ -78,6 +78,22 @@ pub trait AdapterHooks: Send + Sync {
     }
 }
 
+impl Linear {
+    /// What an adapter needs to know of the layer before it exists.
+    pub fn describe(&self) -> TargetModule {
+        let dims = self.weight().value().dims();
+        TargetModule { name: self.site().into(), input: dims[1], output: dims[0] }
+    }
+
+    /// `W x + b` with whatever the adapters add; x `[t, in]`.
+    pub fn forward(&self, x: &Var, hooks: &dyn AdapterHooks, ctx: &ForwardCtx) -> Result<Var> {
+        let x = &hooks.linear_input(self, x.clone())?;
+        let base = self.plain(x)?;
+        let call = LinearCall { layer: self, x, base: &base };
+        hooks.linear(&call, base.clone(), ctx)
+    }
+}
+
 /// A model on its own.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoAdapters;

@@ -1,6 +1,6 @@
 //! Linear layer, normalisations, rotary angles.
 
-use crate::{AdapterHooks, Error, ForwardCtx, LinearCall, Parameter, Result, TargetModule};
+use crate::{Error, Parameter, Result};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_tensor::{DType, Device, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,20 +52,6 @@ impl Linear {
     /// The same for writing.
     pub fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
         [&mut self.weight].into_iter().chain(&mut self.bias)
-    }
-
-    /// What an adapter needs to know of the layer before it exists.
-    pub fn describe(&self) -> TargetModule {
-        let dims = self.weight.value().dims();
-        TargetModule { name: self.site.clone(), input: dims[1], output: dims[0] }
-    }
-
-    /// `W x + b` with whatever the adapters add; x `[t, in]`.
-    pub fn forward(&self, x: &Var, sites: &dyn AdapterHooks, ctx: &ForwardCtx) -> Result<Var> {
-        let x = &sites.linear_input(self, x.clone())?;
-        let base = self.plain(x)?;
-        let call = LinearCall { layer: self, x, base: &base };
-        sites.linear(&call, base.clone(), ctx)
     }
 
     /// `W x + b` alone.
@@ -235,7 +221,7 @@ fn stretch(frequency: f32, scaling: RopeScaling) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{NoAdapters, Trainability};
+    use crate::{ForwardCtx, NoAdapters, Trainability};
 
     #[test]
     fn llama3_scaling_keeps_high_and_divides_low_frequencies() {

@@ -4,9 +4,9 @@
 
 mod device;
 
-use crate::client::Client;
-use crate::name::{Kind, Name};
-use crate::work::Loops;
+use crate::context::DeviceContext;
+use crate::launch::LoopBudget;
+use crate::name::Name;
 use clinpeft_tensor::ops::{self, AdamW, Clip, Layout, Learned};
 use clinpeft_tensor::{DType, Device, Precision, Tensor, conformance};
 use cubecl::Runtime;
@@ -16,8 +16,10 @@ use std::collections::BTreeMap;
 
 fn on_paper(capability: u16) -> Device {
     let card = Card { capability };
-    let name = Name { kind: Kind::Cuda, index: usize::from(capability) };
-    Device::Other(Client::connect(name, card.to_id(), Loops::Free, None, || OnPaper::client(&card)).unwrap())
+    let name = Name { library: "cuda", index: usize::from(capability) };
+    Device::Other(
+        DeviceContext::connect(name, card.to_id(), LoopBudget::Unlimited, None, || OnPaper::client(&card)).unwrap(),
+    )
 }
 
 /// What the suite does not reach: weights in 16 bits, wide heads, the optimizer, logits of many rows.
@@ -117,7 +119,7 @@ fn every_kernel_becomes_cuda_source() {
         assert!(!second.is_empty());
         // f32 that nobody allowed to round goes to no tensor core.
         assert!(all.values().all(|text| !text.source.contains("tf32")), "sm_{capability}");
-        // Both ways of CubeCL to the tensor cores, for products of bf16.
+        // Both instructions of CubeCL for tensor cores, for products of bf16.
         for instruction in ["wmma::mma_sync", "mma.sync"] {
             let on_cores = |t: &&Text| t.source.contains("__nv_bfloat16") && t.source.contains(instruction);
             assert!(all.values().filter(on_cores).count() > 1, "sm_{capability}: no {instruction} of bf16");

@@ -6,15 +6,15 @@
 //! m = b1 m + (1 - b1) g      v = b2 v + (1 - b2) g^2
 //! p -= lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 //! ```
-//! All three are read and written in one pass. They become new tensors, so that whoever holds the old ones, as the best epoch
+//! All three are read and written in one pass. They become new tensors, so that whoever holds the old ones, as the best generation
 //! does, keeps them.
 //!
 //! One launch takes as many tensors as it may bind buffers: [`BUFFERS`] for each, and the norm. That is 146 tensors on CUDA
 //! (1,024 buffers; their addresses and lengths are 16 KiB of arguments, which CUDA takes since 12.1), as many where a
 //! Vulkan driver allows more, and 4 on Mesa's software driver (30). A LoRA on queries and values of 32 layers has 128.
 
-use crate::client::Client;
-use crate::work::{Operand, UNITS, Work, cube, grid};
+use crate::context::DeviceContext;
+use crate::launch::{Launch, Operand, UNITS, cube, grid};
 use clinpeft_tensor::Result;
 use clinpeft_tensor::ops::{AdamW, Clip, Learned};
 use cubecl::prelude::*;
@@ -32,7 +32,7 @@ fn tensors_of_a_launch(bindings: usize) -> usize {
 
 /// Updates everything that learns.
 pub(crate) fn adamw<R: Runtime>(
-    device: &Client<R>,
+    device: &DeviceContext<R>,
     all: &mut [Learned<'_>],
     clip: Option<Clip<'_>>,
     step: &AdamW,
@@ -61,7 +61,7 @@ pub(crate) fn adamw<R: Runtime>(
 
 /// One launch for tensors that were bound as gradient, three states before, three after.
 fn launch<R: Runtime>(
-    work: &Work<'_, R>,
+    work: &Launch<'_, R>,
     tensors: &[[Operand; BUFFERS]],
     clip: Option<Clip<'_>>,
     step: &AdamW,

@@ -4,15 +4,15 @@
 //! loss = sum of max(z, 0) - z y + ln(1 + exp(-|z|))        dz = sigma(z) - y
 //! ```
 
-use crate::client::Client;
+use crate::context::DeviceContext;
+use crate::launch::{cube, units};
 use crate::reduce::{Term, total};
-use crate::work::{cube, units};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
 /// Returns (loss `[1]`, sigma(z) - y).
 pub(crate) fn bce_with_logits<R: Runtime>(
-    device: &Client<R>,
+    device: &DeviceContext<R>,
     logits: &Tensor,
     targets: &Tensor,
 ) -> Result<(Tensor, Tensor)> {

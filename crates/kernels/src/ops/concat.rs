@@ -4,13 +4,13 @@
 //! y = [a; b]        a: [m, d]   b: [n, d]   y: [m + n, d]
 //! ```
 
-use crate::client::Client;
-use crate::work::{Operand, Work, cube, units};
+use crate::context::DeviceContext;
+use crate::launch::{Launch, Operand, cube, units};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
 /// Returns the rows of `a`, then those of `b`.
-pub(crate) fn concat<R: Runtime>(device: &Client<R>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+pub(crate) fn concat<R: Runtime>(device: &DeviceContext<R>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let work = device.begin("concat")?;
     let (first, second) = (work.input(a)?, work.input(b)?);
     let (y, out) = work.output(&[a.dims()[0] + b.dims()[0], a.dims()[1]])?;
@@ -20,7 +20,7 @@ pub(crate) fn concat<R: Runtime>(device: &Client<R>, a: &Tensor, b: &Tensor) -> 
 }
 
 /// Returns the first `rows` rows and the others.
-pub(crate) fn cut<R: Runtime>(device: &Client<R>, x: &Tensor, rows: usize) -> Result<(Tensor, Tensor)> {
+pub(crate) fn cut<R: Runtime>(device: &DeviceContext<R>, x: &Tensor, rows: usize) -> Result<(Tensor, Tensor)> {
     let (all, width) = (x.dims()[0], x.dims()[1]);
     let work = device.begin("cut")?;
     let xs = work.input(x)?;
@@ -32,7 +32,7 @@ pub(crate) fn cut<R: Runtime>(device: &Client<R>, x: &Tensor, rows: usize) -> Re
 
 /// Copies `count` values, from a place to a place.
 pub(crate) fn copy<R: Runtime>(
-    work: &Work<'_, R>,
+    work: &Launch<'_, R>,
     (from, start): (&Operand, usize),
     (to, place): (&Operand, usize),
     count: usize,

@@ -4,13 +4,13 @@
 //! loss = sum_i w_i (ln sum_j exp z_ij - z_i,target)        dz_ij = w_i (softmax(z_i)_j - [j = target_i])
 //! ```
 //! With a head, the logits of [`ROWS`] rows exist at a time, and go when their gradients have been multiplied. A head that
-//! lies in several buffers gives its columns of them in turn.
+//! lies in several buffers gives its columns of them one after another.
 
-use crate::client::Client;
+use crate::context::DeviceContext;
+use crate::launch::{Launch, Operand, Part, cube, grid, row_units, units};
 use crate::ops::elementwise;
 use crate::ops::matmul::{Sizes, product};
 use crate::reduce::{Fold, Term, over_cube, total};
-use crate::work::{Operand, Part, Work, cube, grid, row_units, units};
 use clinpeft_tensor::ops::Layout;
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
@@ -21,7 +21,7 @@ const ROWS: usize = 256;
 
 /// Returns (loss `[1]`, dz for g = 1).
 pub(crate) fn cross_entropy<R: Runtime>(
-    device: &Client<R>,
+    device: &DeviceContext<R>,
     logits: &Tensor,
     targets: &Tensor,
     weights: &Tensor,
@@ -39,7 +39,7 @@ pub(crate) fn cross_entropy<R: Runtime>(
 
 /// Returns (loss `[1]`, dx, dhead), the last two for g = 1 and only where `want` (x, head) asks.
 pub(crate) fn linear_cross_entropy<R: Runtime>(
-    device: &Client<R>,
+    device: &DeviceContext<R>,
     x: &Tensor,
     head: &Tensor,
     targets: &Tensor,
@@ -89,7 +89,7 @@ fn columns(z: &Operand, part: &Part) -> Operand {
 
 /// dx = dz H for some rows, summed over the parts of H.
 fn back<R: Runtime>(
-    work: &Work<'_, R>,
+    work: &Launch<'_, R>,
     dz: &Operand,
     parts: &[Part],
     dx: &Operand,
@@ -121,7 +121,7 @@ pub(crate) fn more_of(more: &Array<f32>, sum: &mut Array<f32>) {
     }
 }
 
-fn loss<R: Runtime>(work: &Work<'_, R>, losses: &Operand) -> Result<Tensor> {
+fn loss<R: Runtime>(work: &Launch<'_, R>, losses: &Operand) -> Result<Tensor> {
     let sum = total(work, losses, Term::Value)?;
     Ok(work.made(&sum, &[1]))
 }
@@ -136,7 +136,7 @@ impl Batch {
     /// Losses and gradients of `some` rows of logits, which stand from row `first` on in the batch.
     fn rows<R: Runtime>(
         &self,
-        work: &Work<'_, R>,
+        work: &Launch<'_, R>,
         z: &Operand,
         dz: &Operand,
         losses: &Operand,

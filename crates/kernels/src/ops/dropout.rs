@@ -4,14 +4,14 @@
 //! y[i] = x[i] / (1 - p) if word(key, i) >= p * 2^32, else 0
 //! ```
 
-use crate::client::Client;
-use crate::work::{cube, units};
+use crate::context::DeviceContext;
+use crate::launch::{cube, units};
 use clinpeft_tensor::rng::Key;
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
 /// Zeroes a share `rate` of the elements and scales the rest.
-pub(crate) fn dropout<R: Runtime>(device: &Client<R>, x: &Tensor, rate: f64, key: Key) -> Result<Tensor> {
+pub(crate) fn dropout<R: Runtime>(device: &DeviceContext<R>, x: &Tensor, rate: f64, key: Key) -> Result<Tensor> {
     let work = device.begin("dropout")?;
     let values = work.input(x)?;
     let (y, out) = work.output(x.dims())?;

@@ -6,7 +6,7 @@
 //! scale:  y = f * x
 //! ```
 
-use crate::client::Client;
+use crate::context::DeviceContext;
 use crate::map::{Beside, Map, map};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
@@ -40,16 +40,16 @@ impl Map for Multiple {
 }
 
 /// Returns a + b.
-pub(crate) fn add<R: Runtime>(device: &Client<R>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+pub(crate) fn add<R: Runtime>(device: &DeviceContext<R>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     map::<Sum, R>(device, "add", [a, b], Beside::Same, 0.0)
 }
 
 /// Returns a * b.
-pub(crate) fn mul<R: Runtime>(device: &Client<R>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+pub(crate) fn mul<R: Runtime>(device: &DeviceContext<R>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     map::<Product, R>(device, "mul", [a, b], Beside::Same, 0.0)
 }
 
 /// Returns `factor` times `x`.
-pub(crate) fn scale<R: Runtime>(device: &Client<R>, x: &Tensor, factor: f64) -> Result<Tensor> {
+pub(crate) fn scale<R: Runtime>(device: &DeviceContext<R>, x: &Tensor, factor: f64) -> Result<Tensor> {
     map::<Multiple, R>(device, "scale", [x, x], Beside::Same, factor)
 }

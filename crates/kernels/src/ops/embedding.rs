@@ -6,14 +6,14 @@
 //! The table may be stored in 16 bits, and in several buffers. The ids are known on the CPU, which sorts them for the
 //! gradient: no sum depends on which unit comes first.
 
-use crate::client::Client;
-use crate::narrow::{Narrow, value};
-use crate::work::{cube, units};
+use crate::context::DeviceContext;
+use crate::launch::{cube, units};
+use crate::packed_half::{Half, unpack_at};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
 /// Returns the rows in f32.
-pub(crate) fn embedding<R: Runtime>(device: &Client<R>, table: &Tensor, ids: &Tensor) -> Result<Tensor> {
+pub(crate) fn embedding<R: Runtime>(device: &DeviceContext<R>, table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     let (rows, width) = table.rows_and_width();
     let work = device.begin("embedding")?;
     let at = work.ids(ids, rows)?.values;
@@ -22,10 +22,10 @@ pub(crate) fn embedding<R: Runtime>(device: &Client<R>, table: &Tensor, ids: &Te
         work.run(|compute| {
             let (grid, from) = (units(y.count()), part.values.array());
             let (at, out, width) = (at.array(), out.array(), width.max(1));
-            match Narrow::of(table.dtype()) {
+            match Half::of(table.dtype()) {
                 None => gather::launch::<R>(compute, grid, cube(), from, at, out, width, part.first, part.rows),
                 Some(n) => {
-                    gather_narrow::launch::<R>(compute, grid, cube(), from, at, out, width, part.first, part.rows, n);
+                    gather_half::launch::<R>(compute, grid, cube(), from, at, out, width, part.first, part.rows, n);
                 }
             }
         })?;
@@ -35,7 +35,7 @@ pub(crate) fn embedding<R: Runtime>(device: &Client<R>, table: &Tensor, ids: &Te
 
 /// Returns the gradient of a table with `rows` rows.
 pub(crate) fn embedding_backward<R: Runtime>(
-    device: &Client<R>,
+    device: &DeviceContext<R>,
     g: &Tensor,
     ids: &Tensor,
     rows: usize,
@@ -45,7 +45,7 @@ pub(crate) fn embedding_backward<R: Runtime>(
     let gs = work.input(g)?;
     let (starts, order) = sorted(work.ids(ids, rows)?.host()?, rows);
     let longest = starts.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
-    // A term is a turn here.
+    // A term is an iteration here.
     work.can_sum(longest as usize * 16)?;
     let (starts, order) = (work.numbers(&starts)?, work.numbers(&order)?);
     let (table, out) = work.output(&[rows, width])?;
@@ -92,19 +92,19 @@ pub(crate) fn gather(
 }
 
 #[cube(launch)]
-pub(crate) fn gather_narrow(
+pub(crate) fn gather_half(
     table: &Array<u32>,
     ids: &Array<u32>,
     y: &mut Array<f32>,
     width: usize,
     first: usize,
     rows: usize,
-    #[comptime] narrow: Narrow,
+    #[comptime] half: Half,
 ) {
     if ABSOLUTE_POS < y.len() {
         let id = ids[ABSOLUTE_POS / width] as usize;
         if id >= first && id < first + rows {
-            y[ABSOLUTE_POS] = value(table, (id - first) * width + ABSOLUTE_POS % width, narrow);
+            y[ABSOLUTE_POS] = unpack_at(table, (id - first) * width + ABSOLUTE_POS % width, half);
         }
     }
 }

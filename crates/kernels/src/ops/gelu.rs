@@ -4,7 +4,7 @@
 //! y = x * P(x),  P(x) = (1 + erf(x / sqrt(2))) / 2        dx = g * (P(x) + x * p(x)),  p(x) = exp(-x^2 / 2) / sqrt(2 pi)
 //! ```
 
-use crate::client::Client;
+use crate::context::DeviceContext;
 use crate::map::{Beside, Map, map};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
@@ -69,11 +69,11 @@ impl Map for GeluSlope {
 }
 
 /// Returns y.
-pub(crate) fn gelu<R: Runtime>(device: &Client<R>, x: &Tensor) -> Result<Tensor> {
+pub(crate) fn gelu<R: Runtime>(device: &DeviceContext<R>, x: &Tensor) -> Result<Tensor> {
     map::<Gelu, R>(device, "gelu", [x, x], Beside::Same, 0.0)
 }
 
 /// Returns dx from the gradient `g` of y.
-pub(crate) fn gelu_backward<R: Runtime>(device: &Client<R>, g: &Tensor, x: &Tensor) -> Result<Tensor> {
+pub(crate) fn gelu_backward<R: Runtime>(device: &DeviceContext<R>, g: &Tensor, x: &Tensor) -> Result<Tensor> {
     map::<GeluSlope, R>(device, "gelu_backward", [g, x], Beside::Same, 0.0)
 }

@@ -4,7 +4,7 @@
 //! y = 1 / sqrt(x), and 0 where x <= 0        dx = -g * y^3 / 2
 //! ```
 
-use crate::client::Client;
+use crate::context::DeviceContext;
 use crate::map::{Beside, Map, map};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
@@ -31,11 +31,11 @@ impl Map for InverseSqrtSlope {
 }
 
 /// Returns y.
-pub(crate) fn inverse_sqrt<R: Runtime>(device: &Client<R>, x: &Tensor) -> Result<Tensor> {
+pub(crate) fn inverse_sqrt<R: Runtime>(device: &DeviceContext<R>, x: &Tensor) -> Result<Tensor> {
     map::<InverseSqrt, R>(device, "inverse_sqrt", [x, x], Beside::Same, 0.0)
 }
 
 /// Returns dx from the result `y` of the forward pass.
-pub(crate) fn inverse_sqrt_backward<R: Runtime>(device: &Client<R>, g: &Tensor, y: &Tensor) -> Result<Tensor> {
+pub(crate) fn inverse_sqrt_backward<R: Runtime>(device: &DeviceContext<R>, g: &Tensor, y: &Tensor) -> Result<Tensor> {
     map::<InverseSqrtSlope, R>(device, "inverse_sqrt_backward", [g, y], Beside::Same, 0.0)
 }

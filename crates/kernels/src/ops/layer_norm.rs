@@ -5,15 +5,15 @@
 //! dx = (u - mean(u) - n * mean(u*n)) / r,  u = w*g        dw = sum over rows of g * n        db = sum over rows of g
 //! ```
 
-use crate::client::Client;
+use crate::context::DeviceContext;
+use crate::launch::{cube, grid, row_units, units};
 use crate::reduce::{Fold, add_rows, over_cube};
-use crate::work::{cube, grid, row_units, units};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
 /// Returns (y, m and 1/r for each row as `[rows, 2]`).
 pub(crate) fn layer_norm<R: Runtime>(
-    device: &Client<R>,
+    device: &DeviceContext<R>,
     x: &Tensor,
     weight: &Tensor,
     bias: &Tensor,
@@ -37,7 +37,7 @@ pub(crate) fn layer_norm<R: Runtime>(
 
 /// Returns (dx, dw, db) from the gradient `g` of y and the moments that [`layer_norm`] returned.
 pub(crate) fn layer_norm_backward<R: Runtime>(
-    device: &Client<R>,
+    device: &DeviceContext<R>,
     g: &Tensor,
     x: &Tensor,
     weight: &Tensor,

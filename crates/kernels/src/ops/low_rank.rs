@@ -6,16 +6,16 @@
 //! The second product, the factor and the sum are one pass over `base`: it reads each value once, where a product of its own
 //! would write and read as many again.
 
-use crate::client::Client;
+use crate::context::DeviceContext;
+use crate::launch::{cube, units};
 use crate::ops::matmul::{Sizes, product};
-use crate::work::{cube, units};
 use clinpeft_tensor::ops::Layout;
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
 /// Returns (y, u).
 pub(crate) fn low_rank<R: Runtime>(
-    device: &Client<R>,
+    device: &DeviceContext<R>,
     base: &Tensor,
     x: &Tensor,
     a: &Tensor,
@@ -24,7 +24,7 @@ pub(crate) fn low_rank<R: Runtime>(
 ) -> Result<(Tensor, Tensor)> {
     let ((rows, width), rank) = (x.rows_and_width(), a.dims()[0]);
     let work = device.begin("low_rank")?;
-    // A term of the second product is a turn.
+    // A term of the second product is an iteration.
     work.can_sum(width.max(rank * 16))?;
     let (bases, xs) = (work.input(base)?, work.input(x)?);
     let (down, up) = (work.input(a)?, work.input(b)?);

@@ -6,18 +6,22 @@
 //! ```
 //! A step is a product with U and one pass over its cells.
 
-use crate::client::Client;
+use crate::context::DeviceContext;
+use crate::launch::{Operand, cube, units};
 use crate::ops::concat::copy;
 use crate::ops::matmul::{Sizes, product};
 use crate::ops::silu_mul::sigma;
 use crate::ops::tanh::squashed;
-use crate::work::{Operand, cube, units};
 use clinpeft_tensor::ops::Layout;
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
 /// Returns (h, gates after their functions `[n, 4e]`, c `[n, e]`).
-pub(crate) fn lstm<R: Runtime>(device: &Client<R>, x: &Tensor, recurrent: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
+pub(crate) fn lstm<R: Runtime>(
+    device: &DeviceContext<R>,
+    x: &Tensor,
+    recurrent: &Tensor,
+) -> Result<(Tensor, Tensor, Tensor)> {
     let (steps, width) = (x.dims()[0], recurrent.dims()[1]);
     let work = device.begin("lstm")?;
     work.can_sum(width)?;
@@ -40,7 +44,7 @@ pub(crate) fn lstm<R: Runtime>(device: &Client<R>, x: &Tensor, recurrent: &Tenso
 
 /// Returns (dx, dU). `saved` is `[U, h, gates, c]` of the forward pass.
 pub(crate) fn lstm_backward<R: Runtime>(
-    device: &Client<R>,
+    device: &DeviceContext<R>,
     g: &Tensor,
     saved: [&Tensor; 4],
 ) -> Result<(Tensor, Tensor)> {
@@ -85,7 +89,12 @@ pub(crate) fn lstm_backward<R: Runtime>(
 }
 
 /// Row t of the result is row t - 1, and row 0 is zero.
-fn shifted<R: Runtime>(work: &crate::work::Work<'_, R>, h: &Operand, steps: usize, width: usize) -> Result<Operand> {
+fn shifted<R: Runtime>(
+    work: &crate::launch::Launch<'_, R>,
+    h: &Operand,
+    steps: usize,
+    width: usize,
+) -> Result<Operand> {
     let rows = work.scratch(&[steps, width])?;
     let zeros = work.zeros(width)?;
     copy(work, (&zeros, 0), (&rows, 0), width.min(steps * width))?;

@@ -4,11 +4,11 @@
 //! y = sqrt(sum x^2)        dx = g * x / y, and 0 where y = 0
 //! ```
 
-use crate::client::Client;
+use crate::context::DeviceContext;
+use crate::launch::{cube, grid, units};
 use crate::map::element;
 use crate::map::{Beside, Map};
 use crate::reduce::{Term, total};
-use crate::work::{cube, grid, units};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
@@ -22,7 +22,7 @@ impl Map for Root {
 }
 
 /// Returns the norm, `[1]`.
-pub(crate) fn norm<R: Runtime>(device: &Client<R>, x: &Tensor) -> Result<Tensor> {
+pub(crate) fn norm<R: Runtime>(device: &DeviceContext<R>, x: &Tensor) -> Result<Tensor> {
     let work = device.begin("norm")?;
     let squares = total(&work, &work.input(x)?, Term::Square)?;
     let (y, out) = work.output(&[1])?;
@@ -34,7 +34,12 @@ pub(crate) fn norm<R: Runtime>(device: &Client<R>, x: &Tensor) -> Result<Tensor>
 }
 
 /// Returns dx from the gradient `g` of y, `[1]`, and the y that [`norm`] returned.
-pub(crate) fn norm_backward<R: Runtime>(device: &Client<R>, g: &Tensor, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+pub(crate) fn norm_backward<R: Runtime>(
+    device: &DeviceContext<R>,
+    g: &Tensor,
+    x: &Tensor,
+    y: &Tensor,
+) -> Result<Tensor> {
     let work = device.begin("norm_backward")?;
     let (g, xs, y) = (work.input(g)?, work.input(x)?, work.input(y)?);
     let (dx, out) = work.output(x.dims())?;

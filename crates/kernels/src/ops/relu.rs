@@ -4,7 +4,7 @@
 //! y = max(x, 0)        dx = g where y > 0, else 0
 //! ```
 
-use crate::client::Client;
+use crate::context::DeviceContext;
 use crate::map::{Beside, Map, map};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
@@ -36,11 +36,11 @@ impl Map for ReluSlope {
 }
 
 /// Returns y.
-pub(crate) fn relu<R: Runtime>(device: &Client<R>, x: &Tensor) -> Result<Tensor> {
+pub(crate) fn relu<R: Runtime>(device: &DeviceContext<R>, x: &Tensor) -> Result<Tensor> {
     map::<Relu, R>(device, "relu", [x, x], Beside::Same, 0.0)
 }
 
 /// Returns dx from the result `y` of the forward pass.
-pub(crate) fn relu_backward<R: Runtime>(device: &Client<R>, g: &Tensor, y: &Tensor) -> Result<Tensor> {
+pub(crate) fn relu_backward<R: Runtime>(device: &DeviceContext<R>, g: &Tensor, y: &Tensor) -> Result<Tensor> {
     map::<ReluSlope, R>(device, "relu_backward", [g, y], Beside::Same, 0.0)
 }

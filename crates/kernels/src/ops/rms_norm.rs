@@ -6,15 +6,15 @@
 //! ```
 //! One cube to a row, whose units sum strided parts and then halve through shared memory.
 
-use crate::client::Client;
+use crate::context::DeviceContext;
+use crate::launch::{cube, grid, row_units, units};
 use crate::reduce::{Fold, add_rows, over_cube};
-use crate::work::{cube, grid, row_units, units};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
 /// Returns (y, 1/r for each row).
 pub(crate) fn rms_norm<R: Runtime>(
-    device: &Client<R>,
+    device: &DeviceContext<R>,
     x: &Tensor,
     weight: &Tensor,
     eps: f64,
@@ -46,7 +46,7 @@ pub(crate) fn rms_norm<R: Runtime>(
 
 /// Returns (dx, dw) from the gradient `g` of y and the 1/r that [`rms_norm`] returned.
 pub(crate) fn rms_norm_backward<R: Runtime>(
-    device: &Client<R>,
+    device: &DeviceContext<R>,
     g: &Tensor,
     x: &Tensor,
     weight: &Tensor,

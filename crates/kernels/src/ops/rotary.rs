@@ -3,17 +3,17 @@
 //! ```text
 //! y[i] = x[i] c - x[i + d/2] s       y[i + d/2] = x[i + d/2] c + x[i] s       c = cos[p, i], s = sin[p, i]
 //! ```
-//! The way back is the turn by the negative angle.
+//! The backward pass rotates by the negative angle.
 
-use crate::client::Client;
-use crate::work::{cube, units};
+use crate::context::DeviceContext;
+use crate::launch::{cube, units};
 use clinpeft_tensor::ops::Direction;
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
 /// Returns y.
 pub(crate) fn rotary<R: Runtime>(
-    device: &Client<R>,
+    device: &DeviceContext<R>,
     x: &Tensor,
     cos: &Tensor,
     sin: &Tensor,
@@ -28,7 +28,7 @@ pub(crate) fn rotary<R: Runtime>(
     let sign = if direction == Direction::Forward { 1.0f32 } else { -1.0 };
     work.run(|compute| {
         let (grid, tables) = (units(x.count() / 2), (c.array(), s.array(), at.array()));
-        turn::launch::<R>(
+        rotate::launch::<R>(
             compute,
             grid,
             cube(),
@@ -45,9 +45,9 @@ pub(crate) fn rotary<R: Runtime>(
     Ok(y)
 }
 
-/// A unit turns one pair.
+/// A unit rotates one pair.
 #[cube(launch)]
-pub(crate) fn turn(
+pub(crate) fn rotate(
     x: &Array<f32>,
     cos: &Array<f32>,
     sin: &Array<f32>,

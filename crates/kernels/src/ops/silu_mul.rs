@@ -5,9 +5,9 @@
 //! da = g * u * sigma(a) * (1 + a * (1 - sigma(a)))        du = g * silu(a)
 //! ```
 
-use crate::client::Client;
+use crate::context::DeviceContext;
+use crate::launch::{cube, units};
 use crate::map::{Beside, Map, map};
-use crate::work::{cube, units};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
@@ -26,13 +26,13 @@ impl Map for SiluMul {
 }
 
 /// Returns y.
-pub(crate) fn silu_mul<R: Runtime>(device: &Client<R>, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+pub(crate) fn silu_mul<R: Runtime>(device: &DeviceContext<R>, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     map::<SiluMul, R>(device, "silu_mul", [gate, up], Beside::Same, 0.0)
 }
 
 /// Returns (da, du).
 pub(crate) fn silu_mul_backward<R: Runtime>(
-    device: &Client<R>,
+    device: &DeviceContext<R>,
     g: &Tensor,
     gate: &Tensor,
     up: &Tensor,

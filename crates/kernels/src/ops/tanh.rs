@@ -4,7 +4,7 @@
 //! y = tanh(x)        dx = g * (1 - y^2)
 //! ```
 
-use crate::client::Client;
+use crate::context::DeviceContext;
 use crate::map::{Beside, Map, map};
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
@@ -39,11 +39,11 @@ impl Map for TanhSlope {
 }
 
 /// Returns y.
-pub(crate) fn tanh<R: Runtime>(device: &Client<R>, x: &Tensor) -> Result<Tensor> {
+pub(crate) fn tanh<R: Runtime>(device: &DeviceContext<R>, x: &Tensor) -> Result<Tensor> {
     map::<Tanh, R>(device, "tanh", [x, x], Beside::Same, 0.0)
 }
 
 /// Returns dx from the result `y` of the forward pass.
-pub(crate) fn tanh_backward<R: Runtime>(device: &Client<R>, g: &Tensor, y: &Tensor) -> Result<Tensor> {
+pub(crate) fn tanh_backward<R: Runtime>(device: &DeviceContext<R>, g: &Tensor, y: &Tensor) -> Result<Tensor> {
     map::<TanhSlope, R>(device, "tanh_backward", [g, y], Beside::Same, 0.0)
 }

@@ -1,9 +1,10 @@
-//! The way back, by queries and by keys.
+//! The backward pass, by queries and by keys.
 
-use super::tile::{add_weighted, dots, load, mask, own_column, own_row, scores, store, tile, visible, zeros};
-use super::{Heads, Kind, RECORD, SIDE};
+use super::tile::{
+    Heads, Kind, RECORD, SIDE, add_weighted, dots, load, mask, own_column, own_row, scores, store, tile, visible, zeros,
+};
+use crate::launch::Float4;
 use crate::ops::dropout::Chances;
-use crate::work::Four;
 use cubecl::prelude::*;
 
 /// rowsum(g * o) of every query and head; a unit to each.
@@ -67,7 +68,7 @@ pub(crate) fn queries_backward(
             load(k, &mut other, from, narrow, keys - key, heads.width, kind.padded);
             sync_cube();
             let score = dots(&own, &other, kind.padded);
-            let mut values = Four::new(0.0);
+            let mut values = Float4::new(0.0);
             #[unroll]
             for n in 0..4usize {
                 let column = key + own_column(n);
@@ -141,7 +142,7 @@ pub(crate) fn keys_backward(
                 load(q, &mut other, from, wide, left, heads.width, kind.padded);
                 sync_cube();
                 let mut weight = dots(&own_keys, &other, kind.padded);
-                let mut factor = Four::new(0.0);
+                let mut factor = Float4::new(0.0);
                 #[unroll]
                 for n in 0..4usize {
                     let i = own_column(n);

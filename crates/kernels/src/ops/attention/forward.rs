@@ -1,9 +1,11 @@
 //! The forward pass.
 
-use super::tile::{QUARTERS, add_weighted, dots, load, mask, own_column, own_row, scores, store, tile, visible, zeros};
-use super::{Heads, Kind, RECORD, SIDE};
+use super::tile::{
+    Heads, Kind, QUARTERS, RECORD, SIDE, add_weighted, dots, load, mask, own_column, own_row, scores, store, tile,
+    visible, zeros,
+};
+use crate::launch::Float4;
 use crate::ops::dropout::Chances;
-use crate::work::Four;
 use cubecl::prelude::*;
 
 /// A cube to a block of queries and a head.
@@ -76,7 +78,7 @@ pub(crate) fn forward(
             all *= shrink;
             #[unroll]
             for a in 0..comptime!(kind.padded / SIDE) {
-                sums[a] *= Four::new(shrink);
+                sums[a] *= Float4::new(shrink);
             }
             top = higher;
             #[unroll]
@@ -95,7 +97,7 @@ pub(crate) fn forward(
             sync_cube();
             key += SIDE;
         }
-        shown[UNIT_POS as usize] = Four::new(all);
+        shown[UNIT_POS as usize] = Float4::new(all);
         sync_cube();
         // A query without a key gives zeros; its log-sum-exp is that of nothing, minus infinity.
         let mut total = 0.0f32;

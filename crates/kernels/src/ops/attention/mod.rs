@@ -5,7 +5,7 @@
 //! dV = P^T g    dP = g V^T    dS = P * (dP - rowsum(g * o))    dq = scale * dS k    dk = scale * dS^T q
 //! ```
 //! A cube takes [`SIDE`] queries of one head through their keys, [`SIDE`] at a time, with the softmax computed on the way
-//! (Milakov & Gimelshein 2018); a unit owns four scores of a row and a quarter of a row of the result. The way back computes
+//! (Milakov & Gimelshein 2018); a unit owns four scores of a row and a quarter of a row of the result. The backward pass computes
 //! P again from the log-sum-exp (Dao et al. 2022), once by queries for dq and once by keys for dk and dv, each in a fixed
 //! order: nothing of t x t values is kept, and no sum depends on who comes first.
 
@@ -13,45 +13,19 @@ mod backward;
 mod forward;
 mod tile;
 
-use crate::client::Client;
+use crate::context::DeviceContext;
+use crate::launch::{LAVAPIPE_LOOP_LIMIT, Launch, LoopBudget, Operand, cube, grid, units};
 use crate::ops::dropout::{ChancesLaunch, chances};
-use crate::work::{Loops, Operand, TURNS, Work, cube, grid, units};
 use clinpeft_tensor::ops::{AttentionShape, CuSeqlens, Mask};
 use clinpeft_tensor::rng::Key;
 use clinpeft_tensor::{Result, Tensor};
 use cubecl::prelude::*;
 
 use backward::{deltas, keys_backward, queries_backward};
-use tile::UNITS;
-
-/// Queries and keys of a tile.
-pub(crate) const SIDE: usize = 16;
+use tile::{HeadsLaunch, Kind, RECORD, SIDE, UNITS};
 
 /// Widest head: three tiles of it lie in shared memory.
 const WIDEST: usize = 128;
-
-/// Numbers that describe a block of rows: its first row, that row's place in its sequence, the rows of the sequence; then
-/// the first row and the number of rows on the other side.
-pub(crate) const RECORD: usize = 5;
-
-/// What a kernel is compiled for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Kind {
-    /// Width of a head, rounded up to a multiple of [`SIDE`].
-    pub(crate) padded: usize,
-    pub(crate) causal: bool,
-    pub(crate) dropout: bool,
-}
-
-/// Heads, as a kernel needs them.
-#[derive(CubeType, CubeLaunch, Clone, Copy)]
-pub(crate) struct Heads {
-    pub(crate) count: usize,
-    /// Query heads to a key-value head.
-    pub(crate) group: usize,
-    pub(crate) width: usize,
-    pub(crate) scale: f32,
-}
 
 /// Which queries and keys a cube takes.
 struct Plan<'a> {
@@ -62,23 +36,23 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Errors if a head is too wide, or a sequence too long for the loops of the device.
-    fn new<R: Runtime>(work: &Work<'_, R>, shape: &'a AttentionShape, cu_seqlens: &'a CuSeqlens) -> Result<Plan<'a>> {
+    fn new<R: Runtime>(work: &Launch<'_, R>, shape: &'a AttentionShape, cu_seqlens: &'a CuSeqlens) -> Result<Plan<'a>> {
         let padded = shape.head_width.next_multiple_of(SIDE).max(SIDE);
         if padded > WIDEST {
             let what = format!(
                 "{}: heads of width {} are wider than {WIDEST}\nhint: use `--device cpu`",
                 work.op, shape.head_width
             );
-            return Err(work.client.error(what));
+            return Err(work.device.error(what));
         }
         let length = |o: &[usize]| o.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
         let longest = length(&cu_seqlens.queries).max(length(&cu_seqlens.keys));
         let group = shape.heads / shape.kv_heads;
         // Two products of rows and two weighted sums to a tile, and the tile itself.
-        let turns = group * longest.div_ceil(SIDE) * (2 * padded / SIDE + 2 * SIDE / 4 + 1) + group;
-        if work.client.loops == Loops::Counted && turns > TURNS {
+        let iterations = group * longest.div_ceil(SIDE) * (2 * padded / SIDE + 2 * SIDE / 4 + 1) + group;
+        if work.device.loops == LoopBudget::Limited && iterations > LAVAPIPE_LOOP_LIMIT {
             let what = format!("{}: sequences of {longest} tokens are too long\nhint: use `--device cpu`", work.op);
-            return Err(work.client.error(what));
+            return Err(work.device.error(what));
         }
         let kind = Kind { padded, causal: shape.mask == Mask::Causal, dropout: shape.dropout.is_some() };
         Ok(Plan { shape, cu_seqlens, kind })
@@ -110,7 +84,7 @@ impl<'a> Plan<'a> {
 
 /// Returns (o, log-sum-exp).
 pub(crate) fn attention<R: Runtime>(
-    device: &Client<R>,
+    device: &DeviceContext<R>,
     [q, k, v]: [&Tensor; 3],
     shape: &AttentionShape,
     cu_seqlens: &CuSeqlens,
@@ -147,7 +121,7 @@ pub(crate) fn attention<R: Runtime>(
 
 /// Returns (dq, dk, dv). `saved` is `[q, k, v, o, log-sum-exp]` of the forward pass.
 pub(crate) fn attention_backward<R: Runtime>(
-    device: &Client<R>,
+    device: &DeviceContext<R>,
     g: &Tensor,
     saved: [&Tensor; 5],
     shape: &AttentionShape,
@@ -176,7 +150,7 @@ pub(crate) fn attention_backward<R: Runtime>(
     Ok((dq, dk, dv))
 }
 
-/// What both ways back read.
+/// What both kernels of the backward pass read.
 struct Saved {
     q: Operand,
     k: Operand,
@@ -186,7 +160,7 @@ struct Saved {
     delta: Operand,
 }
 
-fn by_queries<R: Runtime>(work: &Work<'_, R>, plan: &Plan<'_>, of: &Saved, dq: &Operand) -> Result<()> {
+fn by_queries<R: Runtime>(work: &Launch<'_, R>, plan: &Plan<'_>, of: &Saved, dq: &Operand) -> Result<()> {
     let blocks = Plan::blocks(&plan.cu_seqlens.queries, &plan.cu_seqlens.keys);
     let cubes = blocks.len() / RECORD * plan.shape.heads;
     if cubes == 0 {
@@ -202,7 +176,7 @@ fn by_queries<R: Runtime>(work: &Work<'_, R>, plan: &Plan<'_>, of: &Saved, dq: &
     })
 }
 
-fn by_keys<R: Runtime>(work: &Work<'_, R>, plan: &Plan<'_>, of: &Saved, [dk, dv]: [&Operand; 2]) -> Result<()> {
+fn by_keys<R: Runtime>(work: &Launch<'_, R>, plan: &Plan<'_>, of: &Saved, [dk, dv]: [&Operand; 2]) -> Result<()> {
     let blocks = Plan::blocks(&plan.cu_seqlens.keys, &plan.cu_seqlens.queries);
     let cubes = blocks.len() / RECORD * plan.shape.kv_heads;
     if cubes == 0 {

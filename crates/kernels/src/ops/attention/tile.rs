@@ -1,9 +1,34 @@
 //! What the kernels of attention share: tiles in shared memory, scores, who sees whom.
 
-use super::{Kind, SIDE};
+use crate::launch::Float4;
 use crate::ops::dropout::{Chances, philox};
-use crate::work::Four;
 use cubecl::prelude::*;
+
+/// Queries and keys of a tile.
+pub(crate) const SIDE: usize = 16;
+
+/// Numbers that describe a block of rows: its first row, that row's place in its sequence, the rows of the sequence; then
+/// the first row and the number of rows on the other side.
+pub(crate) const RECORD: usize = 5;
+
+/// What a kernel is compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Kind {
+    /// Width of a head, rounded up to a multiple of [`SIDE`].
+    pub(crate) padded: usize,
+    pub(crate) causal: bool,
+    pub(crate) dropout: bool,
+}
+
+/// Heads, as a kernel needs them.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+pub(crate) struct Heads {
+    pub(crate) count: usize,
+    /// Query heads to a key-value head.
+    pub(crate) group: usize,
+    pub(crate) width: usize,
+    pub(crate) scale: f32,
+}
 
 /// Units of a row of scores. A unit owns four scores of one row, and every [`QUARTERS`]th four columns of that row of a result.
 pub(super) const QUARTERS: usize = SIDE / 4;
@@ -28,16 +53,16 @@ pub(super) fn own_column(#[comptime] n: usize) -> usize {
     UNIT_POS as usize % QUARTERS * 4 + n
 }
 
-/// Room for a tile of rows.
+/// Shared memory for a tile of rows.
 #[cube]
-pub(super) fn tile(#[comptime] padded: usize) -> SharedMemory<Four> {
-    SharedMemory::<Four>::new(comptime!(SIDE * stride(padded)))
+pub(super) fn tile(#[comptime] padded: usize) -> SharedMemory<Float4> {
+    SharedMemory::<Float4>::new(comptime!(SIDE * stride(padded)))
 }
 
-/// Room for a tile of scores; the unit's own four are at `UNIT_POS`.
+/// Shared memory for a tile of scores; the unit's own four are at `UNIT_POS`.
 #[cube]
-pub(super) fn scores() -> SharedMemory<Four> {
-    SharedMemory::<Four>::new(comptime!(SIDE * QUARTERS))
+pub(super) fn scores() -> SharedMemory<Float4> {
+    SharedMemory::<Float4>::new(comptime!(SIDE * QUARTERS))
 }
 
 /// Copies `rows` rows of one head into a tile, zeros behind them and beside them. `start` is the head's first value in the
@@ -45,7 +70,7 @@ pub(super) fn scores() -> SharedMemory<Four> {
 #[cube]
 pub(super) fn load(
     from: &Array<f32>,
-    to: &mut SharedMemory<Four>,
+    to: &mut SharedMemory<Float4>,
     start: usize,
     distance: usize,
     rows: usize,
@@ -56,7 +81,7 @@ pub(super) fn load(
     for part in 0..comptime!(SIDE * padded / 4 / UNITS as usize) {
         let i = UNIT_POS as usize + part * comptime!(UNITS as usize);
         let (row, four) = (i / comptime!(padded / 4), i % comptime!(padded / 4));
-        let mut values = Four::new(0.0);
+        let mut values = Float4::new(0.0);
         #[unroll]
         for n in 0..4usize {
             if row < rows && four * 4 + n < width {
@@ -69,9 +94,9 @@ pub(super) fn load(
 
 /// Products of a row of one tile with four rows of another: the four scores of the unit.
 #[cube]
-pub(super) fn dots(a: &SharedMemory<Four>, b: &SharedMemory<Four>, #[comptime] padded: usize) -> Four {
+pub(super) fn dots(a: &SharedMemory<Float4>, b: &SharedMemory<Float4>, #[comptime] padded: usize) -> Float4 {
     let row = own_row() * comptime!(stride(padded));
-    let mut sums = Four::new(0.0);
+    let mut sums = Float4::new(0.0);
     for part in 0..comptime!(padded / SIDE) {
         #[unroll]
         for k in 0..QUARTERS {
@@ -87,13 +112,13 @@ pub(super) fn dots(a: &SharedMemory<Four>, b: &SharedMemory<Four>, #[comptime] p
     sums
 }
 
-/// Room for the sums of [`add_weighted`].
+/// Registers for the sums of [`add_weighted`].
 #[cube]
-pub(super) fn zeros(#[comptime] padded: usize) -> Array<Four> {
-    let mut sums = Array::<Four>::new(comptime!(padded / SIDE));
+pub(super) fn zeros(#[comptime] padded: usize) -> Array<Float4> {
+    let mut sums = Array::<Float4>::new(comptime!(padded / SIDE));
     #[unroll]
     for a in 0..comptime!(padded / SIDE) {
-        sums[a] = Four::new(0.0);
+        sums[a] = Float4::new(0.0);
     }
     sums
 }
@@ -101,9 +126,9 @@ pub(super) fn zeros(#[comptime] padded: usize) -> Array<Four> {
 /// Adds the unit's part of its row of (weights times tile) to `sums`.
 #[cube]
 pub(super) fn add_weighted(
-    sums: &mut Array<Four>,
-    weights: &SharedMemory<Four>,
-    values: &SharedMemory<Four>,
+    sums: &mut Array<Float4>,
+    weights: &SharedMemory<Float4>,
+    values: &SharedMemory<Float4>,
     #[comptime] padded: usize,
 ) {
     let (row, quarter) = (own_row(), UNIT_POS as usize % QUARTERS);
@@ -114,7 +139,7 @@ pub(super) fn add_weighted(
             let first = (part * 4 + n) * comptime!(stride(padded)) + quarter;
             #[unroll]
             for a in 0..comptime!(padded / SIDE) {
-                sums[a] += Four::new(four[n]) * values[first + a * QUARTERS];
+                sums[a] += Float4::new(four[n]) * values[first + a * QUARTERS];
             }
         }
     }
@@ -123,7 +148,7 @@ pub(super) fn add_weighted(
 /// Writes the sums of [`add_weighted`], times a factor, to `rows` rows of one head.
 #[cube]
 pub(super) fn store(
-    sums: &Array<Four>,
+    sums: &Array<Float4>,
     to: &mut Array<f32>,
     start: usize,
     distance: usize,

@@ -1,37 +1,37 @@
 //! Values stored in 16 bits, two in a word of 32, the first one in the low half. No device needs a type of 16 bits for it.
 
-use crate::client::Client;
-use crate::work::{Operand, Work, cube, units};
+use crate::context::DeviceContext;
+use crate::launch::{Launch, Operand, cube, units};
 use clinpeft_tensor::{DType, Error, Result, Tensor};
 use cubecl::prelude::*;
 
 /// How 16 bits make a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Narrow {
+pub(crate) enum Half {
     /// bfloat16: the upper half of an f32.
     Bf16,
     /// IEEE half.
     F16,
 }
 
-impl Narrow {
+impl Half {
     /// `None` for what is not stored in 16 bits.
-    pub(crate) fn of(dtype: DType) -> Option<Narrow> {
+    pub(crate) fn of(dtype: DType) -> Option<Half> {
         match dtype {
-            DType::Bf16 => Some(Narrow::Bf16),
-            DType::F16 => Some(Narrow::F16),
+            DType::Bf16 => Some(Half::Bf16),
+            DType::F16 => Some(Half::F16),
             _ => None,
         }
     }
 }
 
 /// The tensor in another float type of 32 or 16 bits, rounded half to even where that is narrower.
-pub(crate) fn cast<R: Runtime>(device: &Client<R>, tensor: &Tensor, dtype: DType) -> Result<Tensor> {
+pub(crate) fn cast<R: Runtime>(device: &DeviceContext<R>, tensor: &Tensor, dtype: DType) -> Result<Tensor> {
     let work = device.begin("cast")?;
     let values = work.stored(tensor)?;
     let cast = match dtype {
-        DType::F32 => widened(&work, &values)?,
-        DType::Bf16 | DType::F16 => narrowed(&work, &values, dtype)?,
+        DType::F32 => upcast(&work, &values)?,
+        DType::Bf16 | DType::F16 => to_half(&work, &values, dtype)?,
         got => {
             return Err(Error::DType {
                 op: "cast",
@@ -44,45 +44,45 @@ pub(crate) fn cast<R: Runtime>(device: &Client<R>, tensor: &Tensor, dtype: DType
 }
 
 /// The values in f32: themselves if they are stored so.
-pub(crate) fn widened<R: Runtime>(work: &Work<'_, R>, values: &Operand) -> Result<Operand> {
-    let Some(narrow) = Narrow::of(values.dtype()) else {
+pub(crate) fn upcast<R: Runtime>(work: &Launch<'_, R>, values: &Operand) -> Result<Operand> {
+    let Some(half) = Half::of(values.dtype()) else {
         return Ok(values.clone());
     };
     let wide = work.scratch(&[values.count()])?;
     work.run(|compute| {
-        widen::launch::<R>(compute, units(values.count()), cube(), values.array(), wide.array(), narrow);
+        unpack::launch::<R>(compute, units(values.count()), cube(), values.array(), wide.array(), half);
     })?;
     Ok(wide)
 }
 
 #[cube(launch)]
-pub(crate) fn widen(words: &Array<u32>, wide: &mut Array<f32>, #[comptime] narrow: Narrow) {
+pub(crate) fn unpack(words: &Array<u32>, wide: &mut Array<f32>, #[comptime] half: Half) {
     if ABSOLUTE_POS < wide.len() {
-        wide[ABSOLUTE_POS] = value(words, ABSOLUTE_POS, narrow);
+        wide[ABSOLUTE_POS] = unpack_at(words, ABSOLUTE_POS, half);
     }
 }
 
 /// The values rounded to `dtype`, of 16 bits, half to even: themselves if they are stored so.
-pub(crate) fn narrowed<R: Runtime>(work: &Work<'_, R>, values: &Operand, dtype: DType) -> Result<Operand> {
-    let Some(narrow) = Narrow::of(dtype).filter(|_| values.dtype() != dtype) else {
+pub(crate) fn to_half<R: Runtime>(work: &Launch<'_, R>, values: &Operand, dtype: DType) -> Result<Operand> {
+    let Some(half) = Half::of(dtype).filter(|_| values.dtype() != dtype) else {
         return Ok(values.clone());
     };
-    let wide = widened(work, values)?;
+    let wide = upcast(work, values)?;
     let short = work.scratch_of(&[values.count()], dtype)?;
     work.run(|compute| {
         let grid = units(values.count().div_ceil(2));
-        halves::launch::<R>(compute, grid, cube(), wide.array(), short.array(), narrow);
+        pack::launch::<R>(compute, grid, cube(), wide.array(), short.array(), half);
     })?;
     Ok(short)
 }
 
 #[cube(launch)]
-pub(crate) fn halves(values: &Array<f32>, words: &mut Array<u32>, #[comptime] narrow: Narrow) {
+pub(crate) fn pack(values: &Array<f32>, words: &mut Array<u32>, #[comptime] half: Half) {
     if ABSOLUTE_POS < words.len() {
         let first = ABSOLUTE_POS * 2;
-        let mut word = bits(values[first], narrow);
+        let mut word = bits(values[first], half);
         if first + 1 < values.len() {
-            word |= bits(values[first + 1], narrow) << 16;
+            word |= bits(values[first + 1], half) << 16;
         }
         words[ABSOLUTE_POS] = word;
     }
@@ -90,9 +90,9 @@ pub(crate) fn halves(values: &Array<f32>, words: &mut Array<u32>, #[comptime] na
 
 /// The 16 bits of a value, rounded.
 #[cube]
-fn bits(value: f32, #[comptime] narrow: Narrow) -> u32 {
+fn bits(value: f32, #[comptime] half: Half) -> u32 {
     let mut bits = upper_half(value);
-    if comptime!(narrow == Narrow::F16) {
+    if comptime!(half == Half::F16) {
         bits = ieee_half(value);
     }
     bits
@@ -132,14 +132,14 @@ fn upper_half(value: f32) -> u32 {
 
 /// Value number `at`, exactly.
 #[cube]
-pub(crate) fn value(words: &Array<u32>, at: usize, #[comptime] narrow: Narrow) -> f32 {
+pub(crate) fn unpack_at(words: &Array<u32>, at: usize, #[comptime] half: Half) -> f32 {
     let word = words[at / 2];
     let mut bits = word & 0xffff;
     if at % 2 == 1 {
         bits = word >> 16;
     }
     let mut value = f32::reinterpret(bits << 16);
-    if comptime!(narrow == Narrow::F16) {
+    if comptime!(half == Half::F16) {
         let sign = (bits & 0x8000) << 16;
         let (exponent, fraction) = ((bits >> 10) & 31, bits & 1023);
         // 112 is the distance of the two exponents' zeros.

@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use crate::launch::{Buffer, ELEMENTS, Launch, Operand, grid};
 use crate::ops::elementwise::{add, scale};
 use crate::vulkan::tests::alone;
-use crate::work::{ELEMENTS, Operand, grid};
 use clinpeft_tensor::ops::Layout;
+use clinpeft_tensor::{DType, Tensor};
 
 /// Cannot be compiled: a number that is known when the kernel is compiled is not a variable.
 #[cube(launch)]
@@ -16,13 +17,13 @@ fn broken(x: &mut Array<f32>, #[comptime] units: u32) {
     x[0] = f32::cast_from(half);
 }
 
-fn ones<R: Runtime>(client: &Client<R>) -> Tensor {
+fn ones<R: Runtime>(client: &DeviceContext<R>) -> Tensor {
     let ones = Tensor::from_vec(vec![1.0f32; 5], &[5]).unwrap();
     client.upload(&ones).unwrap()
 }
 
 /// `fail` launches what fails on `client`. Nothing that was there may be read afterwards; new work is well.
-fn nothing_survives<R: Runtime>(client: &Client<R>, fail: impl FnOnce(&Work<'_, R>, Operand)) {
+fn nothing_survives<R: Runtime>(client: &DeviceContext<R>, fail: impl FnOnce(&Launch<'_, R>, Operand)) {
     let before = ones(client);
     let work = client.begin("test").unwrap();
     let (made, operand) = work.output(&[5]).unwrap();
@@ -58,14 +59,14 @@ fn a_cube_too_large_for_the_device_never_gives_numbers() {
 }
 
 #[test]
-fn a_trial_that_fails_is_a_no_and_loses_nothing() {
+fn an_attempt_that_fails_is_false_and_loses_nothing() {
     let (_alone, client) = alone();
     let kept = ones(&client);
     let work = client.begin("test").unwrap();
     let (_, y) = work.output(&[5]).unwrap();
     let one = CubeDim::new_1d(1);
     let launch = |kernel: &dyn Fn(&ComputeClient<_>)| {
-        work.tried(|compute| {
+        work.attempt(|compute| {
             kernel(compute);
             true
         })
@@ -73,7 +74,7 @@ fn a_trial_that_fails_is_a_no_and_loses_nothing() {
     assert!(!launch(&|c| broken::launch(c, grid(1), one, y.array(), 8)).unwrap());
     assert!(!launch(&|c| fill::launch(c, grid(1), CubeDim::new_1d(1 << 16), y.array())).unwrap());
     assert!(launch(&|c| fill::launch(c, grid(1), CubeDim::new_1d(8), y.array())).unwrap());
-    assert!(!work.tried(|_| false).unwrap());
+    assert!(!work.attempt(|_| false).unwrap());
     assert_eq!(client.download(&kept).unwrap().as_slice::<f32>().unwrap(), [1.0; 5]);
 }
 
@@ -93,13 +94,13 @@ fn an_allocation_that_failed_never_gives_numbers() {
 fn a_lost_device_never_gives_numbers() {
     let (_alone, client) = alone();
     nothing_survives(&client, |work, _| {
-        let thread = std::thread::Builder::new().name(work.client.watch.thread_name());
+        let thread = std::thread::Builder::new().name(work.device.watch.thread_name());
         assert!(thread.spawn(|| panic!("device lost")).unwrap().join().is_err());
     });
 }
 
 /// A client with buffers of 64 KiB at most.
-fn cramped() -> Arc<Client<cubecl::wgpu::WgpuRuntime>> {
+fn cramped() -> Arc<DeviceContext<cubecl::wgpu::WgpuRuntime>> {
     crate::vulkan::tests::with_limit(64 << 10)
 }
 

@@ -1,6 +1,7 @@
 //! One operation on a device: its operands, its results, its launches.
 
-use crate::client::{Client, lock};
+pub(crate) use crate::context::{AXIS, LAVAPIPE_LOOP_LIMIT, LONGEST_SUM, LoopBudget, UNITS};
+use crate::context::{DeviceContext, lock};
 use crate::panics;
 use clinpeft_tensor::{DType, Error, Precision, Result, Tensor};
 use cubecl::bytes::Bytes;
@@ -9,41 +10,18 @@ use cubecl::server::{Handle, ServerError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Units of a cube in the kernels of this crate.
-pub(crate) const UNITS: u32 = 256;
-
-/// Cubes along one axis of a grid, on every device.
-pub(crate) const AXIS: u32 = 65_535;
-
 /// Elements of a tensor: positions are 32-bit in the kernels, and a folded grid may be twice as large as needed.
 pub(crate) const ELEMENTS: usize = i32::MAX as usize;
 
-/// How long a kernel may loop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loops {
-    /// As long as it takes.
-    Free,
-    /// Mesa's software driver ends the loops of a unit, without a word, after [`TURNS`] turns in all.
-    #[cfg_attr(not(feature = "vulkan"), expect(dead_code, reason = "CUDA has no software driver"))]
-    Counted,
-}
-
-/// See [`Loops::Counted`].
-pub(crate) const TURNS: usize = 65_535;
-
-/// Terms of the longest sum where loops are counted: the kernels of this crate take 16 and more in a turn, and may need one
-/// turn to find the end.
-pub(crate) const LONGEST_SUM: usize = (TURNS - 1) * 16;
-
-/// Four values that follow each other: as many loads as one value costs, on cards and even more so in software.
-pub(crate) type Four = Vector<f32, Const<4>>;
+/// Float4 values that follow each other: as many loads as one value costs, on cards and even more so in software.
+pub(crate) type Float4 = Vector<f32, Const<4>>;
 
 /// Values on a device.
 pub(crate) struct Buffer {
     /// One buffer, or several where a matrix is too large for one: `rows` rows in each but the last.
     pub(crate) parts: Vec<Handle>,
     pub(crate) rows: usize,
-    pub(crate) epoch: u64,
+    pub(crate) generation: u64,
     /// Ids come from the CPU and stay there as well: they are checked, sorted and handed back without waiting.
     pub(crate) ids: Option<Tensor>,
 }
@@ -78,40 +56,51 @@ impl Ids {
     }
 }
 
-/// One operation. What it makes is as old as its beginning, so a failure that another thread learns of in between voids it.
-pub(crate) struct Work<'a, R: Runtime> {
-    pub(crate) client: &'a Client<R>,
+/// One operation. What it makes is as old as its beginning, so a failure that another thread learns of in between poisons it.
+pub(crate) struct Launch<'a, R: Runtime> {
+    pub(crate) device: &'a DeviceContext<R>,
     pub(crate) op: &'static str,
-    pub(crate) epoch: u64,
+    pub(crate) generation: u64,
 }
 
-impl<R: Runtime> Work<'_, R> {
-    /// Runs `body` on the device's stream. A panic in it is an error, and voids everything on the device.
+impl<R: Runtime> DeviceContext<R> {
+    /// Begins an operation. Errors if the device failed since the last one.
+    pub(crate) fn begin(&self, op: &'static str) -> Result<Launch<'_, R>> {
+        let mut health = lock(&self.health);
+        match self.watch.take() {
+            Some(said) => Err(self.poisoned(&mut health, op, &said)),
+            None => Ok(Launch { device: self, op, generation: health.generation }),
+        }
+    }
+}
+
+impl<R: Runtime> Launch<'_, R> {
+    /// Runs `body` on the device's stream. A panic in it is an error, and poisons everything on the device.
     pub(crate) fn run<T>(&self, body: impl FnOnce(&ComputeClient<R>) -> T) -> Result<T> {
-        let client = self.client;
-        panics::caught(|| client.on_stream(body)).map_err(|said| client.failed(self.op, &said))
+        let device = self.device;
+        panics::caught(|| device.on_stream(body)).map_err(|said| device.failed(self.op, &said))
     }
 
-    /// Runs `body` for a trial and waits for it. False if it says so, or fails, which voids nothing: all work before it is
-    /// done and well by then, and none begins meanwhile.
-    pub(crate) fn tried(&self, body: impl FnOnce(&ComputeClient<R>) -> bool) -> Result<bool> {
+    /// Runs `body` and waits for it. False if it says so, or fails, which poisons nothing: all work before it is done by then, and
+    /// none begins meanwhile.
+    pub(crate) fn attempt(&self, body: impl FnOnce(&ComputeClient<R>) -> bool) -> Result<bool> {
         self.finish()?;
-        self.client.begin(self.op)?;
-        Ok(self.client.tried(body))
+        self.device.begin(self.op)?;
+        Ok(self.device.attempt(body))
     }
 
     /// Takes what the device says late.
     pub(crate) fn accept<T>(&self, late: Result<T, ServerError>) -> Result<T> {
-        late.map_err(|e| self.client.failed(self.op, &e.to_string()))
+        late.map_err(|e| self.device.failed(self.op, &e.to_string()))
     }
 
     /// Bytes of a tensor. Too large a size is an error here, since the device would say so late.
     pub(crate) fn size(&self, dims: &[usize], dtype: DType) -> Result<usize> {
         let count = dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
         let bytes = count.filter(|n| *n <= ELEMENTS).map(|n| n * dtype.size());
-        let largest = self.client.largest();
+        let largest = self.device.largest();
         bytes.filter(|n| *n as u64 <= largest).ok_or_else(|| {
-            self.client.error(format!(
+            self.device.error(format!(
                 "{}: a tensor {dims:?} of {dtype:?} is too large for one buffer of {largest} bytes or {ELEMENTS} elements\n\
                  hint: use a smaller batch, or `--device cpu`",
                 self.op
@@ -121,10 +110,10 @@ impl<R: Runtime> Work<'_, R> {
 
     /// Errors if a kernel could not go through so many terms.
     pub(crate) fn can_sum(&self, terms: usize) -> Result<()> {
-        if self.client.loops == Loops::Free || terms <= LONGEST_SUM {
+        if self.device.loops == LoopBudget::Unlimited || terms <= LONGEST_SUM {
             return Ok(());
         }
-        Err(self.client.error(format!(
+        Err(self.device.error(format!(
             "{}: sums of {terms} terms are too long, {LONGEST_SUM} is the limit\nhint: use `--device cpu`",
             self.op
         )))
@@ -135,15 +124,15 @@ impl<R: Runtime> Work<'_, R> {
         let buffer = tensor.buffer::<Buffer>().ok_or_else(|| Error::Device {
             op: self.op,
             left: tensor.device().name(),
-            right: self.client.name(),
+            right: self.device.name(),
         })?;
-        if buffer.epoch == self.epoch {
+        if buffer.generation == self.generation {
             return Ok(buffer);
         }
-        Err(self.client.error(format!(
+        Err(self.device.error(format!(
             "{}: the values were lost when the device failed ({})\nhint: start again from the last checkpoint",
             self.op,
-            lock(&self.client.health).last_failure
+            lock(&self.device.health).last_failure
         )))
     }
 
@@ -159,12 +148,12 @@ impl<R: Runtime> Work<'_, R> {
     pub(crate) fn stored(&self, tensor: &Tensor) -> Result<Operand> {
         match &self.parts(tensor)?[..] {
             [part] => Ok(part.values.clone()),
-            parts => Err(self.client.error(format!(
+            parts => Err(self.device.error(format!(
                 "{}: a tensor {:?} lies in {} buffers, since one holds {} bytes at most\nhint: use `--device cpu`",
                 self.op,
                 tensor.dims(),
                 parts.len(),
-                self.client.largest()
+                self.device.largest()
             ))),
         }
     }
@@ -180,7 +169,7 @@ impl<R: Runtime> Work<'_, R> {
         let rows_of_a_part = if buffer.parts.len() == 1 { all } else { buffer.rows };
         if all.div_ceil(rows_of_a_part.max(1)) > buffer.parts.len() {
             let what = format!("{}: a tensor in several buffers cannot have the shape {:?}", self.op, tensor.dims());
-            return Err(self.client.error(what + "\nhint: use `--device cpu`"));
+            return Err(self.device.error(what + "\nhint: use `--device cpu`"));
         }
         let parts = buffer.parts.iter().enumerate().map(|(i, handle)| {
             let first = i * rows_of_a_part;
@@ -229,7 +218,7 @@ impl<R: Runtime> Work<'_, R> {
     }
 
     fn dtype_error(&self, expected: &str, got: &Tensor) -> Error {
-        let expected = format!("{expected} on `{}`", self.client.name());
+        let expected = format!("{expected} on `{}`", self.device.name());
         Error::DType { op: self.op, expected, got: got.dtype() }
     }
 
@@ -239,12 +228,12 @@ impl<R: Runtime> Work<'_, R> {
         Ok((self.made(&operand, dims), operand))
     }
 
-    /// Room for f32 values that end with this operation.
+    /// Memory for f32 values that end with this operation.
     pub(crate) fn scratch(&self, dims: &[usize]) -> Result<Operand> {
         self.scratch_of(dims, DType::F32)
     }
 
-    /// Room for values of this type, in whole words of four bytes.
+    /// Memory for values of this type, in whole words of four bytes.
     pub(crate) fn scratch_of(&self, dims: &[usize], dtype: DType) -> Result<Operand> {
         let bytes = self.size(dims, dtype)?;
         let handle = self.run(|compute| compute.empty(bytes.max(4).next_multiple_of(4)))?;
@@ -254,7 +243,7 @@ impl<R: Runtime> Work<'_, R> {
     /// An operand without memory, as one is left where memory could not be had.
     #[cfg(test)]
     pub(crate) fn unreserved(&self, count: usize) -> Operand {
-        let handle = self.client.on_stream(|_| Handle::new(cubecl::stream_id::StreamId::current(), count as u64 * 4));
+        let handle = self.device.on_stream(|_| Handle::new(cubecl::stream_id::StreamId::current(), count as u64 * 4));
         Operand::strict(handle, count, DType::F32)
     }
 
@@ -263,7 +252,7 @@ impl<R: Runtime> Work<'_, R> {
         self.run(|compute| cubecl::future::block_on(compute.sync())).and_then(|late| self.accept(late))
     }
 
-    /// Values of a trial, once they are there. Not counted: a trial is made once, not in each step.
+    /// Values for autotuning, once they are there. Not counted: they are read once, not in each step.
     pub(crate) fn read(&self, values: &Operand) -> Result<Vec<f32>> {
         let read = self.fetched(vec![values.handle.clone()])?;
         let words = read.iter().flat_map(|bytes| bytes.as_chunks::<4>().0);
@@ -275,7 +264,7 @@ impl<R: Runtime> Work<'_, R> {
         if buffers.is_empty() {
             return Ok(Vec::new());
         }
-        self.client.downloads.fetch_add(1, Ordering::Relaxed);
+        self.device.downloads.fetch_add(1, Ordering::Relaxed);
         self.fetched(buffers)
     }
 
@@ -289,12 +278,12 @@ impl<R: Runtime> Work<'_, R> {
     pub(crate) fn made(&self, values: &Operand, dims: &[usize]) -> Tensor {
         let rows = dims.split_last().map_or(1, |(_, rest)| rest.iter().product());
         let parts = vec![values.handle.clone()];
-        self.tensor_in_parts(Buffer { parts, rows, epoch: self.epoch, ids: None }, values.dtype, dims)
+        self.tensor_in_parts(Buffer { parts, rows, generation: self.generation, ids: None }, values.dtype, dims)
     }
 
     /// A tensor of a buffer of this operation.
     pub(crate) fn tensor_in_parts(&self, buffer: Buffer, dtype: DType, dims: &[usize]) -> Tensor {
-        Tensor::on_device(self.client.device(), dtype, dims, Arc::new(buffer))
+        Tensor::on_device(self.device.device(), dtype, dims, Arc::new(buffer))
     }
 }
 
@@ -360,7 +349,7 @@ pub(crate) fn units(count: usize) -> CubeCount {
     grid(count.div_ceil(UNITS as usize))
 }
 
-/// Units of the cube that takes a row of `width` values. Narrow rows do with fewer: most of their time is waiting for each other.
+/// Units of the cube that takes a row of `width` values. Half rows do with fewer: most of their time is waiting for each other.
 pub(crate) fn row_units(width: usize) -> u32 {
     if width <= 1024 { 32 } else { UNITS }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 /// Keeps in `folder` what is compiled from now on. The first folder counts, and only before the first device is opened.
-pub(crate) fn keep(folder: &Path) {
+pub(crate) fn enable(folder: &Path) {
     let Some(build) = build() else {
         return;
     };
