@@ -306,6 +306,14 @@ mod tests {
         let all = tried(&search_named("demo").unwrap(), &[3]).unwrap();
         let values = Overrides::from([("training.learning_rte".to_string(), toml::Value::Float(0.1))]);
         let e = with(&all.last().unwrap().run.spec, &values).unwrap_err().to_string();
-        assert!(e.contains("training.learning_rte"), "{e}");
+        assert!(e.contains("learning_rte"), "{e}");
+    }
+
+    #[test]
+    fn an_optional_setting_that_is_not_set_yet_can_be_set() {
+        let all = tried(&search_named("demo").unwrap(), &[3]).unwrap();
+        let values = Overrides::from([("training.clip".to_string(), toml::Value::Float(0.5))]);
+        let changed = with(&all.last().unwrap().run.spec, &values).unwrap();
+        assert!(changed.text().unwrap().contains("clip = 0.5"));
     }
 }

@@ -50,12 +50,14 @@ impl Sizes {
         match family {
             Family::Llama => {
                 let c: clinpeft_llama::Config = serde_json::from_value(config).map_err(|e| e.to_string())?;
+                c.check().map_err(|e| e.to_string())?;
                 let heads = (c.num_attention_heads, c.kv_heads(), c.head_width());
                 let shape = shape(c.hidden_size, c.num_hidden_layers, heads, c.target_modules());
                 Ok(Sizes::new(family, shape, c.parameter_count(), width, (c.intermediate_size, c.vocab_size)))
             }
             Family::Bert => {
                 let c: clinpeft_bert::Config = serde_json::from_value(config).map_err(|e| e.to_string())?;
+                c.check().map_err(|e| e.to_string())?;
                 let heads = (c.num_attention_heads, c.num_attention_heads, c.head_width());
                 let shape = shape(c.hidden_size, c.num_hidden_layers, heads, c.target_modules());
                 Ok(Sizes::new(family, shape, c.parameter_count(), width, (c.intermediate_size, c.vocab_size)))
@@ -115,4 +117,21 @@ fn shape(
     sites: Vec<TargetModule>,
 ) -> ModelShape {
     ModelShape { width, layers, heads, kv_heads, head_width, sites }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absurd_layer_counts_are_refused_before_anything_is_allocated() {
+        for mut config in [
+            serde_json::to_value(clinpeft_llama::Config::tiny(16, 8, 1, 2, 16)).unwrap(),
+            serde_json::to_value(clinpeft_bert::Config::tiny(16, 8, 1, 2, 16)).unwrap(),
+        ] {
+            assert!(Sizes::of_config(config.clone()).is_ok());
+            config["num_hidden_layers"] = 1_000_000_000_000_000_u64.into();
+            assert!(Sizes::of_config(config).unwrap_err().contains("num_hidden_layers"));
+        }
+    }
 }

@@ -12,14 +12,25 @@ pub(crate) fn with(spec: &RunSpec, values: &Overrides) -> Result<RunSpec> {
     let wrong = |e: &dyn std::fmt::Display| Error::Options(format!("row `{}`: {e}", spec.row));
     let mut text = toml::Value::try_from(spec).map_err(|e| wrong(&e))?;
     for (place, value) in values {
-        let missing = || {
+        set(&mut text, place, value.clone()).ok_or_else(|| {
             wrong(&format!(
                 "there is no setting `{place}` in its run\nhint: places are those of run.toml, adapters by name"
             ))
-        };
-        *place.split('.').try_fold(&mut text, step_into).ok_or_else(missing)? = value.clone();
+        })?;
     }
     text.try_into().map_err(|e| wrong(&e))
+}
+
+/// Sets the value at a place. A key of a table may be new, because unset optional settings are not written; parsing refuses
+/// unknown ones.
+fn set(text: &mut toml::Value, place: &str, value: toml::Value) -> Option<()> {
+    let (table, key) = place.rsplit_once('.').unwrap_or(("", place));
+    let table = table.split('.').filter(|part| !part.is_empty()).try_fold(text, step_into)?;
+    match step_into(table, key) {
+        Some(old) => *old = value,
+        None => drop(table.as_table_mut()?.insert(key.into(), value)),
+    }
+    Some(())
 }
 
 fn step_into<'a>(value: &'a mut toml::Value, part: &str) -> Option<&'a mut toml::Value> {
