@@ -278,6 +278,11 @@ fn attention_cases() -> Vec<Case> {
         // The first two queries of the second sequence see no key.
         (Mask::Causal, None, vec![0, 5, 12], vec![0, 8, 13]),
         (Mask::Full, some, vec![0, 9, 40], vec![0, 9, 40]),
+        // Windows of less than a tile, of more than one, before a prefix, and beyond a whole sequence.
+        (Mask::SlidingWindow(3), None, vec![0, 1, 1, 70], vec![0, 1, 1, 70]),
+        (Mask::SlidingWindow(21), some, vec![0, 9, 80], vec![0, 9, 80]),
+        (Mask::SlidingWindow(4), None, vec![0, 5, 12], vec![0, 8, 18]),
+        (Mask::SlidingWindow(2), None, vec![0, 5, 12], vec![0, 8, 13]),
     ] {
         for (heads, kv_heads) in [(4, 2), (3, 1), (2, 2)] {
             let shape = AttentionShape { heads, kv_heads, head_width: 8, scale: 0.35, mask, dropout };

@@ -24,18 +24,22 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(16))]
+        #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
         fn gradient_equals_central_differences(
             lengths in proptest::collection::vec((0usize..4, 0usize..3), 1..4),
-            group in 1usize..3, kv_heads in 1usize..3, full in 0..2, rate in 0.0f64..0.6,
+            group in 1usize..3, kv_heads in 1usize..3, window in 0usize..6, rate in 0.0f64..0.6,
         ) {
             let mut cu_seqlens = CuSeqlens { queries: vec![0], keys: vec![0] };
             for (t, prefix) in &lengths {
                 cu_seqlens.queries.push(cu_seqlens.queries.last().unwrap() + t);
                 cu_seqlens.keys.push(cu_seqlens.keys.last().unwrap() + t + prefix);
             }
-            let mask = if full == 1 { Mask::Full } else { Mask::Causal };
+            let mask = match window {
+                0 => Mask::Full,
+                5 => Mask::Causal,
+                window => Mask::SlidingWindow(window),
+            };
             // One run in three is without dropout.
             let dropout = (rate > 0.2).then_some(AttentionDropout { rate, key: Key([5, 6]) });
             let shape = AttentionShape { heads: group * kv_heads, kv_heads, head_width: 3, scale: 0.6, mask, dropout };

@@ -6,9 +6,9 @@
 //! q, o, g: [tq, h*d]    k, v: [tk, kv*d]    log-sum-exp: [tq, h]
 //! ```
 //! Sequences lie one after another; [`CuSeqlens`] says where each begins, for queries and keys apart. With [`Mask::Causal`]
-//! the last query of a sequence sees its last key, so keys in excess (a prefix) are seen by every query. The backward
-//! pass computes P again from the log-sum-exp (Dao et al. 2022), so no t x t matrix is kept. A query without any allowed
-//! key gives zeros.
+//! the last query of a sequence sees its last key, so keys in excess (a prefix) are seen by every query; with
+//! [`Mask::SlidingWindow`] the window may end behind them. The backward pass computes P again from the log-sum-exp (Dao et
+//! al. 2022), so no t x t matrix is kept. A query without any allowed key gives zeros.
 //!
 //! With dropout (section 5.4) P is multiplied, element by element, with a mask Z of zeros and 1 / (1 - rate) behind the
 //! softmax; then dV = (P Z)^T g, and dP = Z * (g V^T), while rowsum(g * o) = rowsum(P * dP) as before.
@@ -21,12 +21,15 @@ use crate::real::{Real, dot, largest, sum};
 use crate::{Device, Result, Tensor};
 use clinpeft_rng::{Key, philox};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Which keys a query may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mask {
     /// Keys up to the query's own place.
     Causal,
+    /// The last so many keys up to the query's own place, itself included (Beltagy et al. 2020); at least one.
+    SlidingWindow(usize),
     /// Every key of its sequence.
     Full,
 }
@@ -181,6 +184,7 @@ fn check(
                 && s.heads.is_multiple_of(s.kv_heads)
                 && v.dims() == k.dims()
                 && cu_seqlens.fit(tq, tk)
+                && s.mask != Mask::SlidingWindow(0)
                 && s.dropout.is_none_or(|d| (0.0..1.0).contains(&d.rate))
         }
         _ => false,
@@ -188,7 +192,7 @@ fn check(
     require(
         fits,
         op,
-        "q [tq, h*d], k and v [tk, kv*d], h a multiple of kv, cu_seqlens that cover them, a dropout in [0, 1)",
+        "q [tq, h*d], k and v [tk, kv*d], h a multiple of kv, cu_seqlens that cover them, a window above 0, a dropout in [0, 1)",
         &[q, k, v],
     )?;
     same_dtype(op, &[q, k, v])
@@ -247,11 +251,13 @@ impl<'a, T: Real> Sequence<'a, T> {
         }
     }
 
-    /// Number of keys that query `i` sees; they are always the first ones.
-    fn visible(&self, i: usize) -> usize {
+    /// Keys that query `i` sees.
+    fn visible(&self, i: usize) -> Range<usize> {
+        let causal = (self.keys + i + 1).saturating_sub(self.queries).min(self.keys);
         match self.shape.mask {
-            Mask::Full => self.keys,
-            Mask::Causal => (self.keys + i + 1).saturating_sub(self.queries).min(self.keys),
+            Mask::Full => 0..self.keys,
+            Mask::Causal => 0..causal,
+            Mask::SlidingWindow(window) => causal.saturating_sub(window)..causal,
         }
     }
 
@@ -279,11 +285,11 @@ impl<'a, T: Real> Sequence<'a, T> {
         T::columns(self.head(values, 0, kv, self.narrow).transposed(), self.keys, self.shape.head_width)
     }
 
-    /// The blocks of queries: the first, how many, and how many keys the last one sees.
+    /// The blocks of queries: the first, how many, and how many keys are up to the last one's last.
     fn blocks(&self) -> impl Iterator<Item = (usize, usize, usize)> {
         (0..self.queries).step_by(BLOCK).map(|first| {
             let rows = BLOCK.min(self.queries - first);
-            (first, rows, self.visible(first + rows - 1))
+            (first, rows, self.visible(first + rows - 1).end)
         })
     }
 
@@ -372,11 +378,12 @@ impl<'a, T: Real> Sequence<'a, T> {
     }
 }
 
-/// Softmax of the first `visible` scores in place, zeros behind; returns the log-sum-exp.
+/// Softmax of the `visible` scores in place, zeros around them; returns the log-sum-exp.
 #[inline(always)]
-fn softmax_row<T: Real>(row: &mut [T], visible: usize) -> T {
-    let (seen, hidden) = row.split_at_mut(visible);
-    hidden.fill(T::ZERO);
+fn softmax_row<T: Real>(row: &mut [T], visible: Range<usize>) -> T {
+    row[..visible.start].fill(T::ZERO);
+    row[visible.end..].fill(T::ZERO);
+    let seen = &mut row[visible];
     if seen.is_empty() {
         return T::NEG_INFINITY;
     }
@@ -394,13 +401,15 @@ fn softmax_row<T: Real>(row: &mut [T], visible: usize) -> T {
 
 /// Scores become P, and dP becomes dS, for one query.
 #[inline(always)]
-fn slope_row<T: Real>(p: &mut [T], dp: &mut [T], visible: usize, lse: T, delta: T) {
-    for i in 0..visible {
+fn slope_row<T: Real>(p: &mut [T], dp: &mut [T], visible: Range<usize>, lse: T, delta: T) {
+    for i in visible.clone() {
         p[i] = (p[i] - lse).exp();
         dp[i] = p[i] * (dp[i] - delta);
     }
-    p[visible..].fill(T::ZERO);
-    dp[visible..].fill(T::ZERO);
+    for values in [p, dp] {
+        values[..visible.start].fill(T::ZERO);
+        values[visible.end..].fill(T::ZERO);
+    }
 }
 
 #[cfg(test)]

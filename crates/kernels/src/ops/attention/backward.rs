@@ -1,7 +1,7 @@
 //! The backward pass, by queries and by keys.
 
 use super::tile::{
-    Heads, Kind, RECORD, SIDE, add_weighted, dots, load, mask, own_column, own_row, scores, store, tile, visible, zeros,
+    Heads, Kind, RECORD, SIDE, add_weighted, dots, load, mask, own_column, own_row, scores, store, tile, visible, window_start, zeros,
 };
 use crate::launch::Float4;
 use crate::ops::dropout::Chances;
@@ -58,7 +58,8 @@ pub(crate) fn queries_backward(
         let seen = visible(place + rows - 1, queries, keys, kind);
         // What the unit's own query sees.
         let limit = visible(place + row, queries, keys, kind);
-        let mut key = 0usize;
+        let begin = window_start(limit, heads.window, kind);
+        let mut key = window_start(visible(place, queries, keys, kind), heads.window, kind);
         while key < seen {
             let from = (first_key + key) * narrow + head / heads.group * heads.width;
             load(v, &mut other, from, narrow, keys - key, heads.width, kind.padded);
@@ -72,7 +73,7 @@ pub(crate) fn queries_backward(
             #[unroll]
             for n in 0..4usize {
                 let column = key + own_column(n);
-                if column < limit {
+                if column >= begin && column < limit {
                     let factor = mask(&chances, of_row, column, kind);
                     values[n] = (score[n] * heads.scale - level).exp() * (slope[n] * factor - less);
                 }
@@ -133,10 +134,18 @@ pub(crate) fn keys_backward(
                 earliest = (place + queries - keys) / SIDE * SIDE;
             }
         }
+        // One behind the last query that sees a key of the block.
+        let mut latest = queries;
+        if comptime!(kind.windowed) {
+            latest = 0usize.runtime();
+            if place + rows - 1 + heads.window + queries > keys {
+                latest = min(place + rows - 1 + heads.window + queries - keys, queries);
+            }
+        }
         for of_group in 0..heads.group {
             let head = kv * heads.group + of_group;
             let mut query = earliest;
-            while query < queries {
+            while query < latest {
                 let from = (first_query + query) * wide + head * heads.width;
                 let left = min(queries - query, SIDE);
                 load(q, &mut other, from, wide, left, heads.width, kind.padded);
@@ -148,7 +157,9 @@ pub(crate) fn keys_backward(
                     let i = own_column(n);
                     let of_row = (first_query + query + min(i, left - 1)) * heads.count + head;
                     let mut value = f32::new(0.0);
-                    if i < left && key < keys && key < visible(query + i, queries, keys, kind) {
+                    let end = visible(query + i, queries, keys, kind);
+                    let seen = key < end && key >= window_start(end, heads.window, kind);
+                    if i < left && key < keys && seen {
                         value = (weight[n] * heads.scale - lse[of_row]).exp();
                     }
                     weight[n] = value;

@@ -2,7 +2,7 @@
 
 use super::tile::{
     Heads, Kind, QUARTERS, RECORD, SIDE, add_weighted, dots, load, mask, own_column, own_row, scores, store, tile,
-    visible, zeros,
+    visible, window_start, zeros,
 };
 use crate::launch::Float4;
 use crate::ops::dropout::Chances;
@@ -48,7 +48,8 @@ pub(crate) fn forward(
         if row < rows {
             limit = visible(place + row, queries, keys, kind);
         }
-        let mut key = 0usize;
+        let begin = window_start(limit, heads.window, kind);
+        let mut key = window_start(visible(place, queries, keys, kind), heads.window, kind);
         while key < seen {
             let from = (first_key + key) * narrow + head / heads.group * heads.width;
             load(k, &mut other, from, narrow, keys - key, heads.width, kind.padded);
@@ -57,7 +58,8 @@ pub(crate) fn forward(
             #[unroll]
             for n in 0..4usize {
                 let mut value = f32::new(-3.0e38);
-                if key + own_column(n) < limit {
+                let column = key + own_column(n);
+                if column >= begin && column < limit {
                     value = score[n] * heads.scale;
                 }
                 score[n] = value;
@@ -85,7 +87,7 @@ pub(crate) fn forward(
             for n in 0..4usize {
                 let column = key + own_column(n);
                 let mut weight = f32::new(0.0);
-                if column < limit {
+                if column >= begin && column < limit {
                     weight = (score[n] - top).exp();
                 }
                 all += weight;

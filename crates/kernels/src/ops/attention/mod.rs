@@ -54,7 +54,12 @@ impl<'a> Plan<'a> {
             let what = format!("{}: sequences of {longest} tokens are too long\nhint: use `--device cpu`", work.op);
             return Err(work.device.error(what));
         }
-        let kind = Kind { padded, causal: shape.mask == Mask::Causal, dropout: shape.dropout.is_some() };
+        let kind = Kind {
+            padded,
+            causal: shape.mask != Mask::Full,
+            windowed: matches!(shape.mask, Mask::SlidingWindow(_)),
+            dropout: shape.dropout.is_some(),
+        };
         Ok(Plan { shape, cu_seqlens, kind })
     }
 
@@ -73,7 +78,10 @@ impl<'a> Plan<'a> {
 
     fn heads<R: Runtime>(&self) -> HeadsLaunch<R> {
         let s = self.shape;
-        HeadsLaunch::new(s.heads, s.heads / s.kv_heads, s.head_width, s.scale as f32)
+        // More than all keys is all keys, and adds up within 32 bits.
+        let all = self.cu_seqlens.keys.last().copied().unwrap_or_default();
+        let window = if let Mask::SlidingWindow(window) = s.mask { window.min(all) } else { all };
+        HeadsLaunch::new(s.heads, s.heads / s.kv_heads, s.head_width, window, s.scale as f32)
     }
 
     fn chances<R: Runtime>(&self) -> ChancesLaunch<R> {

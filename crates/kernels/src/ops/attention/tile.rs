@@ -17,6 +17,7 @@ pub(crate) struct Kind {
     /// Width of a head, rounded up to a multiple of [`SIDE`].
     pub(crate) padded: usize,
     pub(crate) causal: bool,
+    pub(crate) windowed: bool,
     pub(crate) dropout: bool,
 }
 
@@ -27,6 +28,8 @@ pub(crate) struct Heads {
     /// Query heads to a key-value head.
     pub(crate) group: usize,
     pub(crate) width: usize,
+    /// Keys that a query sees, itself included, where [`Kind::windowed`].
+    pub(crate) window: usize,
     pub(crate) scale: f32,
 }
 
@@ -170,7 +173,7 @@ pub(super) fn store(
     }
 }
 
-/// How many keys a query sees, which are always the first ones. `place` is the query's in its sequence.
+/// How many keys a query sees but for a window, the first ones. `place` is the query's in its sequence.
 #[cube]
 pub(super) fn visible(place: usize, queries: usize, keys: usize, #[comptime] kind: Kind) -> usize {
     let mut seen = keys;
@@ -182,6 +185,18 @@ pub(super) fn visible(place: usize, queries: usize, keys: usize, #[comptime] kin
         }
     }
     seen
+}
+
+/// The first key of a window whose last is the one before `end`.
+#[cube]
+pub(super) fn window_start(end: usize, window: usize, #[comptime] kind: Kind) -> usize {
+    let mut start = 0usize.runtime();
+    if comptime!(kind.windowed) {
+        if end > window {
+            start = end - window;
+        }
+    }
+    start
 }
 
 /// What the dropout multiplies a weight with. `row` counts queries and heads of the whole batch.

@@ -16,6 +16,7 @@ fn naive(q: &Tensor, k: &Tensor, v: &Tensor, s: &AttentionShape, seg: &CuSeqlens
         let (q0, q1, k0, k1) = (seg.queries[b], seg.queries[b + 1], seg.keys[b], seg.keys[b + 1]);
         for i in q0..q1 {
             let end = if s.mask == Mask::Full { k1 } else { (k1 + i + 1).saturating_sub(q1).max(k0) };
+            let k0 = if let Mask::SlidingWindow(window) = s.mask { k0.max(end.saturating_sub(window)) } else { k0 };
             for h in 0..s.heads {
                 let c = h / (s.heads / s.kv_heads);
                 let e: Vec<f64> = (k0..end)
@@ -37,7 +38,7 @@ fn equals_the_textbook_formula() {
     for (queries, keys) in
         [(vec![0, 3, 3, 80], vec![0, 3, 3, 80]), (vec![0, 5, 70], vec![0, 9, 76]), (vec![0, 4], vec![0, 2])]
     {
-        for mask in [Mask::Causal, Mask::Full] {
+        for mask in [Mask::Causal, Mask::Full, Mask::SlidingWindow(1), Mask::SlidingWindow(7), Mask::SlidingWindow(80)] {
             for (heads, kv_heads) in [(4, 2), (3, 1), (2, 2)] {
                 let shape = AttentionShape { heads, kv_heads, head_width: 6, scale: 0.4, mask, dropout: None };
                 let seg = CuSeqlens { queries: queries.clone(), keys: keys.clone() };
@@ -69,6 +70,14 @@ fn segments_that_do_not_cover_the_rows_are_an_error() {
     let shape = AttentionShape { heads: 1, kv_heads: 1, head_width: 2, scale: 1.0, mask: Mask::Full, dropout: None };
     let q = Tensor::zeros(&[3, 2], DType::F32);
     assert!(attention(&q, &q, &q, &shape, &CuSeqlens::same(&[0, 2])).is_err());
+}
+
+#[test]
+fn window_of_no_key_is_an_error() {
+    let shape = |mask| AttentionShape { heads: 1, kv_heads: 1, head_width: 2, scale: 1.0, mask, dropout: None };
+    let q = Tensor::zeros(&[3, 2], DType::F32);
+    let run = |window| attention(&q, &q, &q, &shape(Mask::SlidingWindow(window)), &CuSeqlens::same(&[0, 3]));
+    assert!(run(0).unwrap_err().to_string().contains("a window above 0") && run(1).is_ok());
 }
 
 #[test]
