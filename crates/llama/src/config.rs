@@ -2,13 +2,14 @@
 
 use clinpeft_nn::sizes::{self, need_positive, need_size};
 use clinpeft_nn::{Error, Result, RopeScaling, TargetModule};
+use clinpeft_tensor::ops::{AttentionShape, Mask};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Sizes of a model, in Hugging Face's names. Unknown keys are left alone.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Config {
-    /// Must be `llama`.
+    /// One of [`MODEL_TYPES`].
     pub model_type: String,
     /// Entries of the vocabulary.
     pub vocab_size: usize,
@@ -51,6 +52,27 @@ pub struct Config {
     /// Only `false` is known.
     #[serde(default)]
     pub mlp_bias: bool,
+    /// Keys that a query sees, itself included: all if null, 4,096 if absent. See [`Config::window`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub sliding_window: Option<Option<usize>>,
+    /// Whether `sliding_window` holds for a Qwen2; it does not if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_sliding_window: Option<bool>,
+    /// Layers of a Qwen2 below those with a window; 28 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_window_layers: Option<usize>,
+    /// Instead of `max_window_layers`: for each layer of a Qwen2 `full_attention` or `sliding_attention`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer_types: Option<Vec<String>>,
+}
+
+/// Models that are a LLaMA but for sliding windows (Mistral, Jiang et al. 2023) and for biases of queries, keys and values
+/// (Qwen2, Yang et al. 2024).
+pub const MODEL_TYPES: [&str; 3] = ["llama", "mistral", "qwen2"];
+
+/// A key that is present, though perhaps null.
+fn present<'de, D: serde::Deserializer<'de>>(value: D) -> std::result::Result<Option<Option<usize>>, D::Error> {
+    Deserialize::deserialize(value).map(Some)
 }
 
 /// Rotary settings as they stand in files.
@@ -110,6 +132,42 @@ impl Config {
             hidden_act: silu(),
             attention_bias: false,
             mlp_bias: false,
+            sliding_window: None,
+            use_sliding_window: None,
+            max_window_layers: None,
+            layer_types: None,
+        }
+    }
+
+    /// Whether queries, keys and values have a bias.
+    pub fn has_qkv_bias(&self) -> bool {
+        self.model_type == "qwen2"
+    }
+
+    /// Keys that a query of layer `layer` sees, itself included; `None` if all up to its own.
+    pub fn window(&self, layer: usize) -> Option<usize> {
+        // What transformers takes where a file does not say.
+        const WINDOW: usize = 4096;
+        const FULL_LAYERS: usize = 28;
+        let slides = match (self.model_type.as_str(), &self.layer_types) {
+            ("mistral", _) => true,
+            ("qwen2", _) if self.use_sliding_window != Some(true) => false,
+            ("qwen2", Some(types)) => types.get(layer).is_some_and(|kind| kind == "sliding_attention"),
+            ("qwen2", None) => layer >= self.max_window_layers.unwrap_or(FULL_LAYERS),
+            _ => false,
+        };
+        self.sliding_window.unwrap_or(Some(WINDOW)).filter(|_| slides)
+    }
+
+    /// Heads and mask of the attention of layer `layer`.
+    pub(crate) fn attention_shape(&self, layer: usize) -> AttentionShape {
+        AttentionShape {
+            heads: self.num_attention_heads,
+            kv_heads: self.kv_heads(),
+            head_width: self.head_width(),
+            scale: 1.0 / (self.head_width() as f64).sqrt(),
+            mask: self.window(layer).map_or(Mask::Causal, Mask::SlidingWindow),
+            dropout: None,
         }
     }
 
@@ -136,7 +194,9 @@ impl Config {
     pub fn parameter_count(&self) -> usize {
         let tables = if self.tie_word_embeddings { 1 } else { 2 } * self.vocab_size * self.hidden_size;
         let norms = (2 * self.num_hidden_layers + 1) * self.hidden_size;
-        tables + norms + self.target_modules().iter().map(|s| s.input * s.output).sum::<usize>()
+        let biased = if self.has_qkv_bias() { self.num_attention_heads + 2 * self.kv_heads() } else { 0 };
+        let biases = self.num_hidden_layers * biased * self.head_width();
+        tables + norms + biases + self.target_modules().iter().map(|s| s.input * s.output).sum::<usize>()
     }
 
     /// Key-value heads.
@@ -179,10 +239,11 @@ impl Config {
     /// Errors if no LLaMA has these sizes.
     pub fn check(&self) -> Result<()> {
         let wrong = |what: String| Err(Error::Config(what));
-        if self.model_type != "llama" {
+        if !MODEL_TYPES.contains(&self.model_type.as_str()) {
             return wrong(format!(
-                "`model_type` is `{}`, not `llama`\nhint: this folder holds another kind of model",
-                self.model_type.escape_debug()
+                "`model_type` is `{}`, not `{}`\nhint: this folder holds another kind of model",
+                self.model_type.escape_debug(),
+                MODEL_TYPES.join("`, `")
             ));
         }
         if self.hidden_act != "silu" || self.attention_bias || self.mlp_bias {
@@ -197,6 +258,7 @@ impl Config {
             ("num_key_value_heads", self.kv_heads(), sizes::HEADS),
             ("head_dim", self.head_width(), sizes::HEADS),
             ("max_position_embeddings", self.max_position_embeddings, sizes::ENTRIES),
+            ("sliding_window", self.sliding_window.flatten().unwrap_or(1), sizes::ENTRIES),
             (
                 "num_attention_heads * head_dim",
                 self.num_attention_heads.saturating_mul(self.head_width()),
@@ -259,6 +321,40 @@ mod tests {
     }
 
     #[test]
+    fn windows_are_those_of_transformers() {
+        let read = |family: &str, keys: &str| -> Config {
+            let plain = serde_json::to_value(Config::tiny(16, 8, 2, 2, 8)).unwrap();
+            let mut plain = plain.as_object().unwrap().clone();
+            plain.insert("model_type".into(), family.into());
+            plain.extend(serde_json::from_str::<serde_json::Map<_, _>>(keys).unwrap());
+            serde_json::from_value(plain.into()).unwrap()
+        };
+        for (family, keys, windows) in [
+            ("llama", r#"{"sliding_window": 7}"#, [None, None]),
+            ("mistral", "{}", [Some(4096), Some(4096)]),
+            ("mistral", r#"{"sliding_window": null}"#, [None, None]),
+            ("mistral", r#"{"sliding_window": 7}"#, [Some(7), Some(7)]),
+            ("qwen2", r#"{"sliding_window": 7, "max_window_layers": 0}"#, [None, None]),
+            ("qwen2", r#"{"sliding_window": 7, "use_sliding_window": true}"#, [None, None]),
+            ("qwen2", r#"{"sliding_window": 7, "use_sliding_window": true, "max_window_layers": 1}"#, [None, Some(7)]),
+            (
+                "qwen2",
+                r#"{"sliding_window": 7, "use_sliding_window": true, "layer_types": ["sliding_attention", "full_attention"]}"#,
+                [Some(7), None],
+            ),
+        ] {
+            let config = read(family, keys);
+            config.check().unwrap();
+            let again: Config = serde_json::from_value(serde_json::to_value(&config).unwrap()).unwrap();
+            for config in [config, again] {
+                assert_eq!([0, 1].map(|layer| config.window(layer)), windows, "{family} {keys}");
+            }
+        }
+        let none = read("mistral", r#"{"sliding_window": 0}"#).check().unwrap_err().to_string();
+        assert!(none.contains("`sliding_window`"), "{none}");
+    }
+
+    #[test]
     fn sizes_of_no_model_are_refused_by_their_key_before_anything_is_made() {
         let said = |change: &dyn Fn(&mut Config)| {
             let mut c = Config::tiny(16, 8, 1, 2, 8);
@@ -302,6 +398,10 @@ mod tests {
         let model = crate::Llama::random(c.clone(), clinpeft_rng::Seed(3), Trainability::Frozen).unwrap();
         assert_eq!(c.target_modules(), model.target_modules());
         assert_eq!(c.parameter_count(), model.parameter_count());
+        let biased = Config { model_type: "qwen2".into(), ..c.clone() };
+        let model = crate::Llama::random(biased.clone(), clinpeft_rng::Seed(3), Trainability::Frozen).unwrap();
+        assert_eq!(biased.parameter_count(), model.parameter_count());
+        assert_eq!(biased.parameter_count(), c.parameter_count() + 2 * (16 + 8 + 8));
         let seven = Config { intermediate_size: 11_008, ..Config::tiny(32_000, 4096, 32, 32, 2048) };
         assert_eq!(seven.parameter_count(), 6_738_415_616);
     }

@@ -9,6 +9,7 @@ use clinpeft_tensor::ops::{AttentionShape, CuSeqlens};
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
     pub(crate) index: usize,
+    shape: AttentionShape,
     pub(crate) input_norm: Parameter,
     pub(crate) query: Linear,
     pub(crate) key: Linear,
@@ -29,7 +30,6 @@ pub(crate) struct Place {
     pub(crate) offsets: Vec<u32>,
     pub(crate) virtual_rows: usize,
     pub(crate) turns: Turns,
-    pub(crate) shape: AttentionShape,
     pub(crate) eps: f64,
 }
 
@@ -74,7 +74,13 @@ impl Layer {
         let mut linear = |part: &str, out: usize, input: usize| -> Result<Linear> {
             let site = format!("{root}.{part}");
             let weight = get(&format!("{site}.weight"), &[out, input])?;
-            Ok(Linear::new(site, weight))
+            let biased = c.has_qkv_bias() && ["q_proj", "k_proj", "v_proj"].iter().any(|own| part.ends_with(own));
+            let bias = biased.then(|| get(&format!("{site}.bias"), &[out])).transpose()?;
+            let linear = Linear::new(site, weight);
+            Ok(match bias {
+                Some(bias) => linear.with_bias(bias),
+                None => linear,
+            })
         };
         let query = linear("self_attn.q_proj", wide, d)?;
         let key = linear("self_attn.k_proj", narrow, d)?;
@@ -85,7 +91,8 @@ impl Layer {
         let down = linear("mlp.down_proj", d, inner)?;
         let input_norm = get(&format!("{root}.input_layernorm.weight"), &[d])?;
         let mlp_norm = get(&format!("{root}.post_attention_layernorm.weight"), &[d])?;
-        Ok(Layer { index, input_norm, query, key, value, output, mlp_norm, gate, up, down })
+        let shape = c.attention_shape(index);
+        Ok(Layer { index, shape, input_norm, query, key, value, output, mlp_norm, gate, up, down })
     }
 
     pub(crate) fn linears(&self) -> [&Linear; 7] {
@@ -142,7 +149,7 @@ impl Layer {
             }
         };
         let (k, v) = (all(k, prefix.map(|p| p.0))?, all(v, prefix.map(|p| p.1))?);
-        let a = ops::attention(&q, &k, &v, &place.shape, cu_seqlens)?;
+        let a = ops::attention(&q, &k, &v, &self.shape, cu_seqlens)?;
         let y = self.output.forward(&a, sites, ctx)?;
         let site = AttentionCall {
             layer: self.index,
@@ -150,7 +157,7 @@ impl Layer {
             key: &self.key,
             value: &self.value,
             output: &self.output,
-            shape: &place.shape,
+            shape: &self.shape,
             cu_seqlens,
         };
         sites.attention_output(&site, y, ctx)

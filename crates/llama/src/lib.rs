@@ -1,4 +1,5 @@
-//! The LLaMA family (Touvron et al. 2023), versions 1 to 3, with causal and sequence-classification heads.
+//! The LLaMA family (Touvron et al. 2023), versions 1 to 3, with causal and sequence-classification heads, and the models that
+//! differ from it by their configuration: Mistral (sliding window) and Qwen2 (biases on queries, keys and values).
 //!
 //! - [`Config`] reads `config.json` as Hugging Face writes it; [`Llama::load`] reads the folder's weights.
 //! - The model is a function of a ragged batch, its adapters ([`clinpeft_nn::AdapterHooks`]) and a [`clinpeft_nn::ForwardCtx`]; it names
@@ -10,5 +11,5 @@ mod config;
 mod layer;
 mod model;
 
-pub use config::Config;
+pub use config::{Config, MODEL_TYPES};
 pub use model::Llama;

@@ -5,11 +5,11 @@ use crate::arrangement::Arrangement;
 use crate::layer::{Layer, Only, Place};
 use clinpeft_autodiff::{Var, checkpoint, ops};
 use clinpeft_nn::{
-    AdapterHooks, Angles, Backbone, Checkpointing, Error, ForwardCtx, Hidden, HiddenRows, Linear, Parameter, Pooling,
-    RaggedBatch, Result, TargetModule, Trainability, next_token_loss, norm, sequence_losses,
+    AdapterHooks, Angles, Backbone, Checkpointing, Error, ForwardCtx, Hidden, HiddenRows, Linear, PadProbe, Parameter,
+    Pooling, RaggedBatch, Result, TargetModule, Trainability, next_token_loss, norm, sequence_losses,
 };
 use clinpeft_rng::{Seed, normal};
-use clinpeft_tensor::ops::{AttentionShape, Mask};
+use clinpeft_tensor::ops::AttentionShape;
 use clinpeft_tensor::{DType, Device, Tensor};
 use clinpeft_weights::{Checkpoint, Keep};
 use serde_json::{Value, json};
@@ -26,7 +26,6 @@ pub struct Llama {
     /// Absent where the head is the embedding table, or where the folder has none (classifiers).
     head: Option<Parameter>,
     angles: Angles,
-    shape: AttentionShape,
 }
 
 impl Llama {
@@ -44,13 +43,16 @@ impl Llama {
         })
     }
 
-    /// An untrained model: matrices from N(0, 0.02), norms one.
+    /// An untrained model: matrices from N(0, 0.02), norms one, biases zero.
     pub fn random(config: Config, seed: Seed, learning: Trainability) -> Result<Llama> {
         Llama::build(config, true, |name, dims| {
             let n = dims.iter().product();
             let mut rng = seed.stream(name);
-            let values: Vec<f32> =
-                if dims.len() == 1 { vec![1.0; n] } else { (0..n).map(|_| (0.02 * normal(&mut rng)) as f32).collect() };
+            let values: Vec<f32> = match (dims.len(), name.ends_with(".bias")) {
+                (1, true) => vec![0.0; n],
+                (1, false) => vec![1.0; n],
+                _ => (0..n).map(|_| (0.02 * normal(&mut rng)) as f32).collect(),
+            };
             Ok(Parameter::new(name, Tensor::from_vec(values, dims)?, learning))
         })
     }
@@ -77,15 +79,7 @@ impl Llama {
         let angles = Angles::new(config.max_position_embeddings, width, config.theta(), config.scaling()?, dtype)?;
         let device = norm.value().device();
         let angles = angles.to_device(&device)?;
-        let shape = AttentionShape {
-            heads: config.num_attention_heads,
-            kv_heads: config.kv_heads(),
-            head_width: width,
-            scale: 1.0 / (width as f64).sqrt(),
-            mask: Mask::Causal,
-            dropout: None,
-        };
-        Ok(Llama { config: Arc::new(config), embedding, layers, norm, head, angles, shape })
+        Ok(Llama { config: Arc::new(config), embedding, layers, norm, head, angles })
     }
 
     /// Its sizes.
@@ -109,6 +103,7 @@ impl Llama {
             None => tokens,
             Some(p) => ops::embedding(&ops::concat(&p, &tokens)?, &on_device(rows.tokens)?)?,
         };
+        self.check_pad_probes(batch, n + prefix)?;
         let longest = rows.positions.iter().max().map_or(0, |p| *p as usize + 1);
         let turns = self.angles.up_to(longest)?;
         let keys = if prefix > 0 || !batch.pad_probes.is_empty() { Some(on_device(rows.keys)?) } else { None };
@@ -119,10 +114,25 @@ impl Llama {
             offsets: rows.offsets,
             virtual_rows: n,
             turns,
-            shape: self.shape,
             eps: self.config.rms_norm_eps,
         };
         Ok((x, place))
+    }
+
+    /// Errors if a window of the model ends in front of the pads up to a pad probe: attention counts the keys that a row sees,
+    /// and pads are none. `before` rows are in front of every sequence.
+    fn check_pad_probes(&self, batch: &RaggedBatch, before: usize) -> Result<()> {
+        let window = (0..self.layers.len()).filter_map(|layer| self.config.window(layer)).min();
+        let Some(window) = window else { return Ok(()) };
+        let cut = |p: &&PadProbe| before + p.sees as usize > 0 && before + p.position as usize >= window;
+        match batch.pad_probes.iter().find(cut) {
+            None => Ok(()),
+            Some(probe) => Err(Error::Batch(format!(
+                "the pad token at position {} is behind the model's sliding window of {window} tokens\nhint: choose a shorter \
+                 `max_length`, or pool the last token",
+                probe.position
+            ))),
+        }
     }
 
     /// Logits of every row over the vocabulary; for tests and generation, not for training.
@@ -217,7 +227,7 @@ impl Backbone for Llama {
     }
 
     fn attention_shape(&self) -> AttentionShape {
-        self.shape
+        self.config.attention_shape(0)
     }
 
     fn embed(&self, ids: &[u32]) -> Result<Tensor> {
@@ -249,7 +259,7 @@ impl Backbone for Llama {
         let mut all = vec![&self.embedding];
         for l in &self.layers {
             all.extend([&l.input_norm, &l.mlp_norm]);
-            all.extend(l.linears().map(Linear::weight));
+            all.extend(l.linears().into_iter().flat_map(Linear::parameters));
         }
         all.push(&self.norm);
         all.extend(&self.head);
@@ -262,7 +272,8 @@ impl Backbone for Llama {
             all.extend([&mut l.input_norm, &mut l.mlp_norm]);
             all.extend(
                 [&mut l.query, &mut l.key, &mut l.value, &mut l.output, &mut l.gate, &mut l.up, &mut l.down]
-                    .map(Linear::weight_mut),
+                    .into_iter()
+                    .flat_map(Linear::parameters_mut),
             );
         }
         all.push(&mut self.norm);
@@ -274,7 +285,7 @@ impl Backbone for Llama {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clinpeft_nn::{NoAdapters, PadProbe, PrepackMode, prepack_weights};
+    use clinpeft_nn::{NoAdapters, PrepackMode, prepack_weights};
     use clinpeft_tensor::Precision;
     use clinpeft_tensor::gemm::{PrepackPolicy, isa};
 
@@ -366,6 +377,36 @@ mod tests {
             }
             assert_eq!(run(PrepackMode::Measured { rows: 60, free: 0 }).0.packing, PrepackPolicy::PerCall);
         }
+    }
+
+    #[test]
+    fn a_window_hides_what_is_before_it_layer_by_layer() {
+        let changed = |window| {
+            let family = Config { model_type: "mistral".into(), sliding_window: Some(window), ..model().config().clone() };
+            let m = Llama::random(family, Seed(3), Trainability::Frozen).unwrap();
+            let rows = |first| logits(&m, &[vec![first, 5, 9, 2, 8, 4, 4, 6]], Arc::new(NoAdapters));
+            let (a, b) = (rows(1), rows(7));
+            a.chunks(32).zip(b.chunks(32)).map(|(x, y)| x != y).collect::<Vec<_>>()
+        };
+        assert_eq!(changed(None), [true; 8]);
+        assert_eq!(changed(Some(8)), [true; 8]);
+        // Two layers of a window of three reach back by two tokens each.
+        assert_eq!(changed(Some(3)), [true, true, true, true, true, false, false, false]);
+        assert_eq!(changed(Some(1)), [true, false, false, false, false, false, false, false]);
+    }
+
+    #[test]
+    fn a_pad_probe_behind_the_window_is_an_error() {
+        let family = Config { model_type: "mistral".into(), sliding_window: Some(Some(4)), ..model().config().clone() };
+        let m = Llama::random(family, Seed(3), Trainability::Frozen).unwrap();
+        let run = |position| {
+            let batch = RaggedBatch::from_sequences(&[vec![1, 5, 9]]).unwrap();
+            let batch = batch.with_pad_probes(vec![PadProbe { sequence: 0, sees: 3, id: 0, position }]).unwrap();
+            let sites: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
+            m.hidden(&batch, &sites, &ForwardCtx::evaluate(), HiddenRows::Pooled(Pooling::LastPosition))
+        };
+        run(3).unwrap();
+        assert!(run(4).unwrap_err().to_string().contains("sliding window of 4 tokens\nhint: "));
     }
 
     #[test]
