@@ -382,7 +382,8 @@ mod tests {
     #[test]
     fn a_window_hides_what_is_before_it_layer_by_layer() {
         let changed = |window| {
-            let family = Config { model_type: "mistral".into(), sliding_window: Some(window), ..model().config().clone() };
+            let family =
+                Config { model_type: "mistral".into(), sliding_window: Some(window), ..model().config().clone() };
             let m = Llama::random(family, Seed(3), Trainability::Frozen).unwrap();
             let rows = |first| logits(&m, &[vec![first, 5, 9, 2, 8, 4, 4, 6]], Arc::new(NoAdapters));
             let (a, b) = (rows(1), rows(7));

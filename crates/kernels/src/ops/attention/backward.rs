@@ -1,7 +1,8 @@
 //! The backward pass, by queries and by keys.
 
 use super::tile::{
-    Heads, Kind, RECORD, SIDE, add_weighted, dots, load, mask, own_column, own_row, scores, store, tile, visible, window_start, zeros,
+    Heads, Kind, RECORD, SIDE, add_weighted, dots, load, mask, own_column, own_row, scores, store, tile, visible,
+    window_start, zeros,
 };
 use crate::launch::Float4;
 use crate::ops::dropout::Chances;

@@ -38,7 +38,8 @@ fn equals_the_textbook_formula() {
     for (queries, keys) in
         [(vec![0, 3, 3, 80], vec![0, 3, 3, 80]), (vec![0, 5, 70], vec![0, 9, 76]), (vec![0, 4], vec![0, 2])]
     {
-        for mask in [Mask::Causal, Mask::Full, Mask::SlidingWindow(1), Mask::SlidingWindow(7), Mask::SlidingWindow(80)] {
+        for mask in [Mask::Causal, Mask::Full, Mask::SlidingWindow(1), Mask::SlidingWindow(7), Mask::SlidingWindow(80)]
+        {
             for (heads, kv_heads) in [(4, 2), (3, 1), (2, 2)] {
                 let shape = AttentionShape { heads, kv_heads, head_width: 6, scale: 0.4, mask, dropout: None };
                 let seg = CuSeqlens { queries: queries.clone(), keys: keys.clone() };
