@@ -192,9 +192,7 @@ pub(super) fn visible(place: usize, queries: usize, keys: usize, #[comptime] kin
 pub(super) fn window_start(end: usize, window: usize, #[comptime] kind: Kind) -> usize {
     let mut start = 0usize.runtime();
     if comptime!(kind.windowed) {
-        if end > window {
-            start = end - window;
-        }
+        start = end - min(end, window);
     }
     start
 }
