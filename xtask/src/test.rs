@@ -65,7 +65,10 @@ pub fn test() -> Result<ExitCode, String> {
 /// What a reviewer should not have to say.
 pub fn lint() -> Result<ExitCode, String> {
     let mut failed = Vec::new();
-    step(&mut failed, "rustfmt", &["fmt", "--all", "--check"]);
+    // rustfmt does not find modules that a macro declares.
+    let operations = op_files().map_err(|e| format!("the operations cannot be listed: {e}"))?;
+    let format = ["fmt", "--all", "--check", "--"].into_iter().chain(operations.iter().map(String::as_str));
+    step(&mut failed, "rustfmt", &format.collect::<Vec<_>>());
     step(&mut failed, "clippy", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
     let devices = [
         "clippy",
@@ -85,6 +88,22 @@ pub fn lint() -> Result<ExitCode, String> {
         failed.push("documentation");
     }
     end(&failed)
+}
+
+/// The files of the operations: `for_each_op!` of `clinpeft-tensor` declares their modules.
+fn op_files() -> std::io::Result<Vec<String>> {
+    let mut files = Vec::new();
+    for name in ["tensor", "autodiff", "kernels"] {
+        for entry in Path::new("crates").join(name).join("src/ops").read_dir()? {
+            let path = entry?.path();
+            let file = if path.is_dir() { path.join("mod.rs") } else { path };
+            if file.is_file() {
+                files.push(file.display().to_string());
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// A step that leaves the CUDA C++ of the kernels in `texts`.

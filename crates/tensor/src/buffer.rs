@@ -1,9 +1,9 @@
 //! Memory of tensors: a vector, pages that are used again, or a part of a mapped file.
 //!
-//! A training step needs buffers of the same sizes over and over. Large ones are pages that go to a shelf when they are
-//! dropped, so that after the first step no fresh page is touched (a fresh one costs a fault and is zeroed first). Large ones
-//! ask for 2 MiB pages. The shelf and what is in use together exceed the most that was in use at once by a thirty-second or [`SPARE`]
-//! at most.
+//! A training step needs buffers of the same sizes over and over. Large ones come from a caching allocator: pages that are
+//! dropped are used again, so that after the first step no fresh page is touched (a fresh one costs a fault and is zeroed
+//! first). Large ones ask for 2 MiB pages. Live and cached bytes together exceed the peak of live bytes by a thirty-second or
+//! [`SPARE`] at most, whichever is more.
 
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
 use memmap2::{Mmap, MmapMut};
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Bytes from which a buffer is made of pages.
 const PAGES: usize = 1 << 16;
 
-/// Bytes that the shelf may always hold beyond what was in use: small models come by batches of many sizes.
+/// Bytes that may always be cached beyond the peak of live bytes: small models come by batches of many sizes.
 const SPARE: usize = 1 << 25;
 
 /// Values of one type. Cloning copies them.
@@ -37,7 +37,7 @@ enum Memory<T> {
 
 impl<T: Pod> Buffer<T> {
     /// `n` values that are valid but may be anything: for a writer that fills all of them.
-    pub fn stale(n: usize) -> Buffer<T> {
+    pub fn uninit(n: usize) -> Buffer<T> {
         let bytes = n * size_of::<T>();
         if bytes >= PAGES
             && let Some((pages, _)) = Pages::take(bytes)
@@ -69,7 +69,7 @@ impl<T: Pod> Buffer<T> {
     }
 
     /// Takes the pages of a mapped file out of memory until they are read again; other values stay.
-    pub fn release(&self) {
+    pub fn evict(&self) {
         #[cfg(unix)]
         if let Memory::File { map, bytes } = &self.0 {
             #[expect(unsafe_code, reason = "advice on a memory map")]
@@ -87,7 +87,7 @@ impl<T> From<Vec<T>> for Buffer<T> {
 
 impl<T: Pod> Clone for Buffer<T> {
     fn clone(&self) -> Buffer<T> {
-        let mut copy = Buffer::stale(self.len());
+        let mut copy = Buffer::uninit(self.len());
         copy.copy_from_slice(self);
         copy
     }
@@ -118,7 +118,7 @@ impl<T: Pod> DerefMut for Buffer<T> {
     }
 }
 
-/// Anonymous pages that go back to the shelf.
+/// Anonymous pages that go back to the allocator.
 #[derive(Debug)]
 struct Pages(Option<MmapMut>);
 
@@ -126,13 +126,13 @@ impl Pages {
     /// Pages for `bytes` bytes, and whether they were used before; `None` if the system has none.
     fn take(bytes: usize) -> Option<(Pages, bool)> {
         let size = class(bytes);
-        let (found, stale) = shelf(|s| s.take(size));
-        drop(stale);
+        let (found, freed) = allocator(|a| a.take(size));
+        drop(freed);
         if let Some(map) = found {
             return Some((Pages(Some(map)), true));
         }
         let Ok(map) = MmapMut::map_anon(size) else {
-            shelf(|s| s.in_use -= size);
+            allocator(|a| a.in_use -= size);
             return None;
         };
         #[cfg(target_os = "linux")]
@@ -156,7 +156,7 @@ impl Drop for Pages {
     fn drop(&mut self) {
         if let Some(map) = self.0.take() {
             // What does not fit is given back to the system outside of the lock.
-            let rest = shelf(|s| s.put(map));
+            let rest = allocator(|a| a.put(map));
             drop(rest);
         }
     }
@@ -170,48 +170,48 @@ fn class(bytes: usize) -> usize {
 
 /// Bytes of pages, which no allocator sees. They are those of the whole process.
 pub mod memory {
-    use super::shelf;
+    use super::allocator;
 
     /// Bytes of pages that hold values now.
     pub fn in_use() -> usize {
-        shelf(|s| s.in_use)
+        allocator(|a| a.in_use)
     }
 
     /// The most that was in use at once since [`reset_peak`].
     pub fn peak() -> usize {
-        shelf(|s| s.peak)
+        allocator(|a| a.peak)
     }
 
     /// Begins a new measurement.
     pub fn reset_peak() {
-        shelf(|s| s.peak = s.in_use);
+        allocator(|a| a.peak = a.in_use);
     }
 }
 
-/// Pages that nobody uses, by size.
-struct Shelf {
+/// Free pages by size.
+struct CachingAllocator {
     free: BTreeMap<usize, Vec<MmapMut>>,
-    kept: usize,
+    cached: usize,
     in_use: usize,
     /// The most that was ever in use.
-    most: usize,
+    peak_ever: usize,
     /// The most since somebody asked.
     peak: usize,
     /// See [`SPARE`].
     spare: usize,
 }
 
-static SHELF: Mutex<Shelf> =
-    Mutex::new(Shelf { free: BTreeMap::new(), kept: 0, in_use: 0, most: 0, peak: 0, spare: SPARE });
+static ALLOCATOR: Mutex<CachingAllocator> =
+    Mutex::new(CachingAllocator { free: BTreeMap::new(), cached: 0, in_use: 0, peak_ever: 0, peak: 0, spare: SPARE });
 
-fn shelf<R>(body: impl FnOnce(&mut Shelf) -> R) -> R {
-    body(&mut SHELF.lock().unwrap_or_else(PoisonError::into_inner))
+fn allocator<R>(body: impl FnOnce(&mut CachingAllocator) -> R) -> R {
+    body(&mut ALLOCATOR.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-impl Shelf {
-    /// What the shelf and what is in use may hold together.
+impl CachingAllocator {
+    /// Live and cached bytes together, at most.
     fn limit(&self) -> usize {
-        self.most + (self.most / 32).max(self.spare)
+        self.peak_ever + (self.peak_ever / 32).max(self.spare)
     }
 
     /// Pages of `size` bytes or a little more, counted as in use in any case; and pages to give back.
@@ -222,27 +222,27 @@ impl Shelf {
             return (Some(map), Vec::new());
         }
         self.count(size);
-        let mut stale = Vec::new();
-        while self.in_use + self.kept > self.limit()
+        let mut freed = Vec::new();
+        while self.in_use + self.cached > self.limit()
             && let Some(largest) = self.free.keys().next_back().copied()
         {
-            stale.extend(self.remove(largest));
+            freed.extend(self.remove(largest));
         }
-        (None, stale)
+        (None, freed)
     }
 
     fn count(&mut self, bytes: usize) {
         self.in_use += bytes;
-        self.most = self.most.max(self.in_use);
+        self.peak_ever = self.peak_ever.max(self.in_use);
         self.peak = self.peak.max(self.in_use);
     }
 
     fn put(&mut self, map: MmapMut) -> Option<MmapMut> {
         self.in_use -= map.len();
-        if self.in_use + self.kept + map.len() > self.limit() {
+        if self.in_use + self.cached + map.len() > self.limit() {
             return Some(map);
         }
-        self.kept += map.len();
+        self.cached += map.len();
         self.free.entry(map.len()).or_default().push(map);
         None
     }
@@ -253,7 +253,7 @@ impl Shelf {
         if list.is_empty() {
             self.free.remove(&size);
         }
-        self.kept -= map.as_ref().map_or(0, |m| m.len());
+        self.cached -= map.as_ref().map_or(0, |m| m.len());
         map
     }
 }
@@ -272,18 +272,18 @@ mod tests {
     }
 
     #[test]
-    fn shelf_holds_little_more_than_was_in_use() {
-        let mut s = Shelf { free: BTreeMap::new(), kept: 0, in_use: 0, most: 0, peak: 0, spare: 0 };
+    fn cached_bytes_exceed_the_peak_by_little() {
+        let mut s = CachingAllocator { free: BTreeMap::new(), cached: 0, in_use: 0, peak_ever: 0, peak: 0, spare: 0 };
         let new = |n: usize| MmapMut::map_anon(n).unwrap();
         assert!(s.take(8192).0.is_none() && s.take(4096).0.is_none());
         assert!(s.put(new(8192)).is_none() && s.put(new(4096)).is_none());
-        // A size that nothing fits makes room first.
+        // A size that nothing fits frees memory first.
         let (found, given_back) = s.take(131072);
-        assert!(found.is_none() && s.in_use + s.kept <= s.limit() && given_back.len() == 1);
+        assert!(found.is_none() && s.in_use + s.cached <= s.limit() && given_back.len() == 1);
         assert!(s.put(new(131072)).is_none());
         assert_eq!(s.take(131072).0.map(|m| m.len()), Some(131072));
         let (found, given_back) = s.take(40960);
-        assert!(found.is_none() && s.in_use + s.kept <= s.limit(), "{given_back:?}");
+        assert!(found.is_none() && s.in_use + s.cached <= s.limit(), "{given_back:?}");
     }
 
     #[test]
@@ -294,7 +294,7 @@ mod tests {
         // SAFETY: nobody else knows the file.
         let map = Arc::new(unsafe { Mmap::map(&file) }.unwrap());
         let mut b = Buffer::<f32>::from_map(map.clone(), 0..8).unwrap();
-        b.release();
+        b.evict();
         assert_eq!(b[..], [1.0, 2.0]);
         b[0] = 5.0;
         assert_eq!(b[..], [5.0, 2.0]);

@@ -98,14 +98,14 @@ element!(f16, F16, f16::to_f64, f16::from_f64);
 element!(u32, U32, f64::from, |x| x as u32);
 
 impl Host {
-    /// See [`Buffer::release`].
-    pub fn release(&self) {
+    /// See [`Buffer::evict`].
+    pub fn evict(&self) {
         match self {
-            Host::F32(a) => a.release(),
-            Host::F64(a) => a.release(),
-            Host::Bf16(a) => a.release(),
-            Host::F16(a) => a.release(),
-            Host::U32(a) => a.release(),
+            Host::F32(a) => a.evict(),
+            Host::F64(a) => a.evict(),
+            Host::Bf16(a) => a.evict(),
+            Host::F16(a) => a.evict(),
+            Host::U32(a) => a.evict(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Errors of tensor operations.
 
-use crate::{DType, Shape};
+use crate::element::DType;
+use crate::shape::Shape;
 
 /// What can go wrong in an operation. Every variant names the operation.
 #[derive(Debug, thiserror::Error)]

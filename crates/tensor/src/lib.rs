@@ -15,22 +15,25 @@
 //! # Ok::<(), clinpeft_tensor::Error>(())
 //! ```
 
-mod backend;
 mod buffer;
 pub mod conformance;
+mod convert;
 mod element;
-mod erf;
 mod error;
 pub mod gemm;
+mod op_list;
 pub mod ops;
 mod parallel;
+mod params;
 mod real;
+mod shape;
+mod special;
 mod tensor;
 
-pub use backend::{Backend, Device};
 pub use buffer::{Buffer, memory};
 pub use clinpeft_rng as rng;
 pub use element::{DType, Element};
 pub use error::{Error, Result};
 pub use gemm::Precision;
-pub use tensor::{Shape, Tensor};
+pub use shape::Shape;
+pub use tensor::{Backend, Device, Tensor};

@@ -2,6 +2,7 @@
 
 use crate::Element;
 use crate::gemm::{Direct, Multiply};
+use crate::special::{erf32, erf64, exp32};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
 
@@ -45,25 +46,9 @@ impl Real for f32 {
     const ONE: f32 = 1.0;
     const NEG_INFINITY: f32 = f32::NEG_INFINITY;
 
-    /// Range reduction by ln 2 in two parts and a polynomial of degree 6 (error below 2 units in the last place).
     #[inline(always)]
     fn exp(self) -> f32 {
-        const LN2_HIGH: f32 = 0.693_359_4;
-        const LN2_LOW: f32 = -2.121_944_4e-4;
-        // Adding and taking away 1.5 * 2^23 rounds to the nearest integer without a library call.
-        const ROUND: f32 = 12_582_912.0;
-        let x = self.clamp(-87.0, 88.0);
-        let shifted = x * std::f32::consts::LOG2_E + ROUND;
-        let n = shifted - ROUND;
-        let r = (x - n * LN2_HIGH) - n * LN2_LOW;
-        let p = 1.0
-            + r * (1.0 + r * (0.5 + r * (0.166_666_67 + r * (0.041_666_67 + r * (0.008_333_334 + r * 0.001_388_889)))));
-        // The low bits of the shifted value are the integer n in two's complement.
-        let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
-        let y = p * power;
-        let y = if self < -87.0 { 0.0 } else { y };
-        // `clamp` keeps NaN, so a NaN comes out as NaN.
-        if self > 88.0 { f32::INFINITY } else { y }
+        exp32(self)
     }
     #[inline(always)]
     fn ln(self) -> f32 {
@@ -79,7 +64,7 @@ impl Real for f32 {
     }
     #[inline(always)]
     fn erf(self) -> f32 {
-        crate::erf::erf32(self)
+        erf32(self)
     }
     #[inline(always)]
     fn larger(self, other: f32) -> f32 {
@@ -109,7 +94,7 @@ impl Real for f64 {
     }
     #[inline(always)]
     fn erf(self) -> f64 {
-        crate::erf::erf64(self)
+        erf64(self)
     }
     #[inline(always)]
     fn larger(self, other: f64) -> f64 {

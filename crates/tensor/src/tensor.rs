@@ -1,40 +1,48 @@
-//! The tensor: shape, values, device.
+//! The tensor, where it lives, and who computes there.
 
 use crate::buffer::Buffer;
 use crate::element::Host;
 use crate::gemm::{Packs, Precision, PrepackPolicy};
-use crate::parallel::for_rows;
-use crate::{DType, Device, Element, Error, Result};
+use crate::params::{AdamW, AttentionShape, CuSeqlens, Direction, Layout};
+use crate::{DType, Element, Error, Result, Shape, for_each_op};
+use clinpeft_rng::Key;
 use half::{bf16, f16};
 use memmap2::Mmap;
 use ndarray::{ArrayViewD, IxDyn};
 use std::any::Any;
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Lengths of the axes, outermost first.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Shape(pub Vec<usize>);
+/// Where a tensor lives.
+#[derive(Clone, Default)]
+pub enum Device {
+    /// Main memory, computed by this crate.
+    #[default]
+    Cpu,
+    /// Another backend.
+    Other(Arc<dyn Backend>),
+}
 
-impl Shape {
-    /// Number of elements.
-    pub fn count(&self) -> usize {
-        self.0.iter().product()
+impl Device {
+    /// Its name, for example `cpu` or `vulkan:0`.
+    pub fn name(&self) -> String {
+        match self {
+            Device::Cpu => "cpu".into(),
+            Device::Other(b) => b.name(),
+        }
     }
 }
 
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
+impl PartialEq for Device {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
     }
 }
 
-impl fmt::Debug for Shape {
+impl fmt::Debug for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
+        f.write_str(&self.name())
     }
 }
 
@@ -42,14 +50,15 @@ impl fmt::Debug for Shape {
 #[derive(Clone)]
 pub struct Tensor {
     shape: Shape,
-    values: Values,
+    pub(crate) values: Values,
     precision: Precision,
     /// Of these values for this precision.
     packs: Option<Arc<Packs>>,
 }
 
 #[derive(Clone)]
-enum Values {
+/// Where the values are.
+pub(crate) enum Values {
     Host(Host),
     Device { device: Device, dtype: DType, buffer: Arc<dyn Any + Send + Sync> },
 }
@@ -62,6 +71,11 @@ impl fmt::Debug for Tensor {
 }
 
 impl Tensor {
+    /// As many values as the shape has elements.
+    pub(crate) fn new(shape: Shape, values: Values) -> Tensor {
+        Tensor { shape, values, precision: Precision::default(), packs: None }
+    }
+
     /// A CPU tensor from values in row-major order. Errors if their number does not fit the shape.
     pub fn from_vec<T: Element>(values: Vec<T>, dims: &[usize]) -> Result<Tensor> {
         Tensor::from_buffer(values.into(), dims)
@@ -77,12 +91,7 @@ impl Tensor {
                 shapes: vec![shape],
             });
         }
-        Ok(Tensor {
-            shape,
-            values: Values::Host(T::wrap(Arc::new(values))),
-            precision: Precision::default(),
-            packs: None,
-        })
+        Ok(Tensor::new(shape, Values::Host(T::wrap(Arc::new(values)))))
     }
 
     /// The values at `bytes` of a mapped file, little-endian, without a copy; `None` if they do not lie there as this machine
@@ -117,7 +126,7 @@ impl Tensor {
     /// Gives the pages of a mapped file back, once, when packs are read instead.
     pub(crate) fn release_packed(&self) {
         if let (Some(packs), Values::Host(host)) = (self.packs(), &self.values) {
-            packs.when_complete(self.precision, || host.release());
+            packs.when_complete(self.precision, || host.evict());
         }
     }
 
@@ -132,7 +141,7 @@ impl Tensor {
             DType::F16 => f16::wrap(Arc::new(Buffer::zeros(n))),
             DType::U32 => u32::wrap(Arc::new(Buffer::zeros(n))),
         };
-        Tensor { shape, values: Values::Host(host), precision: Precision::default(), packs: None }
+        Tensor::new(shape, Values::Host(host))
     }
 
     /// A single float of `dtype`, shape `[1]`.
@@ -143,12 +152,7 @@ impl Tensor {
 
     /// For backends: a tensor whose values are in `buffer` on `device`.
     pub fn on_device(device: Device, dtype: DType, dims: &[usize], buffer: Arc<dyn Any + Send + Sync>) -> Tensor {
-        Tensor {
-            shape: Shape(dims.to_vec()),
-            values: Values::Device { device, dtype, buffer },
-            precision: Precision::default(),
-            packs: None,
-        }
+        Tensor::new(Shape(dims.to_vec()), Values::Device { device, dtype, buffer })
     }
 
     /// For backends: the buffer that was given to [`Tensor::on_device`].
@@ -233,67 +237,6 @@ impl Tensor {
         })
     }
 
-    /// The values as `f64`, whatever the float type; for tests, logs and files.
-    pub fn to_f64_vec(&self) -> Result<Vec<f64>> {
-        let on_cpu = self.to_cpu()?;
-        match &on_cpu.values {
-            Values::Host(Host::F32(a)) => Ok(a.iter().map(|x| f64::from(*x)).collect()),
-            Values::Host(Host::F64(a)) => Ok(a.to_vec()),
-            Values::Host(Host::Bf16(a)) => Ok(a.iter().map(|x| x.to_f64()).collect()),
-            Values::Host(Host::F16(a)) => Ok(a.iter().map(|x| x.to_f64()).collect()),
-            Values::Host(Host::U32(a)) => Ok(a.iter().map(|x| f64::from(*x)).collect()),
-            Values::Device { device, .. } => {
-                Err(Error::Device { op: "to_f64_vec", left: device.name(), right: "cpu".into() })
-            }
-        }
-    }
-
-    /// The single value of a one-element tensor.
-    pub fn item(&self) -> Result<f64> {
-        match self.to_f64_vec()?[..] {
-            [x] => Ok(x),
-            _ => Err(Error::Shape { op: "item", what: "one element".into(), shapes: vec![self.shape.clone()] }),
-        }
-    }
-
-    /// The same values in another dtype (rounded to nearest even where it is narrower).
-    pub fn cast(&self, dtype: DType) -> Result<Tensor> {
-        if self.dtype() == dtype {
-            return Ok(self.clone());
-        }
-        let shape = self.shape.clone();
-        let host = match (&self.values, dtype) {
-            (Values::Host(Host::Bf16(a)), DType::F32) => f32::wrap(converted(a, bf16::to_f32)),
-            (Values::Host(Host::F16(a)), DType::F32) => f32::wrap(converted(a, f16::to_f32)),
-            (Values::Host(Host::F32(a)), DType::Bf16) => bf16::wrap(converted(a, bf16::from_f32)),
-            (Values::Host(_), _) => {
-                let x = self.to_f64_vec()?;
-                match dtype {
-                    DType::F32 => f32::wrap(converted(&x, |v| v as f32)),
-                    DType::F64 => f64::wrap(Arc::new(x.into())),
-                    DType::Bf16 => bf16::wrap(converted(&x, bf16::from_f64)),
-                    DType::F16 => f16::wrap(converted(&x, f16::from_f64)),
-                    DType::U32 => u32::wrap(converted(&x, |v| v as u32)),
-                }
-            }
-            (Values::Device { device: Device::Other(b), .. }, _) => {
-                return Ok(b.cast(self, dtype)?.with_precision(self.precision));
-            }
-            (Values::Device { device, .. }, _) => {
-                return Err(Error::Device { op: "cast", left: device.name(), right: "cpu".into() });
-            }
-        };
-        Ok(Tensor { shape, values: Values::Host(host), precision: self.precision, packs: None })
-    }
-
-    /// The tensor in f32 if it is stored in 16 bits, otherwise itself.
-    pub(crate) fn widened(&self) -> Result<Cow<'_, Tensor>> {
-        match self.dtype() {
-            DType::Bf16 | DType::F16 => self.cast(DType::F32).map(Cow::Owned),
-            DType::F32 | DType::F64 | DType::U32 => Ok(Cow::Borrowed(self)),
-        }
-    }
-
     /// The same values under another shape with as many places. Shares the values.
     pub fn reshape(&self, dims: &[usize]) -> Result<Tensor> {
         let shape = Shape(dims.to_vec());
@@ -306,57 +249,68 @@ impl Tensor {
         }
         Ok(Tensor { shape, packs: None, ..self.clone() })
     }
-
-    /// The tensor on the CPU; no copy if it is there.
-    pub fn to_cpu(&self) -> Result<Tensor> {
-        self.to_device(&Device::Cpu)
-    }
-
-    /// Tensors on the CPU, in their order. Each device is waited for once, whatever their number.
-    pub fn all_to_cpu(tensors: &[&Tensor]) -> Result<Vec<Tensor>> {
-        let mut all: Vec<Tensor> = tensors.iter().map(|t| (*t).clone()).collect();
-        let mut waiting = BTreeMap::new();
-        for (place, tensor) in tensors.iter().enumerate() {
-            if let Values::Device { device: Device::Other(backend), .. } = &tensor.values {
-                let (_, places) = waiting.entry(backend.name()).or_insert_with(|| (backend, Vec::new()));
-                places.push(place);
-            }
-        }
-        for (backend, places) in waiting.into_values() {
-            let there: Vec<&Tensor> = places.iter().map(|place| tensors[*place]).collect();
-            for (place, here) in places.into_iter().zip(backend.download(&there)?) {
-                all[place] = here;
-            }
-        }
-        Ok(all)
-    }
-
-    /// The tensor on `device`; no copy if it is there.
-    pub fn to_device(&self, device: &Device) -> Result<Tensor> {
-        match (&self.values, device) {
-            (Values::Host(_), Device::Cpu) => Ok(self.clone()),
-            (Values::Host(_), Device::Other(b)) => Ok(b.upload(self)?.with_precision(self.precision)),
-            (Values::Device { .. }, Device::Cpu) => Ok(Tensor::all_to_cpu(&[self])?.remove(0)),
-            (Values::Device { device: here, .. }, there) if here == there => Ok(self.clone()),
-            (_, there) => self.to_cpu()?.to_device(there),
-        }
-    }
 }
 
-fn converted<A: Element, B: Element>(values: &[A], each: impl Fn(A) -> B + Sync) -> Arc<Buffer<B>> {
-    let mut out = Buffer::stale(values.len());
-    for_rows(
-        &mut out,
-        1,
-        #[inline(always)]
-        |first, out| {
-            for (to, from) in out.iter_mut().zip(&values[first..]) {
-                *to = each(*from);
-            }
-        },
-    );
-    Arc::new(out)
+/// A parameter with its moments and its gradient, all of one shape.
+#[derive(Debug)]
+pub struct Learned<'a> {
+    /// p
+    pub parameter: &'a mut Tensor,
+    /// m
+    pub first: &'a mut Tensor,
+    /// v
+    pub second: &'a mut Tensor,
+    /// g
+    pub gradient: &'a Tensor,
 }
+
+/// How gradients are clipped: the norm lies where they do, so that nobody has to wait for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Clip<'a> {
+    /// Euclidean norm of the whole gradient, `[1]`.
+    pub norm: &'a Tensor,
+    /// Largest norm; larger ones are scaled down to it.
+    pub limit: f64,
+}
+
+macro_rules! backend {
+    (differentiable { $($op:ident { $($methods:tt)* })* } in_place { $($other:ident { $($more:tt)* })* }) => {
+        backend! { @methods $($($methods)*)* $($($more)*)* }
+    };
+    (@methods $(fn $name:ident($($arg:ident: $ty:ty),*) -> $out:ty;)*) => {
+        /// What a device must be able to do. One method per operation, named like its file in [`crate::ops`],
+        /// where formulas and shapes are stated and checked; a backend may rely on those checks.
+        ///
+        /// An operation that a backend leaves out is an error when it is called, never a silent copy to the CPU.
+        pub trait Backend: Send + Sync {
+            /// Name with its index, for example `vulkan:0`.
+            fn name(&self) -> String;
+            /// Bytes of the device that were set aside for tensors so far, where it tells.
+            fn memory(&self) -> Result<Option<u64>> {
+                Ok(None)
+            }
+            /// Copies a CPU tensor to the device.
+            fn upload(&self, tensor: &Tensor) -> Result<Tensor>;
+            /// The same floats in another dtype of 32 or 16 bits; see [`Tensor::cast`].
+            fn cast(&self, tensor: &Tensor, dtype: DType) -> Result<Tensor>;
+            /// Copies tensors of this device to the CPU. Waits once, for all work before.
+            fn download(&self, tensors: &[&Tensor]) -> Result<Vec<Tensor>>;
+            /// How often something was copied to the CPU so far, where it is counted; without what is measured once for a
+            /// choice.
+            fn downloads(&self) -> u64 {
+                0
+            }
+            $(
+                #[doc = concat!("See [`crate::ops::", stringify!($name), "()`].")]
+                fn $name(&self $(, $arg: $ty)*) -> Result<$out> {
+                    $(let _ = $arg;)*
+                    Err(Error::Unsupported { op: stringify!($name), device: self.name() })
+                }
+            )*
+        }
+    };
+}
+for_each_op!(backend);
 
 #[cfg(test)]
 mod tests {
@@ -373,12 +327,6 @@ mod tests {
         let mut b = a.clone();
         b.as_mut_slice::<f32>().unwrap()[0] = 9.0;
         assert_eq!(a.as_slice::<f32>().unwrap()[0], 1.0);
-    }
-
-    #[test]
-    fn cast_to_bf16_rounds_to_nearest_even() {
-        let x = Tensor::from_vec(vec![1.0f32 + 1.0 / 256.0, 1.0 + 3.0 / 256.0], &[2]).unwrap();
-        assert_eq!(x.cast(DType::Bf16).unwrap().to_f64_vec().unwrap(), vec![1.0, 1.015625]);
     }
 
     #[test]

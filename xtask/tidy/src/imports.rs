@@ -49,6 +49,11 @@ fn cycles<'a>(packages: impl Iterator<Item = &'a Package>) -> Result<Vec<Violati
     Ok(found)
 }
 
+/// Whether a macro declares the modules of operations.
+fn is_op_list(call: &syn::Macro) -> bool {
+    call.path.segments.last().is_some_and(|name| name.ident == "for_each_op") && call.tokens.to_string() == "modules"
+}
+
 fn names(files: &[PathBuf], source: &Path) -> String {
     let names = files.iter().map(|file| file.strip_prefix(source).unwrap_or(file).display().to_string());
     names.collect::<Vec<_>>().join(" -> ")
@@ -114,19 +119,41 @@ impl<'a> Tree<'a> {
                     let below = folder.join(&name);
                     let child = match item.content {
                         Some((_, items)) => self.module(file, items, &below, this)?,
-                        None => {
-                            let flat = below.with_extension("rs");
-                            let nested = below.join("mod.rs");
-                            let path = if (self.read)(&flat).is_ok() { flat } else { nested };
-                            self.file(path, &below, this)?
-                        }
+                        None => self.child(folder, &name, this)?,
                     };
                     self.modules[this].names.entry(name).or_default().push(Name::Module(child));
                 }
+                Item::Macro(item) if is_op_list(&item.mac) => self.ops(folder, this)?,
                 item => self.modules[this].add(&item),
             }
         }
         Ok(this)
+    }
+
+    /// The files of a folder `ops`, whose modules `for_each_op!` declares and re-exports.
+    fn ops(&mut self, folder: &Path, parent: usize) -> Result<(), String> {
+        let Ok(entries) = folder.read_dir() else { return Ok(()) };
+        let mut names: Vec<String> = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|e| format!("cannot list `{}`: {e}", folder.display()))?.path();
+            let name = path.file_stem().map(|name| name.to_string_lossy().into_owned());
+            names.extend(name.filter(|name| name != "mod"));
+        }
+        names.sort();
+        for name in names {
+            let child = self.child(folder, &name, parent)?;
+            self.modules[parent].globs.push(vec![name.clone()]);
+            self.modules[parent].names.entry(name).or_default().push(Name::Module(child));
+        }
+        Ok(())
+    }
+
+    /// Reads the module `name` of a folder: `name.rs` or `name/mod.rs`.
+    fn child(&mut self, folder: &Path, name: &str, parent: usize) -> Result<usize, String> {
+        let below = folder.join(name);
+        let flat = below.with_extension("rs");
+        let path = if (self.read)(&flat).is_ok() { flat } else { below.join("mod.rs") };
+        self.file(path, &below, parent)
     }
 
     /// What `path` leads to, seen from a module.

@@ -1,12 +1,8 @@
 //! Gaussian error linear unit. See [`clinpeft_tensor::ops::gelu`].
 
-use crate::{Result, Var};
-use clinpeft_tensor::ops;
-
-/// `x` times the share of a standard normal below it.
-pub fn gelu(x: &Var) -> Result<Var> {
-    let saved = x.saved()?;
-    Ok(Var::from_op(ops::gelu(x.value())?, [x], move |g, _| Ok([Some(ops::gelu_backward(g, &saved)?)])))
+unary! {
+    /// `x` times the share of a standard normal below it.
+    gelu, gelu_backward, saves x
 }
 
 #[cfg(test)]

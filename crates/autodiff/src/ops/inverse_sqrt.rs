@@ -1,20 +1,15 @@
 //! Inverse square root. See [`clinpeft_tensor::ops::inverse_sqrt`].
 
-use crate::{Result, Var};
-use clinpeft_tensor::ops;
-
-/// `1 / sqrt(x)`, and 0 where `x` is not above 0.
-pub fn inverse_sqrt(x: &Var) -> Result<Var> {
-    let y = ops::inverse_sqrt(x.value())?;
-    let saved = y.clone();
-    Ok(Var::from_op(y, [x], move |g, _| Ok([Some(ops::inverse_sqrt_backward(g, &saved)?)])))
+unary! {
+    /// `1 / sqrt(x)`, and 0 where `x` is not above 0.
+    inverse_sqrt, inverse_sqrt_backward, saves y
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ops::{add, mul};
-    use crate::{Check, gradcheck};
+    use crate::{Check, Var, gradcheck};
     use clinpeft_tensor::Tensor;
     use proptest::prelude::*;
 

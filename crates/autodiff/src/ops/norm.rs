@@ -1,13 +1,8 @@
 //! Euclidean norm. See [`clinpeft_tensor::ops::norm`].
 
-use crate::{Result, Var};
-use clinpeft_tensor::ops;
-
-/// The norm of all elements, `[1]`.
-pub fn norm(x: &Var) -> Result<Var> {
-    let y = ops::norm(x.value())?;
-    let (saved, length) = (x.saved()?, y.clone());
-    Ok(Var::from_op(y, [x], move |g, _| Ok([Some(ops::norm_backward(g, &saved, &length)?)])))
+unary! {
+    /// The norm of all elements, `[1]`.
+    norm, norm_backward, saves x, y
 }
 
 #[cfg(test)]

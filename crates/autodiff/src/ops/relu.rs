@@ -1,13 +1,8 @@
 //! Rectifier. See [`clinpeft_tensor::ops::relu`].
 
-use crate::{Result, Var};
-use clinpeft_tensor::ops;
-
-/// `max(x, 0)`.
-pub fn relu(x: &Var) -> Result<Var> {
-    let y = ops::relu(x.value())?;
-    let saved = y.clone();
-    Ok(Var::from_op(y, [x], move |g, _| Ok([Some(ops::relu_backward(g, &saved)?)])))
+unary! {
+    /// `max(x, 0)`.
+    relu, relu_backward, saves y
 }
 
 #[cfg(test)]

@@ -1,13 +1,8 @@
 //! Hyperbolic tangent. See [`clinpeft_tensor::ops::tanh`].
 
-use crate::{Result, Var};
-use clinpeft_tensor::ops;
-
-/// `tanh(x)`.
-pub fn tanh(x: &Var) -> Result<Var> {
-    let y = ops::tanh(x.value())?;
-    let saved = y.clone();
-    Ok(Var::from_op(y, [x], move |g, _| Ok([Some(ops::tanh_backward(g, &saved)?)])))
+unary! {
+    /// `tanh(x)`.
+    tanh, tanh_backward, saves y
 }
 
 #[cfg(test)]

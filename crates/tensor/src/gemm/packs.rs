@@ -6,7 +6,7 @@
 //! kept changes no result.
 
 use super::{Kept, Precision, unit};
-use crate::ops::Layout;
+use crate::params::Layout;
 use memmap2::MmapMut;
 use std::sync::OnceLock;
 

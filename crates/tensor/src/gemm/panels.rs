@@ -253,7 +253,7 @@ fn tile_of_y<const ROWS: usize>(
 /// All rows: for each block of the sum, each panel, each part.
 fn pack_left<U: Panels<ROWS>, const ROWS: usize>(a: View<'_, f32>, cut: &Cut) -> Buffer<u32> {
     let parts = U::PARTS.len();
-    let mut left = Buffer::<u32>::stale(cut.row_panels * ROWS * cut.words * parts);
+    let mut left = Buffer::<u32>::uninit(cut.row_panels * ROWS * cut.words * parts);
     let mut rest = &mut left[..];
     let mut panels = Vec::new();
     for block in cut.blocks() {
@@ -337,7 +337,7 @@ fn skinny<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     update: Update<f32>,
 ) {
     let parts = U::PARTS.len();
-    let mut packed = Buffer::<u32>::stale(if b.kept.is_some() { 0 } else { COLUMNS * cut.words * parts });
+    let mut packed = Buffer::<u32>::uninit(if b.kept.is_some() { 0 } else { COLUMNS * cut.words * parts });
     if b.kept.is_none() {
         for block in cut.blocks() {
             let place = cut.place::<U, ROWS>(0, &block);
@@ -348,7 +348,7 @@ fn skinny<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     let shared = Shared(y.as_mut_ptr());
     let some = cut.piece.0;
     each(cut.sizes, 0..cut.row_panels.div_ceil(some), |piece| {
-        let mut left = Buffer::<u32>::stale(ROWS * cut.words.min(cut.block) * parts);
+        let mut left = Buffer::<u32>::uninit(ROWS * cut.words.min(cut.block) * parts);
         let mut registers = unit.begin();
         for panel in piece * some..((piece + 1) * some).min(cut.row_panels) {
             for block in cut.blocks() {
@@ -404,7 +404,7 @@ fn one_piece<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     let parts = U::PARTS.len();
     let room =
         if b.kept.is_some() { 0 } else { columns.len().next_multiple_of(COLUMNS) * cut.words.min(cut.block) * parts };
-    let mut packed = Buffer::<u32>::stale(room);
+    let mut packed = Buffer::<u32>::uninit(room);
     let mut registers = unit.begin();
     let starts = || columns.clone().step_by(COLUMNS);
     for block in cut.blocks() {
@@ -445,9 +445,9 @@ fn gathered_piece<S: Stored, U: Panels<ROWS>, const ROWS: usize>(
     update: Update<f32>,
 ) {
     let parts = U::PARTS.len();
-    let mut sums = Buffer::<f32>::stale(rows.len() * ROWS * COLUMNS);
+    let mut sums = Buffer::<f32>::uninit(rows.len() * ROWS * COLUMNS);
     let mut packed =
-        Buffer::<u32>::stale(if b.kept.is_some() { 0 } else { COLUMNS * cut.words.min(cut.block) * parts });
+        Buffer::<u32>::uninit(if b.kept.is_some() { 0 } else { COLUMNS * cut.words.min(cut.block) * parts });
     let mut registers = unit.begin();
     let blocks: Vec<Range<usize>> = cut.blocks().collect();
     for group in blocks.chunks(U::GATHERED) {

@@ -9,52 +9,15 @@
 
 use super::{by_float, require, same_device};
 use crate::parallel::vectorised;
+use crate::params::AdamW;
 use crate::real::Real;
+use crate::tensor::{Clip, Learned};
 use crate::{Device, Result, Tensor};
-
-/// What one step needs beside the tensors.
-#[derive(Debug, Clone, Copy)]
-pub struct AdamW {
-    /// Trainability rate of this step.
-    pub learning_rate: f64,
-    /// Decay of the first moment.
-    pub beta1: f64,
-    /// Decay of the second moment.
-    pub beta2: f64,
-    /// Added to the denominator.
-    pub eps: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Number of this step, from 1.
-    pub step: u64,
-}
-
-/// A parameter with its moments and its gradient, all of one shape.
-#[derive(Debug)]
-pub struct Learned<'a> {
-    /// p
-    pub parameter: &'a mut Tensor,
-    /// m
-    pub first: &'a mut Tensor,
-    /// v
-    pub second: &'a mut Tensor,
-    /// g
-    pub gradient: &'a Tensor,
-}
 
 impl Learned<'_> {
     fn tensors(&self) -> [&Tensor; 4] {
         [self.parameter, self.first, self.second, self.gradient]
     }
-}
-
-/// How gradients are clipped: the norm lies where they do, so that nobody has to wait for it.
-#[derive(Debug, Clone, Copy)]
-pub struct Clip<'a> {
-    /// Euclidean norm of the whole gradient, `[1]`.
-    pub norm: &'a Tensor,
-    /// Largest norm; larger ones are scaled down to it.
-    pub limit: f64,
 }
 
 impl Clip<'_> {

@@ -13,35 +13,16 @@
 //! With dropout (section 5.4) P is multiplied, element by element, with a mask Z of zeros and 1 / (1 - rate) behind the
 //! softmax; then dV = (P Z)^T g, and dP = Z * (g V^T), while rowsum(g * o) = rowsum(P * dP) as before.
 
-use super::{by_float, require, same_device, same_dtype, widen};
+use super::{by_float, require, same_device, same_dtype, upcast};
 use crate::buffer::Buffer;
 use crate::gemm::{Columns, Sizes, Update, View};
 use crate::parallel::vectorised;
+use crate::params::{AttentionDropout, AttentionShape, CuSeqlens, Mask};
 use crate::real::{Real, dot, largest, sum};
 use crate::{Device, Result, Tensor};
-use clinpeft_rng::{Key, philox};
+use clinpeft_rng::philox;
 use rayon::prelude::*;
 use std::ops::Range;
-
-/// Which keys a query may see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mask {
-    /// Keys up to the query's own place.
-    Causal,
-    /// The last so many keys up to the query's own place, itself included (Beltagy et al. 2020); at least one.
-    SlidingWindow(usize),
-    /// Every key of its sequence.
-    Full,
-}
-
-/// Dropout of attention weights. The mask of query row i, head and key j is a function of (key, i, head, j) alone.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AttentionDropout {
-    /// Share of weights that become zero, in `[0, 1)`.
-    pub rate: f64,
-    /// Where the mask comes from.
-    pub key: Key,
-}
 
 impl AttentionDropout {
     /// Multiplies the weights of one query row with their mask.
@@ -58,39 +39,8 @@ impl AttentionDropout {
     }
 }
 
-/// Heads, mask and dropout.
-#[derive(Debug, Clone, Copy)]
-pub struct AttentionShape {
-    /// Query heads.
-    pub heads: usize,
-    /// Key-value heads; divides `heads`.
-    pub kv_heads: usize,
-    /// Width of a head.
-    pub head_width: usize,
-    /// Factor of the products, usually `1 / sqrt(head_width)`.
-    pub scale: f64,
-    /// Which keys a query may see.
-    pub mask: Mask,
-    /// Dropout of the weights, in training.
-    pub dropout: Option<AttentionDropout>,
-}
-
-/// Where each sequence begins: `b + 1` growing offsets into the rows of the queries and of the keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CuSeqlens {
-    /// Offsets of the queries.
-    pub queries: Vec<usize>,
-    /// Offsets of the keys.
-    pub keys: Vec<usize>,
-}
-
 impl CuSeqlens {
-    /// Queries and keys of the same sequences.
-    pub fn same(offsets: &[u32]) -> CuSeqlens {
-        let o: Vec<usize> = offsets.iter().map(|x| *x as usize).collect();
-        CuSeqlens { queries: o.clone(), keys: o }
-    }
-
+    /// Whether these are offsets of so many queries and keys.
     fn fit(&self, tq: usize, tk: usize) -> bool {
         let grows = |o: &[usize], end: usize| {
             o.first() == Some(&0) && o.last() == Some(&end) && o.windows(2).all(|w| w[0] <= w[1])
@@ -107,7 +57,7 @@ pub fn attention(
     shape: &AttentionShape,
     cu_seqlens: &CuSeqlens,
 ) -> Result<(Tensor, Tensor)> {
-    widen!(q, k, v);
+    upcast!(q, k, v);
     check("attention", q, k, v, shape, cu_seqlens)?;
     match same_device("attention", &[q, k, v])? {
         Device::Other(backend) => backend.attention(q, k, v, shape, cu_seqlens),
@@ -136,9 +86,9 @@ pub fn attention_backward(
     shape: &AttentionShape,
     cu_seqlens: &CuSeqlens,
 ) -> Result<(Tensor, Tensor, Tensor)> {
-    widen!(g);
+    upcast!(g);
     let [q, k, v, o, lse] = saved;
-    widen!(q, k, v, o, lse);
+    upcast!(q, k, v, o, lse);
     let saved = [q, k, v, o, lse];
     check("attention_backward", q, k, v, shape, cu_seqlens)?;
     let fits = g.dims() == q.dims() && o.dims() == q.dims() && lse.dims() == [q.dims()[0], shape.heads];

@@ -5,13 +5,13 @@
 //! dz = g * (sigma(z) - y)
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, tensor, widen};
+use super::{by_float, require, same_device, same_dtype, tensor, upcast};
 use crate::real::Real;
 use crate::{Device, Result, Tensor};
 
 /// Returns (loss `[1]`, sigma(z) - y). Errors if shapes, dtypes or devices differ.
 pub fn bce_with_logits(logits: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor)> {
-    widen!(logits, targets);
+    upcast!(logits, targets);
     require(logits.dims() == targets.dims(), "bce_with_logits", "equal shapes", &[logits, targets])?;
     same_dtype("bce_with_logits", &[logits, targets])?;
     match same_device("bce_with_logits", &[logits, targets])? {

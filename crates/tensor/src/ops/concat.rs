@@ -4,12 +4,12 @@
 //! y = [a; b]        a: [m, d]   b: [n, d]   y: [m + n, d]        da = first m rows of g    db = the other n
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, widen};
+use super::{by_float, require, same_device, same_dtype, upcast};
 use crate::{Device, Result, Tensor};
 
 /// Returns the rows of `a`, then those of `b`. Errors if widths, dtypes or devices differ.
 pub fn concat(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    widen!(a, b);
+    upcast!(a, b);
     let fits = matches!((a.dims(), b.dims()), (&[_, da], &[_, db]) if da == db);
     require(fits, "concat", "a [m, d] and b [n, d]", &[a, b])?;
     same_dtype("concat", &[a, b])?;
@@ -24,7 +24,7 @@ pub fn concat(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 /// Returns the first `rows` rows and the others. Errors if there are fewer.
 pub fn cut(x: &Tensor, rows: usize) -> Result<(Tensor, Tensor)> {
-    widen!(x);
+    upcast!(x);
     require(x.dims().len() == 2 && x.dims()[0] >= rows, "cut", &format!("at least {rows} rows"), &[x])?;
     match x.device() {
         Device::Other(backend) => backend.cut(x, rows),

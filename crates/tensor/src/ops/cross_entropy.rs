@@ -8,7 +8,7 @@
 //! so the logits of a long batch over a large vocabulary never exist at once. A row of weight zero costs nothing.
 
 use super::matmul::product;
-use super::{Layout, by_float, check_ids, matmul, require, require_dtype, same_device, same_dtype, tensor, widen};
+use super::{Layout, by_float, check_ids, matmul, require, require_dtype, same_device, same_dtype, tensor, upcast};
 use crate::buffer::Buffer;
 use crate::gemm::{Sizes, Update};
 use crate::parallel::for_rows2;
@@ -17,7 +17,7 @@ use crate::{Device, Result, Tensor};
 
 /// Returns (loss `[1]`, dz for g = 1). Errors if a target is not a class, or shapes differ.
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor, weights: &Tensor) -> Result<(Tensor, Tensor)> {
-    widen!(logits, weights);
+    upcast!(logits, weights);
     let all = [logits, targets, weights];
     let fits = matches!((logits.dims(), targets.dims(), weights.dims()), (&[n, _], &[nt], &[nw]) if n == nt && n == nw);
     require(fits, "cross_entropy", "logits [n, c], targets [n], weights [n]", &all)?;
@@ -46,7 +46,7 @@ pub fn linear_cross_entropy(
     weights: &Tensor,
     want: [bool; 2],
 ) -> Result<(Tensor, Option<Tensor>, Option<Tensor>)> {
-    widen!(x, weights);
+    upcast!(x, weights);
     let all = [x, head, targets, weights];
     let fits = matches!((x.dims(), head.dims(), targets.dims(), weights.dims()),
         (&[n, d], &[_, dh], &[nt], &[nw]) if n == nt && n == nw && d == dh);
@@ -79,7 +79,7 @@ fn fused<T: Real>(
     let mut dhead = want[1].then(|| vec![T::ZERO; classes * d]);
     let mut loss = 0.0;
     for rows in used.chunks(CHUNK) {
-        let mut part = Buffer::<T>::stale(rows.len() * d);
+        let mut part = Buffer::<T>::uninit(rows.len() * d);
         for (to, row) in part.chunks_exact_mut(d.max(1)).zip(rows) {
             to.copy_from_slice(&xs[row * d..(row + 1) * d]);
         }

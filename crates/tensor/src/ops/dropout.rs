@@ -5,14 +5,14 @@
 //! ```
 //! The mask is a function of (key, i) alone, so recomputation and other devices see the same one.
 
-use super::{by_float, tensor, widen};
+use super::{by_float, tensor, upcast};
 use crate::parallel::for_rows;
 use crate::{Device, Element, Error, Result, Tensor};
 use clinpeft_rng::{Key, philox};
 
 /// Zeroes a share `rate` of the elements and scales the rest. Errors if `rate` is not in `[0, 1)`.
 pub fn dropout(x: &Tensor, rate: f64, key: Key) -> Result<Tensor> {
-    widen!(x);
+    upcast!(x);
     if !(0.0..1.0).contains(&rate) {
         return Err(Error::Shape { op: "dropout", what: format!("a rate in [0, 1), not {rate}"), shapes: vec![] });
     }

@@ -6,14 +6,14 @@
 //! scale:  y = f * x        dx = f * g
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, tensor, widen};
+use super::{by_float, require, same_device, same_dtype, tensor, upcast};
 use crate::buffer::Buffer;
 use crate::parallel::for_rows;
 use crate::{Device, Element, Result, Tensor};
 
 /// Returns a * b, element by element. Errors if shapes, dtypes or devices differ.
 pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    widen!(a, b);
+    upcast!(a, b);
     require(a.dims() == b.dims(), "mul", "equal shapes", &[a, b])?;
     same_dtype("mul", &[a, b])?;
     match same_device("mul", &[a, b])? {
@@ -27,14 +27,14 @@ pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 /// Returns a + b. Errors if shapes, dtypes or devices differ.
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    widen!(a, b);
+    upcast!(a, b);
     require(a.dims() == b.dims(), "add", "equal shapes", &[a, b])?;
     same_dtype("add", &[a, b])?;
     match same_device("add", &[a, b])? {
         Device::Other(backend) => backend.add(a, b),
         Device::Cpu => by_float!("add", a, T => {
             let (x, y) = (a.as_slice::<T>()?, b.as_slice::<T>()?);
-            let mut out = Buffer::<T>::stale(x.len());
+            let mut out = Buffer::<T>::uninit(x.len());
             for_rows(&mut out, 1, #[inline(always)] |first, out| {
                 let n = out.len();
                 let (x, y) = (&x[first..first + n], &y[first..first + n]);
@@ -49,13 +49,13 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 /// Returns `factor` times `x`.
 pub fn scale(x: &Tensor, factor: f64) -> Result<Tensor> {
-    widen!(x);
+    upcast!(x);
     match x.device() {
         Device::Other(backend) => backend.scale(x, factor),
         Device::Cpu => by_float!("scale", x, T => {
             let f = T::from_f64(factor);
             let x_values = x.as_slice::<T>()?;
-            let mut out = Buffer::<T>::stale(x_values.len());
+            let mut out = Buffer::<T>::uninit(x_values.len());
             for_rows(&mut out, 1, #[inline(always)] |first, out| {
                 for (y, x) in out.iter_mut().zip(&x_values[first..]) {
                     *y = *x * f;

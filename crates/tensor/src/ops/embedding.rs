@@ -6,7 +6,7 @@
 //! ```
 //! The table may be stored in bf16 or f16; the rows come out in f32.
 
-use super::{by_float, check_ids, require, require_dtype, same_device, widen};
+use super::{by_float, check_ids, require, require_dtype, same_device, upcast};
 use crate::buffer::Buffer;
 use crate::real::Real;
 use crate::{DType, Device, Element, Result, Tensor};
@@ -33,7 +33,7 @@ pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
 
 /// Returns the gradient of a table with `rows` rows.
 pub fn embedding_backward(g: &Tensor, ids: &Tensor, rows: usize) -> Result<Tensor> {
-    widen!(g);
+    upcast!(g);
     let fits = g.dims().len() == 2 && ids.dims() == [g.dims()[0]];
     require(fits, "embedding_backward", "g [t, d] and ids [t]", &[g, ids])?;
     require_dtype("embedding_backward", ids, DType::U32)?;
@@ -49,7 +49,7 @@ pub fn embedding_backward(g: &Tensor, ids: &Tensor, rows: usize) -> Result<Tenso
 }
 
 fn gather<S: Copy, T: Element>(table: &[S], ids: &[u32], d: usize, widen: impl Fn(S) -> T) -> Result<Tensor> {
-    let mut y = Buffer::stale(ids.len() * d);
+    let mut y = Buffer::uninit(ids.len() * d);
     for (y, id) in y.chunks_exact_mut(d.max(1)).zip(ids) {
         for (to, from) in y.iter_mut().zip(&table[*id as usize * d..]) {
             *to = widen(*from);

@@ -5,14 +5,14 @@
 //! x, y: same shape
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, tensor, widen};
+use super::{by_float, require, same_device, same_dtype, tensor, upcast};
 use crate::parallel::for_rows;
 use crate::real::Real;
 use crate::{Device, Result, Tensor};
 
 /// Returns y.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    widen!(x);
+    upcast!(x);
     match x.device() {
         Device::Other(backend) => backend.gelu(x),
         Device::Cpu => by_float!("gelu", x, T => {
@@ -30,7 +30,7 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
 
 /// Returns dx from the gradient `g` of y.
 pub fn gelu_backward(g: &Tensor, x: &Tensor) -> Result<Tensor> {
-    widen!(g, x);
+    upcast!(g, x);
     require(g.dims() == x.dims(), "gelu_backward", "equal shapes", &[g, x])?;
     same_dtype("gelu_backward", &[g, x])?;
     match same_device("gelu_backward", &[g, x])? {

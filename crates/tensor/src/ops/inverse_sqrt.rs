@@ -4,13 +4,13 @@
 //! y = 1 / sqrt(x), and 0 where x <= 0        dx = -g * y^3 / 2        x, y: same shape
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, tensor, widen};
+use super::{by_float, require, same_device, same_dtype, tensor, upcast};
 use crate::real::Real;
 use crate::{Device, Element, Result, Tensor};
 
 /// Returns y.
 pub fn inverse_sqrt(x: &Tensor) -> Result<Tensor> {
-    widen!(x);
+    upcast!(x);
     match x.device() {
         Device::Other(backend) => backend.inverse_sqrt(x),
         Device::Cpu => by_float!("inverse_sqrt", x, T => {
@@ -23,7 +23,7 @@ pub fn inverse_sqrt(x: &Tensor) -> Result<Tensor> {
 
 /// Returns dx from the result `y` of the forward pass.
 pub fn inverse_sqrt_backward(g: &Tensor, y: &Tensor) -> Result<Tensor> {
-    widen!(g, y);
+    upcast!(g, y);
     require(g.dims() == y.dims(), "inverse_sqrt_backward", "equal shapes", &[g, y])?;
     same_dtype("inverse_sqrt_backward", &[g, y])?;
     match same_device("inverse_sqrt_backward", &[g, y])? {

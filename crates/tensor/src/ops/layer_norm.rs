@@ -5,14 +5,14 @@
 //! dx = (u - mean(u) - n * mean(u*n)) / r,  u = w*g        dw = sum over rows of g * n        db = sum over rows of g
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, tensor, widen};
+use super::{by_float, require, same_device, same_dtype, tensor, upcast};
 use crate::parallel::{for_rows, for_rows2};
 use crate::real::{Real, dot, sum};
 use crate::{Device, Result, Tensor};
 
 /// Returns (y, m and 1/r for each row as `[rows, 2]`). Errors if `weight` or `bias` do not have the width of `x`.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
-    widen!(x, weight, bias);
+    upcast!(x, weight, bias);
     let (rows, d) = x.rows_and_width();
     let all = [x, weight, bias];
     let fits = weight.dims() == [d] && bias.dims() == [d];
@@ -38,7 +38,7 @@ pub fn layer_norm_backward(
     weight: &Tensor,
     moments: &Tensor,
 ) -> Result<(Tensor, Tensor, Tensor)> {
-    widen!(g, x, weight, moments);
+    upcast!(g, x, weight, moments);
     let (rows, d) = x.rows_and_width();
     let all = [x, g, weight, moments];
     let fits = g.dims() == x.dims() && weight.dims() == [d] && moments.dims() == [rows, 2];

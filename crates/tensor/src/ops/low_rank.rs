@@ -6,13 +6,13 @@
 //! ```
 
 use super::matmul::product;
-use super::{Layout, by_float, matmul, require, same_device, same_dtype, widen};
+use super::{Layout, by_float, matmul, require, same_device, same_dtype, upcast};
 use crate::gemm::{Sizes, Update};
 use crate::{Device, Result, Tensor};
 
 /// Returns (y, u). Errors if shapes, dtypes or devices do not fit.
 pub fn low_rank(base: &Tensor, x: &Tensor, a: &Tensor, b: &Tensor, scale: f64) -> Result<(Tensor, Tensor)> {
-    widen!(base, x, a, b);
+    upcast!(base, x, a, b);
     let all = [base, x, a, b];
     let fits = match (base.dims(), x.dims(), a.dims(), b.dims()) {
         (&[t, out], &[tx, width], &[r, width_a], &[out_b, rb]) => {

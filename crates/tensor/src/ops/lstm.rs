@@ -10,13 +10,13 @@
 //! da = each times the derivative of its gate    dx_t = da    dU += da h_{t-1}^T    dh_{t-1} = U^T da    dc_{t-1} = dc * f
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, widen};
+use super::{by_float, require, same_device, same_dtype, upcast};
 use crate::real::{Real, dot};
 use crate::{Device, Element, Result, Tensor};
 
 /// Returns (h, gates after their functions `[n, 4e]`, c `[n, e]`). Errors if shapes, dtypes or devices do not fit.
 pub fn lstm(x: &Tensor, recurrent: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
-    widen!(x, recurrent);
+    upcast!(x, recurrent);
     check("lstm", x, recurrent)?;
     match same_device("lstm", &[x, recurrent])? {
         Device::Other(backend) => backend.lstm(x, recurrent),
@@ -30,9 +30,9 @@ pub fn lstm(x: &Tensor, recurrent: &Tensor) -> Result<(Tensor, Tensor, Tensor)> 
 
 /// Returns (dx, dU). `saved` is `[U, h, gates, c]` of the forward pass.
 pub fn lstm_backward(g: &Tensor, saved: [&Tensor; 4]) -> Result<(Tensor, Tensor)> {
-    widen!(g);
+    upcast!(g);
     let [u, h, gates, c] = saved;
-    widen!(u, h, gates, c);
+    upcast!(u, h, gates, c);
     let saved = [u, h, gates, c];
     check("lstm_backward", gates, u)?;
     let fits = g.dims() == h.dims() && c.dims() == h.dims() && h.dims() == [gates.dims()[0], u.dims()[1]];

@@ -8,23 +8,13 @@
 //! A third, leading axis of equal length in both operands is a batch. The sum runs in the dtype of `a`, in
 //! f32 where that is stored in 16 bits.
 
-use super::{by_float, require, same_device, widen};
+use super::{by_float, require, same_device, upcast};
 use crate::buffer::Buffer;
 use crate::gemm::{Kept, Multiply, Precision, Right, Sizes, Update, View};
+use crate::params::Layout;
 use crate::real::Real;
 use crate::{DType, Device, Element, Error, Result, Tensor};
 use half::{bf16, f16};
-
-/// Which operand is stored transposed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// `a [m, k]`, `b [k, n]`.
-    Normal,
-    /// `a [m, k]`, `b [n, k]`: a linear layer with its weight stored `[out, in]`.
-    RightTransposed,
-    /// `a [k, m]`, `b [k, n]`: the gradient of a weight.
-    LeftTransposed,
-}
 
 impl Layout {
     /// The left operand by rows.
@@ -49,9 +39,9 @@ pub fn matmul(a: &Tensor, b: &Tensor, layout: Layout) -> Result<Tensor> {
     match same_device("matmul", &[a, b])? {
         Device::Other(backend) => backend.matmul(a, b, layout),
         Device::Cpu => {
-            widen!(a);
+            upcast!(a);
             by_float!("matmul", a, T => {
-            let mut out = Buffer::<T>::stale(batch * s.m * s.n);
+            let mut out = Buffer::<T>::uninit(batch * s.m * s.n);
             for (i, y) in out.chunks_exact_mut((s.m * s.n).max(1)).enumerate() {
                 let left = layout.left(&a.as_slice::<T>()?[i * s.m * s.k..(i + 1) * s.m * s.k], s);
                 let part = i * s.k * s.n..(i + 1) * s.k * s.n;

@@ -4,62 +4,29 @@
 //! Floats to read may be stored in f32, bf16 or f16, each operand in its own type: they are computed with in f32, and results
 //! are f32. [`Tensor::cast`] stores a result shorter.
 
-mod adamw;
-mod attention;
-mod bce_with_logits;
-mod concat;
-mod cross_entropy;
-mod dropout;
-mod elementwise;
-mod embedding;
-mod gelu;
-mod inverse_sqrt;
-mod layer_norm;
-mod low_rank;
-mod lstm;
-mod matmul;
-mod norm;
-mod relu;
-mod rms_norm;
-mod rotary;
-mod rowwise;
-mod silu_mul;
-mod tanh;
+pub use crate::params::*;
+pub use crate::tensor::{Clip, Learned};
 
-pub use adamw::{AdamW, Clip, Learned, adamw};
-pub use attention::{AttentionDropout, AttentionShape, CuSeqlens, Mask, attention, attention_backward};
-pub use bce_with_logits::bce_with_logits;
-pub use concat::{concat, cut};
-pub use cross_entropy::{cross_entropy, linear_cross_entropy};
-pub use dropout::dropout;
-pub use elementwise::{add, mul, scale};
-pub use embedding::{embedding, embedding_backward};
-pub use gelu::{gelu, gelu_backward};
-pub use inverse_sqrt::{inverse_sqrt, inverse_sqrt_backward};
-pub use layer_norm::{layer_norm, layer_norm_backward};
-pub use low_rank::low_rank;
-pub use lstm::{lstm, lstm_backward};
-pub use matmul::{Layout, matmul};
-pub use norm::{norm, norm_backward};
-pub use relu::{relu, relu_backward};
-pub use rms_norm::{rms_norm, rms_norm_backward};
-pub use rotary::{Direction, rotary};
-pub use rowwise::{add_row, mul_row, sum_rows};
-pub use silu_mul::{silu_mul, silu_mul_backward};
-pub use tanh::{tanh, tanh_backward};
+macro_rules! modules {
+    (differentiable { $($op:ident { $($methods:tt)* })* } in_place { $($other:ident { $($more:tt)* })* }) => {
+        $(mod $op; pub use $op::*;)*
+        $(mod $other; pub use $other::*;)*
+    };
+}
+crate::for_each_op!(modules);
 
 use crate::{DType, Device, Error, Result, Shape, Tensor};
 
 /// The operands in f32 where they are stored in 16 bits.
-macro_rules! widen {
+macro_rules! upcast {
     ($($x:ident),+) => {
         $(
-            let $x = $x.widened()?;
+            let $x = $x.upcast()?;
             let $x = &*$x;
         )+
     };
 }
-pub(crate) use widen;
+pub(crate) use upcast;
 
 /// Runs `$body` with `$t` standing for the float type of `$x`.
 macro_rules! by_float {

@@ -4,13 +4,13 @@
 //! y = sqrt(sum x^2)        dx = g * x / y, and 0 where y = 0        x: any shape    y: [1]
 //! ```
 
-use super::{by_float, require, same_device, scale, widen};
+use super::{by_float, require, same_device, scale, upcast};
 use crate::real::dot;
 use crate::{Device, Result, Tensor};
 
 /// Returns the norm, `[1]`.
 pub fn norm(x: &Tensor) -> Result<Tensor> {
-    widen!(x);
+    upcast!(x);
     match x.device() {
         Device::Other(backend) => backend.norm(x),
         Device::Cpu => by_float!("norm", x, T => {
@@ -22,7 +22,7 @@ pub fn norm(x: &Tensor) -> Result<Tensor> {
 
 /// Returns dx from the gradient `g` of y, `[1]`, and the y that [`norm`] returned.
 pub fn norm_backward(g: &Tensor, x: &Tensor, y: &Tensor) -> Result<Tensor> {
-    widen!(g, x, y);
+    upcast!(g, x, y);
     require(g.count() == 1 && y.count() == 1, "norm_backward", "one norm", &[g, y])?;
     match same_device("norm_backward", &[g, x, y])? {
         Device::Other(backend) => backend.norm_backward(g, x, y),

@@ -4,13 +4,13 @@
 //! y = max(x, 0)        dx = g where y > 0, else 0        x, y: same shape
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, tensor, widen};
+use super::{by_float, require, same_device, same_dtype, tensor, upcast};
 use crate::real::Real;
 use crate::{Device, Result, Tensor};
 
 /// Returns y.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    widen!(x);
+    upcast!(x);
     match x.device() {
         Device::Other(backend) => backend.relu(x),
         Device::Cpu => by_float!("relu", x, T => {
@@ -22,7 +22,7 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
 
 /// Returns dx from the result `y` of the forward pass.
 pub fn relu_backward(g: &Tensor, y: &Tensor) -> Result<Tensor> {
-    widen!(g, y);
+    upcast!(g, y);
     require(g.dims() == y.dims(), "relu_backward", "equal shapes", &[g, y])?;
     same_dtype("relu_backward", &[g, y])?;
     match same_device("relu_backward", &[g, y])? {

@@ -5,7 +5,7 @@
 //! dx = (w*g - n * mean(w*g*n)) / r        dw = sum over rows of g * n
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, widen};
+use super::{by_float, require, same_device, same_dtype, upcast};
 use crate::buffer::Buffer;
 use crate::parallel::{for_rows, for_rows2, vectorised};
 use crate::real::{Real, dot};
@@ -13,7 +13,7 @@ use crate::{Device, Element, Result, Tensor};
 
 /// Returns (y, 1/r for each row). Errors if `weight` does not have the width of `x`.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
-    widen!(x, weight);
+    upcast!(x, weight);
     let (rows, d) = x.rows_and_width();
     require(weight.dims() == [d], "rms_norm", "x [.., d] and weight [d]", &[x, weight])?;
     same_dtype("rms_norm", &[x, weight])?;
@@ -21,7 +21,7 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor
         Device::Other(backend) => backend.rms_norm(x, weight, eps),
         Device::Cpu => by_float!("rms_norm", x, T => {
             let (values, w) = (x.as_slice::<T>()?, weight.as_slice::<T>()?);
-            let (mut y, mut inv) = (Buffer::<T>::stale(rows * d), vec![T::ZERO; rows]);
+            let (mut y, mut inv) = (Buffer::<T>::uninit(rows * d), vec![T::ZERO; rows]);
             for_rows2(&mut y, d, &mut inv, 1, #[inline(always)] |first, y, inv| forward(&values[first * d..], w, T::from_f64(eps), y, inv));
             Ok((Tensor::from_buffer(y, x.dims())?, Tensor::from_vec(inv, &[rows])?))
         }),
@@ -30,7 +30,7 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor
 
 /// Returns (dx, dw) from the gradient `g` of y and the 1/r that [`rms_norm`] returned.
 pub fn rms_norm_backward(g: &Tensor, x: &Tensor, weight: &Tensor, inv_rms: &Tensor) -> Result<(Tensor, Tensor)> {
-    widen!(g, x, weight, inv_rms);
+    upcast!(g, x, weight, inv_rms);
     let (rows, d) = x.rows_and_width();
     let fits = g.dims() == x.dims() && weight.dims() == [d] && inv_rms.dims() == [rows];
     require(fits, "rms_norm_backward", "g and x [.., d], weight [d], inv_rms [rows]", &[g, x, weight, inv_rms])?;
@@ -40,7 +40,7 @@ pub fn rms_norm_backward(g: &Tensor, x: &Tensor, weight: &Tensor, inv_rms: &Tens
         Device::Cpu => by_float!("rms_norm_backward", x, T => {
             let (gs, xs) = (g.as_slice::<T>()?, x.as_slice::<T>()?);
             let (w, inv) = (weight.as_slice::<T>()?, inv_rms.as_slice::<T>()?);
-            let mut dx = Buffer::<T>::stale(rows * d);
+            let mut dx = Buffer::<T>::uninit(rows * d);
             for_rows(&mut dx, d, #[inline(always)] |first, dx| backward_x(&gs[first * d..], &xs[first * d..], w, &inv[first..], dx));
             let dw = vectorised(#[inline(always)] || backward_weight(gs, xs, inv, d));
             Ok((Tensor::from_buffer(dx, x.dims())?, Tensor::from_vec(dw, &[d])?))

@@ -6,25 +6,17 @@
 //! dx = the rotation by the negative angle applied to g
 //! ```
 
-use super::{by_float, check_ids, require, require_dtype, same_device, same_dtype, widen};
+use super::{by_float, check_ids, require, require_dtype, same_device, same_dtype, upcast};
 use crate::buffer::Buffer;
 use crate::parallel::for_rows;
+use crate::params::Direction;
 use crate::real::Real;
 use crate::{DType, Device, Result, Tensor};
-
-/// Which way to turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// The forward pass.
-    Forward,
-    /// The backward pass: the inverse rotation.
-    Inverse,
-}
 
 /// Turns every head of every row by the angles of its position (`positions`: u32 `[t]`).
 /// Errors if the width is not a multiple of the head width, or a position is outside of the tables.
 pub fn rotary(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &Tensor, direction: Direction) -> Result<Tensor> {
-    widen!(x, cos, sin);
+    upcast!(x, cos, sin);
     let all = [x, cos, sin, positions];
     let fits = match (x.dims(), cos.dims(), positions.dims()) {
         (&[t, width], &[_, half], &[tp]) => t == tp && half > 0 && width % (2 * half) == 0 && cos.dims() == sin.dims(),
@@ -42,7 +34,7 @@ pub fn rotary(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &Tensor, direct
                 let (xs, c, s) = (x.as_slice::<T>()?, cos.as_slice::<T>()?, sin.as_slice::<T>()?);
                 let (width, half) = (x.dims()[1], cos.dims()[1]);
                 let sign = if direction == Direction::Forward { T::ONE } else { -T::ONE };
-                let mut y = Buffer::<T>::stale(xs.len());
+                let mut y = Buffer::<T>::uninit(xs.len());
                 for_rows(&mut y, width, #[inline(always)] |first, y| {
                     for (i, y) in y.chunks_exact_mut(width).enumerate() {
                         let row = first + i;

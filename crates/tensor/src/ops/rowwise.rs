@@ -6,13 +6,13 @@
 //! x, y: [t, d]    w: [d]
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, widen};
+use super::{by_float, require, same_device, same_dtype, upcast};
 use crate::real::Real;
 use crate::{Device, Result, Tensor};
 
 /// Returns x with `row` added to every row. Errors if widths, dtypes or devices differ.
 pub fn add_row(x: &Tensor, row: &Tensor) -> Result<Tensor> {
-    widen!(x, row);
+    upcast!(x, row);
     check("add_row", x, row)?;
     match same_device("add_row", &[x, row])? {
         Device::Other(backend) => backend.add_row(x, row),
@@ -22,7 +22,7 @@ pub fn add_row(x: &Tensor, row: &Tensor) -> Result<Tensor> {
 
 /// Returns x with every row multiplied by `row`, element by element.
 pub fn mul_row(x: &Tensor, row: &Tensor) -> Result<Tensor> {
-    widen!(x, row);
+    upcast!(x, row);
     check("mul_row", x, row)?;
     match same_device("mul_row", &[x, row])? {
         Device::Other(backend) => backend.mul_row(x, row),
@@ -32,7 +32,7 @@ pub fn mul_row(x: &Tensor, row: &Tensor) -> Result<Tensor> {
 
 /// Returns the sum over rows, `[d]`.
 pub fn sum_rows(x: &Tensor) -> Result<Tensor> {
-    widen!(x);
+    upcast!(x);
     require(x.dims().len() == 2, "sum_rows", "x [t, d]", &[x])?;
     match x.device() {
         Device::Other(backend) => backend.sum_rows(x),

@@ -5,7 +5,7 @@
 //! da = g * u * sigma(a) * (1 + a * (1 - sigma(a)))        du = g * silu(a)
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, widen};
+use super::{by_float, require, same_device, same_dtype, upcast};
 use crate::buffer::Buffer;
 use crate::parallel::{for_rows, for_rows2};
 use crate::real::Real;
@@ -13,14 +13,14 @@ use crate::{Device, Result, Tensor};
 
 /// Returns y. Errors if shapes, dtypes or devices differ.
 pub fn silu_mul(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    widen!(gate, up);
+    upcast!(gate, up);
     require(gate.dims() == up.dims(), "silu_mul", "equal shapes", &[gate, up])?;
     same_dtype("silu_mul", &[gate, up])?;
     match same_device("silu_mul", &[gate, up])? {
         Device::Other(backend) => backend.silu_mul(gate, up),
         Device::Cpu => by_float!("silu_mul", gate, T => {
             let (a, u) = (gate.as_slice::<T>()?, up.as_slice::<T>()?);
-            let mut y = Buffer::<T>::stale(a.len());
+            let mut y = Buffer::<T>::uninit(a.len());
             for_rows(&mut y, 1, #[inline(always)] |first, y| forward(&a[first..], &u[first..], y));
             Tensor::from_buffer(y, gate.dims())
         }),
@@ -29,9 +29,9 @@ pub fn silu_mul(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 
 /// Returns (da, du). On the CPU they take the memory of `gate` and `up` where nobody else holds these.
 pub fn silu_mul_backward(g: &Tensor, gate: Tensor, up: Tensor) -> Result<(Tensor, Tensor)> {
-    let (mut da, mut du) = (gate.widened()?.into_owned(), up.widened()?.into_owned());
+    let (mut da, mut du) = (gate.upcast()?.into_owned(), up.upcast()?.into_owned());
     drop((gate, up));
-    widen!(g);
+    upcast!(g);
     let fits = da.dims() == du.dims() && g.dims() == du.dims();
     require(fits, "silu_mul_backward", "equal shapes", &[g, &da, &du])?;
     same_dtype("silu_mul_backward", &[g, &da, &du])?;

@@ -4,12 +4,12 @@
 //! y = tanh(x)        dx = g * (1 - y^2)        x, y: same shape
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, tensor, widen};
+use super::{by_float, require, same_device, same_dtype, tensor, upcast};
 use crate::{Device, Element, Result, Tensor};
 
 /// Returns y.
 pub fn tanh(x: &Tensor) -> Result<Tensor> {
-    widen!(x);
+    upcast!(x);
     match x.device() {
         Device::Other(backend) => backend.tanh(x),
         Device::Cpu => by_float!("tanh", x, T => {
@@ -22,7 +22,7 @@ pub fn tanh(x: &Tensor) -> Result<Tensor> {
 
 /// Returns dx from the result `y` of the forward pass.
 pub fn tanh_backward(g: &Tensor, y: &Tensor) -> Result<Tensor> {
-    widen!(g, y);
+    upcast!(g, y);
     require(g.dims() == y.dims(), "tanh_backward", "equal shapes", &[g, y])?;
     same_dtype("tanh_backward", &[g, y])?;
     match same_device("tanh_backward", &[g, y])? {

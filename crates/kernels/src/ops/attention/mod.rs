@@ -93,7 +93,9 @@ impl<'a> Plan<'a> {
 /// Returns (o, log-sum-exp).
 pub(crate) fn attention<R: Runtime>(
     device: &DeviceContext<R>,
-    [q, k, v]: [&Tensor; 3],
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
     shape: &AttentionShape,
     cu_seqlens: &CuSeqlens,
 ) -> Result<(Tensor, Tensor)> {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::DType;
+use clinpeft_rng::Key;
 
 fn random(rows: usize, width: usize, seed: u64) -> Tensor {
     let mut s = clinpeft_rng::Seed(seed).stream("attention");
