@@ -37,6 +37,8 @@ enum Task {
 
 /// One run of a model on a batch.
 struct Ran {
+    /// Of each row, for next tokens.
+    hidden: Option<Var>,
     logits: Var,
     loss: Var,
     /// Where each compared row of logits stands in the reference.
@@ -163,6 +165,7 @@ impl<'a> Measured<'a> {
             let hidden = model.hidden(&ragged, &sites, ctx, HiddenRows::All)?;
             let (sum, n) = model.language_loss(&hidden, &ragged)?;
             return Ok(Ran {
+                hidden: Some(hidden.rows.clone()),
                 logits: model.logits(&hidden)?,
                 loss: ops::scale(&sum, 1.0 / n.max(1) as f64).map_err(failed)?,
                 cells: token_cells(&hidden, &map),
@@ -175,6 +178,7 @@ impl<'a> Measured<'a> {
         let classes: Vec<u32> = input.labels.iter().map(|l| u32::try_from(*l).unwrap_or(u32::MAX)).collect();
         let sum = class_loss(&logits, &classes, &vec![1.0; head.classes()])?;
         Ok(Ran {
+            hidden: None,
             logits,
             loss: ops::scale(&sum, 1.0 / classes.len().max(1) as f64).map_err(failed)?,
             cells: (0..classes.len()).map(|row| (row, 0)).collect(),
@@ -184,6 +188,12 @@ impl<'a> Measured<'a> {
     fn outputs(&self, world: &World, batch: &str, how: &str, record: &mut Record) -> Result<()> {
         let ran = self.forward(world, batch, &ForwardCtx::evaluate())?;
         self.logits(&format!("logits{how} ({batch})"), batch, &ran, 2e-5, record)?;
+        let reference = format!("{batch}.hidden_f64");
+        if let (Some(hidden), true) = (&ran.hidden, self.out.has(&reference)) {
+            let want = self.out.any(&reference, Keep::Stored)?;
+            let (error, _, scale) = rows_apart(hidden.value(), &ran.cells, &want, &want)?;
+            record.measured(&format!("hidden states ({batch})"), error, 2e-5 * scale);
+        }
         let want = self.case.batches[batch].loss_f64;
         let loss = item(&ran.loss)?;
         record.measured(&format!("loss{how} ({batch})"), relative(loss, want), 1e-5);
@@ -192,26 +202,9 @@ impl<'a> Measured<'a> {
 
     /// Largest error of the logits where there is a token; `tolerance` is relative to the largest logit.
     fn logits(&self, what: &str, batch: &str, ran: &Ran, tolerance: f64, record: &mut Record) -> Result<()> {
-        let f64s = self.out.any(&format!("{batch}.logits_f64"), Keep::Stored)?;
-        let dims = f64s.dims().to_vec();
-        let (rows, width) = match dims[..] {
-            [_, rows, width] => (rows, width),
-            [_, width] => (1, width),
-            _ => return Err(Error::Options(format!("`{batch}.logits_f64` has the shape {dims:?}"))),
-        };
-        let want = values(&f64s)?;
-        let reference = values(&self.out.any(&format!("{batch}.logits_f32"), Keep::Stored)?)?;
-        let got = values(ran.logits.value())?;
-        let scale = want.iter().fold(0f64, |m, x| m.max(x.abs()));
-        let (mut error, mut own) = (0f64, 0f64);
-        for (i, (row, column)) in ran.cells.iter().enumerate() {
-            for j in 0..width {
-                let at = (row * rows + column) * width + j;
-                let difference = (got[i * width + j] - want[at]).abs();
-                error = if difference.is_nan() { f64::INFINITY } else { error.max(difference) };
-                own = own.max((reference[at] - want[at]).abs());
-            }
-        }
+        let want = self.out.any(&format!("{batch}.logits_f64"), Keep::Stored)?;
+        let reference = self.out.any(&format!("{batch}.logits_f32"), Keep::Stored)?;
+        let (error, own, scale) = rows_apart(ran.logits.value(), &ran.cells, &want, &reference)?;
         record.measured(what, error, (tolerance * scale).max(4.0 * own));
         Ok(())
     }
@@ -330,6 +323,27 @@ impl<'a> Measured<'a> {
         let ran = self.forward(world, batch, &ForwardCtx::evaluate())?;
         Ok(Some(item(&ran.loss)?))
     }
+}
+
+/// Largest difference of our rows from `want`, that of `reference` from it, and the largest value of `want`. The rows of `got`
+/// stand in `cells` of the others, `[b, t, width]`, or `[b, width]` where t is 1.
+fn rows_apart(got: &Tensor, cells: &[(usize, usize)], want: &Tensor, reference: &Tensor) -> Result<(f64, f64, f64)> {
+    let (rows, width) = match want.dims() {
+        [_, rows, width] => (*rows, *width),
+        [_, width] => (1, *width),
+        dims => return Err(Error::Options(format!("a tensor of the reference has the shape {dims:?}"))),
+    };
+    let (got, want, reference) = (values(got)?, values(want)?, values(reference)?);
+    let scale = want.iter().fold(0f64, |m, x| m.max(x.abs()));
+    let (mut error, mut own) = (0f64, 0f64);
+    for (i, (row, column)) in cells.iter().enumerate() {
+        for j in 0..width {
+            let at = (row * rows + column) * width + j;
+            error = error.max(nan_is_large((got[i * width + j] - want[at]).abs()));
+            own = own.max((reference[at] - want[at]).abs());
+        }
+    }
+    Ok((error, own, scale))
 }
 
 /// Where the rows of a hidden state stand in the padded logits of the reference.
