@@ -1,0 +1,144 @@
+//! The loss of sixteen outputs, as a problem of `argmin`:
+//!
+//! ```text
+//! f(W, b) = 1/n sum over rows of the loss of X W + b  +  |W|^2 / (2 C n)
+//! loss      one versus rest: sum over labels of ln(1 + e^z) - y z        softmax: ln(sum of e^z) - z of the class
+//! ```
+
+use crate::error::Error;
+use crate::logistic::Loss;
+use crate::sparse::SparseMatrix;
+use crate::weights::{LANES, Lane, Weights};
+use argmin::core::{CostFunction, Gradient};
+use rayon::prelude::*;
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Rows, or columns, of one task.
+const TASK: usize = 256;
+
+/// One problem: up to sixteen outputs that share the rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub(crate) x: &'a SparseMatrix,
+    /// The same by columns.
+    pub(crate) transposed: &'a SparseMatrix,
+    pub(crate) loss: Loss,
+    /// Outputs that are used; the other lanes stay at zero.
+    pub(crate) outputs: usize,
+    /// For each row a bit for each output that it has.
+    pub(crate) y: &'a [u16],
+    pub(crate) stop: &'a AtomicBool,
+}
+
+/// [`Rows`] at one strength of the regularisation.
+pub(crate) struct Objective<'a> {
+    pub(crate) rows: Rows<'a>,
+    /// 1 / (C n).
+    pub(crate) penalty: f64,
+    /// Where it was evaluated last, for cost and gradient are asked for one after the other.
+    pub(crate) last: RefCell<Option<Evaluated>>,
+}
+
+pub(crate) struct Evaluated {
+    at: Weights,
+    cost: f64,
+    /// Derivative of the mean loss by the outputs of each row.
+    residuals: Vec<Lane>,
+}
+
+impl Objective<'_> {
+    fn evaluate(&self, at: &Weights) -> Result<(), argmin::core::Error> {
+        let rows = self.rows;
+        if rows.stop.load(Ordering::Relaxed) {
+            return Err(Error::Stopped.into());
+        }
+        if self.last.borrow().as_ref().is_some_and(|last| last.at == *at) {
+            return Ok(());
+        }
+        let mut residuals = rows.x.times(at);
+        let scale = 1.0 / rows.y.len() as f64;
+        let tasks = residuals.par_chunks_mut(TASK).zip(rows.y.par_chunks(TASK));
+        let one = |z: &mut Lane, y: u16| match rows.loss {
+            Loss::OneVsRest => one_vs_rest(z, y, rows.outputs, scale),
+            Loss::Softmax => softmax(z, y, rows.outputs, scale),
+        };
+        let losses: Vec<f64> =
+            tasks.map(|(z, y)| z.iter_mut().zip(y).map(|(z, y)| one(z, *y)).sum::<f64>()).collect();
+        let intercepts = at.lanes()[at.lanes().len() - 1].0;
+        let free: f64 = intercepts.iter().map(|b| f64::from(*b).powi(2)).sum();
+        let squares = at.sum(at, |a, b| a * b) - free;
+        let cost = losses.iter().sum::<f64>() * scale + 0.5 * self.penalty * squares;
+        *self.last.borrow_mut() = Some(Evaluated { at: at.clone(), cost, residuals });
+        Ok(())
+    }
+}
+
+impl CostFunction for Objective<'_> {
+    type Param = Weights;
+    type Output = f64;
+
+    fn cost(&self, at: &Weights) -> Result<f64, argmin::core::Error> {
+        self.evaluate(at)?;
+        Ok(self.last.borrow().as_ref().map_or(f64::NAN, |last| last.cost))
+    }
+}
+
+impl Gradient for Objective<'_> {
+    type Param = Weights;
+    type Gradient = Weights;
+
+    fn gradient(&self, at: &Weights) -> Result<Weights, argmin::core::Error> {
+        self.evaluate(at)?;
+        let last = self.last.borrow();
+        let residuals = last.as_ref().map_or(&[][..], |last| &last.residuals);
+        let (rows, penalty, mut gradient) = (self.rows, self.penalty, at.clone());
+        let (weights, intercepts) = gradient.lanes_mut().split_at_mut(rows.x.columns());
+        weights.par_chunks_mut(TASK).enumerate().for_each(|(task, lanes)| {
+            for (i, lane) in lanes.iter_mut().enumerate() {
+                lane.0 = lane.0.map(|w| (f64::from(w) * penalty) as f32);
+                rows.transposed.accumulate(task * TASK + i, residuals, lane);
+            }
+        });
+        let mut sums = [0.0; LANES];
+        for lane in residuals {
+            for i in 0..LANES {
+                sums[i] += f64::from(lane.0[i]);
+            }
+        }
+        intercepts[0] = Lane(sums.map(|sum| sum as f32));
+        Ok(gradient)
+    }
+}
+
+/// The loss of a row, whose outputs are replaced by its derivatives times `scale`.
+fn one_vs_rest(z: &mut Lane, y: u16, outputs: usize, scale: f64) -> f64 {
+    let mut loss = 0.0;
+    for (i, z) in z.0.iter_mut().enumerate() {
+        if i >= outputs {
+            *z = 0.0;
+            continue;
+        }
+        let (value, known) = (f64::from(*z), y >> i & 1 == 1);
+        let small = (-value.abs()).exp();
+        let probability = if value < 0.0 { small / (1.0 + small) } else { 1.0 / (1.0 + small) };
+        let target = f64::from(u8::from(known));
+        loss += value.max(0.0) + small.ln_1p() - target * value;
+        *z = ((probability - target) * scale) as f32;
+    }
+    loss
+}
+
+fn softmax(z: &mut Lane, y: u16, outputs: usize, scale: f64) -> f64 {
+    let all = z.0.map(f64::from);
+    let most = all[..outputs].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = all[..outputs].iter().map(|z| (z - most).exp()).sum();
+    let mut loss = most + sum.ln();
+    for (i, z) in z.0.iter_mut().enumerate() {
+        let target = f64::from(y >> i & 1);
+        let probability = if i < outputs { (all[i] - most).exp() / sum } else { 0.0 };
+        loss -= target * all[i];
+        *z = ((probability - target) * scale) as f32;
+    }
+    loss
+}

@@ -1,0 +1,159 @@
+//! Weights of sixteen outputs at once, as a vector of `argmin`.
+//!
+//! Products with a sparse matrix wait for memory, so a value that is read once serves sixteen outputs.
+
+use argmin_math::{
+    ArgminAdd, ArgminDot, ArgminL1Norm, ArgminL2Norm, ArgminMinMax, ArgminMul, ArgminSignum, ArgminSub, ArgminZeroLike,
+};
+use rayon::prelude::*;
+
+/// Outputs of one problem.
+pub(crate) const LANES: usize = 16;
+
+/// One value for each output: a cache line.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C, align(64))]
+pub(crate) struct Lane(pub(crate) [f32; LANES]);
+
+impl Lane {
+    pub(crate) const ZERO: Lane = Lane([0.0; LANES]);
+}
+
+/// Lanes of one task of an operation; sums do not depend on the number of threads.
+const TASK: usize = 4096;
+
+/// Weights: a lane for each feature, then the intercepts.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Weights(Vec<Lane>);
+
+impl Weights {
+    /// Zeros for `features` features.
+    pub(crate) fn zeros(features: usize) -> Weights {
+        Weights(vec![Lane::ZERO; features + 1])
+    }
+
+    pub(crate) fn lanes(&self) -> &[Lane] {
+        &self.0
+    }
+
+    pub(crate) fn lanes_mut(&mut self) -> &mut [Lane] {
+        &mut self.0
+    }
+
+    fn map(&self, f: impl Fn(f32) -> f32 + Sync) -> Weights {
+        let mut out = self.clone();
+        out.0.par_chunks_mut(TASK).for_each(|lanes| lanes.iter_mut().for_each(|lane| lane.0 = lane.0.map(&f)));
+        out
+    }
+
+    fn with(&self, other: &Weights, f: impl Fn(f32, f32) -> f32 + Sync) -> Weights {
+        let mut out = self.clone();
+        out.0.par_chunks_mut(TASK).zip(other.0.par_chunks(TASK)).for_each(|(out, other)| {
+            for (out, other) in out.iter_mut().zip(other) {
+                for i in 0..LANES {
+                    out.0[i] = f(out.0[i], other.0[i]);
+                }
+            }
+        });
+        out
+    }
+
+    /// Sum of `f` over pairs of values, each task in f64.
+    pub(crate) fn sum(&self, other: &Weights, f: impl Fn(f64, f64) -> f64 + Sync) -> f64 {
+        let tasks = self.0.par_chunks(TASK).zip(other.0.par_chunks(TASK));
+        let sums: Vec<f64> = tasks
+            .map(|(a, b)| {
+                let mut sums = [0.0; LANES];
+                for (a, b) in a.iter().zip(b) {
+                    for i in 0..LANES {
+                        sums[i] += f(f64::from(a.0[i]), f64::from(b.0[i]));
+                    }
+                }
+                sums.iter().sum()
+            })
+            .collect();
+        sums.iter().sum()
+    }
+}
+
+impl ArgminAdd<Weights, Weights> for Weights {
+    fn add(&self, other: &Weights) -> Weights {
+        self.with(other, |a, b| a + b)
+    }
+}
+
+impl ArgminSub<Weights, Weights> for Weights {
+    fn sub(&self, other: &Weights) -> Weights {
+        self.with(other, |a, b| a - b)
+    }
+}
+
+impl ArgminMul<Weights, Weights> for Weights {
+    fn mul(&self, other: &Weights) -> Weights {
+        self.with(other, |a, b| a * b)
+    }
+}
+
+impl ArgminAdd<f64, Weights> for Weights {
+    fn add(&self, other: &f64) -> Weights {
+        self.map(|a| a + *other as f32)
+    }
+}
+
+impl ArgminSub<f64, Weights> for Weights {
+    fn sub(&self, other: &f64) -> Weights {
+        self.map(|a| a - *other as f32)
+    }
+}
+
+impl ArgminMul<f64, Weights> for Weights {
+    fn mul(&self, other: &f64) -> Weights {
+        self.map(|a| (f64::from(a) * other) as f32)
+    }
+}
+
+impl ArgminDot<Weights, f64> for Weights {
+    fn dot(&self, other: &Weights) -> f64 {
+        self.sum(other, |a, b| a * b)
+    }
+}
+
+impl ArgminL2Norm<f64> for Weights {
+    fn l2_norm(&self) -> f64 {
+        self.dot(self).sqrt()
+    }
+}
+
+impl ArgminL1Norm<f64> for Weights {
+    fn l1_norm(&self) -> f64 {
+        self.sum(self, |a, _| a.abs())
+    }
+}
+
+impl ArgminSignum for Weights {
+    fn signum(self) -> Weights {
+        self.map(f32::signum)
+    }
+}
+
+impl ArgminZeroLike for Weights {
+    fn zero_like(&self) -> Weights {
+        Weights::zeros(self.0.len() - 1)
+    }
+}
+
+impl ArgminMinMax for Weights {
+    fn min(x: &Weights, y: &Weights) -> Weights {
+        x.with(y, f32::min)
+    }
+
+    fn max(x: &Weights, y: &Weights) -> Weights {
+        x.with(y, f32::max)
+    }
+}
+
+impl ArgminMul<Weights, Weights> for f64 {
+    fn mul(&self, other: &Weights) -> Weights {
+        ArgminMul::mul(other, self)
+    }
+}
