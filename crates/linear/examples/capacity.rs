@@ -45,13 +45,17 @@ fn main() {
         set.dedup();
         let mut words: Vec<String> = (0..LENGTH).map(|_| format!("w{}", draws.rank(WORDS))).collect();
         // A note shows its labels by words of theirs, most of the time.
-        for label in set.iter().filter(|_| draws.next() < 0.7) {
+        for label in &set {
+            if draws.next() > 0.7 {
+                continue;
+            }
             let at = (draws.next() * LENGTH as f64) as usize;
-            words[at] = format!("w{}", 200 + 3 * label + (draws.next() * 3.0) as u32);
+            words[at] = format!("w{}", 200 + 3 * label + draws.rank(4.0));
         }
         texts.push(words.join(" "));
         sets.push(set);
     }
+    println!("made");
     let started = Instant::now();
     let vectorizer = TfidfVectorizer::fit(&texts, TfidfSettings { min_df: 2, max_features: 200_000 }).unwrap();
     let x = vectorizer.transform(&texts);

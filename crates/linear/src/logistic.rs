@@ -163,7 +163,7 @@ impl LogisticRegression {
     pub fn decision_function(&self, x: &SparseMatrix) -> Vec<f32> {
         let mut all = vec![0.0; x.rows() * self.outputs];
         for block in &self.blocks {
-            for (row, lane) in x.times(&block.weights).iter().enumerate() {
+            for (row, lane) in x.times(block.weights.lanes(), block.weights.lanes()[self.features]).iter().enumerate() {
                 for (place, output) in block.outputs.iter().enumerate() {
                     all[row * self.outputs + output] = lane.0[place];
                 }
@@ -182,6 +182,8 @@ impl LogisticRegression {
 pub struct LogisticPath<'a> {
     x: &'a SparseMatrix,
     transposed: SparseMatrix,
+    /// The mean of each column.
+    means: Vec<f32>,
     target: &'a Target,
     stop: &'a AtomicBool,
     model: LogisticRegression,
@@ -203,7 +205,9 @@ impl<'a> LogisticPath<'a> {
             Block { outputs, weights }
         });
         let model = LogisticRegression { features: x.columns(), outputs: target.count(), blocks: blocks.collect() };
-        Ok(LogisticPath { x, transposed: x.transposed(), target, stop, model, scales: Vec::new(), steps: 0 })
+        let transposed = x.transposed();
+        let means = transposed.means_of_rows();
+        Ok(LogisticPath { x, transposed, means, target, stop, model, scales: Vec::new(), steps: 0 })
     }
 
     /// Fits with the inverse strength `c` of the regularisation (scikit-learn's `C`), from the solution before.
@@ -220,6 +224,7 @@ impl<'a> LogisticPath<'a> {
             let rows = Rows {
                 x: self.x,
                 transposed: &self.transposed,
+                means: &self.means,
                 loss: match self.target {
                     Target::OneVsRest { .. } => Loss::OneVsRest,
                     Target::Softmax { .. } => Loss::Softmax,
@@ -228,14 +233,13 @@ impl<'a> LogisticPath<'a> {
                 y: &y,
                 stop: self.stop,
             };
-            let objective =
-                Objective { rows, penalty: 1.0 / (c * y.len() as f64), last: RefCell::new(None) };
+            let objective = Objective { rows, penalty: 1.0 / (c * y.len() as f64), last: RefCell::new(None) };
+            let start = rows.variables(std::mem::replace(weights, Weights::zeros(0)));
             if self.scales.len() == i {
-                self.scales.push(objective.gradient(weights).map_err(|e| solver(&e, self.stop))?.l2_norm());
+                self.scales.push(objective.gradient(&start).map_err(|e| solver(&e, self.stop))?.l2_norm());
             }
-            let start = std::mem::replace(weights, Weights::zeros(0));
             let (found, steps) = minimise(objective, start, TOLERANCE * self.scales[i], self.stop)?;
-            self.model.blocks[i].weights = found;
+            *weights = rows.model(found);
             self.steps += steps;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Sparse matrices by rows, and products with sixteen dense columns at once.
 
-use crate::weights::{LANES, Lane, Weights};
+use crate::weights::{LANES, Lane};
 use rayon::prelude::*;
 
 /// Rows of one task of a product; the split depends on the shape alone.
@@ -73,17 +73,20 @@ impl SparseMatrix {
         SparseMatrix { columns: self.rows(), starts, indices, values }
     }
 
-    /// `X W + b`, a lane for each row; `b` is the row of `weights` behind the features.
-    pub(crate) fn times(&self, weights: &Weights) -> Vec<Lane> {
-        let (weights, intercepts) = weights.lanes().split_at(self.columns);
-        let mut out = vec![Lane::ZERO; self.rows()];
-        out.par_chunks_mut(ROWS).enumerate().for_each(|(chunk, out)| {
-            for (i, out) in out.iter_mut().enumerate() {
-                *out = intercepts[0];
-                self.accumulate(chunk * ROWS + i, weights, out);
-            }
-        });
-        out
+    /// `X W + b`, a lane for each row; `weights` holds those of the features first.
+    pub(crate) fn times(&self, weights: &[Lane], b: Lane) -> Vec<Lane> {
+        let row = |row| {
+            let mut out = b;
+            self.accumulate(row, weights, &mut out);
+            out
+        };
+        (0..self.rows()).into_par_iter().with_min_len(ROWS).map(row).collect()
+    }
+
+    /// The mean of each column of the matrix that this one is the transpose of.
+    pub(crate) fn means_of_rows(&self) -> Vec<f32> {
+        let mean = |row| self.row(row).map(|cell| f64::from(cell.1)).sum::<f64>() / self.columns as f64;
+        (0..self.rows()).into_par_iter().with_min_len(ROWS).map(|row| mean(row) as f32).collect()
     }
 
     /// Adds the product of a row with `dense` to `out`.

@@ -26,6 +26,12 @@ const TASK: usize = 4096;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Weights(Vec<Lane>);
 
+impl From<Vec<Lane>> for Weights {
+    fn from(lanes: Vec<Lane>) -> Weights {
+        Weights(lanes)
+    }
+}
+
 impl Weights {
     /// Zeros for `features` features.
     pub(crate) fn zeros(features: usize) -> Weights {
@@ -41,21 +47,30 @@ impl Weights {
     }
 
     fn map(&self, f: impl Fn(f32) -> f32 + Sync) -> Weights {
-        let mut out = self.clone();
-        out.0.par_chunks_mut(TASK).for_each(|lanes| lanes.iter_mut().for_each(|lane| lane.0 = lane.0.map(&f)));
-        out
+        let lanes = self.0.par_iter().with_min_len(TASK);
+        Weights(lanes.map(|lane| Lane(lane.0.map(&f))).collect())
     }
 
     fn with(&self, other: &Weights, f: impl Fn(f32, f32) -> f32 + Sync) -> Weights {
-        let mut out = self.clone();
-        out.0.par_chunks_mut(TASK).zip(other.0.par_chunks(TASK)).for_each(|(out, other)| {
-            for (out, other) in out.iter_mut().zip(other) {
-                for i in 0..LANES {
-                    out.0[i] = f(out.0[i], other.0[i]);
+        let lanes = self.0.par_iter().with_min_len(TASK).zip(&other.0);
+        Weights(lanes.map(|(a, b)| Lane(std::array::from_fn(|i| f(a.0[i], b.0[i])))).collect())
+    }
+
+    /// The weighted sum of the features' lanes; `means` has a weight for each.
+    pub(crate) fn at(&self, means: &[f32]) -> [f64; LANES] {
+        let tasks = self.0.par_chunks(TASK).zip(means.par_chunks(TASK));
+        let sums: Vec<[f64; LANES]> = tasks
+            .map(|(lanes, means)| {
+                let mut sums = [0.0; LANES];
+                for (lane, mean) in lanes.iter().zip(means) {
+                    for i in 0..LANES {
+                        sums[i] += f64::from(lane.0[i]) * f64::from(*mean);
+                    }
                 }
-            }
-        });
-        out
+                sums
+            })
+            .collect();
+        std::array::from_fn(|i| sums.iter().map(|sum| sum[i]).sum())
     }
 
     /// Sum of `f` over pairs of values, each task in f64.
