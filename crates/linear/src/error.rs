@@ -13,7 +13,9 @@ pub enum Error {
         min_df: u32,
     },
     /// A term occurs twice in a vocabulary, is empty, or has no inverse document frequency.
-    #[error("term {column} of the vocabulary is empty, repeated or has no idf\nhint: the vocabulary and its idf belong together")]
+    #[error(
+        "term {column} of the vocabulary is empty, repeated or has no idf\nhint: the vocabulary and its idf belong together"
+    )]
     Vocabulary {
         /// Its column.
         column: usize,
@@ -31,7 +33,9 @@ pub enum Error {
         hint: &'static str,
     },
     /// Coefficients that are not as many as outputs and features ask for.
-    #[error("the model has {found} coefficients, its outputs and features ask for {expected}\nhint: the file was changed")]
+    #[error(
+        "the model has {found} coefficients, its outputs and features ask for {expected}\nhint: the file was changed"
+    )]
     Shape {
         /// As many as there should be.
         expected: usize,

@@ -93,8 +93,7 @@ impl Objective<'_> {
             Loss::OneVsRest => one_vs_rest(z, y, rows.outputs, scale),
             Loss::Softmax => softmax(z, y, rows.outputs, scale),
         };
-        let losses: Vec<f64> =
-            tasks.map(|(z, y)| z.iter_mut().zip(y).map(|(z, y)| one(z, *y)).sum::<f64>()).collect();
+        let losses: Vec<f64> = tasks.map(|(z, y)| z.iter_mut().zip(y).map(|(z, y)| one(z, *y)).sum::<f64>()).collect();
         let free: f64 = at.lanes()[rows.means.len()].0.iter().map(|a| f64::from(*a).powi(2)).sum();
         let squares = at.sum(at, |a, b| a * b) - free;
         let cost = losses.iter().sum::<f64>() * scale + 0.5 * self.penalty * squares;

@@ -74,7 +74,8 @@ impl Expected {
 /// Share of pairs in the right order, in points.
 fn auroc(scores: &[f32], known: &[bool]) -> f64 {
     let of = |value| scores.iter().zip(known).filter(move |(_, k)| **k == value).map(|(s, _)| *s);
-    let pairs = of(true).flat_map(|p| of(false).map(move |n| if p > n { 1.0 } else { f64::from(u8::from(p == n)) / 2.0 }));
+    let pairs =
+        of(true).flat_map(|p| of(false).map(move |n| if p > n { 1.0 } else { f64::from(u8::from(p == n)) / 2.0 }));
     let all: Vec<f64> = pairs.collect();
     100.0 * all.iter().sum::<f64>() / all.len() as f64
 }
