@@ -1,7 +1,7 @@
 //! L2 logistic regression along a path of `C`.
 
 use crate::error::{Error, Result};
-use crate::objective::{Objective, Rows};
+use crate::objective::{Loss, Objective, Rows};
 use crate::sparse::SparseMatrix;
 use crate::weights::{LANES, Lane, Weights};
 use argmin::core::{Executor, Gradient, State};
@@ -38,12 +38,6 @@ pub enum Target {
         /// Number of classes.
         count: usize,
     },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loss {
-    OneVsRest,
-    Softmax,
 }
 
 impl Target {

@@ -9,7 +9,6 @@
 //! the number of steps by much: without them each output has two directions far steeper than all others.
 
 use crate::error::Error;
-use crate::logistic::Loss;
 use crate::sparse::SparseMatrix;
 use crate::weights::{LANES, Lane, Weights};
 use argmin::core::{CostFunction, Gradient};
@@ -22,6 +21,13 @@ const TASK: usize = 256;
 
 /// Intercepts are this share of their variables, so that both kinds of variables have about the same curvature.
 const SCALE: f64 = 0.05;
+
+/// What is summed over the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    OneVsRest,
+    Softmax,
+}
 
 /// One problem: up to sixteen outputs that share the rows.
 #[derive(Clone, Copy)]
@@ -122,9 +128,7 @@ impl Gradient for Objective<'_> {
         let residuals = last.as_ref().map_or(&[][..], |last| &last.residuals);
         let mut sums = [0.0; LANES];
         for lane in residuals {
-            for i in 0..LANES {
-                sums[i] += f64::from(lane.0[i]);
-            }
+            sums.iter_mut().zip(lane.0).for_each(|(sum, value)| *sum += f64::from(value));
         }
         let (rows, penalty) = (self.rows, self.penalty);
         let weight = |(feature, (at, mean)): (usize, (&Lane, &f32))| {

@@ -63,9 +63,8 @@ impl Weights {
             .map(|(lanes, means)| {
                 let mut sums = [0.0; LANES];
                 for (lane, mean) in lanes.iter().zip(means) {
-                    for i in 0..LANES {
-                        sums[i] += f64::from(lane.0[i]) * f64::from(*mean);
-                    }
+                    let mean = f64::from(*mean);
+                    sums.iter_mut().zip(lane.0).for_each(|(sum, value)| *sum += f64::from(value) * mean);
                 }
                 sums
             })
@@ -80,9 +79,8 @@ impl Weights {
             .map(|(a, b)| {
                 let mut sums = [0.0; LANES];
                 for (a, b) in a.iter().zip(b) {
-                    for i in 0..LANES {
-                        sums[i] += f(f64::from(a.0[i]), f64::from(b.0[i]));
-                    }
+                    let pairs = a.0.iter().zip(b.0);
+                    sums.iter_mut().zip(pairs).for_each(|(sum, (a, b))| *sum += f(f64::from(*a), f64::from(b)));
                 }
                 sums.iter().sum()
             })

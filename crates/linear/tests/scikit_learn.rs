@@ -1,5 +1,7 @@
 //! Terms, weights and scores are those of scikit-learn on the notes of `tests/fixtures/linear`.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use clinpeft_linear::{LogisticPath, LogisticRegression, Target, TfidfSettings, TfidfVectorizer};
 use serde::Deserialize;
 use std::sync::atomic::AtomicBool;
@@ -111,7 +113,6 @@ fn scores_are_close_to_those_of_scikit_learn_and_auroc_is_within_a_fifth_of_a_po
             assert_eq!(ours.len(), theirs.len());
             let scale = theirs.iter().map(|z| z.abs()).sum::<f64>() / theirs.len() as f64;
             let apart = ours.iter().zip(theirs).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
-            println!("C = {}: {apart} of {scale}", model.c);
             assert!(apart < 0.05 * scale, "C = {}: {apart} of {scale}", model.c);
         }
         let known: Vec<bool> = test.iter().map(|n| n.died == 1).collect();
