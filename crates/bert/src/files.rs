@@ -1,7 +1,6 @@
 //! Names of weights in folders of several model classes.
 
-use crate::Config;
-use clinpeft_nn::{Classifier, Error, Parameter, Result, Trainability};
+use clinpeft_nn::{Parameter, Result, Trainability};
 use clinpeft_tensor::{DType, Device};
 use clinpeft_weights::{Checkpoint, Keep};
 use std::path::Path;
@@ -42,33 +41,4 @@ impl Source {
         let value = self.file.tensor(&stored, dims, keep)?.to_device(&self.device)?;
         Ok(Parameter::new(name, value, Trainability::Frozen))
     }
-}
-
-/// The classifier of a `BertForSequenceClassification` folder (`classifier.weight`, `classifier.bias`); `None` if the
-/// folder holds a model without one.
-pub fn classifier(dir: &Path, learning: Trainability, device: &Device) -> Result<Option<Classifier>> {
-    let (config, file) = (Config::load(dir)?, Checkpoint::open(dir)?);
-    let (weight, bias) = ("classifier.weight", "classifier.bias");
-    let Some(stored) = file.tensors().get(weight) else {
-        return Ok(None);
-    };
-    let &[classes, width] = &stored.dims[..] else {
-        return Err(Error::Config(format!(
-            "`{}`: `{weight}` is no matrix\nhint: it is [classes, width]",
-            dir.display()
-        )));
-    };
-    if width != config.hidden_size {
-        return Err(Error::Config(format!(
-            "`{}`: `{weight}` is for rows of {width}, but the model's are {}\nhint: config.json and weights must come \
-             from one model",
-            dir.display(),
-            config.hidden_size
-        )));
-    }
-    let keep = Keep::As(DType::F32);
-    let value = file.tensor(weight, &[classes, width], keep)?.to_device(device)?;
-    let head = Classifier::from_weight(value, learning);
-    let bias = file.tensor(bias, &[classes], keep)?.to_device(device)?;
-    head.with_bias(bias).map(Some)
 }

@@ -5,7 +5,7 @@
 //!   so that PEFT's adapters fit whatever the folder was.
 //! - The model is a function of a ragged batch, its adapters ([`clinpeft_nn::AdapterHooks`]) and a [`clinpeft_nn::ForwardCtx`]; it names
 //!   no adapter method. It offers linear layers and attention outputs; prompts and prefixes are an error.
-//! - A note is scored from the pooled first token, by a [`clinpeft_nn::Classifier`] with a bias ([`classifier`]).
+//! - A note is scored from the pooled first token, by a [`clinpeft_nn::Classifier`] with a bias.
 //! - [`MaskedHead`] predicts masked tokens.
 
 mod config;
@@ -15,6 +15,5 @@ mod masked;
 mod model;
 
 pub use config::Config;
-pub use files::classifier;
 pub use masked::{MaskedHead, MaskedTokens};
 pub use model::Bert;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use assert_cmd::cargo::cargo_bin;
+use clinpeft_experiment::{Family, TinySizes};
 use clinpeft_nn::{Backbone, Trainability};
 use clinpeft_rng::Seed;
 use clinpeft_text::Tokenizer;
@@ -26,18 +27,26 @@ fn works(arguments: &[&str]) -> Output {
 
 const CANARY: &str = "zzcanaryzz";
 
-/// A tiny model folder and a file of notes: those who die have another word in their note.
+/// A tiny LLaMA folder and a file of notes: those who die have another word in their note.
 fn folders(dir: &Path) -> (PathBuf, PathBuf) {
+    folders_of(dir, "llama", serde_json::json!({}))
+}
+
+/// The same for a model of another family, with other keys in its configuration.
+fn folders_of(dir: &Path, model_type: &str, keys: serde_json::Value) -> (PathBuf, PathBuf) {
     let note = |i: usize| {
         let word = if i.is_multiple_of(3) { "moribund" } else { "stable" };
         format!("patient {i} came in {word} and was seen by the doctor {CANARY}")
     };
     let notes: Vec<String> = (0..90).map(note).collect();
-    let tokenizer = Tokenizer::train(notes.iter(), 300, clinpeft_text::TokenizerKind::ByteFallback).unwrap();
-    let model = dir.join("tiny-llama");
+    let family = Family::named(model_type).unwrap();
+    let tokenizer = Tokenizer::train(notes.iter(), 300, family.tokenizer()).unwrap();
+    let model = dir.join(format!("tiny-{model_type}"));
     std::fs::create_dir_all(&model).unwrap();
-    let config = clinpeft_llama::Config::tiny(tokenizer.vocab_size(), 16, 2, 2, 512);
-    clinpeft_llama::Llama::random(config, Seed(1), Trainability::Frozen).unwrap().save(&model).unwrap();
+    let vocabulary = tokenizer.vocab_size();
+    let mut config = family.tiny(TinySizes { vocabulary, width: 16, layers: 2, heads: 2, positions: 512 });
+    config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    family.untrained(config, Seed(1), Trainability::Frozen).unwrap().save(&model).unwrap();
     tokenizer.save(&model.join("tokenizer.json")).unwrap();
     let mut csv = String::from("id,subject,text,label\n");
     for (i, note) in notes.iter().enumerate() {
@@ -51,6 +60,37 @@ fn folders(dir: &Path) -> (PathBuf, PathBuf) {
 fn run_folder(out: &Path, part: &str) -> PathBuf {
     let mut runs = std::fs::read_dir(out.join("runs")).unwrap().map(|d| d.unwrap().path());
     runs.find(|p| p.file_name().unwrap().to_str().unwrap().contains(part)).unwrap()
+}
+
+#[test]
+fn a_mistral_with_a_window_and_a_qwen2_run_both_steps_and_convert() {
+    for (family, keys) in [
+        ("mistral", serde_json::json!({"sliding_window": 5})),
+        ("qwen2", serde_json::json!({"sliding_window": 5, "use_sliding_window": true, "max_window_layers": 1})),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (model, notes) = folders_of(dir.path(), family, keys);
+        let out = dir.path().join("out");
+        let converted = dir.path().join("converted");
+        let [model, base, data, to] = [&model, &converted, &notes, &out].map(|p| p.to_str().unwrap());
+        works(&["convert", model, "--out", base]);
+        assert!(text(&works(&["doctor", "--out", to])).contains("cpu"));
+        let own = ["--base", base, "--data", data, "--out", to, "--set", "training.epochs=1"];
+        works(&[&["adapt"], &own[..]].concat());
+        let adapted = run_folder(&out, "lora");
+        let more = ["--task", "mortality", "--method", "ia3", "--clinical", adapted.to_str().unwrap(), "--frozen"];
+        works(&[&["finetune"], &own[..], &more].concat());
+        let tuned = run_folder(&out, "mortality");
+        let scores = dir.path().join("scores.csv");
+        works(&["predict", "--run", tuned.to_str().unwrap(), "--input", data, "--out", scores.to_str().unwrap()]);
+        assert_eq!(std::fs::read_to_string(&scores).unwrap().lines().count(), 91);
+        let whole = ["--task", "mortality", "--full", "--name", "whole"];
+        works(&[&["finetune"], &own[..], &whole].concat());
+        let config = run_folder(&out, "whole").join("model/config.json");
+        let config: serde_json::Value = clinpeft_files::read_json(&config).unwrap();
+        assert_eq!((&config["model_type"], &config["sliding_window"]), (&family.into(), &5.into()));
+        assert!(config["architectures"][0].as_str().unwrap().ends_with("ForSequenceClassification"));
+    }
 }
 
 #[test]

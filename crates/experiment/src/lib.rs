@@ -27,7 +27,8 @@ pub mod sweep;
 pub mod user_runs;
 
 pub use error::{Error, Result};
-pub use models::family::Family;
+pub use models::family::{ConfigSizes, ModelFamily, Pretraining, TinySizes};
+pub use models::registry::Family;
 pub use profiles::{Matrix, Profile, cohort_named};
 pub use run::context::Control;
 pub use run::execute;

@@ -4,7 +4,7 @@
 
 use crate::data::{dataset, user_csv};
 use crate::error::{Error, Result};
-use crate::models::family::Family;
+use crate::models::registry::Family;
 use crate::profiles::Profile;
 use crate::spec::overrides::{Overrides, with};
 use crate::spec::switches::Switches;
@@ -196,14 +196,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_method_has_settings_for_both_families() {
+    fn every_method_has_settings_for_every_family() {
         let profile = Profile::named("paper").unwrap();
         for method in methods() {
-            for family in [Family::Llama, Family::Bert] {
+            for family in Family::all() {
                 adapter(&profile, method, family).unwrap();
             }
         }
-        let said = adapter(&profile, "lore", Family::Llama).unwrap_err().to_string();
+        let said = adapter(&profile, "lore", Family::default()).unwrap_err().to_string();
         assert!(said.contains("`lore`") && said.contains("hint: known are lora"), "{said}");
     }
 }

@@ -5,11 +5,11 @@ use super::manifest::{Case, Manifest};
 use super::world::{Base, World, folders};
 use super::{Outcome, Record};
 use clinpeft_autodiff::{Gradients, Var, backward, ops};
-use clinpeft_experiment::{Error, Result};
-use clinpeft_nn::{AdapterHooks, Backbone, Checkpointing, ForwardCtx, Hidden, HiddenRows, Pooling, class_loss};
+use clinpeft_experiment::{Error, Pretraining, Result};
+use clinpeft_nn::{AdapterHooks, Checkpointing, ForwardCtx, Hidden, HiddenRows, Pooling, class_loss};
 use clinpeft_peft::{ModelShape, Stack, load_adapter, merge, save_adapter};
 use clinpeft_rng::Seed;
-use clinpeft_tensor::{Device, Tensor};
+use clinpeft_tensor::{DType, Device, Tensor};
 use clinpeft_text::PaddedMap;
 use clinpeft_train::{Optimizer, OptimizerSettings};
 use clinpeft_weights::{Checkpoint, Keep, TensorMap, encode};
@@ -144,10 +144,10 @@ impl<'a> Measured<'a> {
             prefix: sites.keys_values(ctx)?.and_then(|p| Some(p.first()?.0.dims()[0])).unwrap_or(0),
         };
         // Behind a prompt the reference pools the last position, and in a BERT the first one, be it a pad token.
-        let pooling = match &world.model {
-            Base::Bert(_) => Pooling::FirstPosition,
-            Base::Llama(_) if front.virtual_rows > 0 => Pooling::LastPosition,
-            Base::Llama(_) => Pooling::LastToken,
+        let pooling = match world.model.family.pretraining() {
+            Pretraining::MaskedTokens => Pooling::FirstPosition,
+            Pretraining::NextToken if front.virtual_rows > 0 => Pooling::LastPosition,
+            Pretraining::NextToken => Pooling::LastToken,
         };
         let pad_probes = match (self.task, pooling) {
             (Task::NextToken, _) => Observers::BeforeTargets,
@@ -159,21 +159,18 @@ impl<'a> Measured<'a> {
         let failed = |e: clinpeft_autodiff::Error| Error::Model(e.into());
         if self.task == Task::NextToken {
             let ragged = ragged.with_targets(input.targets(&map).map_err(Error::Options)?)?;
-            let Base::Llama(model) = &world.model else {
-                return Err(Error::Options("next tokens of a BERT are not supported".into()));
-            };
-            let hidden = model.hidden(&ragged, &sites, ctx, HiddenRows::All)?;
-            let (sum, n) = model.language_loss(&hidden, &ragged)?;
+            let backbone = &world.model.backbone;
+            let hidden = backbone.hidden(&ragged, &sites, ctx, HiddenRows::All)?;
+            let (sum, n) = backbone.language_loss(&hidden, &ragged)?;
             return Ok(Ran {
                 hidden: Some(hidden.rows.clone()),
-                logits: model.logits(&hidden)?,
+                logits: world.model.logits(&hidden)?,
                 loss: ops::scale(&sum, 1.0 / n.max(1) as f64).map_err(failed)?,
                 cells: token_cells(&hidden, &map),
             });
         }
         let (_, head) = world.head.as_ref().ok_or_else(|| Error::Options("there is no head".into()))?;
-        let backbone = world.model.backbone();
-        let pooled = backbone.hidden(&ragged, &sites, ctx, HiddenRows::Pooled(pooling))?;
+        let pooled = world.model.backbone.hidden(&ragged, &sites, ctx, HiddenRows::Pooled(pooling))?;
         let logits = head.forward(&pooled.rows)?;
         let classes: Vec<u32> = input.labels.iter().map(|l| u32::try_from(*l).unwrap_or(u32::MAX)).collect();
         let sum = class_loss(&logits, &classes, &vec![1.0; head.classes()])?;
@@ -214,7 +211,7 @@ impl<'a> Measured<'a> {
         let model = &self.manifest.models[&self.case.model];
         let shape = || -> Result<ModelShape> {
             let base = Base::load(self.dir, model, Keep::Stored, &Device::Cpu)?;
-            Ok(ModelShape::of(base.backbone()))
+            Ok(ModelShape::of(&*base.backbone))
         };
         for folder in folders(self.dir, self.case) {
             let shape = shape()?;
@@ -238,11 +235,12 @@ impl<'a> Measured<'a> {
         if entries.is_empty() || entries.iter().any(|e| e.adapter.mergeable().is_empty()) {
             return Ok(());
         }
-        let mut merged = world.clone();
+        let model = &self.manifest.models[&self.case.model];
+        let mut model = Base::load(self.dir, model, Keep::As(DType::F32), self.device)?;
         for e in entries {
-            merge(merged.model.backbone_mut(), &*e.adapter)?;
+            merge(&mut *model.backbone, &*e.adapter)?;
         }
-        merged.stack = Stack::new();
+        let merged = World { model, stack: Stack::new(), head: world.head.clone() };
         for batch in self.case.batches.keys() {
             let ran = self.forward(&merged, batch, &ForwardCtx::evaluate())?;
             self.logits(&format!("merged ({batch})"), batch, &ran, 5e-5, record)?;

@@ -1,10 +1,9 @@
 //! A model with the adapters and the head of a case.
 
 use super::manifest::{Case, Model};
-use clinpeft_bert::Bert;
-use clinpeft_experiment::{Error, Result};
-use clinpeft_llama::Llama;
-use clinpeft_nn::{Backbone, Classifier, Parameter, Trainability};
+use clinpeft_experiment::{Error, Family, Pretraining, Result};
+use clinpeft_autodiff::{Var, ops};
+use clinpeft_nn::{Backbone, Classifier, Hidden, Parameter, Trainability};
 use clinpeft_peft::{Activity, Loaded, ModelShape, Stack, load_adapter};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::{DType, Device};
@@ -12,7 +11,6 @@ use clinpeft_weights::{Checkpoint, Keep, TensorMap};
 use std::path::{Path, PathBuf};
 
 /// Everything that runs in a case.
-#[derive(Clone)]
 pub(super) struct World {
     pub model: Base,
     pub stack: Stack,
@@ -20,40 +18,33 @@ pub(super) struct World {
     pub head: Option<(String, Classifier)>,
 }
 
-/// A model of one of the families.
-#[derive(Clone)]
-pub(super) enum Base {
-    Llama(Box<Llama>),
-    Bert(Box<Bert>),
+/// A model with its family.
+pub(super) struct Base {
+    pub family: Family,
+    pub backbone: Box<dyn Backbone>,
 }
 
 impl Base {
     /// Loads the folder of a model through the loader of its family.
     pub(super) fn load(dir: &Path, model: &Model, keep: Keep, device: &Device) -> Result<Base> {
+        if !["causal", "cls", "bert"].contains(&&*model.kind) {
+            return Err(Error::Options(format!(
+                "models of the kind `{}` are not supported\nhint: causal, cls and bert are",
+                model.kind
+            )));
+        }
         let folder = dir.join(&model.path);
-        match model.kind.as_str() {
-            "causal" | "cls" => Ok(Base::Llama(Box::new(Llama::load(&folder, keep, device)?))),
-            "bert" => Ok(Base::Bert(Box::new(Bert::load(&folder, keep, device)?))),
-            other => Err(Error::Options(format!(
-                "models of the kind `{other}` are not supported\nhint: causal, cls and bert are"
-            ))),
-        }
+        let family = Family::of(&folder)?;
+        let backbone = family.read(&folder, keep, Trainability::Frozen, Seed(0), device)?;
+        Ok(Base { family, backbone })
     }
 
-    /// What training sees of it.
-    pub(super) fn backbone(&self) -> &dyn Backbone {
-        match self {
-            Base::Llama(m) => &**m,
-            Base::Bert(m) => &**m,
-        }
-    }
-
-    /// The same for writing.
-    pub(super) fn backbone_mut(&mut self) -> &mut dyn Backbone {
-        match self {
-            Base::Llama(m) => &mut **m,
-            Base::Bert(m) => &mut **m,
-        }
+    /// Logits over the vocabulary of every hidden row.
+    pub(super) fn logits(&self, hidden: &Hidden) -> Result<Var> {
+        let name = self.backbone.head_name();
+        let head = self.backbone.parameters().into_iter().find(|p| Some(p.name()) == name);
+        let head = head.ok_or_else(|| Error::Options("this model predicts no next token".into()))?;
+        ops::linear(&hidden.rows, head.var()).map_err(|e| Error::Model(e.into()))
     }
 }
 
@@ -68,11 +59,11 @@ impl World {
     pub(super) fn load(dir: &Path, case: &Case, model: &Model, device: &Device) -> Result<World> {
         let mut base = Base::load(dir, model, Keep::As(DType::F32), device)?;
         if case.adapter.is_none() {
-            let all = base.backbone_mut().parameters_mut();
+            let all = base.backbone.parameters_mut();
             all.into_iter().for_each(|p| p.set_trainability(Trainability::Trainable));
         }
-        let shape = ModelShape::of(base.backbone());
-        let mut head = own_head(dir, model, case)?;
+        let shape = ModelShape::of(&*base.backbone);
+        let mut head = own_head(dir, model, base.family, case)?;
         let mut stack = Stack::new();
         for folder in folders(dir, case) {
             let learning = learning(case, &folder.name);
@@ -99,7 +90,7 @@ impl World {
             let new = e.adapter.renewed(Seed(0), e.trainability())?;
             renewed.push(&e.name, new.unwrap_or_else(|| e.adapter.boxed()), e.activity)?;
         }
-        let device = self.model.backbone().parameters().first().map(|p| p.value().device()).unwrap_or_default();
+        let device = self.model.backbone.parameters().first().map(|p| p.value().device()).unwrap_or_default();
         renewed.to_device(&device)?;
         self.stack = renewed;
         for (name, p) in self.trainable_mut() {
@@ -112,7 +103,7 @@ impl World {
 
     /// What learns, under the names of the reference.
     pub(super) fn trainable(&self) -> Vec<(String, &Parameter)> {
-        let base = self.model.backbone().parameters();
+        let base = self.model.backbone.parameters();
         let base = base.into_iter().map(|p| (p.name().to_string(), p));
         let adapters = self.stack.entries().iter().flat_map(|e| {
             let named = |p: &&Parameter| e.adapter.peft_name(p.name(), &e.name);
@@ -130,7 +121,7 @@ impl World {
     /// The same for writing, in the same order.
     pub(super) fn trainable_mut(&mut self) -> Vec<(String, &mut Parameter)> {
         let names: Vec<String> = self.trainable().into_iter().map(|(n, _)| n).collect();
-        let base = self.model.backbone_mut().parameters_mut().into_iter();
+        let base = self.model.backbone.parameters_mut().into_iter();
         let adapters = self.stack.trainable_mut().into_iter().map(|(_, p)| p);
         let head = self.head.iter_mut().flat_map(|(_, c)| c.parameters_mut());
         let all = base.chain(adapters).chain(head);
@@ -166,20 +157,19 @@ fn head_learning(case: &Case, name: &str) -> Trainability {
 }
 
 /// The head of the model's folder, where its kind has one.
-fn own_head(dir: &Path, model: &Model, case: &Case) -> Result<Option<(String, Classifier)>> {
-    let name = match model.kind.as_str() {
-        "cls" => "score",
-        "bert" => "classifier",
-        _ => return Ok(None),
+fn own_head(dir: &Path, model: &Model, family: Family, case: &Case) -> Result<Option<(String, Classifier)>> {
+    if model.kind == "causal" {
+        return Ok(None);
+    }
+    let name = match family.pretraining() {
+        Pretraining::NextToken => "score",
+        Pretraining::MaskedTokens => "classifier",
     };
-    let (folder, learning) = (dir.join(&model.path), head_learning(case, name));
-    let head = if name == "score" {
-        let weights = Checkpoint::open(&folder)?;
-        Some(Classifier::from_weight(weights.any("score.weight", Keep::As(DType::F32))?, learning))
-    } else {
-        clinpeft_bert::classifier(&folder, learning, &Device::Cpu)?
-    };
-    Ok(head.map(|h| (name.to_string(), h)))
+    let file = Checkpoint::open(&dir.join(&model.path))?;
+    let part = |part: &str| file.any(&format!("{name}.{part}"), Keep::As(DType::F32));
+    let head = Classifier::from_weight(part("weight")?, head_learning(case, name));
+    let head = if family.head_has_bias() { head.with_bias(part("bias")?)? } else { head };
+    Ok(Some((name.to_string(), head)))
 }
 
 /// The head that was saved beside an adapter; `named` makes its full name from its own.

@@ -1,7 +1,7 @@
 //! `clinpeft convert`: a model folder as hubs hold it, written again as safetensors and `tokenizer.json`.
 
 use crate::error::Result;
-use crate::models::family::Family;
+use crate::models::registry::Family;
 use clinpeft_text::Tokenizer;
 use clinpeft_weights::Checkpoint;
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ pub struct Converted {
 /// Writes the model of `dir` to the new folder `out`, whole or not at all: `config.json`, `tokenizer.json`, and
 /// safetensors of at most `limit` bytes each (a larger tensor gets a file of its own).
 ///
-/// One tensor at a time is in memory. Errors if `out` holds anything, or if `dir` is no BERT or LLaMA folder.
+/// One tensor at a time is in memory. Errors if `out` holds anything, or if `dir` is no folder of a known model family.
 pub fn convert(dir: &Path, out: &Path, limit: u64) -> Result<Converted> {
     clinpeft_files::refuse_filled_folder(out)?;
     let family = Family::checked(dir)?;

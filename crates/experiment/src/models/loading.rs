@@ -1,7 +1,7 @@
 //! What a run reads: base model, tokenizer, tokens, adapters.
 
 use crate::error::{Error, Result};
-use crate::models::family::Family;
+use crate::models::registry::Family;
 use crate::resources::machine;
 use crate::resources::memory;
 use crate::resources::sizes::Sizes;

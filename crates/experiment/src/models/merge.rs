@@ -1,7 +1,7 @@
 //! `clinpeft merge`: low-rank adapters put into the weights of their base model.
 
 use crate::error::{Error, Result};
-use crate::models::family::Family;
+use crate::models::registry::Family;
 use clinpeft_nn::Trainability;
 use clinpeft_peft::{Activity, Adapter, ModelShape, Unit, load_adapter, merge as merge_into};
 use clinpeft_rng::Seed;

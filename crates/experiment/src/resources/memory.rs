@@ -90,7 +90,8 @@ pub(crate) fn adapters(
 fn of_layer(sizes: &Sizes, full: bool) -> u64 {
     let (d, inner) = (sizes.shape.width as u64, sizes.inner as u64);
     let attention = 2 * (sizes.shape.heads * sizes.shape.head_width) as u64 + 2 * sizes.shape.key_width() as u64;
-    attention + sizes.family.saved_values(d, inner, full)
+    let family = sizes.family;
+    attention + if full { family.saved_values_in_full(d, inner) } else { family.saved_values(d, inner) }
 }
 
 /// Whether an adapter learns, so that there is a backward pass through the model.

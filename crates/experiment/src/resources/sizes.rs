@@ -1,10 +1,10 @@
 //! Sizes of a model, from its configuration alone.
 
 use crate::error::{Error, Result};
-use crate::models::family::Family;
+use crate::models::family::ConfigSizes;
+use crate::models::registry::Family;
 use crate::profiles::{BaseStart, Profile, ProfileBase};
 use crate::spec::NewBase;
-use clinpeft_nn::TargetModule;
 use clinpeft_peft::ModelShape;
 use clinpeft_weights::Checkpoint;
 use serde_json::Value;
@@ -38,31 +38,15 @@ impl Sizes {
         Ok(sizes)
     }
 
-    /// Of the content of a `config.json`; `torch_dtype` says how the weights are stored.
+    /// Of the content of a `config.json`; `dtype` (in older files `torch_dtype`) says how the weights are stored.
     pub fn of_config(config: Value) -> Result<Sizes, String> {
-        let family = serde_json::from_value(config["model_type"].clone()).map_err(|_| {
-            "`model_type` is not known\nhint: models of the types `llama` and `bert` can be run".to_string()
-        })?;
-        let width = match config["torch_dtype"].as_str() {
+        let named = config["model_type"].as_str().unwrap_or_default();
+        let family = Family::named(named).map_err(|hint| format!("`model_type` is not known\nhint: {hint}"))?;
+        let width = match config["torch_dtype"].as_str().or(config["dtype"].as_str()) {
             Some("float16" | "bfloat16") => 2,
             _ => 4,
         };
-        match family {
-            Family::Llama => {
-                let c: clinpeft_llama::Config = serde_json::from_value(config).map_err(|e| e.to_string())?;
-                c.check().map_err(|e| e.to_string())?;
-                let heads = (c.num_attention_heads, c.kv_heads(), c.head_width());
-                let shape = shape(c.hidden_size, c.num_hidden_layers, heads, c.target_modules());
-                Ok(Sizes::new(family, shape, c.parameter_count(), width, (c.intermediate_size, c.vocab_size)))
-            }
-            Family::Bert => {
-                let c: clinpeft_bert::Config = serde_json::from_value(config).map_err(|e| e.to_string())?;
-                c.check().map_err(|e| e.to_string())?;
-                let heads = (c.num_attention_heads, c.num_attention_heads, c.head_width());
-                let shape = shape(c.hidden_size, c.num_hidden_layers, heads, c.target_modules());
-                Ok(Sizes::new(family, shape, c.parameter_count(), width, (c.intermediate_size, c.vocab_size)))
-            }
-        }
+        Sizes::of_family(family, config, width)
     }
 
     /// Of a base of a profile: the folder if it is there, what the profile says if not.
@@ -76,62 +60,19 @@ impl Sizes {
                 let config = serde_json::to_value(&f.sizes).map_err(|e| wrong(e.to_string()))?;
                 Sizes::of_config(config).map_err(wrong)
             }
-            BaseStart::New(new) => Ok(Sizes::of_new(new)),
+            BaseStart::New(new) => Sizes::of_new(new).map_err(wrong),
             BaseStart::Further(further) => Sizes::of_base(profile, profile.base(&further.run)?, inputs),
         }
     }
 
-    fn of_new(new: &NewBase) -> Sizes {
-        let (v, d, l, h, p) = (new.vocabulary, new.width, new.layers, new.heads, new.positions);
-        let heads = (h, h, d / h.max(1));
-        match new.model {
-            Family::Llama => {
-                let c = clinpeft_llama::Config::tiny(v, d, l, h, p);
-                let shape = shape(d, l, heads, c.target_modules());
-                Sizes::new(new.model, shape, c.parameter_count(), 4, (c.intermediate_size, v))
-            }
-            Family::Bert => {
-                let c = clinpeft_bert::Config::tiny(v, d, l, h, p);
-                let shape = shape(d, l, heads, c.target_modules());
-                Sizes::new(new.model, shape, c.parameter_count(), 4, (c.intermediate_size, v))
-            }
-        }
+    fn of_new(new: &NewBase) -> Result<Sizes, String> {
+        Sizes::of_family(new.model, new.model.tiny(new.sizes(new.vocabulary)), 4)
     }
 
-    fn new(
-        family: Family,
-        shape: ModelShape,
-        parameters: usize,
-        stored: u64,
-        (inner, vocabulary): (usize, usize),
-    ) -> Sizes {
+    /// Of a configuration whose weights are stored in `width` bytes each.
+    fn of_family(family: Family, config: Value, width: u64) -> Result<Sizes, String> {
+        let ConfigSizes { shape, parameters, inner, vocabulary } = family.sizes(config)?;
         let parameters = parameters as u64;
-        Sizes { family, shape, parameters, weight_bytes: parameters * stored, inner, vocabulary }
-    }
-}
-
-fn shape(
-    width: usize,
-    layers: usize,
-    (heads, kv_heads, head_width): (usize, usize, usize),
-    sites: Vec<TargetModule>,
-) -> ModelShape {
-    ModelShape { width, layers, heads, kv_heads, head_width, sites }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn absurd_layer_counts_are_refused_before_anything_is_allocated() {
-        for mut config in [
-            serde_json::to_value(clinpeft_llama::Config::tiny(16, 8, 1, 2, 16)).unwrap(),
-            serde_json::to_value(clinpeft_bert::Config::tiny(16, 8, 1, 2, 16)).unwrap(),
-        ] {
-            assert!(Sizes::of_config(config.clone()).is_ok());
-            config["num_hidden_layers"] = 1_000_000_000_000_000_u64.into();
-            assert!(Sizes::of_config(config).unwrap_err().contains("num_hidden_layers"));
-        }
+        Ok(Sizes { family, shape, parameters, weight_bytes: parameters * width, inner, vocabulary })
     }
 }

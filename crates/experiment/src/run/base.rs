@@ -1,15 +1,15 @@
 //! Runs that make a tiny base model, the stand-in of a published one.
 
 use crate::error::{Error, Result};
-use crate::models::family::Family;
+use crate::models::family::Pretraining;
 use crate::models::loading::{self, Model, NoteEncoder};
+use crate::models::registry::Family;
 use crate::run::context::Context;
 use crate::run::record::{Number, Report, RunResult};
 use crate::spec::{Base, BaseText, NewBase};
 use clinpeft_bert::{Bert, MaskedHead};
 use clinpeft_clinical::synth::prose::{biomedical, general};
 use clinpeft_clinical::{CorpusSplit, NoteText, load_corpus};
-use clinpeft_llama::Llama;
 use clinpeft_nn::{Backbone, ExtraTensors, Trainability};
 use clinpeft_peft::Stack;
 use clinpeft_rng::{Seed, shuffle};
@@ -34,18 +34,20 @@ pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
     let writer = BaseTextSource::new(context, kinds)?;
     let text: Vec<String> = (0..paragraphs).map(|i| writer.paragraph(kinds, i)).collect();
     match start {
-        Base::New(new) if new.model == Family::Bert => new_bert(context, &new, &writer, &text),
-        Base::New(new) => new_llama(context, &new, &writer, &text),
+        Base::New(new) => match new.model.pretraining() {
+            Pretraining::NextToken => new_causal(context, &new, &writer, &text),
+            Pretraining::MaskedTokens => new_bert(context, &new, &writer, &text),
+        },
         _ => further(context, &text),
     }
 }
 
-fn new_llama(context: &mut Context<'_>, new: &NewBase, writer: &BaseTextSource, text: &[String]) -> Result<Report> {
+fn new_causal(context: &mut Context<'_>, new: &NewBase, writer: &BaseTextSource, text: &[String]) -> Result<Report> {
     let tokenizer = writer.vocabulary(new)?;
-    let config = clinpeft_llama::Config::tiny(tokenizer.vocab_size(), new.width, new.layers, new.heads, new.positions);
-    let mut model = Llama::random(config, Seed(context.spec.seed).part("init"), Trainability::Trainable)?;
+    let (config, init) = (new.model.tiny(new.sizes(tokenizer.vocab_size())), Seed(context.spec.seed).part("init"));
+    let mut model = new.model.untrained(config, init, Trainability::Trainable)?;
     model.to_device(&context.control.device)?;
-    causal(context, Box::new(model), &tokenizer, text)
+    causal(context, new.model, model, &tokenizer, text)
 }
 
 fn new_bert(context: &mut Context<'_>, new: &NewBase, writer: &BaseTextSource, text: &[String]) -> Result<Report> {
@@ -63,10 +65,10 @@ fn new_bert(context: &mut Context<'_>, new: &NewBase, writer: &BaseTextSource, t
 
 fn further(context: &mut Context<'_>, text: &[String]) -> Result<Report> {
     let folder = loading::base_folder(&context.store, &context.spec.base)?;
-    if Family::of(&folder)? == Family::Llama {
-        let Model { backbone, tokenizer, .. } =
+    if Family::of(&folder)?.pretraining() == Pretraining::NextToken {
+        let Model { family, backbone, tokenizer, .. } =
             loading::model(&context.store, &context.spec, Trainability::Trainable, &context.control.device)?;
-        return causal(context, backbone, &tokenizer, text);
+        return causal(context, family, backbone, &tokenizer, text);
     }
     let tokenizer = Tokenizer::load(&folder.join("tokenizer.json"))?;
     let (keep, device) = (Keep::As(DType::F32), &context.control.device);
@@ -79,11 +81,12 @@ fn further(context: &mut Context<'_>, text: &[String]) -> Result<Report> {
 /// Learns the next token.
 fn causal(
     context: &mut Context<'_>,
+    family: Family,
     backbone: Box<dyn Backbone>,
     tokenizer: &Tokenizer,
     text: &[String],
 ) -> Result<Report> {
-    let reader = NoteEncoder::new(Family::Llama, tokenizer);
+    let reader = NoteEncoder::new(family, tokenizer);
     let packed = reader.text(text.iter().map(String::as_str), &context.spec, None)?;
     let mut objective = LanguageModelling { backbone, stack: Stack::new(), data: packed.sequences.clone() };
     let report = learn(context, &mut objective, &packed)?;

@@ -2,7 +2,7 @@
 
 use crate::data::dataset;
 use crate::error::{Error, Result};
-use crate::models::family::Family;
+use crate::models::registry::Family;
 use crate::models::loading::{self, Model, NoteEncoder, TokenCacheKey};
 use crate::resources::memory::EVALUATION_TOKENS;
 use crate::run::context::Context;

@@ -5,7 +5,8 @@ pub mod overrides;
 pub mod switches;
 
 use crate::error::{Error, Result};
-use crate::models::family::Family;
+use crate::models::family::TinySizes;
+use crate::models::registry::Family;
 use crate::spec::switches::{ClassWeights, EpochRule, ScheduleRule, Switches};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::Fidelity;
@@ -127,6 +128,14 @@ pub struct NewBase {
     /// Share that a BERT drops in training.
     #[serde(default, skip_serializing_if = "is_default")]
     pub dropout: f64,
+}
+
+impl NewBase {
+    /// Its sizes, with a vocabulary of so many entries.
+    pub(crate) fn sizes(&self, vocabulary: usize) -> TinySizes {
+        let NewBase { width, layers, heads, positions, .. } = *self;
+        TinySizes { vocabulary, width, layers, heads, positions }
+    }
 }
 
 /// A base model to be trained further, with its tokenizer as it is.

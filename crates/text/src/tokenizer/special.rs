@@ -33,7 +33,7 @@ impl Special {
         match self {
             Self::Unknown => &["<unk>", "[UNK]"],
             Self::Begin => &["<s>", "<|begin_of_text|>"],
-            Self::End => &["</s>", "<|end_of_text|>"],
+            Self::End => &["</s>", "<|end_of_text|>", "<|endoftext|>"],
             Self::Class => &["[CLS]"],
             Self::Separator => &["[SEP]"],
             Self::Mask => &["[MASK]"],
