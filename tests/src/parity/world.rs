@@ -1,8 +1,8 @@
 //! A model with the adapters and the head of a case.
 
 use super::manifest::{Case, Model};
-use clinpeft_experiment::{Error, Family, Pretraining, Result};
 use clinpeft_autodiff::{Var, ops};
+use clinpeft_experiment::{Error, Family, Pretraining, Result};
 use clinpeft_nn::{Backbone, Classifier, Hidden, Parameter, Trainability};
 use clinpeft_peft::{Activity, Loaded, ModelShape, Stack, load_adapter};
 use clinpeft_rng::Seed;

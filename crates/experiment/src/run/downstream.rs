@@ -2,8 +2,8 @@
 
 use crate::data::dataset;
 use crate::error::{Error, Result};
-use crate::models::registry::Family;
 use crate::models::loading::{self, Model, NoteEncoder, TokenCacheKey};
+use crate::models::registry::Family;
 use crate::resources::memory::EVALUATION_TOKENS;
 use crate::run::context::Context;
 use crate::run::evaluation::{self, class, measure, predictions, set, validation_loss};
