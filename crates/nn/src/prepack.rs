@@ -1,8 +1,8 @@
-//! Which packs of a model's frozen weights the products of the CPU keep.
+//! Whether products on the CPU cache the packs of a model's frozen weights.
 //!
-//! Ordering a weight for a unit costs a fast unit more than the product itself, and a slow one next to nothing; kept, the order
-//! takes as much memory as the weight, which is not read from its file any more where the unit turns packs. So a trial says whether
-//! it pays on this machine, and free memory whether it fits. Either way the results are the same, to the bit.
+//! Packing a weight costs a fast kernel more than the product itself, and a slow one next to nothing. A cached pack takes as much
+//! memory as the weight, whose file pages are evicted where the kernel reads packs transposed. So a measurement says whether it
+//! pays on this machine, and free memory whether it fits. Either way the results are the same, to the bit.
 
 use crate::{Backbone, Parameter, Result, Trainability};
 use clinpeft_tensor::gemm::PrepackPolicy;
@@ -16,9 +16,9 @@ use std::time::Instant;
 pub enum PrepackMode {
     /// By the caller.
     Fixed(PrepackPolicy),
-    /// By a trial on the largest linear layer, for packs of at most `free` bytes.
+    /// By a measurement of the largest linear layer, for packs of at most `free` bytes.
     Measured {
-        /// Rows of a usual batch, of which the trial takes 1024 at most.
+        /// Rows of a usual batch, of which the measurement takes 1024 at most.
         rows: usize,
         /// Bytes that packs may take.
         free: u64,
@@ -28,11 +28,11 @@ pub enum PrepackMode {
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PrepackChoice {
-    /// What is kept of every linear layer and of the language-model head.
+    /// The policy of every linear layer and of the language-model head.
     pub packing: PrepackPolicy,
-    /// Bytes of it, once each weight has been used.
+    /// Bytes of the packs, once each weight has been used.
     pub bytes: u64,
-    /// Time of a product that orders its weight over that of one whose pack is kept, if it was measured.
+    /// Time of a product that packs its weight over that of one whose pack is cached, if it was measured.
     pub gain: Option<f64>,
 }
 
@@ -43,17 +43,17 @@ impl PrepackChoice {
     }
 }
 
-/// Products must become faster by this factor. Where it pays, it pays more; a trial on a busy machine errs by less.
-const WORTH: f64 = 1.25;
+/// Products must become faster by this factor. Where caching pays, it pays more; a busy machine distorts a measurement by less.
+const MIN_GAIN: f64 = 1.25;
 
-/// Times each product is tried.
+/// How often each product is timed.
 const ROUNDS: usize = 3;
 
-/// Rows after which a product orders its weight again, so that more change no share.
+/// Rows after which a product packs its weight again, so that more do not change the share of packing.
 const ROWS: usize = 1024;
 
-/// Lets the products with a model's frozen weights keep packs, as the policy decides. On a device, and where all of the model
-/// learns, nothing is kept.
+/// Lets products with a model's frozen weights cache packs, as the policy decides. On a device, and for trainable weights,
+/// nothing is cached.
 pub fn prepack_weights(model: &mut dyn Backbone, policy: PrepackMode) -> Result<PrepackChoice> {
     let mut names: Vec<String> = model.target_modules().iter().map(|site| format!("{}.weight", site.name)).collect();
     let layers = names.len();
@@ -92,15 +92,15 @@ pub fn prepack_weights(model: &mut dyn Backbone, policy: PrepackMode) -> Result<
     Ok(PrepackChoice { packing, bytes, gain })
 }
 
-/// Whether keeping the order of `weight` `[n, k]` pays for batches of so many rows, by a trial; and what it gains (see
+/// Measures whether caching the pack of `weight` `[n, k]` pays for batches of so many rows, and the gain (see
 /// [`PrepackChoice::gain`]).
 pub fn measure_prepack(weight: &Tensor, rows: usize) -> Result<(PrepackPolicy, f64)> {
     let rows = rows.min(ROWS);
     let x = Tensor::from_vec(vec![1.0f32; rows * weight.dims()[1]], &[rows, weight.dims()[1]])?;
     let mut least = [f64::INFINITY; 2];
-    let ways = [PrepackPolicy::PerCall, PrepackPolicy::Cached].map(|packing| weight.clone().with_prepack(packing));
+    let weights = [PrepackPolicy::PerCall, PrepackPolicy::Cached].map(|packing| weight.clone().with_prepack(packing));
     for round in 0..=ROUNDS {
-        for (least, weight) in least.iter_mut().zip(&ways) {
+        for (least, weight) in least.iter_mut().zip(&weights) {
             let start = Instant::now();
             matmul(&x, weight, Layout::RightTransposed)?;
             // The first brings pages into memory and makes the pack.
@@ -110,5 +110,5 @@ pub fn measure_prepack(weight: &Tensor, rows: usize) -> Result<(PrepackPolicy, f
         }
     }
     let gain = least[0] / least[1];
-    Ok((if gain >= WORTH { PrepackPolicy::Cached } else { PrepackPolicy::PerCall }, gain))
+    Ok((if gain >= MIN_GAIN { PrepackPolicy::Cached } else { PrepackPolicy::PerCall }, gain))
 }

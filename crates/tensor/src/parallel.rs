@@ -5,6 +5,18 @@ use rayon::prelude::*;
 /// Elements of a piece. Smaller tensors are not worth a second thread.
 const PIECE: usize = 1 << 14;
 
+/// Multiplications below which a second thread costs more than it brings.
+const SERIAL: usize = 1 << 18;
+
+/// Hands pieces of a product of so many multiplications to the threads, or works on them here where it is small.
+pub fn for_pieces<P: Send>(multiplications: usize, pieces: impl Iterator<Item = P>, work: impl Fn(P) + Sync + Send) {
+    if multiplications <= SERIAL || rayon::current_num_threads() == 1 {
+        pieces.for_each(work);
+    } else {
+        pieces.collect::<Vec<P>>().into_par_iter().with_max_len(1).for_each(work);
+    }
+}
+
 /// Runs `body` with the widest vector instructions of this machine.
 ///
 /// Only what is inlined into `body` gets them: closures and the functions they call are marked `#[inline(always)]`.

@@ -1,7 +1,7 @@
 //! The two float types that CPU code computes in, and the few functions it needs of them.
 
 use crate::Element;
-use crate::gemm::{Direct, Multiply};
+use crate::gemm::GemmFloat;
 use crate::special::{erf32, erf64, exp32};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
@@ -9,8 +9,7 @@ use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
 /// `f32` or `f64`. Kernels are written once over this trait.
 pub(crate) trait Real:
     Element
-    + Multiply
-    + Direct
+    + GemmFloat
     + PartialOrd
     + Add<Output = Self>
     + Sub<Output = Self>

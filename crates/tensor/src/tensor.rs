@@ -2,7 +2,7 @@
 
 use crate::buffer::Buffer;
 use crate::element::Host;
-use crate::gemm::{Packs, Precision, PrepackPolicy};
+use crate::gemm::{Precision, PrepackPolicy, PrepackedWeight, backend};
 use crate::params::{AdamW, AttentionShape, CuSeqlens, Direction, Layout};
 use crate::{DType, Element, Error, Result, Shape, for_each_op};
 use clinpeft_rng::Key;
@@ -53,7 +53,7 @@ pub struct Tensor {
     pub(crate) values: Values,
     precision: Precision,
     /// Of these values for this precision.
-    packs: Option<Arc<Packs>>,
+    prepacked: Option<Arc<PrepackedWeight>>,
 }
 
 #[derive(Clone)]
@@ -73,7 +73,7 @@ impl fmt::Debug for Tensor {
 impl Tensor {
     /// As many values as the shape has elements.
     pub(crate) fn new(shape: Shape, values: Values) -> Tensor {
-        Tensor { shape, values, precision: Precision::default(), packs: None }
+        Tensor { shape, values, precision: Precision::default(), prepacked: None }
     }
 
     /// A CPU tensor from values in row-major order. Errors if their number does not fit the shape.
@@ -102,7 +102,7 @@ impl Tensor {
 
     /// The same values, to be multiplied with this precision where they are the right operand; see [`crate::ops::matmul()`].
     pub fn with_precision(self, precision: Precision) -> Tensor {
-        Tensor { precision, packs: None, ..self }
+        Tensor { precision, prepacked: None, ..self }
     }
 
     /// How exact products with it must be; [`Precision::StrictF32`] unless [`Tensor::with_precision`] said otherwise.
@@ -110,23 +110,26 @@ impl Tensor {
         self.precision
     }
 
-    /// The same values, of which products on the CPU may keep packs where they are the right operand: for frozen weights
+    /// The same values, whose packs products on the CPU may cache where they are the right operand: for frozen weights
     /// `[out, in]`. Packs are made at their first use and shared by clones; they change no result. A new precision, other values
     /// or another shape have none.
-    pub fn with_prepack(self, packing: PrepackPolicy) -> Tensor {
-        let packs = (packing != PrepackPolicy::PerCall).then(Arc::<Packs>::default);
-        Tensor { packs, ..self }
+    pub fn with_prepack(self, policy: PrepackPolicy) -> Tensor {
+        let prepacked = (policy != PrepackPolicy::PerCall).then(Arc::<PrepackedWeight>::default);
+        Tensor { prepacked, ..self }
     }
 
     /// What [`Tensor::with_prepack`] asked for.
-    pub(crate) fn packs(&self) -> Option<&Packs> {
-        self.packs.as_deref()
+    pub(crate) fn prepacked(&self) -> Option<&PrepackedWeight> {
+        self.prepacked.as_deref()
     }
 
-    /// Gives the pages of a mapped file back, once, when packs are read instead.
-    pub(crate) fn release_packed(&self) {
-        if let (Some(packs), Values::Host(host)) = (self.packs(), &self.values) {
-            packs.when_complete(self.precision, || host.evict());
+    /// Evicts the pages of a mapped file, once, when cached packs are read instead.
+    pub(crate) fn evict_packed(&self) {
+        if let (Some(packs), Values::Host(host)) = (self.prepacked(), &self.values)
+            && backend(self.precision).reads_transposed_packs()
+            && packs.forward.elements().is_some()
+        {
+            packs.complete.get_or_init(|| host.evict());
         }
     }
 
@@ -217,7 +220,7 @@ impl Tensor {
     /// The values for writing; shared values are copied first.
     pub fn as_mut_slice<T: Element>(&mut self) -> Result<&mut [T]> {
         let got = self.dtype();
-        self.packs = None;
+        self.prepacked = None;
         let wrong = move || Error::DType { op: "as_mut_slice", expected: format!("{:?} on the CPU", T::DTYPE), got };
         match &mut self.values {
             Values::Host(h) => T::unwrap_mut(h).map(|a| &mut Arc::make_mut(a)[..]).ok_or_else(wrong),
@@ -247,7 +250,7 @@ impl Tensor {
                 shapes: vec![self.shape.clone(), shape],
             });
         }
-        Ok(Tensor { shape, packs: None, ..self.clone() })
+        Ok(Tensor { shape, prepacked: None, ..self.clone() })
     }
 }
 

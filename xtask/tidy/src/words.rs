@@ -25,7 +25,9 @@ const OLD: &[(&str, &str)] = &[
     ("shelf", "caching allocator"),
     ("stands in", "is in"),
     ("unit_name", "isa"),
+    ("voided", "poisoned"),
     ("way back", "backward pass"),
+    ("widened", "upcast"),
 ];
 
 /// Where names and words may still be old, by the beginning of the path. The list only shrinks.
@@ -33,7 +35,6 @@ const PERMITTED: &[&str] = &[
     "crates/clinical/",
     "crates/experiment/",
     "crates/peft/",
-    "crates/tensor/",
     "crates/text/",
     "crates/weights/",
     "datasets/",

@@ -1,154 +1,106 @@
-//! f32 products by AVX-512 fused multiply-add: twelve rows by thirty-two columns in 24 registers.
+//! AVX-512 micro-kernels: twelve rows by thirty-two columns in 24 registers.
 
-#[cfg(target_arch = "x86_64")]
-use super::direct;
-use super::panels::{self, Panels, Tile};
-use super::words::Part;
-use super::{Kept, Right, Sizes, Unit, Update, View};
+use super::microkernel::{MicroKernel, NR, Tile};
+use super::operand::{Gemm, RhsView, with_rhs};
+use super::pack::SplitPart;
+use super::unpacked;
+use std::arch::x86_64::*;
 
 /// Rows of a panel.
-const ROWS: usize = 12;
+pub(super) const MR: usize = 12;
 
-struct Avx512;
+/// f32 by fused multiply-add.
+pub(super) struct Fma;
 
-/// The unit, where the machine has it.
-pub(super) fn unit() -> Option<&'static dyn Unit> {
-    available().then_some(&Avx512 as &dyn Unit)
+/// bf16 by `vdpbf16ps` (AVX512_BF16), which adds two products of bf16 to each f32.
+pub(super) struct DotBf16;
+
+/// Two bf16 in each lane.
+#[expect(unsafe_code, reason = "a vector under another type")]
+fn pairs(x: __m512i) -> __m512bh {
+    // SAFETY: both types are 512 bits without invalid values.
+    unsafe { std::mem::transmute(x) }
 }
 
-/// True if the machine has the instructions.
-pub(super) fn available() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vl")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
-    }
-}
-
-impl Unit for Avx512 {
-    fn name(&self) -> &'static str {
-        "avx512"
-    }
-    fn product(
-        &self,
-        a: View<'_, f32>,
-        b: Right<'_, f32>,
-        kept: Kept<'_>,
-        y: &mut [f32],
-        sizes: Sizes,
-        update: Update<f32>,
-    ) {
-        #[cfg(target_arch = "x86_64")]
-        if direct::suits(a, sizes) {
-            return match b {
-                Right::Same(b) => direct::product(a, b, y, sizes, update),
-                Right::Bf16(b) => direct::product(a, b, y, sizes, update),
-                Right::F16(b) => direct::product(a, b, y, sizes, update),
-            };
+/// The sums of `V` vectors of columns: `$add` adds the products of an element of each row, in every lane of `$x`, with a vector
+/// of `$columns`.
+macro_rules! tile {
+    ($name:ident, $features:tt, |$sum:ident, $x:ident, $columns:ident| $add:expr) => {
+        /// # Safety
+        /// The instructions; see [`MicroKernel::tile`].
+        #[target_feature(enable = $features)]
+        #[expect(unsafe_code, reason = "vector instructions")]
+        unsafe fn $name<const V: usize>(lhs: &[u32], rhs: &[u32], len: usize, tile: Tile) {
+            let mut sums = [[_mm512_setzero_ps(); V]; MR];
+            let (mut a, mut b) = (lhs.as_ptr().cast::<i32>(), rhs.as_ptr().cast::<i32>());
+            // SAFETY: both panels hold `len` elements of each row and column.
+            unsafe {
+                for _ in 0..len {
+                    let mut columns = [_mm512_setzero_si512(); V];
+                    for (v, column) in columns.iter_mut().enumerate() {
+                        *column = _mm512_loadu_si512(b.add(16 * v).cast());
+                    }
+                    for (i, sums) in sums.iter_mut().enumerate() {
+                        let $x = _mm512_set1_epi32(*a.add(i));
+                        for v in 0..V {
+                            let ($sum, $columns) = (sums[v], columns[v]);
+                            sums[v] = $add;
+                        }
+                    }
+                    a = a.add(MR);
+                    b = b.add(NR);
+                }
+                tile.update_from_registers(&sums);
+            }
         }
-        panels::product::<Avx512, ROWS>(self, a, b, kept, y, sizes, update);
+    };
+}
+
+tile!(fma_tile, "avx512f", |sum, x, columns| _mm512_fmadd_ps(
+    _mm512_castsi512_ps(x),
+    _mm512_castsi512_ps(columns),
+    sum
+));
+tile!(bf16_tile, "avx512f,avx512bf16", |sum, x, columns| _mm512_dpbf16_ps(sum, pairs(x), pairs(columns)));
+
+impl MicroKernel<MR> for Fma {
+    const ISA: &'static str = "avx512";
+    const PARTS: &'static [SplitPart] = &[SplitPart::Full];
+    type Registers = ();
+
+    fn bypass(&self, product: &Gemm<'_, f32>, y: &mut [f32]) -> bool {
+        let suits = unpacked::suits(product.a, product.sizes);
+        if suits {
+            with_rhs!(product.b, b => unpacked::gemm(product, b, y));
+        }
+        suits
     }
-    fn words_of_pack(&self, k: usize, n: usize) -> usize {
-        panels::words_of_pack::<Avx512, ROWS>(k, n)
+
+    fn begin(&self) {}
+
+    #[expect(unsafe_code, reason = "vector instructions on packed operands")]
+    unsafe fn tile(&self, (): &mut (), lhs: &[u32], rhs: &[u32], len: usize, tile: Tile) {
+        debug_assert!(lhs.len() >= len * MR && rhs.len() >= len * NR);
+        // SAFETY: this kernel is chosen only where the instructions are; the rest is promised by the caller.
+        unsafe {
+            if tile.columns > 16 { fma_tile::<2>(lhs, rhs, len, tile) } else { fma_tile::<1>(lhs, rhs, len, tile) }
+        }
     }
 }
 
-impl Panels<ROWS> for Avx512 {
-    const PARTS: &'static [Part] = &[Part::Whole];
-    const STEP: usize = 1;
+impl MicroKernel<MR> for DotBf16 {
+    const ISA: &'static str = "avx512_bf16";
+    const PARTS: &'static [SplitPart] = &[SplitPart::High];
     type Registers = ();
 
     fn begin(&self) {}
 
     #[expect(unsafe_code, reason = "vector instructions on packed operands")]
-    unsafe fn tile(&self, (): &mut (), left: &[u32], right: &[u32], words: usize, tile: Tile) {
-        debug_assert!(left.len() >= words * ROWS && right.len() >= words * panels::COLUMNS);
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: this unit exists only where the instructions are; the rest is promised by the caller.
+    unsafe fn tile(&self, (): &mut (), lhs: &[u32], rhs: &[u32], len: usize, tile: Tile) {
+        debug_assert!(lhs.len() >= len * MR && rhs.len() >= len * NR);
+        // SAFETY: this kernel is chosen only where the instructions are; the rest is promised by the caller.
         unsafe {
-            if tile.columns > 16 {
-                vectors::tile::<2>(left, right, words, tile);
-            } else {
-                vectors::tile::<1>(left, right, words, tile);
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        {
-            let _ = (left, right, words, tile);
-            unreachable!("the unit is offered on x86-64 only");
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-pub(super) mod vectors {
-    #![expect(unsafe_code, reason = "vector instructions")]
-    use super::super::panels::{COLUMNS, Tile};
-    use super::ROWS;
-    use std::arch::x86_64::*;
-
-    /// Sums of `V` vectors of columns, `ROWS` words of the left panel for each step.
-    ///
-    /// # Safety
-    /// AVX-512; see [`super::Panels::tile`].
-    #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn tile<const V: usize>(left: &[u32], right: &[u32], words: usize, tile: Tile) {
-        let mut sums = [[_mm512_setzero_ps(); V]; ROWS];
-        let (mut a, mut b) = (left.as_ptr().cast::<f32>(), right.as_ptr().cast::<f32>());
-        // SAFETY: both panels hold `words` steps.
-        unsafe {
-            for _ in 0..words {
-                let mut columns = [_mm512_setzero_ps(); V];
-                for (v, column) in columns.iter_mut().enumerate() {
-                    *column = _mm512_loadu_ps(b.add(16 * v));
-                }
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    let x = _mm512_set1_ps(*a.add(i));
-                    for v in 0..V {
-                        sums[v] = _mm512_fmadd_ps(x, columns[v], sums[v]);
-                    }
-                }
-                a = a.add(ROWS);
-                b = b.add(COLUMNS);
-            }
-            store(&sums, tile);
-        }
-    }
-
-    /// Updates the rows of a tile by their sums.
-    ///
-    /// # Safety
-    /// AVX-512; the tile lies inside y.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub(in super::super) unsafe fn store<const V: usize, const R: usize>(sums: &[[__m512; V]; R], tile: Tile) {
-        let (keep, factor) = (_mm512_set1_ps(tile.update.keep), _mm512_set1_ps(tile.update.factor));
-        for (i, sums) in sums.iter().enumerate() {
-            if i >= tile.rows {
-                break;
-            }
-            for (v, sum) in sums.iter().enumerate() {
-                let columns = tile.columns.saturating_sub(16 * v).min(16);
-                let mask = if columns == 16 { u16::MAX } else { (1u16 << columns) - 1 };
-                // SAFETY: the mask and the bound on `i` keep every access inside the tile.
-                unsafe {
-                    let at = tile.y.add(i * tile.stride + 16 * v);
-                    let mut y = _mm512_mul_ps(*sum, factor);
-                    if tile.update.keep != 0.0 {
-                        y = _mm512_fmadd_ps(keep, _mm512_maskz_loadu_ps(mask, at), y);
-                    }
-                    if mask == u16::MAX {
-                        _mm512_storeu_ps(at, y);
-                    } else {
-                        _mm512_mask_storeu_ps(at, mask, y);
-                    }
-                }
-            }
+            if tile.columns > 16 { bf16_tile::<2>(lhs, rhs, len, tile) } else { bf16_tile::<1>(lhs, rhs, len, tile) }
         }
     }
 }

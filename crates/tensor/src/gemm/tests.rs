@@ -1,16 +1,28 @@
-//! One conformance test for all units: every unit of this machine, and the tiles in plain Rust.
+//! One conformance test for all backends: every one of this machine, and AMX in plain Rust.
 
+use super::operand::GemmBackend;
+use super::prepack::PackSlot;
+use super::select::{backend, backends, reproduces_a_reference, strict, tolerance};
 use super::*;
 use clinpeft_rng::{Seed, normal};
+use half::{bf16, f16};
 use proptest::prelude::*;
 
-/// Every unit that can run here, with the precision it promises.
-fn all() -> Vec<(&'static dyn Unit, Precision)> {
-    let mut all: Vec<(&'static dyn Unit, Precision)> = tiles::emulated::units().to_vec();
+/// Every backend that can run here, with the precision it promises.
+fn all() -> Vec<(&'static dyn GemmBackend, Precision)> {
+    let mut all: Vec<(&'static dyn GemmBackend, Precision)> = emulated().to_vec();
     for precision in [Precision::StrictF32, Precision::F32, Precision::Bf16] {
-        all.extend(units(precision).into_iter().map(|u| (u, precision)));
+        all.extend(backends(precision).into_iter().map(|b| (b, precision)));
     }
     all
+}
+
+/// Both kernels of AMX over the emulated registers.
+fn emulated() -> [(&'static dyn GemmBackend, Precision); 2] {
+    static BF16: blocking::Blocked<amx::Bf16<amx::Emulated>, { amx::MR }> = blocking::Blocked(amx::Bf16::new());
+    static SPLIT: blocking::Blocked<amx::SplitF32<amx::Emulated>, { amx::MR }> =
+        blocking::Blocked(amx::SplitF32::new(strict));
+    [(&BF16, Precision::Bf16), (&SPLIT, Precision::F32)]
 }
 
 fn random(n: usize, name: &str) -> Vec<f32> {
@@ -23,36 +35,48 @@ struct Operands {
     a: Vec<f32>,
     b: Vec<f32>,
     sizes: Sizes,
-    turned: [bool; 2],
+    transposed: [bool; 2],
 }
 
 impl Operands {
-    fn left(&self) -> View<'_, f32> {
+    fn left(&self) -> MatrixView<'_, f32> {
         let Sizes { m, k, .. } = self.sizes;
-        let (across, along) = if self.turned[0] { (1, m) } else { (k, 1) };
-        View { values: &self.a, across, along }
+        let (stride, k_stride) = if self.transposed[0] { (1, m) } else { (k, 1) };
+        MatrixView { values: &self.a, stride, k_stride }
     }
-    fn right<'a, T>(&self, values: &'a [T]) -> View<'a, T> {
+    fn right<'a, T>(&self, values: &'a [T]) -> MatrixView<'a, T> {
         let Sizes { k, n, .. } = self.sizes;
-        let (across, along) = if self.turned[1] { (1, n) } else { (k, 1) };
-        View { values, across, along }
+        let (stride, k_stride) = if self.transposed[1] { (1, n) } else { (k, 1) };
+        MatrixView { values, stride, k_stride }
     }
-    fn run(&self, unit: &dyn Unit, b: Right<'_, f32>, update: Update<f32>) -> Vec<f32> {
-        self.run_packed(unit, b, Kept::Nowhere, update)
+    /// The product of `a` with the right operand in f32.
+    fn product<'a>(&'a self, a: MatrixView<'a, f32>, scale: AlphaBeta<f32>) -> Gemm<'a, f32> {
+        let b = RhsView::Same(self.right(&self.b));
+        Gemm { a, b, pack: CachedPack::None, sizes: self.sizes, scale }
     }
-    fn run_packed(&self, unit: &dyn Unit, b: Right<'_, f32>, kept: Kept<'_>, update: Update<f32>) -> Vec<f32> {
+    fn run(&self, backend: &dyn GemmBackend, b: RhsView<'_, f32>, scale: AlphaBeta<f32>) -> Vec<f32> {
+        self.run_packed(backend, b, CachedPack::None, scale)
+    }
+    fn run_packed(
+        &self,
+        backend: &dyn GemmBackend,
+        b: RhsView<'_, f32>,
+        pack: CachedPack<'_>,
+        scale: AlphaBeta<f32>,
+    ) -> Vec<f32> {
         let mut y = random(self.sizes.m * self.sizes.n, "y");
-        unit.product(self.left(), b, kept, &mut y, self.sizes, update);
+        let product = Gemm { a: self.left(), b, pack, sizes: self.sizes, scale };
+        backend.gemm(&product, &mut y);
         y
     }
     /// Each element in f64 with the sum of the sizes of its terms.
-    fn oracle(&self, b: &[f32], update: Update<f32>) -> Vec<(f64, f64)> {
+    fn oracle(&self, b: &[f32], scale: AlphaBeta<f32>) -> Vec<(f64, f64)> {
         let Sizes { m, k, n } = self.sizes;
         let (a, b, y) = (self.left(), self.right(b), random(m * n, "y"));
-        let (keep, factor) = (f64::from(update.keep), f64::from(update.factor));
+        let (beta, alpha) = (f64::from(scale.beta), f64::from(scale.alpha));
         let element = |at: usize| {
-            let terms = (0..k).map(|p| factor * f64::from(a.at(at / n, p)) * f64::from(b.at(at % n, p)));
-            let before = if keep == 0.0 { 0.0 } else { keep * f64::from(y[at]) };
+            let terms = (0..k).map(|p| alpha * f64::from(a.at(at / n, p)) * f64::from(b.at(at % n, p)));
+            let before = if beta == 0.0 { 0.0 } else { beta * f64::from(y[at]) };
             terms.fold((before, before.abs()), |(s, t), x| (s + x, t + x.abs()))
         };
         (0..m * n).map(element).collect()
@@ -60,50 +84,50 @@ impl Operands {
 }
 
 /// The right operand in 16 bits.
-fn narrowed(b: &[f32]) -> (Vec<Bf16>, Vec<F16>) {
-    b.iter().map(|x| (Bf16::from_f32(*x), F16::from_f32(*x))).unzip()
+fn halves(b: &[f32]) -> (Vec<bf16>, Vec<f16>) {
+    b.iter().map(|x| (bf16::from_f32(*x), f16::from_f32(*x))).unzip()
 }
 
-fn check(operands: &Operands, update: Update<f32>) {
-    let (short, half) = narrowed(&operands.b);
-    let cases: [(Right<'_, f32>, Vec<f32>); 3] = [
-        (Right::Same(operands.right(&operands.b)), operands.b.clone()),
-        (Right::Bf16(operands.right(&short)), short.iter().map(|x| x.to_f32()).collect()),
-        (Right::F16(operands.right(&half)), half.iter().map(|x| x.to_f32()).collect()),
+fn check(operands: &Operands, scale: AlphaBeta<f32>) {
+    let (short, half) = halves(&operands.b);
+    let cases: [(RhsView<'_, f32>, Vec<f32>); 3] = [
+        (RhsView::Same(operands.right(&operands.b)), operands.b.clone()),
+        (RhsView::Bf16(operands.right(&short)), short.iter().map(|x| x.to_f32()).collect()),
+        (RhsView::F16(operands.right(&half)), half.iter().map(|x| x.to_f32()).collect()),
     ];
     for (b, wide) in &cases {
-        let want = operands.oracle(wide, update);
-        for (unit, precision) in all() {
-            let got = operands.run(unit, *b, update);
+        let want = operands.oracle(wide, scale);
+        for (backend, precision) in all() {
+            let got = operands.run(backend, *b, scale);
             for (i, (got, (want, size))) in got.iter().zip(&want).enumerate() {
                 let error = (f64::from(*got) - want).abs();
                 let allowed = tolerance(precision, operands.sizes.k) * size + 1e-30;
                 assert!(
                     error <= allowed,
-                    "{} {precision:?}: element {i} of {:?} turned {:?} is {got}, not {want} (off {error:e} > {allowed:e})",
-                    unit.name(),
+                    "{} {precision:?}: element {i} of {:?} transposed {:?} is {got}, not {want} (off {error:e} > {allowed:e})",
+                    backend.isa(),
                     operands.sizes,
-                    operands.turned
+                    operands.transposed
                 );
             }
         }
     }
 }
 
-fn operands(m: usize, k: usize, n: usize, turned: [bool; 2]) -> Operands {
-    Operands { a: random(m * k, "a"), b: random(k * n, "b"), sizes: Sizes { m, k, n }, turned }
+fn operands(m: usize, k: usize, n: usize, transposed: [bool; 2]) -> Operands {
+    Operands { a: random(m * k, "a"), b: random(k * n, "b"), sizes: Sizes { m, k, n }, transposed }
 }
 
-const SET: Update<f32> = Update { keep: 0.0, factor: 1.0 };
+const SET: AlphaBeta<f32> = AlphaBeta { alpha: 1.0, beta: 0.0 };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn every_unit_agrees_with_the_oracle(
+    fn every_backend_agrees_with_the_oracle(
         m in 1usize..80, k in 1usize..90, n in 1usize..80, t in 0usize..4,
-        keep in prop::sample::select(vec![0.0f32, 1.0, -0.5]), factor in prop::sample::select(vec![1.0f32, 2.0]),
+        beta in prop::sample::select(vec![0.0f32, 1.0, -0.5]), alpha in prop::sample::select(vec![1.0f32, 2.0]),
     ) {
-        check(&operands(m, k, n, [t & 1 == 1, t & 2 == 2]), Update { keep, factor });
+        check(&operands(m, k, n, [t & 1 == 1, t & 2 == 2]), AlphaBeta { alpha, beta });
     }
 }
 
@@ -112,19 +136,19 @@ fn products_of_several_pieces_agree_with_the_oracle() {
     // More rows than are packed at once, more of the sum than is in work at once, several blocks of columns, rows that lie a
     // page apart.
     for (m, k, n) in [(1030, 40, 16), (33, 2100, 40), (33, 2100, 16), (29, 2048, 24), (64, 30, 700), (1, 64, 1000)] {
-        for turned in [[false, false], [false, true], [true, true]] {
-            check(&operands(m, k, n, turned), SET);
+        for transposed in [[false, false], [false, true], [true, true]] {
+            check(&operands(m, k, n, transposed), SET);
         }
     }
 }
 
 #[test]
-fn old_values_are_not_read_where_they_are_not_kept() {
+fn old_values_are_not_read_where_beta_is_zero() {
     let o = operands(13, 20, 37, [false; 2]);
-    for (unit, _) in all() {
+    for (backend, _) in all() {
         let mut y = vec![f32::NAN; 13 * 37];
-        unit.product(o.left(), Right::Same(o.right(&o.b)), Kept::Nowhere, &mut y, o.sizes, SET);
-        assert!(y.iter().all(|v| v.is_finite()), "{}", unit.name());
+        backend.gemm(&o.product(o.left(), SET), &mut y);
+        assert!(y.iter().all(|v| v.is_finite()), "{}", backend.isa());
     }
 }
 
@@ -138,15 +162,15 @@ fn infinities_and_nan_come_out_where_the_oracle_has_them() {
             o.b.fill(1.0);
             [&mut o.a, &mut o.b][side][place] = value;
             let want = o.oracle(&o.b, SET);
-            for (unit, precision) in all() {
+            for (backend, precision) in all() {
                 if value == 3.4e38 && precision == Precision::Bf16 {
                     continue;
                 }
-                let got = o.run(unit, Right::Same(o.right(&o.b)), SET);
+                let got = o.run(backend, RhsView::Same(o.right(&o.b)), SET);
                 for (got, (want, _)) in got.iter().zip(&want) {
                     let want = *want as f32;
                     let same = got.is_nan() == want.is_nan() && got.is_infinite() == want.is_infinite();
-                    assert!(same && (got.is_nan() || got.signum() == want.signum()), "{}: {got} {want}", unit.name());
+                    assert!(same && (got.is_nan() || got.signum() == want.signum()), "{}: {got} {want}", backend.isa());
                 }
             }
         }
@@ -157,15 +181,15 @@ fn infinities_and_nan_come_out_where_the_oracle_has_them() {
 fn same_bits_at_any_number_of_threads() {
     for (m, k, n) in [(130, 600, 200), (700, 90, 16), (16, 300, 500)] {
         let o = operands(m, k, n, [false; 2]);
-        for (unit, _) in all() {
+        for (backend, _) in all() {
             let run = |threads: usize| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                pool.install(|| o.run(unit, Right::Same(o.right(&o.b)), SET))
+                pool.install(|| o.run(backend, RhsView::Same(o.right(&o.b)), SET))
             };
             let one = run(1);
             for threads in [2, 3, 7] {
                 let more = run(threads);
-                assert!(one.iter().zip(&more).all(|(a, b)| a.to_bits() == b.to_bits()), "{} {threads}", unit.name());
+                assert!(one.iter().zip(&more).all(|(a, b)| a.to_bits() == b.to_bits()), "{} {threads}", backend.isa());
             }
         }
     }
@@ -174,99 +198,101 @@ fn same_bits_at_any_number_of_threads() {
 #[test]
 fn values_do_not_depend_on_where_operands_begin_in_memory() {
     let o = operands(20, 50, 40, [false; 2]);
-    for (unit, _) in all() {
-        let want = o.run(unit, Right::Same(o.right(&o.b)), SET);
+    for (backend, _) in all() {
+        let want = o.run(backend, RhsView::Same(o.right(&o.b)), SET);
         for shift in 1..4 {
             let moved: Vec<f32> = vec![0.0; shift].into_iter().chain(o.a.iter().copied()).collect();
-            let left = View { values: &moved[shift..], ..o.left() };
+            let left = MatrixView { values: &moved[shift..], ..o.left() };
             let mut y = vec![0.0; want.len() + shift];
-            unit.product(left, Right::Same(o.right(&o.b)), Kept::Nowhere, &mut y[shift..], o.sizes, SET);
-            assert_eq!(want, y[shift..], "{}", unit.name());
+            backend.gemm(&o.product(left, SET), &mut y[shift..]);
+            assert_eq!(want, y[shift..], "{}", backend.isa());
         }
     }
 }
 
 #[test]
-fn chosen_unit_reproduces_the_reference() {
+fn chosen_backend_reproduces_the_reference() {
     for precision in [Precision::StrictF32, Precision::F32, Precision::Bf16] {
-        assert!(reproduces_a_reference(unit(precision), precision), "{}", isa(precision));
+        assert!(reproduces_a_reference(backend(precision), precision), "{}", isa(precision));
     }
 }
 
 /// Products with few and many rows, all with the same packs.
-fn packs_change_nothing(k: usize, n: usize, turned: [bool; 2]) {
+fn packs_change_nothing(k: usize, n: usize, transposed: [bool; 2]) {
     let all = all();
-    let packs: Vec<[Pack; 3]> = all.iter().map(|_| Default::default()).collect();
+    let packs: Vec<[PackSlot; 3]> = all.iter().map(|_| Default::default()).collect();
     let b = random(k * n, "b");
-    let (short, half) = narrowed(&b);
+    let (short, half) = halves(&b);
     // More rows than are packed at once only where the sum is short: the tiles in plain Rust are slow.
     let most = if k < 100 { 1030 } else { 40 };
     for m in [1, 13, most] {
-        let o = Operands { a: random(m * k, "a"), b: b.clone(), sizes: Sizes { m, k, n }, turned };
-        for ((unit, precision), packs) in all.iter().zip(&packs) {
-            let rights = [Right::Same(o.right(&b)), Right::Bf16(o.right(&short)), Right::F16(o.right(&half))];
+        let o = Operands { a: random(m * k, "a"), b: b.clone(), sizes: Sizes { m, k, n }, transposed };
+        for ((backend, precision), packs) in all.iter().zip(&packs) {
+            let rights = [RhsView::Same(o.right(&b)), RhsView::Bf16(o.right(&short)), RhsView::F16(o.right(&half))];
             for (b, pack) in rights.into_iter().zip(packs) {
-                let update = Update { keep: 0.5, factor: 2.0 };
-                let (want, got) = (o.run(*unit, b, update), o.run_packed(*unit, b, Kept::Here(pack), update));
+                let scale = AlphaBeta { alpha: 2.0, beta: 0.5 };
+                let (want, got) = (o.run(*backend, b, scale), o.run_packed(*backend, b, CachedPack::Use(pack), scale));
                 let same = want.iter().zip(&got).all(|(x, y)| x.to_bits() == y.to_bits());
-                assert!(same, "{} {precision:?} {:?} turned {turned:?}", unit.name(), o.sizes);
+                assert!(same, "{} {precision:?} {:?} transposed {transposed:?}", backend.isa(), o.sizes);
             }
         }
     }
-    for ((unit, _), packs) in all.iter().zip(&packs) {
-        // Whatever a unit says it keeps, it keeps; where it multiplies few columns another way, it may keep less.
-        let kept = packs.iter().filter(|p| p.words().is_some()).count();
-        assert!(unit.words_of_pack(k, n) > 0 || kept == 0, "{}", unit.name());
-        assert!(unit.words_of_pack(k, n) == 0 || kept == 3 || n <= 512, "{}", unit.name());
+    for ((backend, _), packs) in all.iter().zip(&packs) {
+        // Whatever a backend says it caches, it caches; where it multiplies few columns another way, it may cache less.
+        let cached = packs.iter().filter(|p| p.elements().is_some()).count();
+        assert!(backend.packed_len(k, n) > 0 || cached == 0, "{}", backend.isa());
+        assert!(backend.packed_len(k, n) == 0 || cached == 3 || n <= 512, "{}", backend.isa());
     }
 }
 
 #[test]
-fn kept_packs_change_no_bit() {
+fn cached_packs_change_no_bit() {
     for (k, n) in [(1, 1), (37, 16), (90, 33), (2100, 16), (2100, 70), (31, 700)] {
-        for turned in [[false, false], [false, true], [true, true]] {
-            packs_change_nothing(k, n, turned);
+        for transposed in [[false, false], [false, true], [true, true]] {
+            packs_change_nothing(k, n, transposed);
         }
     }
 }
 
-/// The forward product fills the pack, the backward one turns it: dX = g W beside y = x W^T.
-fn turned_packs_change_nothing(out: usize, input: usize) {
+/// The forward product fills the pack, the backward one reads it transposed: dX = g W beside y = x W^T.
+fn transposed_packs_change_nothing(out: usize, input: usize) {
     let w = random(out * input, "w");
-    let (short, half) = narrowed(&w);
+    let (short, half) = halves(&w);
     let x = Operands {
         a: random(3 * input, "x"),
         b: w.clone(),
         sizes: Sizes { m: 3, k: input, n: out },
-        turned: [false; 2],
+        transposed: [false; 2],
     };
     let g = |m| Operands {
         a: random(m * out, "g"),
         b: w.clone(),
         sizes: Sizes { m, k: out, n: input },
-        turned: [false, true],
+        transposed: [false, true],
     };
-    for (unit, _) in all() {
+    for (backend, _) in all() {
         for stored in 0..3 {
             let right = |o: &Operands| match stored {
-                0 => Right::Same(o.right(&w)),
-                1 => Right::Bf16(o.right(&short)),
-                _ => Right::F16(o.right(&half)),
+                0 => RhsView::Same(o.right(&w)),
+                1 => RhsView::Bf16(o.right(&short)),
+                _ => RhsView::F16(o.right(&half)),
             };
-            let pack = Pack::default();
-            x.run_packed(unit, right(&x), Kept::Here(&pack), SET);
+            let pack = PackSlot::default();
+            x.run_packed(backend, right(&x), CachedPack::Use(&pack), SET);
             for o in [g(2), g(40)] {
-                let update = Update { keep: 0.5, factor: 2.0 };
-                let (want, got) =
-                    (o.run(unit, right(&o), update), o.run_packed(unit, right(&o), Kept::Turned(&pack), update));
+                let scale = AlphaBeta { alpha: 2.0, beta: 0.5 };
+                let (want, got) = (
+                    o.run(backend, right(&o), scale),
+                    o.run_packed(backend, right(&o), CachedPack::Transposed(&pack), scale),
+                );
                 let same = want.iter().zip(&got).all(|(x, y)| x.to_bits() == y.to_bits());
-                assert!(same, "{} {:?} stored {stored}", unit.name(), o.sizes);
+                assert!(same, "{} {:?} stored {stored}", backend.isa(), o.sizes);
             }
-            // A unit that says so reads nothing but the pack.
-            if unit.turns() && pack.words().is_some() {
+            // A backend that says so reads nothing but the pack.
+            if backend.reads_transposed_packs() && pack.elements().is_some() {
                 let (o, none) = (g(5), vec![0.0; w.len()]);
-                let got = o.run_packed(unit, Right::Same(o.right(&none)), Kept::Turned(&pack), SET);
-                assert!(got == o.run(unit, right(&o), SET), "{} {:?}", unit.name(), o.sizes);
+                let got = o.run_packed(backend, RhsView::Same(o.right(&none)), CachedPack::Transposed(&pack), SET);
+                assert!(got == o.run(backend, right(&o), SET), "{} {:?}", backend.isa(), o.sizes);
             }
         }
     }
@@ -274,9 +300,9 @@ fn turned_packs_change_nothing(out: usize, input: usize) {
 
 #[test]
 fn one_pack_serves_both_directions() {
-    assert!(tiles::emulated::units().iter().all(|(unit, _)| unit.turns()));
+    assert!(emulated().iter().all(|(backend, _)| backend.reads_transposed_packs()));
     for (out, input) in [(1, 1), (45, 37), (32, 64), (700, 31), (33, 1100), (1100, 70)] {
-        turned_packs_change_nothing(out, input);
+        transposed_packs_change_nothing(out, input);
     }
 }
 
@@ -284,11 +310,11 @@ fn one_pack_serves_both_directions() {
 fn weights_that_do_not_split_are_not_packed_in_two() {
     let mut o = operands(9, 40, 35, [false; 2]);
     o.b[7] = f32::INFINITY;
-    for (unit, precision) in all() {
-        let pack = Pack::default();
-        let b = || Right::Same(o.right(&o.b));
-        let (want, got) = (o.run(unit, b(), SET), o.run_packed(unit, b(), Kept::Here(&pack), SET));
-        assert!(want.iter().zip(&got).all(|(x, y)| x.to_bits() == y.to_bits()), "{}", unit.name());
-        assert!(!(unit.name() == "amx_bf16_split" && pack.words().is_some()), "{precision:?}");
+    for (backend, precision) in all() {
+        let pack = PackSlot::default();
+        let b = || RhsView::Same(o.right(&o.b));
+        let (want, got) = (o.run(backend, b(), SET), o.run_packed(backend, b(), CachedPack::Use(&pack), SET));
+        assert!(want.iter().zip(&got).all(|(x, y)| x.to_bits() == y.to_bits()), "{}", backend.isa());
+        assert!(!(backend.isa() == "amx_bf16_split" && pack.elements().is_some()), "{precision:?}");
     }
 }

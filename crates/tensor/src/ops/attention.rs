@@ -15,7 +15,7 @@
 
 use super::{by_float, require, same_device, same_dtype, upcast};
 use crate::buffer::Buffer;
-use crate::gemm::{Columns, Sizes, Update, View};
+use crate::gemm::{AlphaBeta, MatrixView, RhsPanels, Sizes};
 use crate::parallel::vectorised;
 use crate::params::{AttentionDropout, AttentionShape, CuSeqlens, Mask};
 use crate::real::{Real, dot, largest, sum};
@@ -220,19 +220,19 @@ impl<'a, T: Real> Sequence<'a, T> {
     }
 
     /// Rows of one head from row `first`.
-    fn head<'b>(&self, values: &'b [T], first: usize, head: usize, width: usize) -> View<'b, T> {
+    fn head<'b>(&self, values: &'b [T], first: usize, head: usize, width: usize) -> MatrixView<'b, T> {
         let start = (first * width + head * self.shape.head_width).min(values.len());
-        View { values: &values[start..], across: width, along: 1 }
+        MatrixView { values: &values[start..], stride: width, k_stride: 1 }
     }
 
     /// Keys or values of a head, as columns.
-    fn columns<'b>(&self, values: &'b [T], kv: usize) -> Columns<'b, T> {
-        T::columns(self.head(values, 0, kv, self.narrow), self.shape.head_width, self.keys)
+    fn columns<'b>(&self, values: &'b [T], kv: usize) -> RhsPanels<'b, T> {
+        T::rhs_panels(self.head(values, 0, kv, self.narrow), self.shape.head_width, self.keys)
     }
 
     /// Keys or values of a head, by rows.
-    fn rows<'b>(&self, values: &'b [T], kv: usize) -> Columns<'b, T> {
-        T::columns(self.head(values, 0, kv, self.narrow).transposed(), self.keys, self.shape.head_width)
+    fn rows<'b>(&self, values: &'b [T], kv: usize) -> RhsPanels<'b, T> {
+        T::rhs_panels(self.head(values, 0, kv, self.narrow).transposed(), self.keys, self.shape.head_width)
     }
 
     /// The blocks of queries: the first, how many, and how many keys are up to the last one's last.
@@ -244,10 +244,10 @@ impl<'a, T: Real> Sequence<'a, T> {
     }
 
     /// Scaled products of `rows` queries of one head with the first `keys` keys.
-    fn scores(&self, head: usize, (first, rows, keys): (usize, usize, usize), k: &Columns<'_, T>, s: &mut [T]) {
+    fn scores(&self, head: usize, (first, rows, keys): (usize, usize, usize), k: &RhsPanels<'_, T>, s: &mut [T]) {
         let q = self.head(self.q, first, head, self.wide);
         let sizes = Sizes { m: rows, k: self.shape.head_width, n: keys };
-        T::block(q, k, s, keys, sizes, Update { keep: T::ZERO, factor: T::from_f64(self.shape.scale) });
+        T::block(q, k, s, keys, sizes, AlphaBeta { beta: T::ZERO, alpha: T::from_f64(self.shape.scale) });
     }
 
     /// All query heads that share the keys and values `kv`.
@@ -275,10 +275,10 @@ impl<'a, T: Real> Sequence<'a, T> {
                         }
                     },
                 );
-                let p = View { values: &s[..], across: keys, along: 1 };
+                let p = MatrixView { values: &s[..], stride: keys, k_stride: 1 };
                 let out = &mut out[first * self.wide + head * d..];
                 let sizes = Sizes { m: rows, k: keys, n: d };
-                T::block(p, &v, out, self.wide, sizes, Update { keep: T::ZERO, factor: T::ONE });
+                T::block(p, &v, out, self.wide, sizes, AlphaBeta { beta: T::ZERO, alpha: T::ONE });
             }
         }
     }
@@ -296,7 +296,7 @@ impl<'a, T: Real> Sequence<'a, T> {
                 self.scores(head, (first, rows, keys), &k, p);
                 let gm = self.head(g, first, head, self.wide);
                 let by_rows = Sizes { m: rows, k: d, n: keys };
-                T::block(gm, &v, dp, keys, by_rows, Update { keep: T::ZERO, factor: T::ONE });
+                T::block(gm, &v, dp, keys, by_rows, AlphaBeta { beta: T::ZERO, alpha: T::ONE });
                 vectorised(
                     #[inline(always)]
                     || {
@@ -312,17 +312,17 @@ impl<'a, T: Real> Sequence<'a, T> {
                         }
                     },
                 );
-                let by_keys = |values| View { values, across: keys, along: 1 };
+                let by_keys = |values| MatrixView { values, stride: keys, k_stride: 1 };
                 let (ds, p) = (by_keys(&dp[..]), by_keys(&p[..]));
                 let dq = &mut dq[first * self.wide + head * d..];
-                let set = Update { keep: T::ZERO, factor: scale };
+                let set = AlphaBeta { beta: T::ZERO, alpha: scale };
                 T::block(ds, &k_rows, dq, self.wide, Sizes { m: rows, k: keys, n: d }, set);
-                let q = T::columns(self.head(self.q, first, head, self.wide).transposed(), rows, d);
+                let q = T::rhs_panels(self.head(self.q, first, head, self.wide).transposed(), rows, d);
                 let sizes = Sizes { m: keys, k: rows, n: d };
                 let (dk, dv) = (&mut dk[kv * d..], &mut dv[kv * d..]);
-                T::block(ds.transposed(), &q, dk, self.narrow, sizes, Update { keep: T::ONE, factor: scale });
-                let g = T::columns(gm.transposed(), rows, d);
-                T::block(p.transposed(), &g, dv, self.narrow, sizes, Update { keep: T::ONE, factor: T::ONE });
+                T::block(ds.transposed(), &q, dk, self.narrow, sizes, AlphaBeta { beta: T::ONE, alpha: scale });
+                let g = T::rhs_panels(gm.transposed(), rows, d);
+                T::block(p.transposed(), &g, dv, self.narrow, sizes, AlphaBeta { beta: T::ONE, alpha: T::ONE });
             }
         }
     }

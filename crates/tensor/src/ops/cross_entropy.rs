@@ -7,10 +7,10 @@
 //! [`linear_cross_entropy`] computes z = x H^T for a few rows at a time and keeps only dx (and dH where the head learns),
 //! so the logits of a long batch over a large vocabulary never exist at once. A row of weight zero costs nothing.
 
-use super::matmul::product;
+use super::matmul::gemm;
 use super::{Layout, by_float, check_ids, matmul, require, require_dtype, same_device, same_dtype, tensor, upcast};
 use crate::buffer::Buffer;
-use crate::gemm::{Sizes, Update};
+use crate::gemm::{AlphaBeta, Sizes};
 use crate::parallel::for_rows2;
 use crate::real::{Real, largest, sum};
 use crate::{Device, Result, Tensor};
@@ -95,8 +95,8 @@ fn fused<T: Real>(
         }
         if let Some(dhead) = &mut dhead {
             let size = Sizes { m: classes, k: rows.len(), n: d };
-            let add = Update { keep: T::ONE, factor: T::ONE };
-            product(z.as_slice::<T>()?, part.as_slice::<T>()?, dhead, size, Layout::LeftTransposed, add);
+            let add = AlphaBeta { alpha: T::ONE, beta: T::ONE };
+            gemm(z.as_slice::<T>()?, part.as_slice::<T>()?, dhead, size, Layout::LeftTransposed, add);
         }
     }
     let dx = dx.map(|v| Tensor::from_buffer(v, x.dims())).transpose()?;

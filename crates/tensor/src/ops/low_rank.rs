@@ -5,9 +5,9 @@
 //! dbase = g    dB = scale * g^T u    du = scale * g B    dA = du^T x    dx = du A
 //! ```
 
-use super::matmul::product;
+use super::matmul::gemm;
 use super::{Layout, by_float, matmul, require, same_device, same_dtype, upcast};
-use crate::gemm::{Sizes, Update};
+use crate::gemm::{AlphaBeta, Sizes};
 use crate::{Device, Result, Tensor};
 
 /// Returns (y, u). Errors if shapes, dtypes or devices do not fit.
@@ -29,8 +29,8 @@ pub fn low_rank(base: &Tensor, x: &Tensor, a: &Tensor, b: &Tensor, scale: f64) -
             let (t, out, r) = (base.dims()[0], base.dims()[1], a.dims()[0]);
             let mut y = base.clone();
             by_float!("low_rank", base, T => {
-                let factor = <T as crate::Element>::from_f64(scale);
-                product(u.as_slice::<T>()?, b.as_slice::<T>()?, y.as_mut_slice::<T>()?, Sizes { m: t, k: r, n: out }, Layout::RightTransposed, Update { keep: 1.0, factor });
+                let alpha = <T as crate::Element>::from_f64(scale);
+                gemm(u.as_slice::<T>()?, b.as_slice::<T>()?, y.as_mut_slice::<T>()?, Sizes { m: t, k: r, n: out }, Layout::RightTransposed, AlphaBeta { alpha, beta: 1.0 });
                 Ok(())
             })?;
             Ok((y, u))

@@ -10,25 +10,32 @@
 
 use super::{by_float, require, same_device, upcast};
 use crate::buffer::Buffer;
-use crate::gemm::{Kept, Multiply, Precision, Right, Sizes, Update, View};
+use crate::gemm::{AlphaBeta, CachedPack, Gemm, GemmFloat, MatrixView, Precision, PrepackedWeight, RhsView, Sizes};
 use crate::params::Layout;
 use crate::real::Real;
 use crate::{DType, Device, Element, Error, Result, Tensor};
 use half::{bf16, f16};
 
 impl Layout {
-    /// The left operand by rows.
-    pub(crate) fn left<T>(self, values: &[T], s: Sizes) -> View<'_, T> {
+    /// The cached pack that a product of this layout reads: the first fills it, the others read it transposed.
+    fn pack(self, packs: &PrepackedWeight) -> CachedPack<'_> {
         match self {
-            Layout::LeftTransposed => View { values, across: 1, along: s.m },
-            Layout::Normal | Layout::RightTransposed => View { values, across: s.k, along: 1 },
+            Layout::RightTransposed => CachedPack::Use(&packs.forward),
+            Layout::Normal | Layout::LeftTransposed => CachedPack::Transposed(&packs.forward),
+        }
+    }
+    /// The left operand by rows.
+    pub(crate) fn left<T>(self, values: &[T], s: Sizes) -> MatrixView<'_, T> {
+        match self {
+            Layout::LeftTransposed => MatrixView { values, stride: 1, k_stride: s.m },
+            Layout::Normal | Layout::RightTransposed => MatrixView { values, stride: s.k, k_stride: 1 },
         }
     }
     /// The right operand by columns.
-    pub(crate) fn right<T>(self, values: &[T], s: Sizes) -> View<'_, T> {
+    pub(crate) fn right<T>(self, values: &[T], s: Sizes) -> MatrixView<'_, T> {
         match self {
-            Layout::RightTransposed => View { values, across: s.k, along: 1 },
-            Layout::Normal | Layout::LeftTransposed => View { values, across: 1, along: s.n },
+            Layout::RightTransposed => MatrixView { values, stride: s.k, k_stride: 1 },
+            Layout::Normal | Layout::LeftTransposed => MatrixView { values, stride: 1, k_stride: s.n },
         }
     }
 }
@@ -46,15 +53,16 @@ pub fn matmul(a: &Tensor, b: &Tensor, layout: Layout) -> Result<Tensor> {
                 let left = layout.left(&a.as_slice::<T>()?[i * s.m * s.k..(i + 1) * s.m * s.k], s);
                 let part = i * s.k * s.n..(i + 1) * s.k * s.n;
                 let right = match b.dtype() {
-                    d if d == T::DTYPE => Right::Same(layout.right(&b.as_slice::<T>()?[part], s)),
-                    DType::Bf16 => Right::Bf16(layout.right(&b.as_slice::<bf16>()?[part], s)),
-                    DType::F16 => Right::F16(layout.right(&b.as_slice::<f16>()?[part], s)),
+                    d if d == T::DTYPE => RhsView::Same(layout.right(&b.as_slice::<T>()?[part], s)),
+                    DType::Bf16 => RhsView::Bf16(layout.right(&b.as_slice::<bf16>()?[part], s)),
+                    DType::F16 => RhsView::F16(layout.right(&b.as_slice::<f16>()?[part], s)),
                     got => return Err(Error::DType { op: "matmul", expected: format!("{:?}, Bf16 or F16", T::DTYPE), got }),
                 };
-                let kept = b.packs().filter(|_| batch == 1).map_or(Kept::Nowhere, |packs| packs.of(layout));
-                T::multiply(b.precision(), left, right, kept, y, s, Update { keep: T::ZERO, factor: T::ONE });
+                let pack = b.prepacked().filter(|_| batch == 1).map_or(CachedPack::None, |packs| layout.pack(packs));
+                let scale = AlphaBeta { alpha: T::ONE, beta: T::ZERO };
+                T::gemm(b.precision(), &Gemm { a: left, b: right, pack, sizes: s, scale }, y);
             }
-            b.release_packed();
+            b.evict_packed();
             let mut dims = a.dims()[..a.dims().len() - 2].to_vec();
             dims.extend([s.m, s.n]);
             Tensor::from_buffer(out, &dims)
@@ -75,9 +83,10 @@ fn sizes(a: &Tensor, b: &Tensor, layout: Layout) -> Result<(usize, Sizes)> {
     Ok((if r == 1 { da[0] } else { 1 }, Sizes { m, k, n }))
 }
 
-/// `y = keep * y + factor * a b`, every product rounded once.
-pub(crate) fn product<T: Real>(a: &[T], b: &[T], y: &mut [T], s: Sizes, layout: Layout, update: Update<T>) {
-    T::multiply(Precision::StrictF32, layout.left(a, s), Right::Same(layout.right(b, s)), Kept::Nowhere, y, s, update);
+/// `y = beta * y + alpha * a b`, every product rounded once.
+pub(crate) fn gemm<T: Real>(a: &[T], b: &[T], y: &mut [T], sizes: Sizes, layout: Layout, scale: AlphaBeta<T>) {
+    let (a, b) = (layout.left(a, sizes), RhsView::Same(layout.right(b, sizes)));
+    T::gemm(Precision::StrictF32, &Gemm { a, b, pack: CachedPack::None, sizes, scale }, y);
 }
 
 #[cfg(test)]
@@ -142,12 +151,12 @@ mod tests {
     }
 
     #[test]
-    fn kept_packs_follow_the_values_and_the_precision() {
+    fn cached_packs_follow_the_values_and_the_precision() {
         let float = |n: usize, seed: u64| fill(n, seed).into_iter().map(|x| x as f32).collect::<Vec<f32>>();
         let x = Tensor::from_vec(float(70 * 530, 1), &[70, 530]).unwrap();
         let g = Tensor::from_vec(float(70 * 600, 2), &[70, 600]).unwrap();
         let mut plain = Tensor::from_vec(float(600 * 530, 3), &[600, 530]).unwrap();
-        let mut kept = plain.clone().with_prepack(PrepackPolicy::Cached);
+        let mut cached = plain.clone().with_prepack(PrepackPolicy::Cached);
         let bits = |w: &Tensor| -> Vec<u32> {
             let (y, dx) = (matmul(&x, w, Layout::RightTransposed).unwrap(), matmul(&g, w, Layout::Normal).unwrap());
             [y, dx]
@@ -157,15 +166,15 @@ mod tests {
         };
         for precision in [Precision::StrictF32, Precision::Bf16, Precision::F32] {
             plain = plain.with_precision(precision);
-            kept = kept.with_precision(precision).with_prepack(PrepackPolicy::Cached);
+            cached = cached.with_precision(precision).with_prepack(PrepackPolicy::Cached);
             for _ in 0..2 {
-                assert!(bits(&plain) == bits(&kept), "{precision:?}");
+                assert!(bits(&plain) == bits(&cached), "{precision:?}");
             }
         }
-        for w in [&mut plain, &mut kept] {
+        for w in [&mut plain, &mut cached] {
             w.as_mut_slice::<f32>().unwrap()[7] = 3.0;
         }
-        assert!(bits(&plain) == bits(&kept) && kept.packs().is_none());
+        assert!(bits(&plain) == bits(&cached) && cached.prepacked().is_none());
     }
 
     #[test]

@@ -1,32 +1,25 @@
 //! The `gemm` crate: f32 and f64 by whatever vectors the machine has.
 
-use super::{Kept, Right, Sizes, Unit, Update, View, each};
+use super::operand::{AlphaBeta, Gemm, GemmBackend, MatrixView, RhsView, Sizes};
 use crate::Element;
+use crate::parallel::for_pieces;
 use gemm_common::Parallelism;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// The unit that is always there.
-pub(crate) struct Portable;
+/// The backend that is always there.
+pub(super) struct GemmCrate;
 
-impl Unit for Portable {
-    fn name(&self) -> &'static str {
+impl GemmBackend for GemmCrate {
+    fn isa(&self) -> &'static str {
         "gemm"
     }
-    fn product(
-        &self,
-        a: View<'_, f32>,
-        b: Right<'_, f32>,
-        _: Kept<'_>,
-        y: &mut [f32],
-        sizes: Sizes,
-        update: Update<f32>,
-    ) {
-        product(a, b, y, sizes, update);
+    fn gemm(&self, product: &Gemm<'_, f32>, y: &mut [f32]) {
+        gemm(product, y);
     }
 }
 
-/// `y = alpha y + beta a b` by pointers and strides (column, row) for y, a, b in turn; see the `gemm-common` crate.
+/// `y = alpha y + beta a b` (its names) by pointers and strides (column, row) for y, a, b in turn; see the `gemm-common` crate.
 pub(crate) type Function<T> = unsafe fn(
     usize,
     usize,
@@ -72,38 +65,46 @@ const ROWS: usize = 256;
 /// Columns of a piece where the rows are few.
 const COLUMNS: usize = 512;
 /// Updates y, cut into pieces of rows or columns that depend on the shape alone.
-pub(super) fn product<T: Kernel>(a: View<'_, T>, b: Right<'_, T>, y: &mut [T], sizes: Sizes, update: Update<T>) {
+pub(super) fn gemm<T: Kernel>(product: &Gemm<'_, T>, y: &mut [T]) {
+    let Gemm { a, b, sizes, scale, .. } = *product;
     let Sizes { m, k, n } = sizes;
     match b {
-        Right::Same(b) if m > ROWS => {
+        RhsView::Same(b) if m > ROWS => {
             let piece = |(i, y): (usize, &mut [T])| {
-                gemm_block(a.skip(i * ROWS), b, y, Sizes { m: y.len() / n, k, n }, (n, 1), update);
+                gemm_block(a.skip(i * ROWS), b, y, Sizes { m: y.len() / n, k, n }, (n, 1), scale);
             };
-            each(sizes, y.chunks_mut(ROWS * n).enumerate(), piece);
+            for_pieces(m * k * n, y.chunks_mut(ROWS * n).enumerate(), piece);
         }
-        Right::Same(b) if n >= 2 * COLUMNS => by_columns(sizes, y, update.keep, |columns, part| {
+        RhsView::Same(b) if n >= 2 * COLUMNS => by_columns(sizes, y, scale.beta, |columns, part| {
             let some = Sizes { n: columns.len(), ..sizes };
-            gemm_block(a, b.skip(columns.start), part, some, (some.n, 1), Update { keep: T::from_f64(0.0), ..update });
+            let set = AlphaBeta { beta: T::from_f64(0.0), ..scale };
+            gemm_block(a, b.skip(columns.start), part, some, (some.n, 1), set);
         }),
-        Right::Same(b) => gemm_block(a, b, y, sizes, (n, 1), update),
-        Right::Bf16(b) => widened(a, b, y, sizes, update),
-        Right::F16(b) => widened(a, b, y, sizes, update),
+        RhsView::Same(b) => gemm_block(a, b, y, sizes, (n, 1), scale),
+        RhsView::Bf16(b) => upcast(a, b, y, sizes, scale),
+        RhsView::F16(b) => upcast(a, b, y, sizes, scale),
     }
 }
 
-/// Sixteen-bit columns are widened a few at a time, so that no full copy is made.
-fn widened<T: Kernel, W: Element>(a: View<'_, T>, b: View<'_, W>, y: &mut [T], sizes: Sizes, update: Update<T>) {
+/// Sixteen-bit columns are upcast a few at a time, so that no full copy is made.
+fn upcast<T: Kernel, W: Element>(
+    a: MatrixView<'_, T>,
+    b: MatrixView<'_, W>,
+    y: &mut [T],
+    sizes: Sizes,
+    scale: AlphaBeta<T>,
+) {
     let k = sizes.k;
-    by_columns(sizes, y, update.keep, |columns, part| {
+    by_columns(sizes, y, scale.beta, |columns, part| {
         let some = Sizes { n: columns.len(), ..sizes };
         let wide: Vec<T> = columns.flat_map(|j| (0..k).map(move |p| T::from_f64(b.at(j, p).to_f64()))).collect();
-        let right = View { values: &wide, across: k, along: 1 };
-        gemm_block(a, right, part, some, (some.n, 1), Update { keep: T::from_f64(0.0), ..update });
+        let right = MatrixView { values: &wide, stride: k, k_stride: 1 };
+        gemm_block(a, right, part, some, (some.n, 1), AlphaBeta { beta: T::from_f64(0.0), ..scale });
     });
 }
 
 /// Few rows and many columns: each piece of columns is computed apart and copied into place.
-fn by_columns<T: Kernel>(sizes: Sizes, y: &mut [T], keep: T, compute: impl Fn(Range<usize>, &mut [T]) + Sync) {
+fn by_columns<T: Kernel>(sizes: Sizes, y: &mut [T], beta: T, compute: impl Fn(Range<usize>, &mut [T]) + Sync) {
     let Sizes { m, n, .. } = sizes;
     let parts: Vec<(Range<usize>, Vec<T>)> = (0..n.div_ceil(COLUMNS))
         .into_par_iter()
@@ -114,12 +115,12 @@ fn by_columns<T: Kernel>(sizes: Sizes, y: &mut [T], keep: T, compute: impl Fn(Ra
             (columns, part)
         })
         .collect();
-    let keep = keep.to_f64();
+    let beta = beta.to_f64();
     for (columns, part) in parts {
         for (row, values) in part.chunks_exact(columns.len()).enumerate() {
             let place = &mut y[row * n + columns.start..row * n + columns.end];
             for (to, from) in place.iter_mut().zip(values) {
-                *to = if keep == 0.0 { *from } else { T::from_f64(to.to_f64() * keep + from.to_f64()) };
+                *to = if beta == 0.0 { *from } else { T::from_f64(to.to_f64() * beta + from.to_f64()) };
             }
         }
     }
@@ -128,19 +129,19 @@ fn by_columns<T: Kernel>(sizes: Sizes, y: &mut [T], keep: T, compute: impl Fn(Ra
 /// One call of the kernel on this thread, y with strides (row, column).
 #[expect(unsafe_code, reason = "the interface of the kernel takes pointers")]
 pub(crate) fn gemm_block<T: Kernel>(
-    a: View<'_, T>,
-    b: View<'_, T>,
+    a: MatrixView<'_, T>,
+    b: MatrixView<'_, T>,
     y: &mut [T],
     Sizes { m, k, n }: Sizes,
     (row, column): (usize, usize),
-    update: Update<T>,
+    scale: AlphaBeta<T>,
 ) {
-    assert!(a.holds(m, k) && b.holds(n, k), "operands are large enough");
+    assert!(a.covers(m, k) && b.covers(n, k), "operands are large enough");
     if m == 0 || n == 0 {
         return;
     }
     assert!((m - 1) * row + (n - 1) * column < y.len(), "output is large enough");
-    let reads = update.keep.to_f64() != 0.0;
+    let reads = scale.beta.to_f64() != 0.0;
     // The kernel prefers columns: where y is stored by rows, the transposed product is asked for.
     let (m, n, row, column, a, b) = if column < row { (n, m, column, row, b, a) } else { (m, n, row, column, a, b) };
     let kernel = T::kernel();
@@ -156,13 +157,13 @@ pub(crate) fn gemm_block<T: Kernel>(
             row as isize,
             reads,
             a.values.as_ptr(),
-            a.along as isize,
-            a.across as isize,
+            a.k_stride as isize,
+            a.stride as isize,
             b.values.as_ptr(),
-            b.across as isize,
-            b.along as isize,
-            update.keep,
-            update.factor,
+            b.stride as isize,
+            b.k_stride as isize,
+            scale.beta,
+            scale.alpha,
             false,
             false,
             false,

@@ -1,53 +1,72 @@
-//! Products that read the left operand where it lies.
+//! Products that do not pack the left operand.
 //!
-//! [`Direct::block`] is one product on one thread: what attention is made of, whose operands are parts of rows and are used by
-//! several blocks. [`product`] is for few columns, where ordering the rows first would cost as much as it saves.
+//! [`UnpackedGemm::block`] is one product on one thread: what attention is made of, whose operands are parts of rows and are used
+//! by several blocks. [`gemm`] is for few columns, where packing the rows first would cost as much as it saves.
 
-use super::portable::gemm_block;
-use super::{Kernel, Sizes, Update, View};
+use super::gemm_crate::{Kernel, gemm_block};
+use super::operand::{AlphaBeta, MatrixView, Sizes};
+#[cfg(target_arch = "x86_64")]
+use super::{cpu, microkernel::NR};
 
 /// The right operand of several blocks, in the order in which this machine reads it.
 #[derive(Debug)]
-pub(crate) struct Columns<'a, T> {
-    stored: View<'a, T>,
-    /// Value `p` of column `j` at `(j / COLUMNS * k + p) * COLUMNS + j % COLUMNS`; empty where columns are read as stored.
+pub(crate) struct RhsPanels<'a, T> {
+    stored: MatrixView<'a, T>,
+    /// Value `p` of column `j` at `(j / NR * k + p) * NR + j % NR`; empty where columns are read as stored.
     packed: Vec<T>,
     k: usize,
     n: usize,
 }
 
 /// A float that has products of blocks.
-pub(crate) trait Direct: Kernel {
+pub(crate) trait UnpackedGemm: Kernel {
     /// Makes `n` columns of `k` values ready.
-    fn columns(stored: View<'_, Self>, k: usize, n: usize) -> Columns<'_, Self> {
-        Columns { stored, packed: Vec::new(), k, n }
+    fn rhs_panels(stored: MatrixView<'_, Self>, k: usize, n: usize) -> RhsPanels<'_, Self> {
+        RhsPanels { stored, packed: Vec::new(), k, n }
     }
 
     /// Updates y, whose rows begin `stride` apart, by the first `sizes.k` values of the first `sizes.n` columns. Panics if
     /// an operand or y is too small.
-    fn block(a: View<'_, Self>, b: &Columns<'_, Self>, y: &mut [Self], stride: usize, s: Sizes, update: Update<Self>) {
-        gemm_block(a, b.stored, y, s, (stride, 1), update);
+    fn block(
+        a: MatrixView<'_, Self>,
+        b: &RhsPanels<'_, Self>,
+        y: &mut [Self],
+        stride: usize,
+        s: Sizes,
+        scale: AlphaBeta<Self>,
+    ) {
+        gemm_block(a, b.stored, y, s, (stride, 1), scale);
     }
 }
 
-impl Direct for f64 {}
+impl UnpackedGemm for f64 {}
 
 #[cfg(not(target_arch = "x86_64"))]
-impl Direct for f32 {}
+impl UnpackedGemm for f32 {}
 
 #[cfg(target_arch = "x86_64")]
-impl Direct for f32 {
-    fn columns(stored: View<'_, f32>, k: usize, n: usize) -> Columns<'_, f32> {
-        let packs = stored.across != 1 && super::avx512::available();
-        let packed = if packs { vectors::packed(stored, 0..k, k, n) } else { Vec::new() };
-        Columns { stored, packed, k, n }
+impl UnpackedGemm for f32 {
+    fn rhs_panels(stored: MatrixView<'_, f32>, k: usize, n: usize) -> RhsPanels<'_, f32> {
+        let packs = stored.stride != 1 && cpu::has_avx512();
+        let packed = if packs { vectors::pack_panels(stored, 0..k, k, n) } else { Vec::new() };
+        RhsPanels { stored, packed, k, n }
     }
 
-    fn block(a: View<'_, f32>, b: &Columns<'_, f32>, y: &mut [f32], stride: usize, s: Sizes, update: Update<f32>) {
-        if !super::avx512::available() || (b.packed.is_empty() && b.stored.across != 1) {
-            return gemm_block(a, b.stored, y, s, (stride, 1), update);
+    fn block(
+        a: MatrixView<'_, f32>,
+        b: &RhsPanels<'_, f32>,
+        y: &mut [f32],
+        stride: usize,
+        s: Sizes,
+        scale: AlphaBeta<f32>,
+    ) {
+        if !cpu::has_avx512() || (b.packed.is_empty() && b.stored.stride != 1) {
+            return gemm_block(a, b.stored, y, s, (stride, 1), scale);
         }
-        assert!(a.holds(s.m, s.k) && b.stored.holds(s.n, s.k) && s.k <= b.k && s.n <= b.n, "operands are large enough");
+        assert!(
+            a.covers(s.m, s.k) && b.stored.covers(s.n, s.k) && s.k <= b.k && s.n <= b.n,
+            "operands are large enough"
+        );
         if s.m == 0 || s.n == 0 {
             return;
         }
@@ -56,38 +75,36 @@ impl Direct for f32 {
         // SAFETY: the instructions are there; by the assertions every access lies inside its slice.
         unsafe {
             let right = if b.packed.is_empty() {
-                vectors::Panels { first: b.stored.values.as_ptr(), panel: vectors::COLUMNS, step: b.stored.along }
+                vectors::Panels { first: b.stored.values.as_ptr(), panel: NR, step: b.stored.k_stride }
             } else {
-                vectors::Panels { first: b.packed.as_ptr(), panel: vectors::COLUMNS * b.k, step: vectors::COLUMNS }
+                vectors::Panels { first: b.packed.as_ptr(), panel: NR * b.k, step: NR }
             };
-            vectors::block(a, right, y, stride, s, update);
+            vectors::block(a, right, y, stride, s, scale);
         }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use vectors::{product, suits};
+pub(super) use vectors::{gemm, suits};
 
 #[cfg(target_arch = "x86_64")]
 mod vectors {
     #![expect(unsafe_code, reason = "vector instructions")]
-    use super::super::avx512::vectors::store;
-    use super::super::panels::Tile;
-    use super::super::words::{Part, Stored, pack};
-    use super::super::{Sizes, Update, View, each};
+    use super::super::microkernel::{NR, Tile};
+    use super::super::operand::{AlphaBeta, Gemm, MatrixView, Sizes};
+    use super::super::pack::{Place, SplitPart, Stored, pack};
+    use crate::parallel::for_pieces;
     use std::arch::x86_64::*;
     use std::ops::Range;
 
-    /// Columns of a tile.
-    pub(super) const COLUMNS: usize = super::super::panels::COLUMNS;
     /// Rows of a piece of work.
     const PIECE: usize = 96;
     /// Terms of a sum that are in work at once, so that columns stay in the second cache.
     const TERMS: usize = 1024;
-    /// Columns from which ordering the rows pays.
+    /// Columns from which packing the rows pays.
     const MANY: usize = 512;
 
-    /// Panels of [`COLUMNS`] columns.
+    /// Panels of [`NR`] columns.
     #[derive(Clone, Copy)]
     pub(super) struct Panels {
         pub(super) first: *const f32,
@@ -110,50 +127,44 @@ mod vectors {
     }
 
     /// The values `terms` of `n` columns, each `k` long: value `p` of column `j` is at
-    /// `(j / COLUMNS * terms + p) * COLUMNS + j % COLUMNS`.
-    pub(super) fn packed<S: Stored>(b: View<'_, S>, terms: Range<usize>, k: usize, n: usize) -> Vec<f32> {
-        let size = terms.len() * COLUMNS;
-        let mut packed = vec![0.0; n.div_ceil(COLUMNS) * size];
-        for (first, panel) in (0..n).step_by(COLUMNS).zip(packed.chunks_exact_mut(size.max(1))) {
-            let words = bytemuck::cast_slice_mut(panel);
-            pack::<S, COLUMNS>(b, (first, COLUMNS.min(n - first)), terms.clone(), k, Part::Whole, words);
+    /// `(j / NR * terms + p) * NR + j % NR`.
+    pub(super) fn pack_panels<S: Stored>(b: MatrixView<'_, S>, terms: Range<usize>, k: usize, n: usize) -> Vec<f32> {
+        let size = terms.len() * NR;
+        let mut packed = vec![0.0; n.div_ceil(NR) * size];
+        for (first, panel) in (0..n).step_by(NR).zip(packed.chunks_exact_mut(size.max(1))) {
+            let place = Place { first, count: NR.min(n - first), elements: terms.clone(), length: k };
+            pack::<S, NR>(b, place, SplitPart::Full, bytemuck::cast_slice_mut(panel));
         }
         packed
     }
 
-    /// True if [`product`] is the best way: rows as they are stored, and few columns.
-    pub(in super::super) fn suits(a: View<'_, f32>, sizes: Sizes) -> bool {
-        a.along == 1 && (sizes.n <= COLUMNS || sizes.n <= MANY && sizes.k <= TERMS && !collide(a))
+    /// True if [`gemm`] is the fastest: rows as they are stored, and few columns.
+    pub(in super::super) fn suits(a: MatrixView<'_, f32>, sizes: Sizes) -> bool {
+        a.k_stride == 1 && (sizes.n <= NR || sizes.n <= MANY && sizes.k <= TERMS && !collide(a))
     }
 
     /// Whether rows lie in the same lines of the first cache.
-    fn collide(a: View<'_, f32>) -> bool {
-        (a.across * size_of::<f32>()).is_multiple_of(4096)
+    fn collide(a: MatrixView<'_, f32>) -> bool {
+        (a.stride * size_of::<f32>()).is_multiple_of(4096)
     }
 
-    /// Updates y, in pieces of rows; the caller has checked sizes and instructions.
-    pub(in super::super) fn product<S: Stored>(
-        a: View<'_, f32>,
-        b: View<'_, S>,
-        y: &mut [f32],
-        sizes: Sizes,
-        update: Update<f32>,
-    ) {
-        let Sizes { m, k, n } = sizes;
-        assert!(a.holds(m, k) && b.holds(n, k) && m * n <= y.len(), "operands and output are large enough");
+    /// Updates y, in pieces of rows; the caller has checked the instructions.
+    pub(in super::super) fn gemm<S: Stored>(product: &Gemm<'_, f32>, b: MatrixView<'_, S>, y: &mut [f32]) {
+        let Gemm { a, sizes: Sizes { m, k, n }, scale, .. } = *product;
+        assert!(product.fits(y) && b.covers(n, k), "operands and output are large enough");
         for first in (0..k).step_by(TERMS) {
             let terms = first..(first + TERMS).min(k);
-            let update = if first == 0 { update } else { Update { keep: 1.0, ..update } };
-            let columns = packed(b, terms.clone(), k, n);
+            let scale = if first == 0 { scale } else { AlphaBeta { beta: 1.0, ..scale } };
+            let columns = pack_panels(b, terms.clone(), k, n);
             let piece = |(i, y): (usize, &mut [f32])| {
                 let rows = a.skip(i * PIECE);
-                let rows = View { values: &rows.values[first.min(rows.values.len())..], ..rows };
-                let right = Panels { first: columns.as_ptr(), panel: COLUMNS * terms.len(), step: COLUMNS };
+                let rows = MatrixView { values: &rows.values[first.min(rows.values.len())..], ..rows };
+                let right = Panels { first: columns.as_ptr(), panel: NR * terms.len(), step: NR };
                 // SAFETY: every row of y has one in `rows`, of which `terms` lie inside by the assertion above.
-                unsafe { block(rows, right, y, n, Sizes { m: y.len() / n, k: terms.len(), n }, update) };
+                unsafe { block(rows, right, y, n, Sizes { m: y.len() / n, k: terms.len(), n }, scale) };
             };
             let y = &mut y[..m * n];
-            each(sizes, y.chunks_mut(PIECE * n).enumerate(), piece);
+            for_pieces(m * k * n, y.chunks_mut(PIECE * n).enumerate(), piece);
         }
     }
 
@@ -161,15 +172,15 @@ mod vectors {
     /// AVX-512; operands and y are as large as `s` says.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     pub(super) unsafe fn block(
-        a: View<'_, f32>,
+        a: MatrixView<'_, f32>,
         b: Panels,
         y: &mut [f32],
         stride: usize,
         s: Sizes,
-        update: Update<f32>,
+        scale: AlphaBeta<f32>,
     ) {
         // A tile reads its rows side by side: of rows that drive each other out of the cache it takes few.
-        let most = if a.along == 1 && collide(a) { 4 } else { 12 };
+        let most = if a.k_stride == 1 && collide(a) { 4 } else { 12 };
         let mut first = 0;
         while first < s.m {
             let rows = match most.min(s.m - first) {
@@ -179,12 +190,12 @@ mod vectors {
                 2.. => 2,
                 _ => 1,
             };
-            let left = a.values.as_ptr().wrapping_add(first * a.across);
-            for column in (0..s.n).step_by(COLUMNS) {
-                let right = b.first.wrapping_add(column / COLUMNS * b.panel);
-                let at = Operands { left, row: a.across, left_step: a.along, right, right_step: b.step, terms: s.k };
+            let left = a.values.as_ptr().wrapping_add(first * a.stride);
+            for column in (0..s.n).step_by(NR) {
+                let right = b.first.wrapping_add(column / NR * b.panel);
+                let at = Operands { left, row: a.stride, left_step: a.k_stride, right, right_step: b.step, terms: s.k };
                 let y = y.as_mut_ptr().wrapping_add(first * stride + column);
-                let tile = Tile { y, stride, rows, columns: COLUMNS.min(s.n - column), update };
+                let tile = Tile { y, stride, rows, columns: NR.min(s.n - column), scale };
                 // SAFETY: rows `first..` and columns `column..` lie inside.
                 unsafe {
                     match rows {
@@ -246,7 +257,7 @@ mod vectors {
             right = right.wrapping_add(at.right_step);
         }
         // SAFETY: the tile lies inside y.
-        unsafe { store(&sums, tile) };
+        unsafe { tile.update_from_registers(&sums) };
     }
 }
 
@@ -255,7 +266,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn agrees<T: Direct>(sizes: Sizes, turned: (bool, bool), keep: f64, tolerance: f64) {
+    fn agrees<T: UnpackedGemm>(sizes: Sizes, transposed: (bool, bool), beta: f64, tolerance: f64) {
         let Sizes { m, k, n } = sizes;
         let random = |n: usize, name: &str| -> Vec<T> {
             let mut s = clinpeft_rng::Seed(4).stream(name);
@@ -263,35 +274,35 @@ mod tests {
         };
         let (a, b, stride) = (random(m * k, "a"), random(n * k, "b"), n + 3);
         let before = random(m * stride, "y");
-        let left = if turned.0 {
-            View { values: &a, across: 1, along: m }
+        let left = if transposed.0 {
+            MatrixView { values: &a, stride: 1, k_stride: m }
         } else {
-            View { values: &a[..], across: k, along: 1 }
+            MatrixView { values: &a[..], stride: k, k_stride: 1 }
         };
-        let right = if turned.1 {
-            View { values: &b, across: 1, along: n }
+        let right = if transposed.1 {
+            MatrixView { values: &b, stride: 1, k_stride: n }
         } else {
-            View { values: &b[..], across: k, along: 1 }
+            MatrixView { values: &b[..], stride: k, k_stride: 1 }
         };
         let mut y = before.clone();
-        let update = Update { keep: T::from_f64(keep), factor: T::from_f64(0.7) };
-        T::block(left, &T::columns(right, k, n), &mut y, stride, sizes, update);
+        let scale = AlphaBeta { beta: T::from_f64(beta), alpha: T::from_f64(0.7) };
+        T::block(left, &T::rhs_panels(right, k, n), &mut y, stride, sizes, scale);
         for at in 0..y.len() {
             let (i, j) = (at / stride, at % stride);
             let old = before[at].to_f64();
             let sum: f64 = (0..k).filter(|_| j < n).map(|p| left.at(i, p).to_f64() * right.at(j, p).to_f64()).sum();
-            let want = if j < n { keep * old + 0.7 * sum } else { old };
-            assert!((y[at].to_f64() - want).abs() <= tolerance * (1.0 + k as f64), "{sizes:?} {turned:?} {i} {j}");
+            let want = if j < n { beta * old + 0.7 * sum } else { old };
+            assert!((y[at].to_f64() - want).abs() <= tolerance * (1.0 + k as f64), "{sizes:?} {transposed:?} {i} {j}");
         }
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(60))]
         #[test]
-        fn blocks_equal_the_triple_loop(m in 1usize..40, k in 0usize..40, n in 1usize..80, t in 0usize..4, keep in 0usize..2) {
+        fn blocks_equal_the_triple_loop(m in 1usize..40, k in 0usize..40, n in 1usize..80, t in 0usize..4, beta in 0usize..2) {
             let sizes = Sizes { m, k, n };
-            agrees::<f32>(sizes, (t & 1 > 0, t & 2 > 0), keep as f64, 1e-6);
-            agrees::<f64>(sizes, (t & 1 > 0, t & 2 > 0), keep as f64, 1e-14);
+            agrees::<f32>(sizes, (t & 1 > 0, t & 2 > 0), beta as f64, 1e-6);
+            agrees::<f64>(sizes, (t & 1 > 0, t & 2 > 0), beta as f64, 1e-14);
         }
     }
 }
