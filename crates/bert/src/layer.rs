@@ -7,7 +7,10 @@
 
 use crate::Config;
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{AdapterHooks, AttentionCall, ForwardCtx, LayerNorm, Linear, Parameter, RaggedBatch, Result};
+use clinpeft_nn::{
+    AdapterHooks, AttentionCall, ForwardCtx, LayerNorm, Linear, Parameter, RaggedBatch, Result, Trainability,
+};
+use clinpeft_rng::{Seed, normal};
 use clinpeft_tensor::ops::{AttentionDropout, AttentionShape, CuSeqlens};
 use clinpeft_tensor::{Device, Tensor};
 
@@ -228,4 +231,18 @@ impl Layer {
         };
         sites.attention_output(&site, y, ctx)
     }
+}
+
+/// A parameter before training: matrices from N(0, 0.02), weights of normalisations one, biases zero.
+pub(crate) fn untrained(name: &str, dims: &[usize], seed: Seed, learning: Trainability) -> Result<Parameter> {
+    let n = dims.iter().product();
+    let mut rng = seed.stream(name);
+    let values: Vec<f32> = if dims.len() > 1 {
+        (0..n).map(|_| (0.02 * normal(&mut rng)) as f32).collect()
+    } else if name.ends_with("bias") {
+        vec![0.0; n]
+    } else {
+        vec![1.0; n]
+    };
+    Ok(Parameter::new(name, Tensor::from_vec(values, dims)?, learning))
 }

@@ -5,11 +5,11 @@
 //! ```
 
 use crate::files::Source;
-use crate::layer::{Get, layer_norm, linear};
+use crate::layer::{Get, layer_norm, linear, untrained};
 use crate::{Bert, Config};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_nn::{Error, Hidden, LayerNorm, Linear, Parameter, Result, Trainability};
-use clinpeft_rng::{Seed, normal};
+use clinpeft_rng::Seed;
 use clinpeft_tensor::{Device, Tensor};
 use clinpeft_weights::Keep;
 use std::path::Path;
@@ -105,18 +105,4 @@ impl MaskedHead {
         let weights = Tensor::from_vec(vec![1.0f64; n], &[n])?.cast(logits.dtype())?.to_device(&device)?;
         Ok((ops::cross_entropy(&logits, &ids(&masked.tokens)?, &weights)?, n))
     }
-}
-
-/// A parameter before training: matrices from N(0, 0.02), weights of normalisations one, biases zero.
-pub(crate) fn untrained(name: &str, dims: &[usize], seed: Seed, learning: Trainability) -> Result<Parameter> {
-    let n = dims.iter().product();
-    let mut rng = seed.stream(name);
-    let values: Vec<f32> = if dims.len() > 1 {
-        (0..n).map(|_| (0.02 * normal(&mut rng)) as f32).collect()
-    } else if name.ends_with("bias") {
-        vec![0.0; n]
-    } else {
-        vec![1.0; n]
-    };
-    Ok(Parameter::new(name, Tensor::from_vec(values, dims)?, learning))
 }

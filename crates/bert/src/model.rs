@@ -2,8 +2,7 @@
 
 use crate::Config;
 use crate::files::Source;
-use crate::layer::{Get, Layer, Only, Place, drop, layer_norm, linear, on_device};
-use crate::masked::untrained;
+use crate::layer::{Get, Layer, Only, Place, drop, layer_norm, linear, on_device, untrained};
 use clinpeft_autodiff::{Var, checkpoint, ops};
 use clinpeft_nn::{
     AdapterHooks, Backbone, Checkpointing, Error, ForwardCtx, Hidden, HiddenRows, LayerNorm, Linear, Parameter,

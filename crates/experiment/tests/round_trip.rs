@@ -6,7 +6,7 @@
 use clinpeft_llama::{Config, Llama};
 use clinpeft_nn::{AdapterHooks, Backbone, Classifier, ForwardCtx, HiddenRows, Pooling, RaggedBatch, Trainability};
 use clinpeft_peft::{
-    Activity, Adapter, AdapterConfig, Head, ModelShape, Stack, TaskType, Unit, load_adapter, save_adapter,
+    Activity, Adapter, AdapterBundle, AdapterConfig, Head, ModelShape, Stack, TaskType, load_adapter, save_adapter,
 };
 use clinpeft_rng::{Seed, normal};
 use clinpeft_tensor::Tensor;
@@ -98,24 +98,24 @@ fn saved_stacks_compute_the_same_when_they_come_back() {
     model.save(&root.join("model")).unwrap();
     let batch = RaggedBatch::from_sequences(&[SEQUENCE.to_vec()]).unwrap();
     for (name, clinical) in [("frozen", Trainability::Frozen), ("trainable", Trainability::Trainable)] {
-        let mut unit = Unit::default();
+        let mut bundle = AdapterBundle::default();
         for (adapter, learning) in [("clinical", clinical), ("downstream", Trainability::Trainable)] {
             let made = shaken(&model, METHODS[0].1, &format!("{name} {adapter}"), learning);
-            unit.stack.push(adapter, made, Activity::Active).unwrap();
+            bundle.stack.push(adapter, made, Activity::Active).unwrap();
         }
         let classifier = Classifier::new(3, model.width(), &mut Seed(8).stream("head")).unwrap();
-        unit.head = Some(Head { classifier, labels: ["a", "b", "c"].map(String::from).to_vec() });
+        bundle.head = Some(Head { classifier, labels: ["a", "b", "c"].map(String::from).to_vec() });
         let dir = root.join(name);
-        unit.save(&dir).unwrap();
-        let again = Unit::load(&dir, &ModelShape::of(&model)).unwrap();
-        assert_eq!(again.stack.status(None), unit.stack.status(None), "{name}");
-        let logits = |unit: Unit| {
-            let sites: Arc<dyn AdapterHooks> = Arc::new(unit.stack);
+        bundle.save(&dir).unwrap();
+        let again = AdapterBundle::load(&dir, &ModelShape::of(&model)).unwrap();
+        assert_eq!(again.stack.status(None), bundle.stack.status(None), "{name}");
+        let logits = |bundle: AdapterBundle| {
+            let sites: Arc<dyn AdapterHooks> = Arc::new(bundle.stack);
             let rows = HiddenRows::Pooled(Pooling::LastToken);
             let hidden = model.hidden(&batch, &sites, &ForwardCtx::evaluate(), rows).unwrap();
-            unit.head.unwrap().classifier.forward(&hidden.rows).unwrap().value().clone()
+            bundle.head.unwrap().classifier.forward(&hidden.rows).unwrap().value().clone()
         };
-        let (before, after) = (logits(unit), logits(again));
+        let (before, after) = (logits(bundle), logits(again));
         assert_eq!(before.to_f64_vec().unwrap(), after.to_f64_vec().unwrap(), "{name}");
         write(&dir, before);
     }

@@ -5,12 +5,16 @@
 //! their mean over all matrices, as PEFT has it).
 
 mod budget;
+mod config;
+mod triplet;
 
-use crate::adapter::layer_name;
+pub use config::AdaLoraConfig;
+
+use crate::adapter::{PEFT_ROOT, layer_name};
+use crate::defaults::default_keys;
 use crate::encoder::{Table, table};
 use crate::files::{ConfigFile, TensorFile};
-use crate::limits::{self, need_alpha, need_count, need_share, need_steps};
-use crate::lora::{PREFIX, default_keys, matching, whole};
+use crate::lora::matching;
 use crate::method::owned;
 use crate::update::product;
 use crate::{
@@ -23,57 +27,10 @@ use clinpeft_rng::Seed;
 use clinpeft_tensor::ops::Layout;
 use clinpeft_tensor::{DType, Tensor};
 use clinpeft_weights::TensorMap;
-use serde::{Deserialize, Serialize};
+use config::{read_settings, settings_as_keys};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-
-/// Settings of AdaLoRA.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AdaLoraConfig {
-    /// Rank of every layer at the beginning.
-    pub initial_r: usize,
-    /// Mean rank at the end.
-    pub target_r: usize,
-    /// Numerator of the scale.
-    pub alpha: f64,
-    /// Share of inputs of A that is dropped in training.
-    pub dropout: f64,
-    /// Last parts of the names of the linear layers, for example `q_proj`.
-    pub targets: Vec<String>,
-    /// Steps before ranks begin to fall.
-    pub first_steps: u64,
-    /// Steps at the end with the final ranks.
-    pub last_steps: u64,
-    /// Steps between two allocations.
-    pub every: u64,
-    /// Decay of the mean importance.
-    pub beta1: f64,
-    /// Decay of its uncertainty.
-    pub beta2: f64,
-    /// Weight of the penalty.
-    pub orthogonality: f64,
-}
-
-impl AdaLoraConfig {
-    fn check(&self) -> Result<()> {
-        need_count("initial_r", self.initial_r, limits::RANK)?;
-        need_count("target_r", self.target_r, self.initial_r)?;
-        need_alpha(self.alpha)?;
-        need_share(self.dropout)?;
-        let steps = [("first_steps", self.first_steps), ("last_steps", self.last_steps), ("every", self.every)];
-        steps.into_iter().try_for_each(|(key, n)| need_steps(key, n))?;
-        let decays = [self.beta1, self.beta2].iter().all(|b| *b > 0.0 && *b < 1.0);
-        if decays && self.every > 0 && self.orthogonality.is_finite() && self.orthogonality >= 0.0 {
-            return Ok(());
-        }
-        Err(Error::Config(
-            "AdaLoRA needs every > 0, decays between 0 and 1, and a finite penalty that is not negative\nhint: beta1 = beta2 \
-             = 0.85, every = 1, orthogonality = 0.5 are PEFT's"
-                .into(),
-        ))
-    }
-}
+use triplet::{Triplet, columns, rows};
 
 /// Name of the number of steps in its state, as two halves, the lower first.
 const TOTAL_STEPS: &str = "total_steps";
@@ -87,40 +44,6 @@ pub struct AdaLora {
     /// Steps of the run it was trained in, for the file.
     total_steps: Option<u64>,
     files: FileKeys,
-}
-
-#[derive(Debug, Clone)]
-struct Triplet {
-    /// `[r, in]`.
-    a: Parameter,
-    /// `[r, 1]`.
-    e: Parameter,
-    /// `[out, r]`.
-    b: Parameter,
-    /// Which of the initial ranks are left, once ranks have fallen.
-    pattern: Option<Vec<bool>>,
-}
-
-impl Triplet {
-    fn new(site: &str, [a, e, b]: [Tensor; 3], learning: Trainability) -> Triplet {
-        let parameter = |part: &str, value| Parameter::new(format!("{site}.{part}"), value, learning);
-        Triplet { a: parameter("lora_A", a), e: parameter("lora_E", e), b: parameter("lora_B", b), pattern: None }
-    }
-
-    /// Ranks that are left.
-    fn rank(&self) -> usize {
-        let all = self.e.value().dims()[0];
-        self.pattern.as_ref().map_or(all, |p| p.iter().filter(|x| **x).count())
-    }
-
-    /// Places of the ranks that are left in the tensors, which still hold all of them while it trains.
-    fn kept(&self) -> Vec<usize> {
-        let all = self.e.value().dims()[0];
-        match &self.pattern {
-            Some(p) if p.len() == all => (0..all).filter(|i| p[*i]).collect(),
-            _ => (0..all).collect(),
-        }
-    }
 }
 
 impl AdaLora {
@@ -168,22 +91,6 @@ impl AdaLora {
     }
 }
 
-/// Chosen rows of a matrix `[rows, width]`.
-fn rows(t: &Tensor, chosen: &[usize]) -> Result<Tensor> {
-    let t = t.to_cpu()?;
-    let ids: Vec<u32> = chosen.iter().map(|i| *i as u32).collect();
-    Ok(clinpeft_tensor::ops::embedding(&t, &Tensor::from_vec(ids, &[chosen.len()])?)?)
-}
-
-/// Chosen columns of a matrix.
-fn columns(t: &Tensor, chosen: &[usize]) -> Result<Tensor> {
-    let t = t.to_cpu()?;
-    let width = t.dims()[1];
-    let values = t.as_slice::<f32>()?;
-    let kept: Vec<f32> = values.chunks_exact(width.max(1)).flat_map(|row| chosen.iter().map(|i| row[*i])).collect();
-    Ok(Tensor::from_vec(kept, &[t.dims()[0], chosen.len()])?)
-}
-
 impl AdapterMethod for AdaLora {
     const NAME: &'static str = "adalora";
     const PEFT_TYPE: &'static str = "ADALORA";
@@ -220,14 +127,14 @@ impl AdapterMethod for AdaLora {
                 )));
             }
             let r = pattern.as_ref().map_or(config.initial_r, |p| p.iter().filter(|x| **x).count());
-            let tensor = |part: &str, dims: &[usize]| tensors.tensor(&format!("{PREFIX}{}.{part}", site.name), dims);
+            let tensor = |part: &str, dims: &[usize]| tensors.tensor(&format!("{PEFT_ROOT}{}.{part}", site.name), dims);
             let all =
                 [tensor("lora_A", &[r, site.input])?, tensor("lora_E", &[r, 1])?, tensor("lora_B", &[site.output, r])?];
             let mut triplet = Triplet::new(&site.name, all, learning);
             triplet.pattern = pattern;
             triplets.insert(site.name.clone(), triplet);
         }
-        let files = file.finish(&keys_of_the_method(), tensors)?;
+        let files = file.finish(&default_keys(AdaLora::PEFT_TYPE), tensors)?;
         Ok(AdaLora { config, triplets, importance: Importance::default(), total_steps, files })
     }
 }
@@ -270,7 +177,7 @@ impl Adapter for AdaLora {
         let mut tensors = TensorMap::new();
         for (site, t) in &self.triplets {
             let kept = t.kept();
-            let name = |part: &str| format!("{PREFIX}{site}.{part}");
+            let name = |part: &str| format!("{PEFT_ROOT}{site}.{part}");
             tensors.insert(name("lora_A"), rows(t.a.value(), &kept)?);
             tensors.insert(name("lora_E"), rows(t.e.value(), &kept)?);
             tensors.insert(name("lora_B"), columns(t.b.value(), &kept)?);
@@ -279,7 +186,7 @@ impl Adapter for AdaLora {
         keys.insert("total_step".into(), self.total_steps.unwrap_or(u64::from(u32::MAX)).into());
         keys.insert("rank_pattern".into(), self.pattern_key());
         self.files.restore(&["r"], &mut keys);
-        Ok(Saved { peft_type: AdaLora::PEFT_TYPE, keys, tensors, encoder: TensorMap::new(), head_prefix: PREFIX })
+        Ok(Saved { peft_type: AdaLora::PEFT_TYPE, keys, tensors, encoder: TensorMap::new(), head_prefix: PEFT_ROOT })
     }
 
     fn file_keys(&self) -> &FileKeys {
@@ -316,7 +223,7 @@ impl Adapter for AdaLora {
 
     fn after_step(&mut self, step: Step, values: &StepValues) -> Result<()> {
         self.total_steps = Some(step.total);
-        budget::after_step(self, step, values)
+        budget::after_step(&self.config, &mut self.triplets, &mut self.importance, step, values)
     }
 
     fn state(&self) -> Result<TensorMap> {
@@ -355,49 +262,6 @@ impl Adapter for AdaLora {
     fn boxed(&self) -> Box<dyn Adapter> {
         Box::new(self.clone())
     }
-}
-
-fn keys_of_the_method() -> Map<String, Value> {
-    let mut keys = default_keys();
-    let own = r#"{"beta1": 0.85, "beta2": 0.85, "deltaT": 1, "init_r": 12, "orth_reg_weight": 0.5, "peft_type": "ADALORA",
-        "rank_pattern": null, "target_r": 8, "tfinal": 0, "tinit": 0, "total_step": null}"#;
-    let own: Map<String, Value> = serde_json::from_str(own).expect("the text above is a JSON object");
-    keys.extend(own);
-    keys
-}
-
-fn settings_as_keys(c: &AdaLoraConfig) -> Map<String, Value> {
-    let mut keys = keys_of_the_method();
-    let mut set = |key: &str, value: Value| keys.insert(key.into(), value);
-    set("init_r", c.initial_r.into());
-    set("target_r", c.target_r.into());
-    set("lora_alpha", whole(c.alpha));
-    set("lora_dropout", c.dropout.into());
-    set("target_modules", c.targets.as_slice().into());
-    set("tinit", c.first_steps.into());
-    set("tfinal", c.last_steps.into());
-    set("deltaT", c.every.into());
-    set("beta1", c.beta1.into());
-    set("beta2", c.beta2.into());
-    set("orth_reg_weight", c.orthogonality.into());
-    keys
-}
-
-fn read_settings(file: &mut ConfigFile) -> Result<AdaLoraConfig> {
-    file.get::<usize>("r")?;
-    Ok(AdaLoraConfig {
-        initial_r: file.need("init_r")?,
-        target_r: file.need("target_r")?,
-        alpha: file.need("lora_alpha")?,
-        dropout: file.get("lora_dropout")?.unwrap_or(0.0),
-        targets: file.targets()?,
-        first_steps: file.get("tinit")?.unwrap_or(0),
-        last_steps: file.get("tfinal")?.unwrap_or(0),
-        every: file.get("deltaT")?.unwrap_or(1),
-        beta1: file.get("beta1")?.unwrap_or(0.85),
-        beta2: file.get("beta2")?.unwrap_or(0.85),
-        orthogonality: file.get("orth_reg_weight")?.unwrap_or(0.5),
-    })
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@
 //! ```
 //! The gate begins at zero, so the adapter begins as no change. W_k, W_v and W_o are those of the frozen layer.
 
-use crate::adapter::layer_name;
+use crate::adapter::{PEFT_ROOT, layer_name};
+use crate::defaults::default_keys;
 use crate::encoder::{Table, table};
 use crate::files::{ConfigFile, TensorFile};
 use crate::limits;
-use crate::lora::PREFIX;
 use crate::{Adapter, AdapterMethod, Error, FileKeys, ModelShape, Result, Saved};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_nn::{AdapterHooks, AttentionCall, Backbone, ForwardCtx, Parameter, Trainability};
@@ -122,9 +122,7 @@ fn spread(gate: &Var, rows: usize, columns: usize) -> clinpeft_nn::Result<Var> {
 }
 
 fn keys(config: &AdaptationPromptConfig) -> Map<String, Value> {
-    let json = r#"{"auto_mapping": null, "base_model_name_or_path": null, "inference_mode": true,
-        "peft_type": "ADAPTION_PROMPT", "revision": null, "target_modules": "self_attn", "task_type": null}"#;
-    let mut keys: Map<String, Value> = serde_json::from_str(json).expect("the text above is a JSON object");
+    let mut keys = default_keys(AdaptationPrompt::PEFT_TYPE);
     keys.insert("adapter_len".into(), config.length.into());
     keys.insert("adapter_layers".into(), config.layers.into());
     keys
@@ -158,7 +156,7 @@ impl AdapterMethod for AdaptationPrompt {
         let config = AdaptationPromptConfig { length: file.need("adapter_len")?, layers: file.need("adapter_layers")? };
         config.check(shape)?;
         let one = |layer: usize| -> Result<(usize, GatedPrompt)> {
-            let name = |part: &str| format!("{PREFIX}model.layers.{layer}.self_attn.{part}");
+            let name = |part: &str| format!("{PEFT_ROOT}model.layers.{layer}.self_attn.{part}");
             let gate = tensors.tensor(&name("adaption_gate"), &[1])?;
             let rows = tensors.tensor(&name("adaption_prompt"), &[1, config.length, shape.width])?;
             Ok((layer, GatedPrompt::new(layer, gate, rows, learning)))
@@ -192,13 +190,13 @@ impl Adapter for AdaptationPrompt {
     }
 
     fn saved(&self) -> Result<Saved> {
-        let named = |p: &Parameter| (format!("{PREFIX}{}", p.name()), p.value().clone());
+        let named = |p: &Parameter| (format!("{PEFT_ROOT}{}", p.name()), p.value().clone());
         Ok(Saved {
             peft_type: AdaptationPrompt::PEFT_TYPE,
             keys: keys(&self.config),
             tensors: self.parameters().into_iter().map(named).collect(),
             encoder: TensorMap::new(),
-            head_prefix: PREFIX,
+            head_prefix: PEFT_ROOT,
         })
     }
 

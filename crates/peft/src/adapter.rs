@@ -41,7 +41,7 @@ pub trait Adapter: AdapterHooks + Debug {
     fn parameters(&self) -> Vec<&Parameter>;
     /// Its parameters for writing, in the same order.
     fn parameters_mut(&mut self) -> Vec<&mut Parameter>;
-    /// What stands in its files. [`crate::save_adapter`] writes them.
+    /// What is in its files. [`crate::save_adapter`] writes them.
     fn saved(&self) -> Result<Saved>;
     /// Keys of the file it came from that say nothing about its mathematics.
     fn file_keys(&self) -> &FileKeys;
@@ -96,11 +96,16 @@ pub trait Adapter: AdapterHooks + Debug {
     fn boxed(&self) -> Box<dyn Adapter>;
 }
 
+/// What PEFT puts before the name of a layer in the model.
+pub(crate) const PEFT_ROOT: &str = "base_model.model.";
+/// What it puts before the name of a head beside a prompt.
+pub(crate) const PROMPT_ROOT: &str = "base_model.";
+
 /// How PEFT names the parameters of layers: `base_model.model.<layer>.<part>.<adapter>.weight`.
 pub(crate) fn layer_name(parameter: &str, adapter: &str) -> String {
     match parameter.strip_suffix(".weight") {
-        Some(stem) => format!("base_model.model.{stem}.{adapter}.weight"),
-        None => format!("base_model.model.{parameter}.{adapter}"),
+        Some(stem) => format!("{PEFT_ROOT}{stem}.{adapter}.weight"),
+        None => format!("{PEFT_ROOT}{parameter}.{adapter}"),
     }
 }
 

@@ -5,9 +5,9 @@
 //! ```
 //! The norm is a constant to the gradient (section 4.3 of the paper).
 
-use crate::adapter::layer_name;
+use crate::adapter::{PEFT_ROOT, layer_name};
 use crate::files::{ConfigFile, TensorFile};
-use crate::lora::{PREFIX, Pair, settings_as_keys, targeted};
+use crate::lora::{Pair, settings_as_keys, targeted};
 use crate::method::owned;
 use crate::{
     Adapter, AdapterMethod, Error, FamilyTargets, FileKeys, Lora, LoraConfig, ModelShape, Result, Saved, Update,
@@ -154,7 +154,7 @@ impl AdapterMethod for Dora {
         let lora = Lora::load(config, tensors, shape, learning)?;
         let mut rows = BTreeMap::new();
         for (site, pair) in &lora.pairs {
-            let name = format!("{PREFIX}{site}.lora_magnitude_vector");
+            let name = format!("{PEFT_ROOT}{site}.lora_magnitude_vector");
             let magnitude = tensors.tensor(&name, &[pair.b.value().dims()[0]])?;
             rows.insert(site.clone(), Rows::new(site, magnitude, learning, OnceLock::new()));
         }
@@ -193,7 +193,7 @@ impl Adapter for Dora {
         saved.keys = settings_as_keys(&self.lora.config);
         saved.keys.insert("use_dora".into(), true.into());
         for (site, rows) in &self.rows {
-            let name = format!("{PREFIX}{site}.lora_magnitude_vector");
+            let name = format!("{PEFT_ROOT}{site}.lora_magnitude_vector");
             saved.tensors.insert(name, rows.magnitude.value().clone());
         }
         Ok(saved)

@@ -1,5 +1,6 @@
 //! What the prompt methods share: tables, small networks over them, and their keys in files.
 
+use crate::defaults::default_keys;
 use crate::files::{ConfigFile, TensorFile};
 use crate::{Error, ModelShape, Result};
 use clinpeft_autodiff::{Var, ops};
@@ -49,21 +50,12 @@ pub(crate) fn rows_of_the_file(
 
 /// The keys of a prompt method with the defaults of PEFT 0.21 and the sizes of a model.
 pub(crate) fn prompt_keys(kind: &str, n: usize, shape: &ModelShape) -> Map<String, Value> {
-    let json = r#"{"auto_mapping": null, "base_model_name_or_path": null, "inference_mode": true, "modules_to_save": null,
-        "num_transformer_submodules": 1, "revision": null, "task_type": null}"#;
-    let mut keys: Map<String, Value> = serde_json::from_str(json).expect("the text above is a JSON object");
+    let mut keys = default_keys(kind);
     let mut set = |key: &str, value: Value| keys.insert(key.into(), value);
-    set("peft_type", kind.into());
     set("num_virtual_tokens", n.into());
     set("num_layers", shape.layers.into());
     set("num_attention_heads", shape.heads.into());
     set("token_dim", shape.width.into());
-    if kind == "PROMPT_TUNING" {
-        set("prompt_tuning_init", "RANDOM".into());
-        set("prompt_tuning_init_text", Value::Null);
-        set("tokenizer_kwargs", Value::Null);
-        set("tokenizer_name_or_path", Value::Null);
-    }
     keys
 }
 

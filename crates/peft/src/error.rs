@@ -65,7 +65,7 @@ pub enum Error {
         /// The one that is there.
         there: String,
     },
-    /// An adapter that is not there.
+    /// An adapter that the stack lacks.
     #[error("adapter: the stack has none called `{name}`{}", hint(nearest))]
     Unknown {
         /// The name.

@@ -39,7 +39,7 @@ pub struct Saved {
     pub keys: Map<String, Value>,
     /// Tensors under the names of the file.
     pub tensors: TensorMap,
-    /// What made the tensors, if they can be made again; stands in a file of its own.
+    /// What made the tensors, if they can be made again; in a file of its own.
     pub encoder: TensorMap,
     /// What stands before the name of a head in the file.
     pub head_prefix: &'static str,
@@ -122,7 +122,7 @@ impl ConfigFile {
         if let Some(value) = self.get(key)? {
             return Ok(value);
         }
-        let what = if self.keys.contains_key(key) { "is null" } else { "is not there" };
+        let what = if self.keys.contains_key(key) { "is null" } else { "is missing" };
         let strange = self.keys.keys().filter(|k| !self.read.contains(*k) && !BOOKKEEPING.contains(&k.as_str()));
         let near = nearest_within(key, strange.map(String::as_str), TYPING_ERRORS.min(key.len() / 2));
         let hint = match near {

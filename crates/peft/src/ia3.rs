@@ -5,9 +5,10 @@
 //! y = W (l * x) + b      l: [in]       (feed-forward layers)
 //! ```
 
-use crate::adapter::layer_name;
+use crate::adapter::{PEFT_ROOT, layer_name};
+use crate::defaults::default_keys;
 use crate::files::{ConfigFile, TensorFile};
-use crate::lora::{PREFIX, matching};
+use crate::lora::matching;
 use crate::method::owned;
 use crate::{Adapter, AdapterMethod, Error, FamilyTargets, FileKeys, ModelShape, Result, Saved, Update};
 use clinpeft_autodiff::{Var, ops};
@@ -16,7 +17,7 @@ use clinpeft_rng::Seed;
 use clinpeft_tensor::Tensor;
 use clinpeft_weights::TensorMap;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Settings of IA3.
@@ -92,14 +93,6 @@ fn parameter(site: &TargetModule, vector: Tensor, learning: Trainability) -> Par
     Parameter::new(format!("{}.ia3_l", site.name), vector, learning)
 }
 
-/// The keys of an IA3 with the defaults of PEFT.
-fn default_keys() -> Map<String, Value> {
-    let json = r#"{"auto_mapping": null, "base_model_name_or_path": null, "exclude_modules": null, "fan_in_fan_out": false,
-        "feedforward_modules": null, "inference_mode": true, "init_ia3_weights": true, "modules_to_save": null,
-        "peft_type": "IA3", "revision": null, "target_modules": null, "task_type": null}"#;
-    serde_json::from_str(json).expect("the text above is a JSON object")
-}
-
 impl AdapterMethod for Ia3 {
     const NAME: &'static str = "ia3";
     const PEFT_TYPE: &'static str = "IA3";
@@ -127,10 +120,10 @@ impl AdapterMethod for Ia3 {
         let mut vectors = BTreeMap::new();
         for (site, end) in config.scaled(&shape.sites)? {
             let dims = end.dims(end.width(site));
-            let stored = tensors.tensor(&format!("{PREFIX}{}.ia3_l", site.name), &dims)?;
+            let stored = tensors.tensor(&format!("{PEFT_ROOT}{}.ia3_l", site.name), &dims)?;
             vectors.insert(site.name.clone(), (end, parameter(site, stored, learning)));
         }
-        let files = file.finish(&default_keys(), tensors)?;
+        let files = file.finish(&default_keys(Ia3::PEFT_TYPE), tensors)?;
         Ok(Ia3 { config, vectors, files })
     }
 
@@ -163,16 +156,16 @@ impl Adapter for Ia3 {
     }
 
     fn saved(&self) -> Result<Saved> {
-        let mut keys = default_keys();
+        let mut keys = default_keys(Ia3::PEFT_TYPE);
         keys.insert("target_modules".into(), json!(self.config.targets));
         keys.insert("feedforward_modules".into(), json!(self.config.feedforward));
-        let named = |l: &Parameter| (format!("{PREFIX}{}", l.name()), l.value().clone());
+        let named = |l: &Parameter| (format!("{PEFT_ROOT}{}", l.name()), l.value().clone());
         Ok(Saved {
             peft_type: Ia3::PEFT_TYPE,
             keys,
             tensors: self.parameters().into_iter().map(named).collect(),
             encoder: TensorMap::new(),
-            head_prefix: PREFIX,
+            head_prefix: PEFT_ROOT,
         })
     }
 

@@ -7,12 +7,14 @@
 //!   adapter that no gradient reached.
 //! - [`AdapterConfig`] makes, and counts, an adapter of any method; [`load_adapter`] loads one.
 //! - [`merge`] puts the update of an adapter into the weights.
-//! - Adapters are saved in the file form of Hugging Face PEFT ([`save_adapter`]); a [`Unit`] is a stack, its head and its provenance as one
+//! - Adapters are saved in the file form of Hugging Face PEFT ([`save_adapter`]); a [`AdapterBundle`] is a stack, its head and its provenance as one
 //!   folder.
 
 mod adalora;
 mod adaptation_prompt;
 mod adapter;
+mod bundle;
+mod defaults;
 mod dora;
 mod encoder;
 mod error;
@@ -30,12 +32,12 @@ mod registry;
 mod save;
 mod shape;
 mod stack;
-mod unit;
 mod update;
 
 pub use adalora::{AdaLora, AdaLoraConfig};
 pub use adaptation_prompt::{AdaptationPrompt, AdaptationPromptConfig};
 pub use adapter::{Adapter, Squares, Step, StepValues, Stepped};
+pub use bundle::{AdapterBundle, Head};
 pub use dora::Dora;
 pub use error::{Error, Result};
 pub use files::{FileKeys, Saved, TaskType};
@@ -52,5 +54,4 @@ pub use registry::{AdapterConfig, Loaded, load_adapter};
 pub use save::save_adapter;
 pub use shape::ModelShape;
 pub use stack::{Activity, Entry, Stack, Status, norm, status_table};
-pub use unit::{Head, Unit};
 pub use update::Update;

@@ -1,6 +1,7 @@
 //! Low-rank adaptation (Hu et al. 2021, eq. 3): `y = W x + s B A drop(x)`, `s = alpha / r`.
 
-use crate::adapter::layer_name;
+use crate::adapter::{PEFT_ROOT, layer_name};
+use crate::defaults::default_keys;
 use crate::files::{ConfigFile, TensorFile};
 use crate::limits::{self, need_alpha, need_count, need_share};
 use crate::method::owned;
@@ -67,9 +68,6 @@ pub(crate) struct Pair {
     /// `[out, r]`.
     pub(crate) b: Parameter,
 }
-
-/// What PEFT puts before the name of a layer.
-pub(crate) const PREFIX: &str = "base_model.model.";
 
 impl Lora {
     /// A new adapter: A uniform in +-1/sqrt(in), B zero, so that it begins as no change.
@@ -173,12 +171,12 @@ impl AdapterMethod for Lora {
         let settings = read_settings(&mut config)?;
         let mut pairs = BTreeMap::new();
         for site in targeted(&settings, &shape.sites)? {
-            let name = |part: &str| format!("{PREFIX}{}.{part}.weight", site.name);
+            let name = |part: &str| format!("{PEFT_ROOT}{}.{part}.weight", site.name);
             let a = tensors.tensor(&name("lora_A"), &[settings.r, site.input])?;
             let b = tensors.tensor(&name("lora_B"), &[site.output, settings.r])?;
             pairs.insert(site.name.clone(), Pair::new(&site.name, a, b, learning));
         }
-        let files = config.finish(&default_keys(), tensors)?;
+        let files = config.finish(&default_keys("LORA"), tensors)?;
         Ok(Lora { config: settings, pairs, files })
     }
 }
@@ -207,13 +205,13 @@ impl Adapter for Lora {
     }
 
     fn saved(&self) -> Result<Saved> {
-        let named = |p: &Parameter| (format!("{PREFIX}{}", p.name()), p.value().clone());
+        let named = |p: &Parameter| (format!("{PEFT_ROOT}{}", p.name()), p.value().clone());
         Ok(Saved {
             peft_type: Lora::PEFT_TYPE,
             keys: settings_as_keys(&self.config),
             tensors: self.parameters().into_iter().map(named).collect(),
             encoder: TensorMap::new(),
-            head_prefix: PREFIX,
+            head_prefix: PEFT_ROOT,
         })
     }
 
@@ -243,7 +241,7 @@ impl Adapter for Lora {
 
 /// The keys of `adapter_config.json` that are settings of ours.
 pub(crate) fn settings_as_keys(config: &LoraConfig) -> Map<String, Value> {
-    let mut keys = default_keys();
+    let mut keys = default_keys("LORA");
     let mut set = |key: &str, value: Value| keys.insert(key.into(), value);
     set("r", config.r.into());
     set("lora_alpha", whole(config.alpha));
@@ -270,19 +268,6 @@ pub(crate) fn read_settings(file: &mut ConfigFile) -> Result<LoraConfig> {
         targets: file.targets()?,
         scaling: if stabilised { Scaling::RankStabilised } else { Scaling::Standard },
     })
-}
-
-/// The keys of a LoRA with the defaults of PEFT 0.21.
-pub(crate) fn default_keys() -> Map<String, Value> {
-    let json = r#"{"alora_invocation_tokens": null, "alpha_pattern": {}, "arrow_config": null, "auto_mapping": null,
-        "base_model_name_or_path": null, "bias": "none", "corda_config": null, "ensure_weight_tying": false,
-        "eva_config": null, "exclude_modules": null, "fan_in_fan_out": false, "inference_mode": true,
-        "init_lora_weights": true, "layer_replication": null, "layers_pattern": null, "layers_to_transform": null,
-        "loftq_config": {}, "lora_alpha": 8, "lora_bias": false, "lora_dropout": 0.0, "megatron_config": null,
-        "megatron_core": "megatron.core", "modules_to_save": null, "peft_type": "LORA", "qalora_group_size": 16, "r": 8,
-        "rank_pattern": {}, "revision": null, "target_modules": null, "target_parameters": null, "task_type": null,
-        "trainable_token_indices": null, "use_dora": false, "use_qalora": false, "use_rslora": false}"#;
-    serde_json::from_str(json).expect("the text above is a JSON object")
 }
 
 #[cfg(test)]

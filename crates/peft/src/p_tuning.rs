@@ -7,7 +7,7 @@
 //! With an LSTM the encoder stays on the CPU, whatever the model's device: it is a few steps over n rows, and only
 //! its result is moved.
 
-use crate::adapter::prompt_name;
+use crate::adapter::{PROMPT_ROOT, prompt_name};
 use crate::encoder::{self, Network, Part, Table, linear_parts, prompt_keys, rows_of_the_file};
 use crate::files::{ConfigFile, TensorFile};
 use crate::limits::{self, need_count, need_share};
@@ -264,7 +264,7 @@ impl Adapter for PTuning {
             keys,
             tensors: TensorMap::from([("prompt_embeddings".into(), rows)]),
             encoder,
-            head_prefix: "base_model.",
+            head_prefix: PROMPT_ROOT,
         })
     }
 

@@ -3,7 +3,7 @@
 //! A table `[n, 2 L w]` holds, for layer l, the keys in part 2l and the values in part 2l + 1 (w: width of all keys of a
 //! layer). With a projection the table is made of a smaller one: `[n, w] -> linear -> tanh -> linear`.
 
-use crate::adapter::prompt_name;
+use crate::adapter::{PROMPT_ROOT, prompt_name};
 use crate::encoder::{self, Network, Part, Table, linear_parts, prompt_keys, rows_of_the_file};
 use crate::files::{ConfigFile, TensorFile};
 use crate::limits::{self, need_count};
@@ -203,7 +203,7 @@ impl Adapter for Prefix {
             keys,
             tensors: TensorMap::from([("prompt_embeddings".into(), self.rows()?.value().clone())]),
             encoder,
-            head_prefix: "base_model.",
+            head_prefix: PROMPT_ROOT,
         })
     }
 

@@ -1,6 +1,6 @@
 //! Prompt tuning (Lester et al. 2021): n learned rows in front of every embedded sequence.
 
-use crate::adapter::prompt_name;
+use crate::adapter::{PROMPT_ROOT, prompt_name};
 use crate::encoder::{Table, prompt_keys, rows_of_the_file, table};
 use crate::files::{ConfigFile, TensorFile};
 use crate::limits::{self, need_count};
@@ -156,7 +156,7 @@ impl Adapter for PromptTuning {
             keys,
             tensors: TensorMap::from([("prompt_embeddings".into(), self.rows.value().clone())]),
             encoder: TensorMap::new(),
-            head_prefix: "base_model.",
+            head_prefix: PROMPT_ROOT,
         })
     }
 

@@ -116,7 +116,7 @@ fn a_missing_key_has_a_hint_only_if_a_misspelt_one_is_there() {
         load(dir.path(), &keys).unwrap_err().to_string()
     };
     let missing = said(&|k| drop(k.remove("lora_alpha")));
-    assert!(missing.contains("`lora_alpha` is not there\nhint: ") && !missing.contains("nearest"), "{missing}");
+    assert!(missing.contains("`lora_alpha` is missing\nhint: ") && !missing.contains("nearest"), "{missing}");
     let null = said(&|k| drop(k.insert("lora_alpha".into(), Value::Null)));
     assert!(null.contains("`lora_alpha` is null") && !null.contains("nearest"), "{null}");
     let misspelt = said(&|k| {

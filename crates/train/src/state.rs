@@ -1,7 +1,7 @@
 //! The checkpoint: one file with everything that a run needs to continue.
 
 use crate::{Error, Objective, Optimizer, Result};
-use clinpeft_weights::{Checkpoint, Keep, Seal, TensorMap, save_sealed};
+use clinpeft_weights::{Checkpoint, Checksum, Keep, TensorMap, save_with_checksum};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -69,15 +69,15 @@ pub(crate) fn write(
     all.extend(adapters.into_iter().map(|(name, t)| (format!("a/{name}"), t)));
     all.extend(best.iter().map(|(name, t)| (format!("best/{name}"), t.clone())));
     let text = serde_json::to_string(state).map_err(|e| Error::Checkpoint(e.to_string()))?;
-    Ok(save_sealed(path, &all, &BTreeMap::from([("state".to_string(), text)]))?)
+    Ok(save_with_checksum(path, &all, &BTreeMap::from([("state".to_string(), text)]))?)
 }
 
 /// The state of a checkpoint, once its checksum is proved.
 fn state_of(path: &Path, file: &Checkpoint) -> Result<State> {
-    let seal = file.verify().map_err(|e| damaged(path, e))?;
+    let checksum = file.verify().map_err(|e| damaged(path, e))?;
     let text = file.metadata().get("state");
     // Older checkpoints have no checksum, and nothing beside the state.
-    let Some(text) = text.filter(|_| seal == Seal::Intact || file.metadata().len() == 1) else {
+    let Some(text) = text.filter(|_| checksum == Checksum::Valid || file.metadata().len() == 1) else {
         return Err(Error::Damaged { path: path.into(), what: "it has no checksum, or no state".into() });
     };
     serde_json::from_str(text).map_err(|e| Error::Damaged { path: path.into(), what: format!("its state: {e}") })

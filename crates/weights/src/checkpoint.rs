@@ -1,7 +1,8 @@
 //! Reading weights, one file or many shards.
 
+use crate::limits::{MOST_AXES, need_plain};
 use crate::pickled::{self, width};
-use crate::save::is_intact;
+use crate::save::has_valid_checksum;
 use crate::{Error, Raw, Result, folder, nearest};
 use clinpeft_tensor::{DType, Element, Tensor};
 use half::{bf16, f16};
@@ -23,11 +24,11 @@ pub enum Keep {
     As(DType),
 }
 
-/// What a file's checksum says of it.
+/// What the checksum of a file says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seal {
+pub enum Checksum {
     /// It is as it was written.
-    Intact,
+    Valid,
     /// It has none, as files of other programs.
     Absent,
 }
@@ -175,12 +176,12 @@ impl Checkpoint {
     }
 
     /// Computes the checksums of its files again. Errors with [`clinpeft_files::Error::Damaged`] if one differs.
-    pub fn verify(&self) -> Result<Seal> {
-        let mut seal = Seal::Intact;
+    pub fn verify(&self) -> Result<Checksum> {
+        let mut found = Checksum::Valid;
         for shard in &self.shards {
-            match is_intact(shard, &self.metadata) {
+            match has_valid_checksum(shard, &self.metadata) {
                 Some(true) => {}
-                None => seal = Seal::Absent,
+                None => found = Checksum::Absent,
                 Some(false) => {
                     let (path, hint) = (self.path.clone(), "make it again, or take it from a copy");
                     let what = "its content differs from its checksum".into();
@@ -188,7 +189,7 @@ impl Checkpoint {
                 }
             }
         }
-        Ok(seal)
+        Ok(found)
     }
 
     /// True if there is a tensor of that name.
@@ -291,22 +292,6 @@ impl Checkpoint {
     fn negative(&self, name: &str) -> Error {
         Error::Format { path: self.path.clone(), what: format!("tensor `{name}` holds an integer outside of 32 bits") }
     }
-}
-
-/// More axes than any weight has.
-pub(crate) const MOST_AXES: usize = 8;
-/// More characters than the name of any tensor or file has.
-const LONGEST_NAME: usize = 1000;
-
-/// Errors if a name from a file is too long or holds characters that no terminal should get, so that every later message may
-/// show it as it is.
-pub(crate) fn need_plain(path: &Path, name: &str) -> Result<()> {
-    if name.chars().nth(LONGEST_NAME).is_none() && !name.chars().any(char::is_control) {
-        return Ok(());
-    }
-    let shown: String = name.chars().take(80).collect();
-    let what = format!("holds the name `{}`, which no model has\nhint: do not trust this file", shown.escape_debug());
-    Err(Error::Format { path: path.into(), what })
 }
 
 /// The values at `strides` from each other, each of `width` bytes, in row-major order. No axis is empty.

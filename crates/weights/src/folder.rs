@@ -1,6 +1,6 @@
 //! Which files of a model folder hold its weights.
 
-use crate::checkpoint::need_plain;
+use crate::limits::need_plain;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -59,7 +59,7 @@ fn nothing(dir: &Path) -> Error {
     let none = |what: &str, hint: &str| Error::NoWeights { path: dir.into(), what: what.into(), hint: hint.into() };
     let folder = "give the folder that contains config.json and the weights";
     if !dir.is_dir() {
-        return none(if dir.exists() { "is a file, not a folder" } else { "is not there" }, folder);
+        return none(if dir.exists() { "is a file, not a folder" } else { "is missing" }, folder);
     }
     let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut names: Vec<String> = names.map(|e| e.file_name().to_string_lossy().escape_debug().to_string()).collect();
@@ -105,7 +105,7 @@ mod tests {
             assert!(matches!(error, Error::NoWeights { .. }));
             error.to_string()
         };
-        assert!(said(&dir.path().join("none")).contains("is not there; looked for model.safetensors"));
+        assert!(said(&dir.path().join("none")).contains("is missing; looked for model.safetensors"));
         assert!(said(dir.path()).contains("hint: give the folder that contains config.json"));
         std::fs::create_dir(dir.path().join("inner")).unwrap();
         write(dir.path().join("inner/config.json"), "{}").unwrap();

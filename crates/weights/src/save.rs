@@ -1,6 +1,6 @@
 //! Writing safetensors, with a checksum where nothing else protects a file.
 //!
-//! A sealed file has the metadata entry `blake3`: BLAKE3 of the whole file, as hexadecimal, computed while 64 zeros stand in
+//! Such a file has the metadata entry `blake3`: BLAKE3 of the whole file, as hexadecimal, computed while 64 zeros stand in
 //! its place. It covers names, types, shapes, values, and the other metadata.
 
 use crate::{Error, Result};
@@ -15,7 +15,7 @@ pub type TensorMap = BTreeMap<String, Tensor>;
 
 /// Name of the metadata entry with the checksum.
 const CHECKSUM: &str = "blake3";
-/// What stands in its place while it is computed.
+/// What is in its place while it is computed.
 const BLANK: [u8; 64] = [b'0'; 64];
 
 /// Writes `tensors` and `metadata` to `path`, whole or not at all. The same content gives the same bytes.
@@ -24,7 +24,7 @@ pub fn save(path: &Path, tensors: &TensorMap, metadata: &BTreeMap<String, String
 }
 
 /// As [`save`], with a checksum that [`crate::Checkpoint::verify`] proves.
-pub fn save_sealed(path: &Path, tensors: &TensorMap, metadata: &BTreeMap<String, String>) -> Result<()> {
+pub fn save_with_checksum(path: &Path, tensors: &TensorMap, metadata: &BTreeMap<String, String>) -> Result<()> {
     Ok(clinpeft_files::write_atomic(path, encode_raw(path, &entries(tensors)?, metadata)?)?)
 }
 
@@ -69,7 +69,7 @@ pub fn encode_raw(
 }
 
 /// Whether a file is as it was written; `None` if it has no checksum.
-pub(crate) fn is_intact(file: &[u8], metadata: &BTreeMap<String, String>) -> Option<bool> {
+pub(crate) fn has_valid_checksum(file: &[u8], metadata: &BTreeMap<String, String>) -> Option<bool> {
     let stated = metadata.get(CHECKSUM)?;
     Some(checksum_place(file).is_some_and(|place| checksum(file, &place) == *stated))
 }
@@ -131,10 +131,10 @@ fn bytes(t: &Tensor) -> Result<(Dtype, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Checkpoint, Seal};
+    use crate::{Checkpoint, Checksum};
 
     #[test]
-    fn a_sealed_file_with_any_byte_changed_is_not_intact() {
+    fn a_file_with_any_byte_changed_does_not_have_its_checksum() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.safetensors");
         let tensors = TensorMap::from([
@@ -142,16 +142,16 @@ mod tests {
             ("blake3".into(), Tensor::from_vec(vec![7u32], &[1]).unwrap()),
         ]);
         let metadata = BTreeMap::from([("about".into(), "\"blake3\":\"no\"".into())]);
-        save_sealed(&path, &tensors, &metadata).unwrap();
-        assert_eq!(Checkpoint::open_file(&path).unwrap().verify().unwrap(), Seal::Intact);
+        save_with_checksum(&path, &tensors, &metadata).unwrap();
+        assert_eq!(Checkpoint::open_file(&path).unwrap().verify().unwrap(), Checksum::Valid);
         let whole = std::fs::read(&path).unwrap();
         for place in 0..whole.len() {
             for bits in [0x01, 0x20, 0x80, 0xff] {
                 let mut bytes = whole.clone();
                 bytes[place] ^= bits;
                 std::fs::write(&path, &bytes).unwrap();
-                let seal = Checkpoint::open_file(&path).and_then(|c| c.verify());
-                assert_ne!(seal.ok(), Some(Seal::Intact), "byte {place} with {bits:#x}");
+                let found = Checkpoint::open_file(&path).and_then(|c| c.verify());
+                assert_ne!(found.ok(), Some(Checksum::Valid), "byte {place} with {bits:#x}");
             }
         }
         for length in 0..whole.len() {
@@ -167,7 +167,7 @@ mod tests {
         let tensors = TensorMap::from([("a".into(), Tensor::from_vec(vec![1.0f32], &[1]).unwrap())]);
         save(&path, &tensors, &BTreeMap::from([("format".into(), "pt".into())])).unwrap();
         let file = Checkpoint::open_file(&path).unwrap();
-        assert_eq!(file.verify().unwrap(), Seal::Absent);
+        assert_eq!(file.verify().unwrap(), Checksum::Absent);
         assert_eq!(file.metadata().len(), 1);
     }
 }

@@ -2,8 +2,8 @@
 
 use super::batch::{Front, Input, Observers};
 use super::manifest::{Case, Manifest};
+use super::record::Record;
 use super::world::{Base, World, folders};
-use super::{Outcome, Record};
 use clinpeft_autodiff::{Gradients, Var, backward, ops};
 use clinpeft_experiment::{Error, Pretraining, Result};
 use clinpeft_nn::{AdapterHooks, Checkpointing, ForwardCtx, Hidden, HiddenRows, Pooling, class_loss};
@@ -41,7 +41,7 @@ struct Ran {
     hidden: Option<Var>,
     logits: Var,
     loss: Var,
-    /// Where each compared row of logits stands in the reference.
+    /// Where each compared row of logits is in the reference.
     cells: Vec<(usize, usize)>,
 }
 
@@ -405,30 +405,4 @@ fn differing(first: &Path, second: &Path) -> Result<Option<String>> {
     let (a, b) = (keys(first)?, keys(second)?);
     let changed = a.keys().find(|k| a.get(*k) != b.get(*k));
     Ok(changed.map(|k| format!("key `{k}` of adapter_config.json is not the same")))
-}
-
-impl Record<'_> {
-    fn equal(&mut self, what: &str, want: usize, got: usize) {
-        self.measured(what, got.abs_diff(want) as f64, 0.0);
-    }
-
-    fn measured(&mut self, what: &str, error: f64, tolerance: f64) {
-        self.outcomes.push(Outcome {
-            case: self.case.to_string(),
-            quantity: what.into(),
-            error: Some(error),
-            tolerance: Some(tolerance),
-            failure: None,
-        });
-    }
-
-    fn failure(&mut self, what: &str, failure: String) {
-        self.outcomes.push(Outcome {
-            case: self.case.to_string(),
-            quantity: what.into(),
-            error: None,
-            tolerance: None,
-            failure: Some(failure),
-        });
-    }
 }

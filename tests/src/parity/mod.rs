@@ -10,11 +10,14 @@
 mod batch;
 mod case;
 mod manifest;
+mod record;
 mod world;
+
+pub use record::Outcome;
 
 use clinpeft_experiment::{Error, Result};
 use clinpeft_tensor::Device;
-use serde::Serialize;
+use record::Record;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -25,34 +28,6 @@ pub struct Options {
     pub case: Option<String>,
     /// Where it runs.
     pub device: Device,
-}
-
-/// One quantity of one case.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Outcome {
-    /// The case.
-    pub case: String,
-    /// What was compared.
-    pub quantity: String,
-    /// The measured error; absent if it could not be measured.
-    pub error: Option<f64>,
-    /// The largest error that passes.
-    pub tolerance: Option<f64>,
-    /// Why it could not be measured.
-    pub failure: Option<String>,
-}
-
-impl Outcome {
-    /// Whether the error is within the tolerance.
-    pub fn passed(&self) -> bool {
-        self.failure.is_none() && self.error.zip(self.tolerance).is_some_and(|(e, t)| e <= t)
-    }
-}
-
-/// Outcomes while a case runs.
-struct Record<'a> {
-    case: &'a str,
-    outcomes: &'a mut Vec<Outcome>,
 }
 
 /// Runs the cases of a folder. Errors only if the folder, or the one case that is asked for, cannot be read; what fails

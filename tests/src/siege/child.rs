@@ -235,3 +235,10 @@ fn peak(pid: u32) -> u64 {
     let below = below.split_whitespace().filter_map(|p| p.parse().ok()).map(peak);
     below.max().unwrap_or(0).max(own)
 }
+
+/// The last two lines of what a call said.
+pub fn said(ended: &Ended) -> String {
+    let text = String::from_utf8_lossy(&ended.stderr).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(3)..].join(" / ").chars().take(400).collect()
+}

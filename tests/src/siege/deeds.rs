@@ -1,10 +1,13 @@
 //! What the program can be asked to do, with what it needs and what it leaves in `out`.
 
-use super::child::Call;
-use super::world::{PART, QUICK, World};
+use super::child::{Call, said, start};
+use super::tree;
+use super::world::{Calm, PART, QUICK, World};
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
 
 /// One command as a trial gives it.
 #[derive(Debug)]
@@ -150,7 +153,7 @@ impl Deed {
     pub fn begin(&self, world: &World, dir: &Path) -> io::Result<()> {
         fs::create_dir_all(dir.join("out"))?;
         for (part, to) in self.needs {
-            super::tree::copy(&world.part(part), &dir.join(to))?;
+            tree::copy(&world.part(part), &dir.join(to))?;
         }
         if let Some(beginning) = self.again {
             let run = super::world::named(&dir.join("out/runs"), beginning)?;
@@ -160,6 +163,23 @@ impl Deed {
             fs::write(run.join("run.toml"), spec)?;
         }
         Ok(())
+    }
+
+    /// What it leaves in `dir` when nothing disturbs it; the first question does it.
+    pub fn calm(&'static self, world: &World, dir: &Path) -> io::Result<Rc<Calm>> {
+        if let Some(known) = world.calm.borrow().get(self.name) {
+            return Ok(known.clone());
+        }
+        self.begin(world, dir)?;
+        let ended = start(&world.program, &self.call(world)?, dir)?.watch(None, Duration::from_secs(600))?;
+        if ended.code != Some(0) {
+            return Err(io::Error::other(format!("undisturbed, `{}` fails: {}", self.name, said(&ended))));
+        }
+        let calm = Rc::new(Calm { results: tree::results(&dir.join("out"))?, seconds: ended.seconds });
+        fs::remove_dir_all(dir)?;
+        fs::create_dir_all(dir)?;
+        world.calm.borrow_mut().insert(self.name, calm.clone());
+        Ok(calm)
     }
 
     /// What `--out` names.

@@ -25,7 +25,7 @@ const SHARE: usize = 4;
 /// Shorter numbers may be counts of steps.
 const DIGITS: usize = 6;
 
-/// What of it stands in `bytes`.
+/// What of it is in `bytes`.
 pub fn holds(bytes: &[u8], secrets: &Secrets) -> Option<String> {
     let lower = bytes.to_ascii_lowercase();
     if memchr::memmem::find(&lower, CANARY.to_ascii_lowercase().as_bytes()).is_some() {
@@ -52,7 +52,7 @@ pub fn holds(bytes: &[u8], secrets: &Secrets) -> Option<String> {
 /// Folders in which notes and ids may stand, and the inputs of a trial.
 const PRIVATE: [&str; 5] = ["data", "raw", "tokens", "in", "foreign"];
 
-/// What stands in files below `dir` outside of the private folders.
+/// What is in files below `dir` outside of the private folders.
 pub fn shown(dir: &Path, secrets: &Secrets) -> io::Result<Vec<String>> {
     let mut faults = Vec::new();
     for path in tree::files(dir)? {

@@ -1,6 +1,6 @@
 //! The siege: hostile trials of the built program and mutated input for its readers.
 //!
-//! | room | what is in it |
+//! | module | what is in it |
 //! |---|---|
 //! | [`attacks`] | one file for each kind of attack on the built program |
 //! | [`readers`] | readers of files, called in a process of their own with mutated input |

@@ -1,8 +1,7 @@
 //! What every call of the program promises, whatever was done to it.
 
-use super::child::{Ended, PATIENCE};
+use super::child::{Ended, PATIENCE, said};
 use super::leaks::{Secrets, holds};
-use super::trial::said;
 
 /// Resident memory that no process of a trial may pass, in MiB.
 pub const MOST_MEMORY_MIB: u64 = 1024;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// What stands under a path: content by hash, a link by its target.
 pub type Snapshot = BTreeMap<PathBuf, String>;
 
-/// Everything at and below `path`, by path relative to it. What is not there gives an empty snapshot.
+/// Everything at and below `path`, by path relative to it. What is missing gives an empty snapshot.
 pub fn snapshot(path: &Path) -> io::Result<Snapshot> {
     let mut found = Snapshot::new();
     visit(path, &mut |p, meta| {

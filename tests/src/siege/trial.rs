@@ -1,6 +1,6 @@
 //! One trial: calls of the program in a folder of its own, and the promises that hold for each of them.
 
-use super::child::{Call, Ended, PATIENCE, Sent, start};
+use super::child::{Call, Ended, PATIENCE, Sent, said, start};
 use super::draw::Draw;
 use super::tree::{self, Snapshot};
 use super::world::World;
@@ -160,13 +160,6 @@ impl<'w> Trial<'w> {
         self.expect(left.is_empty(), || format!("half-written: {}", left[0].display()));
         Ok(())
     }
-}
-
-/// The last two lines of what a call said.
-pub fn said(ended: &Ended) -> String {
-    let text = String::from_utf8_lossy(&ended.stderr).into_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(3)..].join(" / ").chars().take(400).collect()
 }
 
 fn quoted(word: &str) -> String {

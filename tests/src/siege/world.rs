@@ -1,7 +1,6 @@
 //! What trials begin with, made once by the program itself: raw files, datasets, a store with finished runs, models, notes.
 
-use super::child::{Call, start};
-use super::deeds::Deed;
+use super::child::{Call, said, start};
 use super::leaks::Secrets;
 use super::tree;
 use std::cell::RefCell;
@@ -35,7 +34,8 @@ pub struct World {
     pub secrets: Secrets,
     /// The same without ids, for what a person asks to see.
     pub keys: Secrets,
-    calm: RefCell<BTreeMap<&'static str, Rc<Calm>>>,
+    /// What undisturbed calls leave, once somebody asked: [`super::deeds::Deed::calm`].
+    pub calm: RefCell<BTreeMap<&'static str, Rc<Calm>>>,
 }
 
 /// The part of the matrix that a store holds: a base, an adaptation, and a cell with both adapters.
@@ -111,26 +111,8 @@ impl World {
         let ended = start(&self.program, &call, &self.folder)?.watch(None, Duration::from_secs(600))?;
         match ended.code {
             Some(0) => Ok(()),
-            _ => Err(io::Error::other(format!("`clinpeft {}` fails: {}", words.join(" "), super::trial::said(&ended)))),
+            _ => Err(io::Error::other(format!("`clinpeft {}` fails: {}", words.join(" "), said(&ended)))),
         }
-    }
-
-    /// What a deed leaves in `dir` when nothing disturbs it; the first question does it.
-    pub fn calm(&self, deed: &'static Deed, dir: &Path) -> io::Result<Rc<Calm>> {
-        if let Some(known) = self.calm.borrow().get(deed.name) {
-            return Ok(known.clone());
-        }
-        deed.begin(self, dir)?;
-        let ended = start(&self.program, &deed.call(self)?, dir)?.watch(None, Duration::from_secs(600))?;
-        if ended.code != Some(0) {
-            let said = super::trial::said(&ended);
-            return Err(io::Error::other(format!("undisturbed, `{}` fails: {said}", deed.name)));
-        }
-        let calm = Rc::new(Calm { results: tree::results(&dir.join("out"))?, seconds: ended.seconds });
-        fs::remove_dir_all(dir)?;
-        fs::create_dir_all(dir)?;
-        self.calm.borrow_mut().insert(deed.name, calm.clone());
-        Ok(calm)
     }
 
     /// Ids of the raw files and of the person's notes, and the keys of datasets.

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::models::registry::Family;
 use clinpeft_nn::Trainability;
-use clinpeft_peft::{Activity, Adapter, ModelShape, Unit, load_adapter, merge as merge_into};
+use clinpeft_peft::{Activity, Adapter, AdapterBundle, ModelShape, load_adapter, merge as merge_into};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
 use clinpeft_text::Tokenizer;
@@ -25,7 +25,7 @@ pub fn merge(base: &Path, adapter: &Path, out: &Path) -> Result<Vec<String>> {
         Ok(())
     };
     if adapter.join("stack.json").is_file() {
-        for entry in Unit::load(adapter, &shape)?.stack.entries() {
+        for entry in AdapterBundle::load(adapter, &shape)?.stack.entries() {
             if entry.activity == Activity::Active {
                 put(entry.name.to_string(), &*entry.adapter)?;
             }

@@ -10,7 +10,7 @@ use crate::store::{RunFolder, RunState};
 use clinpeft_clinical::{Dataset, Example, HadmId, Label, NoteText, OwnNotes, SubjectId, Task, TaskKind};
 use clinpeft_metrics::Bootstrap;
 use clinpeft_nn::Trainability;
-use clinpeft_peft::{Head, ModelShape, Stack, Unit};
+use clinpeft_peft::{AdapterBundle, Head, ModelShape, Stack};
 use clinpeft_report::plain_cell;
 use clinpeft_report::predictions::Predictions;
 use clinpeft_rng::Seed;
@@ -115,12 +115,12 @@ impl Trained {
             spec.base = Base::Folder { folder: run.file("model") };
         }
         let model = loading::model(&run.store()?, &spec, Trainability::Frozen, device)?;
-        let unit = Unit::load(&run.file("adapter"), &ModelShape::of(&*model.backbone))?;
-        let (Some(mut head), Some(task)) = (unit.head, spec.task) else {
+        let bundle = AdapterBundle::load(&run.file("adapter"), &ModelShape::of(&*model.backbone))?;
+        let (Some(mut head), Some(task)) = (bundle.head, spec.task) else {
             let what = format!("run `{}` scores nothing\nhint: choose the run of a task", run.name());
             return Err(Error::Options(what));
         };
-        let mut stack = unit.stack;
+        let mut stack = bundle.stack;
         stack.to_device(device)?;
         head.classifier.to_device(device)?;
         Ok(Trained { spec, task, model, stack, head })

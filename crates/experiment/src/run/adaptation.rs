@@ -10,7 +10,7 @@ use crate::spec::switches::PerplexityRule;
 use clinpeft_clinical::{CorpusSplit, NoteText, load_corpus};
 use clinpeft_metrics::{TextLoss, perplexity_watched};
 use clinpeft_nn::Trainability;
-use clinpeft_peft::{Stack, Unit};
+use clinpeft_peft::{AdapterBundle, Stack};
 use clinpeft_rng::Seed;
 use clinpeft_text::{Packed, Sequences};
 use clinpeft_train::{LanguageModelling, NoteLoss};
@@ -63,8 +63,9 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let nll: Vec<f64> = after.iter().map(|l| l.nll).collect();
     let counts: Vec<u32> = after.iter().map(|l| l.tokens as u32).collect();
     evaluation::write_losses(&context.folder.file("predictions.safetensors"), &context.spec, &nll, &counts)?;
-    let unit = Unit { stack: objective.stack.clone(), head: None, provenance: context.provenance(&used.hash)? };
-    unit.save(&context.folder.file("adapter"))?;
+    let bundle =
+        AdapterBundle { stack: objective.stack.clone(), head: None, provenance: context.provenance(&used.hash)? };
+    bundle.save(&context.folder.file("adapter"))?;
     let (kept, dropped) = (train_data.count.kept, train_data.count.dropped);
     Ok(Report { result, base: Some(used), id_key: None, kept, dropped })
 }

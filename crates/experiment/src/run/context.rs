@@ -101,7 +101,7 @@ impl Context<'_> {
         if outcome.finished { Ok(outcome) } else { Err(Error::Stopped) }
     }
 
-    /// Where a saved unit comes from.
+    /// Where a saved bundle comes from.
     pub fn provenance(&self, base_hash: &str) -> Result<BTreeMap<String, String>> {
         let mut all = BTreeMap::from([
             ("run".to_string(), self.folder.name()),

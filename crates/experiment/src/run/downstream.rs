@@ -13,7 +13,7 @@ use crate::spec::switches::EpochRule;
 use clinpeft_clinical::{Dataset, Example, IdKey, TaskKind};
 use clinpeft_metrics::{Bootstrap, unwatched};
 use clinpeft_nn::{Backbone, ExtraTensors, Trainability};
-use clinpeft_peft::{Head, Unit};
+use clinpeft_peft::{AdapterBundle, Head};
 use clinpeft_rng::Seed;
 use clinpeft_text::{TokenCount, Tokenizer};
 use clinpeft_train::{Classification, Examples, Objective, Outcome, Targets, Validation};
@@ -69,8 +69,12 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     if context.spec.full {
         save_model(context, family, &objective, &tokenizer)?;
     }
-    let unit = Unit { stack: objective.stack, head: Some(objective.head), provenance: context.provenance(&used.hash)? };
-    unit.save(&context.folder.file("adapter"))?;
+    let bundle = AdapterBundle {
+        stack: objective.stack,
+        head: Some(objective.head),
+        provenance: context.provenance(&used.hash)?,
+    };
+    bundle.save(&context.folder.file("adapter"))?;
     let id_key = Some(key.fingerprint());
     Ok(Report { result, base: Some(used), id_key, kept: kept.kept, dropped: kept.dropped })
 }

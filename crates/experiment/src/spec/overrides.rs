@@ -18,7 +18,10 @@ pub(crate) fn with(spec: &RunSpec, values: &Overrides) -> Result<RunSpec> {
             ))
         })?;
     }
-    text.try_into().map_err(|e| wrong(&e))
+    text.try_into().map_err(|e: toml::de::Error| {
+        let text = e.to_string();
+        wrong(&format!("{}\nhint: settings are those of run.toml", text.trim_end()))
+    })
 }
 
 /// Sets the value at a place. A key of a table may be new, because unset optional settings are not written; parsing refuses

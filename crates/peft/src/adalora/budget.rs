@@ -7,12 +7,16 @@
 //! ```
 //! The ranks with the lowest scores lose their singular value; before the last steps they may come back.
 
-use super::{AdaLora, AdaLoraConfig, Triplet};
+use super::config::AdaLoraConfig;
+use super::triplet::Triplet;
 use crate::{Error, Result, Step, StepValues, Stepped};
 use clinpeft_nn::Parameter;
 use clinpeft_tensor::Tensor;
 use clinpeft_weights::TensorMap;
 use std::collections::BTreeMap;
+
+/// The matrices of every layer.
+type Triplets = BTreeMap<String, Triplet>;
 
 /// Averages of every element, by parameter name.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +63,7 @@ impl Importance {
     }
 
     /// For a checkpoint, with the ranks that are left.
-    pub(super) fn state(&self, triplets: &BTreeMap<String, Triplet>) -> Result<TensorMap> {
+    pub(super) fn state(&self, triplets: &Triplets) -> Result<TensorMap> {
         let mut all = TensorMap::new();
         for (name, a) in &self.averages {
             let n = a.mean.len();
@@ -76,7 +80,7 @@ impl Importance {
     }
 
     /// Back from a checkpoint.
-    pub(super) fn from_state(state: &TensorMap, triplets: &mut BTreeMap<String, Triplet>) -> Result<Importance> {
+    pub(super) fn from_state(state: &TensorMap, triplets: &mut Triplets) -> Result<Importance> {
         let mut averages = BTreeMap::new();
         for (name, mean) in state.iter().filter_map(|(n, t)| Some((n.strip_suffix(".mean")?, t))) {
             let spread = state.get(&format!("{name}.spread"));
@@ -108,8 +112,13 @@ pub(super) fn updates(c: &AdaLoraConfig, step: Step) -> bool {
 }
 
 /// What an AdaLoRA does after an optimizer step.
-pub(super) fn after_step(adapter: &mut AdaLora, step: Step, values: &StepValues) -> Result<()> {
-    let c = &adapter.config;
+pub(super) fn after_step(
+    c: &AdaLoraConfig,
+    triplets: &mut Triplets,
+    importance: &mut Importance,
+    step: Step,
+    values: &StepValues,
+) -> Result<()> {
     let last = last_allocation(c, step);
     if c.first_steps >= last {
         return Err(Error::Config(format!(
@@ -119,29 +128,29 @@ pub(super) fn after_step(adapter: &mut AdaLora, step: Step, values: &StepValues)
         )));
     }
     if step.number > last {
-        return enforce(&mut adapter.triplets);
+        return enforce(triplets);
     }
     if updates(c, step) {
         for (name, stepped) in values {
-            adapter.importance.update(name, stepped, c.beta1, c.beta2)?;
+            importance.update(name, stepped, c.beta1, c.beta2)?;
         }
     }
     let due = step.number > c.first_steps && step.number.is_multiple_of(c.every);
     if due || step.number == last {
-        let all = c.initial_r * adapter.triplets.len();
-        let target = c.target_r * adapter.triplets.len();
+        let all = c.initial_r * triplets.len();
+        let target = c.target_r * triplets.len();
         let left = 1.0 - (step.number - c.first_steps.min(step.number)) as f64 / (last - c.first_steps) as f64;
         let budget = ((all - target) as f64 * left.powi(3) + target as f64) as usize;
-        allocate(adapter, budget);
-        enforce(&mut adapter.triplets)?;
+        allocate(triplets, importance, budget);
+        enforce(triplets)?;
     }
     Ok(())
 }
 
 /// Keeps the `budget` ranks with the highest scores.
-fn allocate(adapter: &mut AdaLora, budget: usize) {
+fn allocate(triplets: &mut Triplets, importance: &Importance, budget: usize) {
     let scores: BTreeMap<String, Vec<f64>> =
-        adapter.triplets.iter().map(|(site, t)| (site.clone(), adapter.importance.ranks(t))).collect();
+        triplets.iter().map(|(site, t)| (site.clone(), importance.ranks(t))).collect();
     let mut sorted: Vec<f64> = scores.values().flatten().copied().collect();
     let cut = sorted.len().saturating_sub(budget);
     if cut == 0 {
@@ -149,13 +158,13 @@ fn allocate(adapter: &mut AdaLora, budget: usize) {
     }
     sorted.sort_by(f64::total_cmp);
     let threshold = sorted[cut - 1];
-    for (site, t) in &mut adapter.triplets {
+    for (site, t) in triplets {
         t.pattern = Some(scores[site].iter().map(|s| *s > threshold).collect());
     }
 }
 
 /// Sets the singular values of lost ranks to zero.
-fn enforce(triplets: &mut BTreeMap<String, Triplet>) -> Result<()> {
+fn enforce(triplets: &mut Triplets) -> Result<()> {
     for t in triplets.values_mut() {
         let r = t.e.value().count();
         let Some(pattern) = t.pattern.as_ref().filter(|p| p.len() == r) else {

@@ -132,7 +132,7 @@ fn values_are_asked_for_as_long_as_ranks_may_fall() {
 }
 
 #[test]
-fn a_run_without_room_for_falling_ranks_is_refused() {
+fn a_run_too_short_for_falling_ranks_is_refused() {
     let mut a = adapter();
     let e = a.after_step(Step { number: 1, total: 5 }, &StepValues::new()).unwrap_err();
     assert!(e.to_string().contains("first_steps"), "{e}");

@@ -4,7 +4,7 @@
 //! and refuses every other one by its name, before anything comes of it. Values live in one list and point to each other by
 //! number, so that no depth of nesting costs stack, and no program makes more of them than it has instructions.
 
-use crate::checkpoint::MOST_AXES;
+use crate::limits::MOST_AXES;
 use safetensors::tensor::Dtype;
 use std::collections::HashMap;
 

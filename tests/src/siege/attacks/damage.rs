@@ -1,9 +1,9 @@
 //! Files of a finished store, of a dataset or of an input are damaged; the program says which, and the rest goes on.
 
-use crate::siege::child::{Call, Ended, Sent};
+use crate::siege::child::{Call, Ended, Sent, said};
 use crate::siege::deeds::{self, Deed};
 use crate::siege::tree;
-use crate::siege::trial::{Trial, said};
+use crate::siege::trial::Trial;
 use rustix::process::Signal;
 use std::fs;
 use std::io;
@@ -123,7 +123,7 @@ fn noticed(trial: &mut Trial<'_>, ended: &Ended, victim: &Path, as_it_was: bool)
 /// The checkpoint of a run that was stopped.
 pub(super) fn checkpoint(trial: &mut Trial<'_>) -> io::Result<()> {
     let deed = deeds::deed(["run", "run-adaptation"][trial.draw.below(2)]);
-    let calm = trial.world.calm(deed, &trial.dir)?;
+    let calm = deed.calm(trial.world, &trial.dir)?;
     deed.begin(trial.world, &trial.dir)?;
     let call = deed.call(trial.world)?;
     for _ in 0..6 {

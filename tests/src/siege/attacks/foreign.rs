@@ -1,9 +1,9 @@
 //! Files and folders of other people stand where the program writes.
 
 use super::kills::deed;
-use crate::siege::child::Call;
+use crate::siege::child::{Call, said};
 use crate::siege::deeds::{self, Deed};
-use crate::siege::trial::{Trial, said};
+use crate::siege::trial::Trial;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -34,7 +34,7 @@ fn plant(path: &Path, content: &str) -> io::Result<()> {
 /// `--out` names something that is not the program's.
 pub(super) fn output(trial: &mut Trial<'_>) -> io::Result<()> {
     let deed = deed(trial);
-    let calm = trial.world.calm(deed, &trial.dir)?;
+    let calm = deed.calm(trial.world, &trial.dir)?;
     deed.begin(trial.world, &trial.dir)?;
     let target = trial.path(deed.target());
     let case = trial.draw.below(5);
@@ -81,7 +81,7 @@ pub(super) fn output(trial: &mut Trial<'_>) -> io::Result<()> {
 /// Neighbours of what is written, with names that a program might use for itself.
 pub(super) fn beside(trial: &mut Trial<'_>) -> io::Result<()> {
     let deed = deed(trial);
-    let calm = trial.world.calm(deed, &trial.dir)?;
+    let calm = deed.calm(trial.world, &trial.dir)?;
     deed.begin(trial.world, &trial.dir)?;
     let target = trial.path(deed.target());
     let (parent, name) = (target.parent().unwrap_or(&target), target.file_name().unwrap_or_default().to_string_lossy());
@@ -114,7 +114,7 @@ pub(super) fn inside(trial: &mut Trial<'_>) -> io::Result<()> {
     let stores: Vec<&'static Deed> =
         ["reproduce", "adapt", "finetune", "report", "run", "search"].into_iter().map(deeds::deed).collect();
     let deed = stores[trial.number as usize % stores.len()];
-    trial.world.calm(deed, &trial.dir)?;
+    deed.calm(trial.world, &trial.dir)?;
     deed.begin(trial.world, &trial.dir)?;
     let all = [
         "out/data/mine.txt",

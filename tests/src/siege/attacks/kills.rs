@@ -1,9 +1,9 @@
 //! Ended at any moment, and begun again: the result is that of an undisturbed call.
 
-use crate::siege::child::{Ended, Sent};
+use crate::siege::child::{Ended, Sent, said};
 use crate::siege::deeds::{DEEDS, Deed};
 use crate::siege::tree;
-use crate::siege::trial::{Trial, said};
+use crate::siege::trial::Trial;
 use rustix::process::Signal;
 use std::io;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(super) fn deed(trial: &Trial<'_>) -> &'static Deed {
 /// SIGKILL at random moments, up to three times.
 pub(super) fn killed(trial: &mut Trial<'_>) -> io::Result<()> {
     let deed = deed(trial);
-    let calm = trial.world.calm(deed, &trial.dir)?;
+    let calm = deed.calm(trial.world, &trial.dir)?;
     deed.begin(trial.world, &trial.dir)?;
     let call = deed.call(trial.world)?;
     for _ in 0..=trial.draw.below(3) {
@@ -32,7 +32,7 @@ pub(super) fn killed(trial: &mut Trial<'_>) -> io::Result<()> {
 /// A signal that asks to stop.
 pub(super) fn signalled(trial: &mut Trial<'_>) -> io::Result<()> {
     let deed = deed(trial);
-    let calm = trial.world.calm(deed, &trial.dir)?;
+    let calm = deed.calm(trial.world, &trial.dir)?;
     deed.begin(trial.world, &trial.dir)?;
     let call = deed.call(trial.world)?;
     let signal = *trial.draw.pick(&[Signal::TERM, Signal::INT, Signal::USR1, Signal::USR2]);

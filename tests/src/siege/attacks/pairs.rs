@@ -1,14 +1,14 @@
 //! Two processes at once in one place.
 
 use super::kills::{deed, is_there};
-use crate::siege::child::Ended;
-use crate::siege::trial::{Trial, said};
+use crate::siege::child::{Ended, said};
+use crate::siege::trial::Trial;
 use std::io;
 
 /// Both succeed, or one says that the folder is in use; never does the first one fail.
 pub(super) fn two_at_once(trial: &mut Trial<'_>) -> io::Result<()> {
     let deed = deed(trial);
-    let calm = trial.world.calm(deed, &trial.dir)?;
+    let calm = deed.calm(trial.world, &trial.dir)?;
     deed.begin(trial.world, &trial.dir)?;
     let call = deed.call(trial.world)?;
     let apart = trial.draw.moment(calm.seconds * 0.8);

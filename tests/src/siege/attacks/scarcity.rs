@@ -1,10 +1,10 @@
 //! Too little disk, memory, descriptors or rights; streams that nobody reads.
 
 use super::kills::{deed, is_there};
-use crate::siege::child::{Ended, Sink};
+use crate::siege::child::{Ended, Sink, said};
 use crate::siege::deeds::Deed;
 use crate::siege::tree;
-use crate::siege::trial::{Trial, said};
+use crate::siege::trial::Trial;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,7 @@ use std::process::Command;
 fn managed_or_said(trial: &mut Trial<'_>, ended: &Ended, deed: &'static Deed) -> io::Result<()> {
     trial.expect_code(ended, &[0, 1]);
     if ended.code == Some(0) {
-        let calm = trial.world.calm(deed, &trial.dir)?;
+        let calm = deed.calm(trial.world, &trial.dir)?;
         trial.expect_results(&calm.results, "out")?;
     }
     Ok(())
@@ -24,14 +24,14 @@ fn managed_or_said(trial: &mut Trial<'_>, ended: &Ended, deed: &'static Deed) ->
 /// The deed of a trial, begun, with its undisturbed end known.
 fn begun(trial: &mut Trial<'_>) -> io::Result<&'static Deed> {
     let deed = deed(trial);
-    trial.world.calm(deed, &trial.dir)?;
+    deed.calm(trial.world, &trial.dir)?;
     deed.begin(trial.world, &trial.dir)?;
     Ok(deed)
 }
 
 /// After it has more of what it lacked, the same command does what an undisturbed one does.
 fn again(trial: &mut Trial<'_>, deed: &'static Deed) -> io::Result<()> {
-    let calm = trial.world.calm(deed, &trial.dir)?;
+    let calm = deed.calm(trial.world, &trial.dir)?;
     let ended = trial.call(&deed.call(trial.world)?)?;
     trial.expect(ended.code == Some(0) || is_there(&ended), || {
         format!("with enough of it the same command fails: {}", said(&ended))
@@ -63,7 +63,7 @@ pub(super) fn full_disk(trial: &mut Trial<'_>) -> io::Result<()> {
         format!("a full disk is not named: {}", said(&ended))
     });
     trial.expect(ended.code == Some(0) || text.contains("hint: "), || format!("no hint: {}", said(&ended)));
-    // On a disk with room.
+    // On a disk with free space.
     fs::remove_dir_all(&out)?;
     tree::copy(&aside, &out)?;
     again(trial, deed)
@@ -139,7 +139,7 @@ pub(super) fn streams(trial: &mut Trial<'_>) -> io::Result<()> {
     });
     // Only what it prints is lost, never what it writes.
     if ended.code == Some(0) {
-        let calm = trial.world.calm(deed, &trial.dir)?;
+        let calm = deed.calm(trial.world, &trial.dir)?;
         trial.expect_results(&calm.results, "out")?;
     }
     again(trial, deed)

@@ -10,7 +10,7 @@ use crate::siege::tree;
 use crate::siege::world::{self, World};
 use clinpeft_experiment::AdapterSpec;
 use clinpeft_nn::{Backbone, Classifier, Trainability};
-use clinpeft_peft::{Activity, Head, Unit, save_adapter};
+use clinpeft_peft::{Activity, AdapterBundle, Head, save_adapter};
 use clinpeft_report::predictions::{Labels, Predictions};
 use clinpeft_rng::Seed;
 use clinpeft_text::{Cache, Encoder, Specials, Tokenizer, TokenizerKind, Truncation};
@@ -20,7 +20,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Where the corpus stands in the repository.
+/// Where the corpus is in the repository.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
 }
@@ -126,15 +126,15 @@ fn adapters(model: &dyn Backbone, to: &Path) -> Result<(), Box<dyn std::error::E
         fs::create_dir_all(&folder)?;
         save_adapter(&folder, &*adapter, None, &TensorMap::new())?;
     }
-    let mut unit = Unit::default();
+    let mut bundle = AdapterBundle::default();
     for name in ["clinical", "downstream"] {
-        unit.stack.push(name, Box::new(tiny::lora(name)?), Activity::Active)?;
+        bundle.stack.push(name, Box::new(tiny::lora(name)?), Activity::Active)?;
     }
     let classifier = Classifier::new(2, 8, &mut Seed(2).stream("head"))?;
-    unit.head = Some(Head { classifier, labels: vec!["NO".into(), "YES".into()] });
-    unit.provenance.insert("base".into(), "abc".into());
+    bundle.head = Some(Head { classifier, labels: vec!["NO".into(), "YES".into()] });
+    bundle.provenance.insert("base".into(), "abc".into());
     let folder = to.join("stack/two");
-    unit.save(&folder)?;
+    bundle.save(&folder)?;
     // Of the corpus no checksum is kept: all that a reader sees is to be changed.
     fs::remove_file(folder.join(clinpeft_files::SEAL))?;
     let one = to.join("safetensors/adapter/model.safetensors");

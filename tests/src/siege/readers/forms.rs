@@ -8,7 +8,7 @@ use clinpeft_clinical::synth::CohortSpec;
 use clinpeft_clinical::{CorpusSplit, Dataset, OwnNotes, Task, load_corpus};
 use clinpeft_experiment::{Matrix, Profile, RunSpec};
 use clinpeft_nn::Trainability;
-use clinpeft_peft::{Unit, load_adapter, save_adapter};
+use clinpeft_peft::{AdapterBundle, load_adapter, save_adapter};
 use clinpeft_report::predictions::Predictions;
 use clinpeft_rng::Seed;
 use clinpeft_text::{Cache, Lookup, Specials, Tokenizer};
@@ -26,7 +26,7 @@ pub type Verdict = Result<Result<(), String>, String>;
 pub struct Form {
     /// Its folder below `tests/corpus`.
     pub name: &'static str,
-    /// Reads what stands in the first folder; may write into the second, which is empty.
+    /// Reads what is in the first folder; may write into the second, which is empty.
     pub read: fn(&Path, &Path) -> Verdict,
     /// How often it is called beside the others: slow readers less often.
     pub share: u64,
@@ -185,12 +185,12 @@ fn adapter(dir: &Path, work: &Path) -> Verdict {
 
 fn stack(dir: &Path, work: &Path) -> Verdict {
     let shape = tiny::shape();
-    let first = accepted!(Unit::load(dir, &shape));
+    let first = accepted!(AdapterBundle::load(dir, &shape));
     again("writing", first.save(&work.join("unit")))?;
-    let second = again("reading again", Unit::load(&work.join("unit"), &shape))?;
+    let second = again("reading again", AdapterBundle::load(&work.join("unit"), &shape))?;
     same("roles", &first.stack.status(None), &second.stack.status(None))?;
     same("provenance", &first.provenance, &second.provenance)?;
-    let labels = |u: &Unit| u.head.as_ref().map(|h| h.labels.clone());
+    let labels = |u: &AdapterBundle| u.head.as_ref().map(|h| h.labels.clone());
     same("labels", &labels(&first), &labels(&second))?;
     Ok(Ok(()))
 }

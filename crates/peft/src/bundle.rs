@@ -7,7 +7,7 @@
 //! head.safetensors                the head, where there is no adapter
 //! ```
 //!
-//! ExtraTensors adapters the head stands in the folder of each, where PEFT wants it; the one of the last is used.
+//! Beside adapters the head is in the folder of each, where PEFT wants it; the one of the last is used.
 
 use crate::files::finite;
 use crate::{Activity, AdapterName, Error, Loaded, ModelShape, Result, Stack, TaskType, load_adapter, save_adapter};
@@ -28,7 +28,7 @@ pub struct Head {
 
 /// What is saved after training.
 #[derive(Debug, Clone, Default)]
-pub struct Unit {
+pub struct AdapterBundle {
     /// The adapters.
     pub stack: Stack,
     /// The head, if the task has one.
@@ -69,7 +69,7 @@ fn classifier(saved: &TensorMap, dims: &[usize]) -> Option<Result<Classifier>> {
     })
 }
 
-impl Unit {
+impl AdapterBundle {
     /// Writes everything into `dir`, which appears whole or not at all.
     pub fn save(&self, dir: &Path) -> Result<()> {
         let pending = clinpeft_files::commit_dir(dir, clinpeft_files::Access::Shared)?;
@@ -98,7 +98,7 @@ impl Unit {
 
     /// Loads a folder for a model of the given shape; roles are as saved. Errors with [`clinpeft_files::Error::Damaged`] if a
     /// file of the folder is not as it was written.
-    pub fn load(dir: &Path, shape: &ModelShape) -> Result<Unit> {
+    pub fn load(dir: &Path, shape: &ModelShape) -> Result<AdapterBundle> {
         clinpeft_files::verify(dir)?;
         let path = dir.join("stack.json");
         let file: File = clinpeft_files::read_json(&path)?;
@@ -138,7 +138,7 @@ impl Unit {
                 Some(Head { classifier: classifier?, labels })
             }
         };
-        Ok(Unit { stack, head, provenance: file.provenance })
+        Ok(AdapterBundle { stack, head, provenance: file.provenance })
     }
 }
 
@@ -155,41 +155,42 @@ mod tests {
         let sites = [TargetModule { name: "l.q_proj".into(), input: 3, output: 4 }];
         let config =
             LoraConfig { r: 2, alpha: 2.0, dropout: 0.1, targets: vec!["q_proj".into()], scaling: Scaling::Standard };
-        let mut unit = Unit::default();
+        let mut bundle = AdapterBundle::default();
         for (name, learning) in [("clinical", Trainability::Frozen), ("downstream", Trainability::Trainable)] {
             let lora = Lora::new(config.clone(), &sites, Seed(1), learning).unwrap();
-            unit.stack.push(name, Box::new(lora), Activity::Active).unwrap();
+            bundle.stack.push(name, Box::new(lora), Activity::Active).unwrap();
         }
         let classifier = Classifier::new(2, 3, &mut Seed(2).stream("head")).unwrap();
-        unit.head = Some(Head { classifier, labels: vec!["NO".into(), "YES".into()] });
-        unit.provenance.insert("base".into(), "abc".into());
+        bundle.head = Some(Head { classifier, labels: vec!["NO".into(), "YES".into()] });
+        bundle.provenance.insert("base".into(), "abc".into());
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("adapter");
-        unit.save(&target).unwrap();
+        bundle.save(&target).unwrap();
         let shape =
             |width| ModelShape { width, layers: 1, heads: 1, kv_heads: 1, head_width: width, sites: sites.to_vec() };
-        let again = Unit::load(&target, &shape(3)).unwrap();
-        assert_eq!(again.stack.status(None), unit.stack.status(None));
-        assert_eq!(again.provenance, unit.provenance);
-        let values = |u: &Unit| -> Vec<(String, Vec<f64>)> {
+        let again = AdapterBundle::load(&target, &shape(3)).unwrap();
+        assert_eq!(again.stack.status(None), bundle.stack.status(None));
+        assert_eq!(again.provenance, bundle.provenance);
+        let values = |u: &AdapterBundle| -> Vec<(String, Vec<f64>)> {
             let all = u.head.as_ref().unwrap().classifier.parameters();
             all.map(|p| (p.name().to_string(), p.value().to_f64_vec().unwrap())).collect()
         };
-        assert_eq!(values(&unit), values(&again));
-        let mut head = unit.head.clone().unwrap();
+        assert_eq!(values(&bundle), values(&again));
+        let mut head = bundle.head.clone().unwrap();
         assert_eq!(head.labels, again.head.unwrap().labels);
         let bias = Tensor::from_vec(vec![0.5f32, -0.5], &[2]).unwrap();
         head.classifier = head.classifier.with_bias(bias).unwrap();
-        unit.head = Some(head);
+        bundle.head = Some(head);
         let with_bias = dir.path().join("with bias");
-        unit.save(&with_bias).unwrap();
-        assert_eq!(values(&unit), values(&Unit::load(&with_bias, &shape(3)).unwrap()));
-        assert!(Unit::load(&target, &shape(5)).is_err(), "a head for another width is refused");
+        bundle.save(&with_bias).unwrap();
+        assert_eq!(values(&bundle), values(&AdapterBundle::load(&with_bias, &shape(3)).unwrap()));
+        assert!(AdapterBundle::load(&target, &shape(5)).is_err(), "a head for another width is refused");
         let weights = target.join("clinical/adapter_model.safetensors");
         let mut bytes = std::fs::read(&weights).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&weights, bytes).unwrap();
-        let Err(Error::File(clinpeft_files::Error::Damaged { path, .. })) = Unit::load(&target, &shape(3)) else {
+        let Err(Error::File(clinpeft_files::Error::Damaged { path, .. })) = AdapterBundle::load(&target, &shape(3))
+        else {
             panic!("an altered adapter was loaded");
         };
         assert_eq!(path, weights);
@@ -202,7 +203,7 @@ mod tests {
         let text = format!(r#"{{"format": 1, "adapters": [{role}], "labels": null, "provenance": {{}}}}"#);
         std::fs::write(dir.path().join("stack.json"), text).unwrap();
         let shape = ModelShape { width: 3, layers: 1, heads: 1, kv_heads: 1, head_width: 3, sites: vec![] };
-        let said = Unit::load(dir.path(), &shape).unwrap_err().to_string();
+        let said = AdapterBundle::load(dir.path(), &shape).unwrap_err().to_string();
         assert!(said.contains("stack.json") && said.contains("`../evil` is no name of an adapter"), "{said}");
     }
 }
