@@ -148,6 +148,53 @@ fn two_steps_merge_scores_and_report_on_own_folders() {
 }
 
 #[test]
+fn a_bag_of_words_learns_scores_and_shows_no_note() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, notes) = folders(dir.path());
+    let out = dir.path().join("out");
+    let [data, to] = [&notes, &out].map(|p| p.to_str().unwrap());
+    let own = ["finetune", "--data", data, "--out", to, "--task", "mortality", "--method", "bag-of-words"];
+    works(&own);
+    let run = run_folder(&out, "bag-of-words-logistic-regression-mortality");
+    let result: serde_json::Value = clinpeft_files::read_json(&run.join("result.json")).unwrap();
+    assert_eq!(result["metrics"]["auroc"]["value"], 1.0, "one word tells");
+
+    // The words of the notes are in one file of the run, which only the owner reads, and in nothing that is shared.
+    let reported = works(&["report", "--out", to]);
+    assert!(text(&reported).contains("Bag of words + logistic regression: ours, not in the paper"));
+    let holds = |path: &PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap()).contains(CANARY);
+    let files = ["runs", "report"].map(|part| clinpeft_files::walk(&out.join(part)).unwrap()).concat();
+    let holding: Vec<PathBuf> = files.into_iter().filter(holds).collect();
+    assert_eq!(holding, [run.join("model/vocabulary.json")]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(holding[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    // The folder alone scores notes, as the run did.
+    let scores = dir.path().join("scores.csv");
+    let folder = run.to_str().unwrap();
+    works(&["predict", "--run", folder, "--input", data, "--out", scores.to_str().unwrap()]);
+    let scores = std::fs::read_to_string(&scores).unwrap();
+    let probability =
+        |row: usize| -> f64 { scores.lines().nth(row + 1).unwrap().split(',').nth(1).unwrap().parse().unwrap() };
+    assert!(scores.starts_with("id,DIE\n") && probability(0) > probability(1));
+    let metrics: serde_json::Value =
+        serde_json::from_slice(&works(&["evaluate", "--run", folder, "--input", data]).stdout).unwrap();
+    assert_eq!(metrics["auroc"]["value"], 1.0);
+
+    // The same command again runs nothing; a damaged vocabulary is made again.
+    let made = || run.join("status.json").metadata().unwrap().modified().unwrap();
+    let before = made();
+    works(&own);
+    assert_eq!(before, made());
+    std::fs::write(run.join("model/vocabulary.json"), "[]").unwrap();
+    works(&own);
+    assert!(before < made() && holds(&run.join("model/vocabulary.json")));
+}
+
+#[test]
 fn what_is_wrong_with_own_folders_is_named_with_a_hint() {
     let dir = tempfile::tempdir().unwrap();
     let (model, notes) = folders(dir.path());
@@ -177,6 +224,9 @@ fn what_is_wrong_with_own_folders_is_named_with_a_hint() {
     let place = ["--set", "training.epoch=1"];
     refused(&[&["adapt", "--base", base, "--data", data, "--out", to], &place[..]].concat(), "training.epoch");
     refused(&["report", "--out", empty.to_str().unwrap()], "holds no run");
+    let task = ["--data", data, "--out", to, "--task", "mortality"];
+    refused(&[&["finetune"], &task[..]].concat(), "no base model is given");
+    refused(&[&["finetune", "--base", base, "--method", "bag-of-words"], &task[..]].concat(), "takes no base model");
     assert!(!out.join("runs").exists(), "nothing was begun");
 }
 

@@ -30,6 +30,9 @@ pub enum Error {
     /// In the report.
     #[error(transparent)]
     Report(#[from] clinpeft_report::Error),
+    /// In a bag of words.
+    #[error(transparent)]
+    Linear(clinpeft_linear::Error),
     /// In a file.
     #[error(transparent)]
     File(#[from] clinpeft_files::Error),
@@ -78,6 +81,15 @@ impl From<clinpeft_metrics::Error> for Error {
         match error {
             clinpeft_metrics::Error::Stopped => Error::Stopped,
             other => Error::Metrics(other),
+        }
+    }
+}
+
+impl From<clinpeft_linear::Error> for Error {
+    fn from(error: clinpeft_linear::Error) -> Error {
+        match error {
+            clinpeft_linear::Error::Stopped => Error::Stopped,
+            other => Error::Linear(other),
         }
     }
 }

@@ -33,5 +33,5 @@ pub use profiles::{Matrix, Profile, cohort_named};
 pub use run::context::Control;
 pub use run::execute;
 pub use run::record::Number;
-pub use spec::{AdapterSpec, Base, FurtherBase, Kind, NewBase, RunSpec, StackEntry, Tokens, Training};
+pub use spec::{AdapterSpec, BagOfWords, Base, FurtherBase, Kind, NewBase, RunSpec, StackEntry, Tokens, Training};
 pub use store::{RunFolder, RunState, Store};

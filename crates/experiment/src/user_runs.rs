@@ -5,7 +5,7 @@
 use crate::data::{dataset, user_csv};
 use crate::error::{Error, Result};
 use crate::models::registry::Family;
-use crate::profiles::Profile;
+use crate::profiles::{BaseStart, Profile};
 use crate::spec::overrides::{Overrides, with};
 use crate::spec::switches::Switches;
 use crate::spec::{AdapterSpec, Base, Kind, RunSpec, StackEntry};
@@ -18,8 +18,8 @@ use std::sync::LazyLock;
 /// What both steps ask for.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The base model: a Hugging Face folder.
-    pub base: PathBuf,
+    /// The base model: a Hugging Face folder. Only a bag of words has none.
+    pub base: Option<PathBuf>,
     /// A prepared dataset folder, or a CSV file with the columns that [`adapt`] and [`finetune`] name.
     pub data: PathBuf,
     /// Name in tables; made from base and adapters if absent.
@@ -48,9 +48,26 @@ pub enum FinetuneMode {
     Adapter(String),
     /// The whole model.
     Whole,
+    /// TF-IDF and logistic regression in place of a model.
+    BagOfWords,
 }
 
-/// Methods by their names on the command line and in profiles.
+impl Options {
+    fn base(&self) -> Result<&Path> {
+        let missing = || {
+            let what = format!(
+                "no base model is given\nhint: give its folder as `--base`; `--method {BAG_OF_WORDS}` needs none"
+            );
+            Error::Options(what)
+        };
+        self.base.as_deref().ok_or_else(missing)
+    }
+}
+
+/// The method of a bag of words, by its name on the command line; it is no adapter. Profiles call its settings so.
+pub const BAG_OF_WORDS: &str = "bag-of-words";
+
+/// Methods of adapters by their names on the command line and in profiles.
 pub fn methods() -> Vec<&'static str> {
     static NAMES: LazyLock<Vec<String>> =
         LazyLock::new(|| AdapterSpec::NAMES.iter().map(|name| name.replace('_', "-")).collect());
@@ -59,15 +76,15 @@ pub fn methods() -> Vec<&'static str> {
 
 /// The run of step 1. A CSV file has the columns `id` and `text`, and may have `subject` and `split` (train or test).
 pub fn adapt(store: &Store, options: &Options, method: &str) -> Result<RunFolder> {
-    let profile = Profile::named("paper")?;
+    let (profile, base) = (Profile::named("paper")?, options.base()?);
     let entry = StackEntry {
         name: "clinical".try_into()?,
         from: None,
         trainable: true,
         active: true,
-        adapter: Some(adapter(&profile, method, Family::of(&options.base)?)?),
+        adapter: Some(adapter(&profile, method, Family::of(base)?)?),
     };
-    let row = options.name.clone().unwrap_or_else(|| format!("{} + {method}", folder_name(&options.base)));
+    let row = options.name.clone().unwrap_or_else(|| format!("{} + {method}", folder_name(base)));
     let step = profile.adaptation.clone();
     let spec = RunSpec {
         kind: Kind::Adaptation,
@@ -75,7 +92,7 @@ pub fn adapt(store: &Store, options: &Options, method: &str) -> Result<RunFolder
         stack: vec![entry],
         tokens: step.tokens,
         training: step.training,
-        ..spec(store, &profile, options, row, None)?
+        ..spec(store, &profile, options, (row, model(base)?), None)?
     };
     create(store, spec, &options.set)
 }
@@ -90,15 +107,19 @@ pub fn finetune(
     learner: &FinetuneMode,
 ) -> Result<RunFolder> {
     let profile = Profile::named("paper")?;
+    if matches!(learner, FinetuneMode::BagOfWords) {
+        return bag_of_words(store, &profile, options, task, below);
+    }
+    let base = options.base()?;
     let mut stack = Vec::new();
     if let Some(below) = below {
         stack.push(clinical(store, &below)?);
     }
-    let mut row = folder_name(&options.base);
+    let mut row = folder_name(base);
     row.extend(stack.iter().map(|e| format!(" + clinical ({})", if e.trainable { "trainable" } else { "frozen" })));
     if let FinetuneMode::Adapter(method) = learner {
         row += &format!(" + {method}");
-        let adapter = Some(adapter(&profile, method, Family::of(&options.base)?)?);
+        let adapter = Some(adapter(&profile, method, Family::of(base)?)?);
         stack.push(StackEntry { name: "downstream".try_into()?, from: None, trainable: true, active: true, adapter });
     }
     let full = matches!(learner, FinetuneMode::Whole);
@@ -116,7 +137,32 @@ pub fn finetune(
         stack,
         tokens: step.tokens.clone(),
         training,
-        ..spec(store, &profile, options, row, Some(task))?
+        ..spec(store, &profile, options, (row, model(base)?), Some(task))?
+    };
+    create(store, spec, &options.set)
+}
+
+fn bag_of_words(
+    store: &Store,
+    profile: &Profile,
+    options: &Options,
+    task: Task,
+    below: Option<BaseAdapter>,
+) -> Result<RunFolder> {
+    if options.base.is_some() || below.is_some() {
+        let what = "a bag of words takes no base model and no adapter\nhint: leave out `--base` and `--clinical`";
+        return Err(Error::Options(what.into()));
+    }
+    let BaseStart::BagOfWords(settings) = profile.base(BAG_OF_WORDS)?.start.clone() else {
+        return Err(Error::Options(format!("the profile has no settings of `{BAG_OF_WORDS}`")));
+    };
+    let row = options.name.clone().unwrap_or_else(|| clinpeft_report::BAG_OF_WORDS.into());
+    let spec = RunSpec {
+        table: Some(3),
+        task: Some(task),
+        tokens: Default::default(),
+        training: Default::default(),
+        ..spec(store, profile, options, (row, Base::BagOfWords(settings)), Some(task))?
     };
     create(store, spec, &options.set)
 }
@@ -138,11 +184,25 @@ fn clinical(store: &Store, below: &BaseAdapter) -> Result<StackEntry> {
     Ok(StackEntry { name: entry.name.clone(), from: Some(run.name()), trainable, active: true, adapter: None })
 }
 
-/// What both steps share.
-fn spec(store: &Store, profile: &Profile, options: &Options, row: String, task: Option<Task>) -> Result<RunSpec> {
-    let absolute = |path: &Path| std::path::absolute(path).map_err(clinpeft_files::at("find", path));
-    let folder = absolute(&options.base)?;
+fn absolute(path: &Path) -> Result<PathBuf> {
+    Ok(std::path::absolute(path).map_err(clinpeft_files::at("find", path))?)
+}
+
+/// A model in a folder.
+fn model(folder: &Path) -> Result<Base> {
+    let folder = absolute(folder)?;
     Family::of(&folder)?;
+    Ok(Base::Folder { folder })
+}
+
+/// What all runs share.
+fn spec(
+    store: &Store,
+    profile: &Profile,
+    options: &Options,
+    (row, base): (String, Base),
+    task: Option<Task>,
+) -> Result<RunSpec> {
     let data = absolute(&options.data)?;
     let (name, data) = if data.is_dir() {
         (data.to_string_lossy().into_owned(), data)
@@ -163,7 +223,7 @@ fn spec(store: &Store, profile: &Profile, options: &Options, row: String, task: 
         switches: Switches::preset(Fidelity::Paper),
         data_rules: found.rules,
         bootstrap_resamples: profile.bootstrap_resamples,
-        base: Base::Folder { folder },
+        base,
         full: false,
         tokens: profile.adaptation.tokens.clone(),
         training: profile.adaptation.training.clone(),

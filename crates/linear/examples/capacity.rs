@@ -62,8 +62,7 @@ fn main() {
     drop(texts);
     println!("{} rows, {} features, {} values: {:.0?}", x.rows(), x.columns(), x.stored(), started.elapsed());
     let (target, stop) = (Target::OneVsRest { sets, count: labels }, AtomicBool::new(false));
-    let sample = target.sample(128);
-    let mut path = LogisticPath::new(&x, &sample, &stop).unwrap();
+    let mut path = LogisticPath::of_labels(&x, &target, 128, &stop).unwrap();
     for c in [0.1, 1.0, 10.0, 100.0] {
         path.fit(c).unwrap();
         println!("C = {c}: {} steps, {:.0?}", path.steps(), started.elapsed());

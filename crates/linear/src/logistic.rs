@@ -67,21 +67,8 @@ impl Target {
         }
     }
 
-    /// At most `most` of the labels, frequent and rare ones alike; a softmax stays whole.
-    ///
-    /// What holds for all labels, such as the best `C`, can be chosen on them at a fraction of the time.
-    pub fn sample(&self, most: usize) -> Target {
-        let Target::OneVsRest { sets, count } = self else { return self.clone() };
-        let order: Vec<usize> = self.blocks().concat();
-        let kept = most.min(*count);
-        let mut places = vec![None; *count];
-        (0..kept).for_each(|place| places[order[place * count / kept]] = Some(place as u32));
-        let sets = sets.iter().map(|set| set.iter().filter_map(|label| places[*label as usize]).collect());
-        Target::OneVsRest { sets: sets.collect(), count: kept }
-    }
-
-    /// Outputs that are solved together: labels that are about as frequent need about as many steps.
-    fn blocks(&self) -> Vec<Vec<usize>> {
+    /// Outputs that are solved together, at most `most` in all: labels that are about as frequent need about as many steps.
+    fn blocks(&self, most: usize) -> Vec<Vec<usize>> {
         match self {
             Target::Softmax { count, .. } => vec![(0..*count).collect()],
             Target::OneVsRest { sets, count } => {
@@ -89,6 +76,8 @@ impl Target {
                 sets.iter().flatten().for_each(|label| positives[*label as usize] += 1);
                 let mut order: Vec<usize> = (0..*count).collect();
                 order.sort_by_key(|label| Reverse(positives[*label]));
+                let kept = most.min(*count);
+                let order: Vec<usize> = (0..kept).map(|place| order[place * count / kept]).collect();
                 order.chunks(LANES).map(<[usize]>::to_vec).collect()
             }
         }
@@ -205,8 +194,23 @@ impl<'a> LogisticPath<'a> {
     /// # Errors
     /// Rows and labels differ in number, or a label is not below their count.
     pub fn new(x: &'a SparseMatrix, target: &'a Target, stop: &'a AtomicBool) -> Result<LogisticPath<'a>> {
+        LogisticPath::of_labels(x, target, usize::MAX, stop)
+    }
+
+    /// As [`LogisticPath::new`] for at most `most` of a set's labels, frequent and rare ones alike; the logits of the others are 0.
+    ///
+    /// What holds for all labels, such as the best `C`, can be chosen on some at a fraction of the time.
+    ///
+    /// # Errors
+    /// As [`LogisticPath::new`].
+    pub fn of_labels(
+        x: &'a SparseMatrix,
+        target: &'a Target,
+        most: usize,
+        stop: &'a AtomicBool,
+    ) -> Result<LogisticPath<'a>> {
         target.check(x.rows())?;
-        let blocks = target.blocks().into_iter().map(|outputs| {
+        let blocks = target.blocks(most).into_iter().map(|outputs| {
             let mut weights = Weights::zeros(x.columns());
             weights.lanes_mut()[x.columns()] = first_intercepts(target, &target.bits(&outputs), outputs.len());
             Block { outputs, weights }
@@ -255,6 +259,11 @@ impl<'a> LogisticPath<'a> {
     /// The solution of the last fit.
     pub fn model(&self) -> &LogisticRegression {
         &self.model
+    }
+
+    /// The same, without the rest of the path.
+    pub fn into_model(self) -> LogisticRegression {
+        self.model
     }
 
     /// Steps of the solver, over all fits.

@@ -1,4 +1,4 @@
-//! Which differences are more than chance: each row against the row above it and against the best baseline.
+//! Which differences are more than chance: each row against the row above it, the best baseline and the bag of words.
 
 use clinpeft_metrics::{Difference, Resampled, auroc_delong_difference, holm};
 
@@ -10,6 +10,9 @@ const LEVEL: f64 = 0.05;
 
 /// The clinical models that the paper compares with.
 const BASELINES: [&str; 4] = ["BlueBERT", "UmlsBERT", "Bio+ClinicalBERT", "CORe"];
+
+/// The row of TF-IDF and logistic regression, which the paper does not have: the floor that a model must beat.
+pub const BAG_OF_WORDS: &str = "Bag of words + logistic regression";
 
 /// A difference of two rows of a table.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +37,7 @@ pub(crate) enum Role {
     Baseline,
     /// The row above is the best baseline.
     Both,
+    BagOfWords,
 }
 
 impl Role {
@@ -43,12 +47,14 @@ impl Role {
             Self::Above => "row above",
             Self::Baseline => "best baseline",
             Self::Both => "row above, best baseline",
+            Self::BagOfWords => "bag of words",
         }
     }
 }
 
 impl Comparison {
-    /// Arrows for what is significant: up or down, simple against the row above, double against the baseline.
+    /// Arrows for what is significant: up or down, simple against the row above, double against the baseline, filled against the
+    /// bag of words.
     pub(crate) fn mark(&self) -> &'static str {
         if self.adjusted >= LEVEL {
             return "";
@@ -60,6 +66,8 @@ impl Comparison {
             (Role::Baseline, false) => "⇓",
             (Role::Both, true) => "↑⇑",
             (Role::Both, false) => "↓⇓",
+            (Role::BagOfWords, true) => "▲",
+            (Role::BagOfWords, false) => "▼",
         }
     }
 }
@@ -133,8 +141,10 @@ impl<'a> Cells<'a> {
     /// All comparisons of a table, corrected together.
     pub(crate) fn compare(&self, rows: &[String]) -> Vec<Comparison> {
         let baseline = self.best_baseline();
+        let words = self.plan.table3.iter().map(String::as_str).find(|row| *row == BAG_OF_WORDS);
         let mut found = Vec::new();
-        for (i, row) in rows.iter().enumerate() {
+        // It is compared with by all others.
+        for (i, row) in rows.iter().enumerate().filter(|(_, row)| *row != BAG_OF_WORDS) {
             let above = self.above(rows, i);
             let mut rivals: Vec<(&str, Role)> = Vec::new();
             match (above, baseline.filter(|b| b != row)) {
@@ -144,6 +154,7 @@ impl<'a> Cells<'a> {
                     rivals.extend(b.map(|b| (b, Role::Baseline)));
                 }
             }
+            rivals.extend(words.map(|row| (row, Role::BagOfWords)));
             let tasks = self.plan.tasks.iter().map(Some).chain([None]);
             for task in tasks {
                 for (against, role) in &rivals {
@@ -175,7 +186,7 @@ impl<'a> Cells<'a> {
         let plain = rows[i].strip_suffix(" + LoRA").filter(|plain| BASELINES.contains(plain));
         match plain {
             Some(plain) => self.plan.table3.iter().map(String::as_str).find(|row| *row == plain),
-            None => Some(rows.get(i.checked_sub(1)?)?),
+            None => rows.get(i.checked_sub(1)?).map(String::as_str).filter(|row| *row != BAG_OF_WORDS),
         }
     }
 }

@@ -69,6 +69,7 @@ mod svg;
 mod view;
 
 pub use cohort::{Cohort, CohortCounts, Splits, TaskCounts};
+pub use compare::BAG_OF_WORDS;
 pub use error::{Error, Result};
 pub use output::csv::plain_cell;
 pub use plan::Plan;

@@ -106,6 +106,8 @@ pub(crate) enum Trained {
     Unknown,
     Head,
     Adapters,
+    /// No language model: TF-IDF and logistic regression.
+    BagOfWords,
 }
 
 /// The switches that are shown.
@@ -124,6 +126,7 @@ struct Switches {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct BaseModel {
+    source: Option<String>,
     run: Option<String>,
     folder: Option<PathBuf>,
 }
@@ -145,6 +148,7 @@ impl Switches {
     fn learning(&self) -> Trained {
         match self.kind {
             None => Trained::Unknown,
+            Some(_) if self.base.source.as_deref() == Some("bag_of_words") => Trained::BagOfWords,
             Some(_) if self.stack.iter().any(|e| e.trainable && e.active) => Trained::Adapters,
             Some(_) => Trained::Head,
         }

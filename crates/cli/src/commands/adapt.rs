@@ -13,8 +13,8 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub struct Own {
     /// The base model: a folder with config.json, weights and tokenizer
-    #[arg(long)]
-    base: PathBuf,
+    #[arg(long, required = true)]
+    base: Option<PathBuf>,
     /// A folder that `prepare` made, or a CSV file (id,text; for a task label; if you like subject and split)
     #[arg(long)]
     data: PathBuf,

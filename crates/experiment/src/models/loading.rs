@@ -42,6 +42,7 @@ pub(crate) fn base_folder(store: &Store, base: &Base) -> Result<PathBuf> {
         Base::Folder { folder } => Ok(folder.clone()),
         Base::Run { run } => finished(store, run, "model"),
         Base::Further(further) => finished(store, &further.run, "model"),
+        Base::BagOfWords(_) => Err(Error::Options("a bag of words has no base model".into())),
         Base::New(_) => Err(Error::Options("this run needs a base model, not the sizes of a new one".into())),
     }
 }

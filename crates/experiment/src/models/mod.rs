@@ -1,5 +1,6 @@
 //! Base models: families, loading, and what is done with them outside of runs.
 
+pub(crate) mod bag_of_words;
 pub(crate) mod bert;
 pub mod convert;
 pub mod family;

@@ -1,6 +1,7 @@
-//! A trained stack on notes of one's own: a CSV file with the columns `id`, `text` and, to evaluate, `label`.
+//! A trained stack, or a bag of words, on notes of one's own: a CSV file with the columns `id`, `text` and, to evaluate, `label`.
 
 use crate::error::{Error, Result};
+use crate::models::bag_of_words::BagOfWordsModel;
 use crate::models::loading::{self, Model, NoteEncoder};
 use crate::resources::memory::EVALUATION_TOKENS;
 use crate::run::evaluation::{measure, predictions};
@@ -16,7 +17,7 @@ use clinpeft_report::predictions::Predictions;
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
 use clinpeft_text::Truncation;
-use clinpeft_train::{Classification, Examples, Targets};
+use clinpeft_train::{Classification, Examples, Scores, Targets};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -81,7 +82,7 @@ impl Notes {
             let label = match labelled {
                 None => Label::Set(Vec::new()),
                 Some(trained) => trained.label(row.text(2)?).ok_or_else(|| {
-                    let hint = "`stack.json` in the run's `adapter` folder lists them";
+                    let hint = trained.scorer.where_labels_are();
                     row.wrong(2, "not one of this run's labels", hint)
                 })?,
             };
@@ -99,9 +100,23 @@ impl Notes {
 struct Trained {
     spec: RunSpec,
     task: Task,
-    model: Model,
-    stack: Stack,
-    head: Head,
+    labels: Vec<String>,
+    scorer: Scorer,
+}
+
+/// What scores a note.
+enum Scorer {
+    Adapted { model: Box<Model>, stack: Stack, head: Head },
+    BagOfWords(Box<BagOfWordsModel>),
+}
+
+impl Scorer {
+    fn where_labels_are(&self) -> &'static str {
+        match self {
+            Scorer::Adapted { .. } => "`stack.json` in the run's `adapter` folder lists them",
+            Scorer::BagOfWords(_) => "`config.json` in the run's `model` folder lists them",
+        }
+    }
 }
 
 impl Trained {
@@ -111,58 +126,80 @@ impl Trained {
             let what = format!("run `{}` is not done\nhint: `clinpeft run` it first", run.name());
             return Err(Error::Options(what));
         }
+        let scores_nothing = || {
+            let what = format!("run `{}` scores nothing\nhint: choose the run of a task", run.name());
+            Error::Options(what)
+        };
+        let task = spec.task.ok_or_else(scores_nothing)?;
+        if let Base::BagOfWords(_) = spec.base {
+            let model = BagOfWordsModel::load(&run.file("model"))?;
+            let labels = model.config.labels.clone();
+            return Ok(Trained { spec, task, labels, scorer: Scorer::BagOfWords(Box::new(model)) });
+        }
         if spec.full {
             spec.base = Base::Folder { folder: run.file("model") };
         }
         let model = loading::model(&run.store()?, &spec, Trainability::Frozen, device)?;
         let bundle = AdapterBundle::load(&run.file("adapter"), &ModelShape::of(&*model.backbone))?;
-        let (Some(mut head), Some(task)) = (bundle.head, spec.task) else {
-            let what = format!("run `{}` scores nothing\nhint: choose the run of a task", run.name());
-            return Err(Error::Options(what));
-        };
+        let mut head = bundle.head.ok_or_else(scores_nothing)?;
         let mut stack = bundle.stack;
         stack.to_device(device)?;
         head.classifier.to_device(device)?;
-        Ok(Trained { spec, task, model, stack, head })
+        let labels = head.labels.clone();
+        Ok(Trained { spec, task, labels, scorer: Scorer::Adapted { model: Box::new(model), stack, head } })
     }
 
     /// The columns of a file of scores: `id`, then the classes; of two classes the second.
     fn header(&self) -> Vec<String> {
         let skipped = usize::from(self.task.kind() == TaskKind::Binary);
-        let names = self.head.labels.iter().skip(skipped).cloned();
+        let names = self.labels.iter().skip(skipped).cloned();
         std::iter::once("id".to_string()).chain(names).collect()
     }
 
     /// A label as a file has it; `None` if this run does not know it.
     fn label(&self, written: &str) -> Option<Label> {
-        let named = |name: &str| self.head.labels.iter().position(|l| l == name).map(|i| i as u32);
+        let named = |name: &str| self.labels.iter().position(|l| l == name).map(|i| i as u32);
         if self.task.kind() == TaskKind::Multilabel {
             let names = written.split(',').map(str::trim).filter(|n| !n.is_empty());
             return names.map(named).collect::<Option<_>>().map(Label::Set);
         }
-        let number = || written.parse().ok().filter(|n: &u32| (*n as usize) < self.head.labels.len());
+        let number = || written.parse().ok().filter(|n: &u32| (*n as usize) < self.labels.len());
         named(written).or_else(number).map(Label::Class)
     }
 
     fn score(self, notes: Vec<Example>, stop: &AtomicBool) -> Result<Predictions> {
-        let Model { family, backbone, tokenizer, .. } = self.model;
-        let (length, rule) = (self.spec.tokens.max_length, self.spec.switches);
-        let texts = notes.iter().map(|e| e.text.expose());
-        let sequences = NoteEncoder::new(family, &tokenizer).encode(texts, Truncation::First { length })?;
-        let labels = self.head.labels.clone();
-        let unknown = Targets::Labels { sets: vec![Vec::new(); notes.len()], count: labels.len() };
-        let examples = Examples::new(sequences, unknown)?;
-        let model = Classification {
-            backbone,
-            stack: self.stack,
-            head: self.head,
-            pooling: family.pooling(rule.pooling),
-            padding: family.padding(rule.pooling, &tokenizer, length)?,
-            data: examples.clone(),
-            class_weights: Vec::new(),
+        let Trained { spec, task, labels, scorer } = self;
+        let texts: Vec<&str> = notes.iter().map(|e| e.text.expose()).collect();
+        let scores = match scorer {
+            Scorer::BagOfWords(model) => model.scores(&texts),
+            Scorer::Adapted { model, stack, head } => adapted(&spec, *model, (stack, head), &texts, stop)?,
         };
-        let scores = model.evaluate(&examples, EVALUATION_TOKENS, stop)?;
-        let data = Dataset { task: self.task, labels, train: Vec::new(), validation: Vec::new(), test: notes };
-        Ok(predictions(rule.multilabel_score, &data, &data.test, &scores, None))
+        let data = Dataset { task, labels, train: Vec::new(), validation: Vec::new(), test: notes };
+        Ok(predictions(spec.switches.multilabel_score, &data, &data.test, &scores, None))
     }
+}
+
+/// The logits of a model with its adapters.
+fn adapted(
+    spec: &RunSpec,
+    model: Model,
+    (stack, head): (Stack, Head),
+    texts: &[&str],
+    stop: &AtomicBool,
+) -> Result<Scores> {
+    let Model { family, backbone, tokenizer, .. } = model;
+    let (length, rule) = (spec.tokens.max_length, spec.switches.pooling);
+    let sequences = NoteEncoder::new(family, &tokenizer).encode(texts.iter().copied(), Truncation::First { length })?;
+    let unknown = Targets::Labels { sets: vec![Vec::new(); texts.len()], count: head.labels.len() };
+    let examples = Examples::new(sequences, unknown)?;
+    let model = Classification {
+        backbone,
+        stack,
+        head,
+        pooling: family.pooling(rule),
+        padding: family.padding(rule, &tokenizer, length)?,
+        data: examples.clone(),
+        class_weights: Vec::new(),
+    };
+    Ok(model.evaluate(&examples, EVALUATION_TOKENS, stop)?)
 }

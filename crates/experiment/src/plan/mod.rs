@@ -112,6 +112,7 @@ impl Planner<'_> {
             let base = self.profile.base(name)?;
             let found = match &base.start {
                 BaseStart::Folder(f) => (Base::Folder { folder: self.common.inputs.join(&f.folder) }, None),
+                BaseStart::BagOfWords(settings) => (Base::BagOfWords(settings.clone()), None),
                 BaseStart::New(new) => self.made(name, Base::New(new.clone()), &new.text, None)?,
                 BaseStart::Further(further) => {
                     let (_, before) = self.base(&further.run)?;
@@ -208,8 +209,11 @@ impl Planner<'_> {
             }
         }
         let step = &self.profile.downstream;
-        let mut training = if row.full { &step.full } else { &step.training }.clone();
-        if !row.full && stack.iter().all(|e| !e.trainable || !e.active) {
+        let (mut tokens, mut training) =
+            (self.tokens(&step.tokens), if row.full { &step.full } else { &step.training }.clone());
+        if matches!(base, Base::BagOfWords(_)) {
+            (tokens, training) = Default::default();
+        } else if !row.full && stack.iter().all(|e| !e.trainable || !e.active) {
             training.learning_rate = step.head_only.learning_rate;
             training.epochs = step.head_only.epochs;
         }
@@ -227,7 +231,7 @@ impl Planner<'_> {
             bootstrap_resamples: self.profile.bootstrap_resamples,
             base,
             full: row.full,
-            tokens: self.tokens(&step.tokens),
+            tokens,
             training,
             stack,
         };
@@ -298,27 +302,27 @@ mod tests {
 
     #[test]
     fn demo_and_paper_have_every_run_of_the_paper() {
-        // 10 adaptations, 16 rows x 5 tasks, and 4 x 5 more in Table 4.
+        // 10 adaptations, 16 rows and the bag of words x 5 tasks, and 4 x 5 more in Table 4.
         for (profile, bases) in [("demo", 8), ("paper", 0)] {
             let all = paper(profile);
             let of = |kind, table| count(&all, kind, table);
             assert_eq!((of(Kind::Adaptation, Some(2)), of(Kind::Base, None)), (10, bases), "{profile}");
-            assert_eq!((of(Kind::Downstream, Some(3)), of(Kind::Downstream, Some(4))), (80, 20), "{profile}");
+            assert_eq!((of(Kind::Downstream, Some(3)), of(Kind::Downstream, Some(4))), (85, 20), "{profile}");
             assert_eq!(all.iter().filter(|r| r.spec.full).count(), 20);
         }
     }
 
     #[test]
-    fn the_published_rules_have_llamas_rows_with_a_clinical_adapter() {
+    fn the_published_rules_have_llamas_rows_with_a_clinical_adapter_and_the_bag_of_words() {
         let code = runs("demo", Fidelity::Code, &[1], &RowFilter::default());
-        assert_eq!((count(&code, Kind::Adaptation, None), count(&code, Kind::Downstream, None)), (1, 20));
+        assert_eq!((count(&code, Kind::Adaptation, None), count(&code, Kind::Downstream, None)), (1, 25));
     }
 
     #[test]
     fn llama_is_one_block_with_every_adaptation() {
         let all = runs("llama", Fidelity::Paper, &[1, 2], &RowFilter::default());
         let of = |kind| count(&all, kind, None);
-        assert_eq!((of(Kind::Base), of(Kind::Adaptation), of(Kind::Downstream)), (2, 20, 60));
+        assert_eq!((of(Kind::Base), of(Kind::Adaptation), of(Kind::Downstream)), (2, 20, 70));
     }
 
     #[test]
@@ -329,8 +333,8 @@ mod tests {
             (count(&all, Kind::Adaptation, None), count(&all, Kind::Downstream, None))
         };
         // Table 4 repeats a row with the clinical adapter; Table 3 uses that adapter of both bases.
-        assert_eq!((of(&[2]), of(&[3]), of(&[4])), ((10, 0), (2, 80), (1, 25)));
-        assert_eq!(of(&[2, 3, 4]), (10, 100));
+        assert_eq!((of(&[2]), of(&[3]), of(&[4])), ((10, 0), (2, 85), (1, 25)));
+        assert_eq!(of(&[2, 3, 4]), (10, 105));
     }
 
     #[test]
@@ -365,6 +369,19 @@ mod tests {
             let bare = run.spec.row.trim_end_matches(second);
             let other = all.iter().find(|r| r.spec.row == bare && r.spec.task == run.spec.task).unwrap();
             assert_eq!(other.spec.training, run.spec.training);
+        }
+    }
+
+    #[test]
+    fn a_bag_of_words_needs_no_run_and_has_no_settings_of_training() {
+        for (profile, rules) in [("smoke", Fidelity::Paper), ("smoke", Fidelity::Code), ("paper", Fidelity::Paper)] {
+            let all = runs(profile, rules, &[1], &RowFilter::default());
+            let words: Vec<_> = all.iter().filter(|r| matches!(r.spec.base, Base::BagOfWords(_))).collect();
+            assert_eq!(words.len(), 5, "{profile}");
+            for run in words {
+                let text = run.spec.text().unwrap();
+                assert!(run.needs.is_empty() && !text.contains("[training]") && !text.contains("[tokens"), "{text}");
+            }
         }
     }
 

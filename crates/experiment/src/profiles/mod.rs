@@ -6,7 +6,7 @@ pub mod search_space;
 use crate::error::{Error, Result};
 use crate::profiles::choices::SweepResult;
 use crate::profiles::search_space::Search;
-use crate::spec::{AdapterSpec, FurtherBase, NewBase, Tokens, Training};
+use crate::spec::{AdapterSpec, BagOfWords, FurtherBase, NewBase, Tokens, Training};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::Fidelity;
 use clinpeft_clinical::synth::CohortSpec;
@@ -114,6 +114,8 @@ pub enum BaseStart {
     Further(FurtherBase),
     /// A published model.
     Folder(FolderBase),
+    /// No model: TF-IDF and logistic regression.
+    BagOfWords(BagOfWords),
 }
 
 /// A published model in a folder of the inputs.
@@ -190,6 +192,9 @@ pub struct Row {
     /// Whether the base model learns too.
     #[serde(default)]
     pub full: bool,
+    /// Whether the paper has it.
+    #[serde(default = "yes")]
+    pub published: bool,
 }
 
 /// One adapter of a row.
@@ -396,9 +401,18 @@ mod tests {
             let mut published: Vec<&str> = text.lines().skip(1).filter_map(|l| l.split(',').next()).collect();
             published.dedup();
             let matrix = Matrix::paper().unwrap();
-            let rows: Vec<&str> = matrix.table(table).iter().map(|r| r.name.as_str()).collect();
+            let rows = matrix.table(table).into_iter().filter(|r| r.published);
+            let rows: Vec<&str> = rows.map(|r| r.name.as_str()).collect();
             assert_eq!(rows, published, "table {table}");
         }
+    }
+
+    #[test]
+    fn the_bag_of_words_is_the_only_row_of_ours_and_stands_first_in_table_3() {
+        let matrix = Matrix::paper().unwrap();
+        let ours: Vec<&str> = matrix.row.iter().filter(|r| !r.published).map(|r| r.name.as_str()).collect();
+        assert_eq!(ours, [clinpeft_report::BAG_OF_WORDS]);
+        assert_eq!(matrix.table(3)[0].name, clinpeft_report::BAG_OF_WORDS);
     }
 
     #[test]

@@ -67,6 +67,14 @@ impl Memory {
     }
 }
 
+/// Bytes of a bag of words with its classifier: in f32 the coefficients twice (the model, and the file of it or the model before), and
+/// what the solver keeps of the sixteen outputs that it solves at once.
+pub(crate) fn bag_of_words(features: u64, labels: u64) -> u64 {
+    const SOLVED: u64 = 16;
+    const VECTORS: u64 = 25;
+    4 * features * (2 * labels.next_multiple_of(SOLVED) + SOLVED * VECTORS) + REST
+}
+
 /// Parameters of adapters that learn, and rows that they put before a sequence.
 pub(crate) fn adapters(
     spec: &RunSpec,

@@ -61,6 +61,7 @@ impl Sizes {
                 Sizes::of_config(config).map_err(wrong)
             }
             BaseStart::New(new) => Sizes::of_new(new).map_err(wrong),
+            BaseStart::BagOfWords(_) => Err(wrong("a bag of words has none".into())),
             BaseStart::Further(further) => Sizes::of_base(profile, profile.base(&further.run)?, inputs),
         }
     }

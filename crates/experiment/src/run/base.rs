@@ -27,7 +27,7 @@ pub(crate) fn base(context: &mut Context<'_>) -> Result<Report> {
     let (kinds, paragraphs) = match &start {
         Base::New(new) => (&new.text, new.paragraphs),
         Base::Further(further) => (&further.text, further.paragraphs),
-        Base::Run { .. } | Base::Folder { .. } => {
+        Base::Run { .. } | Base::Folder { .. } | Base::BagOfWords(_) => {
             return Err(Error::Options("a base run begins with a new model, or trains one further".into()));
         }
     };

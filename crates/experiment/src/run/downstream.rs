@@ -16,7 +16,7 @@ use clinpeft_nn::{Backbone, ExtraTensors, Trainability};
 use clinpeft_peft::{AdapterBundle, Head};
 use clinpeft_rng::Seed;
 use clinpeft_text::{TokenCount, Tokenizer};
-use clinpeft_train::{Classification, Examples, Objective, Outcome, Targets, Validation};
+use clinpeft_train::{Classification, Examples, Objective, Outcome, Scores, Targets, Validation};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -51,21 +51,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
         (result.split, result.n) = ("validation", data.validation.len());
         return Ok(Report { result, base: Some(used), id_key: None, kept: kept.kept, dropped: kept.dropped });
     };
-    let key = IdKey::read(&folder)?;
-    let rule = context.spec.switches.multilabel_score;
     let scored = |examples: &Examples| objective.evaluate(examples, EVALUATION_TOKENS, context.control.stop);
-    let chosen_by = predictions(rule, &data, &data.validation, &scored(&validation)?, Some(&key));
-    evaluation::write(&context.folder.file("validation.safetensors"), &context.spec, "validation", &chosen_by)?;
-    let scores = scored(&test)?;
-    // Resamples number patients by their ids; without the key they are the same wherever the data were prepared.
-    let evaluation =
-        measure(&predictions(rule, &data, &data.test, &scores, None), &context.bootstrap(), &context.watch())?;
-    let found = predictions(rule, &data, &data.test, &scores, Some(&key));
-    evaluation::write(&context.folder.file("predictions.safetensors"), &context.spec, "test", &found)?;
-    result.n = data.test.len();
-    result.metrics = evaluation.metrics.iter().map(|(name, e)| (name.to_string(), Number::from(e))).collect();
-    result.undefined = evaluation.undefined.iter().map(|(name, why)| (name.to_string(), format!("{why:?}"))).collect();
-    result.ceiling = dataset::ceiling(&folder, task)?;
+    let id_key = Some(report_scores(context, &data, (&scored(&validation)?, &scored(&test)?), &mut result)?);
     if context.spec.full {
         save_model(context, family, &objective, &tokenizer)?;
     }
@@ -75,8 +62,30 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
         provenance: context.provenance(&used.hash)?,
     };
     bundle.save(&context.folder.file("adapter"))?;
-    let id_key = Some(key.fingerprint());
     Ok(Report { result, base: Some(used), id_key, kept: kept.kept, dropped: kept.dropped })
+}
+
+/// Writes the predictions of both splits and puts the metrics of the test split into `result`. Returns the fingerprint of the key
+/// of the ids.
+pub(super) fn report_scores(
+    context: &Context<'_>,
+    data: &Dataset,
+    (validation, test): (&Scores, &Scores),
+    result: &mut RunResult,
+) -> Result<String> {
+    let folder = context.data()?;
+    let (key, rule) = (IdKey::read(&folder)?, context.spec.switches.multilabel_score);
+    let chosen_by = predictions(rule, data, &data.validation, validation, Some(&key));
+    evaluation::write(&context.folder.file("validation.safetensors"), &context.spec, "validation", &chosen_by)?;
+    // Resamples number patients by their ids; without the key they are the same wherever the data were prepared.
+    let evaluation = measure(&predictions(rule, data, &data.test, test, None), &context.bootstrap(), &context.watch())?;
+    let found = predictions(rule, data, &data.test, test, Some(&key));
+    evaluation::write(&context.folder.file("predictions.safetensors"), &context.spec, "test", &found)?;
+    result.n = data.test.len();
+    result.metrics = evaluation.metrics.iter().map(|(name, e)| (name.to_string(), Number::from(e))).collect();
+    result.undefined = evaluation.undefined.iter().map(|(name, why)| (name.to_string(), format!("{why:?}"))).collect();
+    result.ceiling = dataset::ceiling(&folder, data.task)?;
+    Ok(key.fingerprint())
 }
 
 /// A model that has learned as a whole, with its head, as Hugging Face has it.

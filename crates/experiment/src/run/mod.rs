@@ -1,6 +1,7 @@
 //! One run in its folder.
 
 mod adaptation;
+mod bag_of_words;
 mod base;
 pub mod context;
 mod downstream;
@@ -11,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::resources::machine::cpu_seconds;
 use crate::run::context::{Context, Control, STATE};
 use crate::run::record::{Report, RunManifest};
-use crate::spec::Kind;
+use crate::spec::{Base, Kind};
 use crate::store::{RunFolder, RunState};
 use clinpeft_tensor::Device;
 use std::time::{Duration, Instant};
@@ -60,7 +61,10 @@ fn attempt(context: &mut Context<'_>) -> Result<Report> {
         Kind::Base => base::base(context),
         Kind::Adaptation => adaptation::adaptation(context),
         Kind::Trial if context.spec.task.is_none() => adaptation::trial(context),
-        Kind::Downstream | Kind::Trial => downstream::run(context),
+        Kind::Downstream | Kind::Trial => match (context.spec.base.clone(), context.spec.task) {
+            (Base::BagOfWords(settings), Some(task)) => bag_of_words::run(context, task, &settings),
+            _ => downstream::run(context),
+        },
     }
 }
 

@@ -70,9 +70,11 @@ pub struct RunSpec {
     /// Whether the base model learns too (full fine-tuning).
     #[serde(default, skip_serializing_if = "is_default")]
     pub full: bool,
-    /// How text becomes tokens.
+    /// How text becomes tokens; absent for a bag of words.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub tokens: Tokens,
-    /// How to train.
+    /// How to train; absent for a bag of words.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub training: Training,
     /// Adapters in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -102,6 +104,20 @@ pub enum Base {
         /// The folder.
         folder: PathBuf,
     },
+    /// None: TF-IDF and logistic regression.
+    BagOfWords(BagOfWords),
+}
+
+/// TF-IDF of words and pairs of words, and L2 logistic regression on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BagOfWords {
+    /// Training notes in which a term must occur.
+    pub min_df: u32,
+    /// Terms at most: the most frequent ones.
+    pub max_features: usize,
+    /// Inverse strengths of the regularisation that the validation split chooses from, rising.
+    pub c: Vec<f64>,
 }
 
 /// A tiny model to be trained on generated text.
@@ -183,8 +199,15 @@ pub struct Tokens {
     pub packing: Packing,
 }
 
-/// How to train.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// No tokens: only a bag of words goes without.
+impl Default for Tokens {
+    fn default() -> Tokens {
+        Tokens { max_length: 0, packing: Packing::None }
+    }
+}
+
+/// How to train. The default trains nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
     /// Highest learning rate.
@@ -239,10 +262,11 @@ impl From<PrecisionPolicy> for Precision {
 }
 
 /// What is kept for the backward pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemoryPolicy {
     /// Everything.
+    #[default]
     Keep,
     /// The inputs of the layers (gradient checkpointing).
     Recompute,
@@ -304,7 +328,7 @@ impl RunSpec {
         let base = match &mut self.base {
             Base::Run { run } => Some(run),
             Base::Further(further) => Some(&mut further.run),
-            Base::New(_) | Base::Folder { .. } => None,
+            Base::New(_) | Base::Folder { .. } | Base::BagOfWords(_) => None,
         };
         for run in base.into_iter().chain(self.stack.iter_mut().filter_map(|e| e.from.as_mut())) {
             if let Some(name) = names.get(run) {

@@ -79,6 +79,8 @@ fn escaped(text: &str) -> String {
             '→' => out.push_str("$\\rightarrow$"),
             '↑' => out.push_str("$\\uparrow$"),
             '↓' => out.push_str("$\\downarrow$"),
+            '▲' => out.push_str("$\\bigtriangleup$"),
+            '▼' => out.push_str("$\\bigtriangledown$"),
             '⇑' => out.push_str("$\\Uparrow$"),
             '⇓' => out.push_str("$\\Downarrow$"),
             c if c.is_ascii_control() => out.push(' '),

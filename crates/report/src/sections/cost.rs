@@ -96,10 +96,13 @@ impl View<'_, '_> {
     /// Hours of one A100 that a run would take at the paper's size; `None` where the run does not say what it trained or
     /// on which model, or the paper does not have its task.
     fn hours(&self, run: &Run) -> Option<f64> {
+        if run.learning == Trained::BagOfWords {
+            return Some(0.0);
+        }
         let everything = run.result.trainable_parameters? > 0.5 * run.result.total_parameters?;
         let passes = match run.learning {
             _ if everything => 6.0,
-            Trained::Unknown => return None,
+            Trained::Unknown | Trained::BagOfWords => return None,
             Trained::Head => 2.0,
             Trained::Adapters => 4.0,
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::analysis::interval;
-use crate::compare::Comparison;
+use crate::compare::{BAG_OF_WORDS, Comparison};
 use crate::document::{Cell, Section};
 use crate::format::{heading, hundredfold};
 use crate::published::Scores;
@@ -23,10 +23,15 @@ impl View<'_, '_> {
                 "AUROC x 100: ours [95% interval by patient] / paper, inside or outside of our interval / ceiling (the best \
                  that any model can reach on this cohort, where known). {} Label sets: mean over labels, below it the mean \
                  that counts a label as often as it occurs. Macro average: plain mean of the row; patients are drawn for \
-                 all tasks together. ↑ ↓: better or worse than the row above, ⇑ ⇓: than the best baseline{} (Holm-adjusted \
+                 all tasks together. ↑ ↓: better or worse than the row above, ⇑ ⇓: than the best baseline{}{} (Holm-adjusted \
                  p < 0.05 over this table). Fidelity: {}.{}",
                 seeds(self.plan),
                 self.cells.best_baseline().map(|b| format!(", {b}")).unwrap_or_default(),
+                if self.plan.table3.iter().any(|row| row == BAG_OF_WORDS) {
+                    ", ▲ ▼: than the bag of words"
+                } else {
+                    ""
+                },
                 self.plan.fidelity,
                 self.document.models
             ),
@@ -39,6 +44,12 @@ impl View<'_, '_> {
             section.rows.push((row.clone(), cells));
             let paper = self.published.scores(table, row);
             section.notes.extend(paper.iter().flat_map(|p| notes(row, p)));
+            if row == BAG_OF_WORDS {
+                section.notes.push(format!(
+                    "{row}: ours, not in the paper. TF-IDF of words and pairs of words of the whole note; C chosen on the \
+                     validation split."
+                ));
+            }
         }
         self.document.sections.push(section);
         let comparisons = comparisons.into_iter().map(|c| (table.to_owned(), self.plan.fidelity.clone(), c));
