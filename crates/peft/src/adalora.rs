@@ -10,7 +10,7 @@ mod triplet;
 
 pub use config::AdaLoraConfig;
 
-use crate::adapter::{PEFT_ROOT, layer_name};
+use crate::adapter::PEFT_ROOT;
 use crate::defaults::default_keys;
 use crate::encoder::{Table, table};
 use crate::files::{ConfigFile, TensorFile};
@@ -18,7 +18,7 @@ use crate::lora::matching;
 use crate::method::owned;
 use crate::update::product;
 use crate::{
-    Adapter, AdapterMethod, Error, FamilyTargets, FileKeys, ModelShape, Result, Saved, Step, StepValues, Update,
+    Adapter, AdapterMethod, Error, FamilyTargets, FileKeys, ModelShape, OptimizerHook, Result, Saved, StepInfo, StepValues, Update,
 };
 use budget::Importance;
 use clinpeft_autodiff::{Var, ops};
@@ -158,6 +158,56 @@ impl AdapterHooks for AdaLora {
     }
 }
 
+impl OptimizerHook for AdaLora {
+    fn extra_loss(&self) -> Result<Option<Var>> {
+        let mut norms: Option<Var> = None;
+        for t in self.triplets.values() {
+            for (p, layout) in [(&t.a, Layout::RightTransposed), (&t.b, Layout::LeftTransposed)] {
+                let products = ops::matmul(p.var(), p.var(), layout)?;
+                let r = products.dims()[0];
+                let minus_one: Vec<f64> = (0..r * r).map(|i| if i % (r + 1) == 0 { -1.0 } else { 0.0 }).collect();
+                let minus_one = Tensor::from_vec(minus_one, &[r, r])?.cast(products.dtype())?;
+                let minus_one = Var::constant(minus_one.to_device(&products.value().device())?);
+                let norm = ops::norm(&ops::add(&products, &minus_one)?)?;
+                norms = Some(match norms {
+                    Some(sum) => ops::add(&sum, &norm)?,
+                    None => norm,
+                });
+            }
+        }
+        let mean = self.config.orthogonality / (2 * self.triplets.len()).max(1) as f64;
+        Ok(norms.map(|n| ops::scale(&n, mean)).transpose()?)
+    }
+
+    fn params_to_sync(&self, step: StepInfo) -> Vec<&Parameter> {
+        if budget::updates(&self.config, step) { self.parameters() } else { Vec::new() }
+    }
+
+    fn on_step_end(&mut self, step: StepInfo, values: &StepValues) -> Result<()> {
+        self.total_steps = Some(step.total);
+        budget::on_step_end(&self.config, &mut self.triplets, &mut self.importance, step, values)
+    }
+
+    fn state(&self) -> Result<TensorMap> {
+        let mut all = self.importance.state(&self.triplets)?;
+        if let Some(steps) = self.total_steps {
+            let halves = vec![steps as u32, (steps >> 32) as u32];
+            all.insert(TOTAL_STEPS.into(), Tensor::from_vec(halves, &[2])?);
+        }
+        Ok(all)
+    }
+
+    fn set_state(&mut self, state: &TensorMap) -> Result<()> {
+        self.importance = Importance::from_state(state, &mut self.triplets)?;
+        if let Some(steps) = state.get(TOTAL_STEPS)
+            && let [low, high] = steps.as_slice::<u32>()?
+        {
+            self.total_steps = Some(u64::from(*low) | u64::from(*high) << 32);
+        }
+        Ok(())
+    }
+}
+
 impl Adapter for AdaLora {
     fn method(&self) -> &'static str {
         AdaLora::NAME
@@ -193,56 +243,12 @@ impl Adapter for AdaLora {
         &self.files
     }
 
-    fn peft_name(&self, parameter: &str, adapter: &str) -> String {
-        layer_name(parameter, adapter)
+    fn optimizer_hook(&self) -> Option<&dyn OptimizerHook> {
+        Some(self)
     }
 
-    fn extra_loss(&self) -> Result<Option<Var>> {
-        let mut norms: Option<Var> = None;
-        for t in self.triplets.values() {
-            for (p, layout) in [(&t.a, Layout::RightTransposed), (&t.b, Layout::LeftTransposed)] {
-                let products = ops::matmul(p.var(), p.var(), layout)?;
-                let r = products.dims()[0];
-                let minus_one: Vec<f64> = (0..r * r).map(|i| if i % (r + 1) == 0 { -1.0 } else { 0.0 }).collect();
-                let minus_one = Tensor::from_vec(minus_one, &[r, r])?.cast(products.dtype())?;
-                let minus_one = Var::constant(minus_one.to_device(&products.value().device())?);
-                let norm = ops::norm(&ops::add(&products, &minus_one)?)?;
-                norms = Some(match norms {
-                    Some(sum) => ops::add(&sum, &norm)?,
-                    None => norm,
-                });
-            }
-        }
-        let mean = self.config.orthogonality / (2 * self.triplets.len()).max(1) as f64;
-        Ok(norms.map(|n| ops::scale(&n, mean)).transpose()?)
-    }
-
-    fn watched(&self, step: Step) -> Vec<&Parameter> {
-        if budget::updates(&self.config, step) { self.parameters() } else { Vec::new() }
-    }
-
-    fn after_step(&mut self, step: Step, values: &StepValues) -> Result<()> {
-        self.total_steps = Some(step.total);
-        budget::after_step(&self.config, &mut self.triplets, &mut self.importance, step, values)
-    }
-
-    fn state(&self) -> Result<TensorMap> {
-        let mut all = self.importance.state(&self.triplets)?;
-        if let Some(steps) = self.total_steps {
-            let halves = vec![steps as u32, (steps >> 32) as u32];
-            all.insert(TOTAL_STEPS.into(), Tensor::from_vec(halves, &[2])?);
-        }
-        Ok(all)
-    }
-
-    fn set_state(&mut self, state: &TensorMap) -> Result<()> {
-        self.importance = Importance::from_state(state, &mut self.triplets)?;
-        if let Some(steps) = state.get(TOTAL_STEPS)
-            && let [low, high] = steps.as_slice::<u32>()?
-        {
-            self.total_steps = Some(u64::from(*low) | u64::from(*high) << 32);
-        }
-        Ok(())
+    fn optimizer_hook_mut(&mut self) -> Option<&mut dyn OptimizerHook> {
+        Some(self)
     }
 
     fn mergeable(&self) -> Vec<String> {
@@ -259,7 +265,7 @@ impl Adapter for AdaLora {
         Ok(Update::Add(product(t.a.value(), &b, self.scale())?))
     }
 
-    fn boxed(&self) -> Box<dyn Adapter> {
+    fn clone_box(&self) -> Box<dyn Adapter> {
         Box::new(self.clone())
     }
 }

@@ -5,7 +5,7 @@
 //! ```
 //! The gate begins at zero, so the adapter begins as no change. W_k, W_v and W_o are those of the frozen layer.
 
-use crate::adapter::{PEFT_ROOT, layer_name};
+use crate::adapter::PEFT_ROOT;
 use crate::defaults::default_keys;
 use crate::encoder::{Table, table};
 use crate::files::{ConfigFile, TensorFile};
@@ -204,12 +204,7 @@ impl Adapter for AdaptationPrompt {
         &self.files
     }
 
-    fn peft_name(&self, parameter: &str, _: &str) -> String {
-        // PEFT keeps one adaptation prompt in place and names it after no adapter.
-        layer_name(parameter, "").trim_end_matches('.').to_string()
-    }
-
-    fn boxed(&self) -> Box<dyn Adapter> {
+    fn clone_box(&self) -> Box<dyn Adapter> {
         Box::new(self.clone())
     }
 }

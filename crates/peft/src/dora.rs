@@ -5,7 +5,7 @@
 //! ```
 //! The norm is a constant to the gradient (section 4.3 of the paper).
 
-use crate::adapter::{PEFT_ROOT, layer_name};
+use crate::adapter::PEFT_ROOT;
 use crate::files::{ConfigFile, TensorFile};
 use crate::lora::{Pair, settings_as_keys, targeted};
 use crate::method::owned;
@@ -203,10 +203,6 @@ impl Adapter for Dora {
         self.lora.file_keys()
     }
 
-    fn peft_name(&self, parameter: &str, adapter: &str) -> String {
-        layer_name(parameter, adapter)
-    }
-
     fn mergeable(&self) -> Vec<String> {
         self.lora.mergeable()
     }
@@ -220,7 +216,7 @@ impl Adapter for Dora {
         Ok(Update::AddAndScaleRows(sum, lengths.iter().zip(&inverse).map(|(m, i)| m * i).collect()))
     }
 
-    fn boxed(&self) -> Box<dyn Adapter> {
+    fn clone_box(&self) -> Box<dyn Adapter> {
         Box::new(self.clone())
     }
 }

@@ -5,7 +5,7 @@
 //! y = W (l * x) + b      l: [in]       (feed-forward layers)
 //! ```
 
-use crate::adapter::{PEFT_ROOT, layer_name};
+use crate::adapter::PEFT_ROOT;
 use crate::defaults::default_keys;
 use crate::files::{ConfigFile, TensorFile};
 use crate::lora::matching;
@@ -173,10 +173,6 @@ impl Adapter for Ia3 {
         &self.files
     }
 
-    fn peft_name(&self, parameter: &str, adapter: &str) -> String {
-        layer_name(parameter, adapter)
-    }
-
     fn mergeable(&self) -> Vec<String> {
         self.vectors.keys().cloned().collect()
     }
@@ -192,7 +188,7 @@ impl Adapter for Ia3 {
         })
     }
 
-    fn boxed(&self) -> Box<dyn Adapter> {
+    fn clone_box(&self) -> Box<dyn Adapter> {
         Box::new(self.clone())
     }
 }

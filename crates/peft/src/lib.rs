@@ -36,7 +36,7 @@ mod update;
 
 pub use adalora::{AdaLora, AdaLoraConfig};
 pub use adaptation_prompt::{AdaptationPrompt, AdaptationPromptConfig};
-pub use adapter::{Adapter, Squares, Step, StepValues, Stepped};
+pub use adapter::{Adapter, GradSqNorms, OptimizerHook, StepInfo, StepParam, StepValues};
 pub use bundle::{AdapterBundle, Head};
 pub use dora::Dora;
 pub use error::{Error, Result};

@@ -1,6 +1,6 @@
 //! Low-rank adaptation (Hu et al. 2021, eq. 3): `y = W x + s B A drop(x)`, `s = alpha / r`.
 
-use crate::adapter::{PEFT_ROOT, layer_name};
+use crate::adapter::PEFT_ROOT;
 use crate::defaults::default_keys;
 use crate::files::{ConfigFile, TensorFile};
 use crate::limits::{self, need_alpha, need_count, need_share};
@@ -219,10 +219,6 @@ impl Adapter for Lora {
         &self.files
     }
 
-    fn peft_name(&self, parameter: &str, adapter: &str) -> String {
-        layer_name(parameter, adapter)
-    }
-
     fn mergeable(&self) -> Vec<String> {
         self.pairs.keys().cloned().collect()
     }
@@ -234,7 +230,7 @@ impl Adapter for Lora {
         Ok(Update::Add(product(pair.a.value(), pair.b.value(), self.config.scale())?))
     }
 
-    fn boxed(&self) -> Box<dyn Adapter> {
+    fn clone_box(&self) -> Box<dyn Adapter> {
         Box::new(self.clone())
     }
 }

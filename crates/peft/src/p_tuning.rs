@@ -7,7 +7,7 @@
 //! With an LSTM the encoder stays on the CPU, whatever the model's device: it is a few steps over n rows, and only
 //! its result is moved.
 
-use crate::adapter::{PROMPT_ROOT, prompt_name};
+use crate::adapter::PROMPT_ROOT;
 use crate::encoder::{self, Network, Part, Table, linear_parts, prompt_keys, rows_of_the_file};
 use crate::files::{ConfigFile, TensorFile};
 use crate::limits::{self, need_count, need_share};
@@ -272,19 +272,7 @@ impl Adapter for PTuning {
         &self.files
     }
 
-    fn peft_name(&self, parameter: &str, adapter: &str) -> String {
-        prompt_name(parameter, adapter)
-    }
-
-    fn renewed(&self, seed: Seed, learning: Trainability) -> Result<Option<Box<dyn Adapter>>> {
-        if self.network.parameters().len() > 1 {
-            return Ok(None);
-        }
-        let new = PTuning::new(self.config.clone(), &self.shape, seed, learning)?;
-        Ok(Some(Box::new(new)))
-    }
-
-    fn boxed(&self) -> Box<dyn Adapter> {
+    fn clone_box(&self) -> Box<dyn Adapter> {
         Box::new(self.clone())
     }
 }

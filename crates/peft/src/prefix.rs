@@ -3,7 +3,7 @@
 //! A table `[n, 2 L w]` holds, for layer l, the keys in part 2l and the values in part 2l + 1 (w: width of all keys of a
 //! layer). With a projection the table is made of a smaller one: `[n, w] -> linear -> tanh -> linear`.
 
-use crate::adapter::{PROMPT_ROOT, prompt_name};
+use crate::adapter::PROMPT_ROOT;
 use crate::encoder::{self, Network, Part, Table, linear_parts, prompt_keys, rows_of_the_file};
 use crate::files::{ConfigFile, TensorFile};
 use crate::limits::{self, need_count};
@@ -211,19 +211,7 @@ impl Adapter for Prefix {
         &self.files
     }
 
-    fn peft_name(&self, parameter: &str, adapter: &str) -> String {
-        prompt_name(parameter, adapter)
-    }
-
-    fn renewed(&self, seed: Seed, learning: Trainability) -> Result<Option<Box<dyn Adapter>>> {
-        if self.network.parameters().len() > 1 || self.config.source == PrefixSource::Table {
-            return Ok(None);
-        }
-        let new = Prefix::new(self.config.clone(), &self.shape, seed, learning)?;
-        Ok(Some(Box::new(new)))
-    }
-
-    fn boxed(&self) -> Box<dyn Adapter> {
+    fn clone_box(&self) -> Box<dyn Adapter> {
         Box::new(self.clone())
     }
 }

@@ -1,6 +1,6 @@
 //! Prompt tuning (Lester et al. 2021): n learned rows in front of every embedded sequence.
 
-use crate::adapter::{PROMPT_ROOT, prompt_name};
+use crate::adapter::PROMPT_ROOT;
 use crate::encoder::{Table, prompt_keys, rows_of_the_file, table};
 use crate::files::{ConfigFile, TensorFile};
 use crate::limits::{self, need_count};
@@ -164,11 +164,7 @@ impl Adapter for PromptTuning {
         &self.files
     }
 
-    fn peft_name(&self, parameter: &str, adapter: &str) -> String {
-        prompt_name(parameter, adapter)
-    }
-
-    fn boxed(&self) -> Box<dyn Adapter> {
+    fn clone_box(&self) -> Box<dyn Adapter> {
         Box::new(self.clone())
     }
 }

@@ -1,10 +1,11 @@
 //! The ordered list of adapters.
 
-use crate::{Adapter, AdapterName, Error, Result, Squares, Step, StepValues};
+use crate::{Adapter, AdapterName, Error, GradSqNorms, Result, StepInfo, StepValues};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_nn::{AdapterHooks, AttentionCall, ForwardCtx, Linear, LinearCall, Parameter, Trainability};
 use clinpeft_tensor::Device;
 use clinpeft_weights::{TensorMap, nearest};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Whether an adapter takes part in the forward pass. Independent of whether it learns.
@@ -29,7 +30,7 @@ pub struct Entry {
 
 impl Clone for Entry {
     fn clone(&self) -> Entry {
-        Entry { name: self.name.clone(), activity: self.activity, adapter: self.adapter.boxed() }
+        Entry { name: self.name.clone(), activity: self.activity, adapter: self.adapter.clone_box() }
     }
 }
 
@@ -41,14 +42,14 @@ impl Entry {
     }
 
     /// Euclidean norm over its parameters, or `None` if none has a gradient.
-    fn gradient_norm(&self, squares: &Squares) -> Option<f64> {
+    fn gradient_norm(&self, squares: &GradSqNorms) -> Option<f64> {
         let parameters = self.adapter.parameters();
         norm(squares, parameters.iter().map(|p| named(&self.name, p)))
     }
 }
 
 /// Euclidean norm of the gradients of the parameters with these names, or `None` if none has one.
-pub fn norm(squares: &Squares, names: impl Iterator<Item = String>) -> Option<f64> {
+pub fn norm(squares: &GradSqNorms, names: impl Iterator<Item = String>) -> Option<f64> {
     let own = names.filter_map(|name| squares.get(&name));
     own.fold(None, |sum, square| Some(sum.unwrap_or(0.0) + square)).map(f64::sqrt)
 }
@@ -138,7 +139,7 @@ impl Stack {
     }
 
     /// What each adapter is and does; with the squares of its gradients (by the names of [`Stack::trainable`]), also their norm.
-    pub fn status(&self, squares: Option<&Squares>) -> Vec<Status> {
+    pub fn status(&self, squares: Option<&GradSqNorms>) -> Vec<Status> {
         self.entries
             .iter()
             .map(|e| {
@@ -156,7 +157,7 @@ impl Stack {
     }
 
     /// Errors with the name of a trainable adapter that no gradient reached.
-    pub fn check_gradients(&self, squares: &Squares) -> Result<()> {
+    pub fn check_gradients(&self, squares: &GradSqNorms) -> Result<()> {
         for e in &self.entries {
             let reached = e.gradient_norm(squares).is_some();
             if e.trainability() == Trainability::Trainable && !reached {
@@ -172,7 +173,8 @@ impl Stack {
 
     /// Moves every adapter to where the model is.
     pub fn to_device(&mut self, device: &Device) -> Result<()> {
-        self.entries.iter_mut().try_for_each(|e| e.adapter.to_device(device))
+        let all = self.entries.iter_mut().flat_map(|e| e.adapter.parameters_mut());
+        Ok(all.into_iter().try_for_each(|p| p.to_device(device))?)
     }
 
     /// What active adapters that learn add to the loss of every step; `None` if nothing.
@@ -180,7 +182,8 @@ impl Stack {
         let mut sum: Option<Var> = None;
         let learning = |e: &&Entry| e.activity == Activity::Active && e.trainability() == Trainability::Trainable;
         for e in self.entries.iter().filter(learning) {
-            let Some(loss) = e.adapter.extra_loss()? else { continue };
+            let Some(hook) = e.adapter.optimizer_hook() else { continue };
+            let Some(loss) = hook.extra_loss()? else { continue };
             sum = Some(match sum {
                 Some(before) => ops::add(&before, &loss)?,
                 None => loss,
@@ -189,20 +192,18 @@ impl Stack {
         Ok(sum)
     }
 
-    /// Parameters that [`Stack::after_step`] needs on the CPU after this step, by the names of [`Stack::trainable`].
-    pub fn watched(&self, step: Step) -> Vec<(String, &Parameter)> {
-        let learning = self.entries.iter().filter(|e| e.trainability() == Trainability::Trainable);
-        learning.flat_map(|e| e.adapter.watched(step).into_iter().map(|p| (named(&e.name, p), p))).collect()
+    /// Parameters that [`Stack::on_step_end`] needs on the CPU after this step, by the names of [`Stack::trainable`].
+    pub fn params_to_sync(&self, step: StepInfo) -> Vec<(String, &Parameter)> {
+        let hooks = self.entries.iter().filter(|e| e.trainability() == Trainability::Trainable);
+        let hooks = hooks.filter_map(|e| Some((&e.name, e.adapter.optimizer_hook()?)));
+        hooks.flat_map(|(name, hook)| hook.params_to_sync(step).into_iter().map(|p| (named(name, p), p))).collect()
     }
 
-    /// To be called after every optimizer step: tells each adapter that learns, with what [`Stack::watched`] asked for.
-    pub fn after_step(&mut self, step: Step, values: &StepValues) -> Result<()> {
+    /// To be called after every optimizer step: tells each adapter that learns, with what [`Stack::params_to_sync`] asked for.
+    pub fn on_step_end(&mut self, step: StepInfo, values: &StepValues) -> Result<()> {
         for e in self.entries.iter_mut().filter(|e| e.trainability() == Trainability::Trainable) {
-            let own = values.iter().filter_map(|(name, stepped)| {
-                let name = name.strip_prefix(&*e.name)?.strip_prefix('.')?;
-                Some((name.to_string(), stepped.clone()))
-            });
-            e.adapter.after_step(step, &own.collect())?;
+            let Some(hook) = e.adapter.optimizer_hook_mut() else { continue };
+            hook.on_step_end(step, &own(&e.name, values))?;
         }
         Ok(())
     }
@@ -211,8 +212,8 @@ impl Stack {
     pub fn state(&self) -> Result<TensorMap> {
         let mut all = TensorMap::new();
         for e in &self.entries {
-            let own = e.adapter.state()?.into_iter();
-            all.extend(own.map(|(name, t)| (format!("{}.{name}", e.name), t)));
+            let Some(hook) = e.adapter.optimizer_hook() else { continue };
+            all.extend(hook.state()?.into_iter().map(|(name, t)| (format!("{}.{name}", e.name), t)));
         }
         Ok(all)
     }
@@ -220,12 +221,8 @@ impl Stack {
     /// Takes back what [`Stack::state`] gave.
     pub fn set_state(&mut self, state: &TensorMap) -> Result<()> {
         for e in &mut self.entries {
-            let own = state.iter().filter_map(|(name, t)| {
-                let name = name.strip_prefix(&*e.name)?.strip_prefix('.')?;
-                Some((name.to_string(), t.clone()))
-            });
-            let own: TensorMap = own.collect();
-            e.adapter.set_state(&own)?;
+            let Some(hook) = e.adapter.optimizer_hook_mut() else { continue };
+            hook.set_state(&own(&e.name, state))?;
         }
         Ok(())
     }
@@ -233,6 +230,12 @@ impl Stack {
     fn active(&self) -> impl Iterator<Item = &dyn Adapter> {
         self.entries.iter().filter(|e| e.activity == Activity::Active).map(|e| &*e.adapter)
     }
+}
+
+/// What of `all` belongs to an adapter, by its own names.
+fn own<T: Clone>(adapter: &str, all: &BTreeMap<String, T>) -> BTreeMap<String, T> {
+    let name = |long: &str| Some(long.strip_prefix(adapter)?.strip_prefix('.')?.to_string());
+    all.iter().filter_map(|(long, value)| Some((name(long)?, value.clone()))).collect()
 }
 
 fn named(adapter: &str, p: &Parameter) -> String {
@@ -322,7 +325,7 @@ mod tests {
     }
 
     /// Of the gradients of all outputs.
-    fn squares(stack: &Stack) -> Squares {
+    fn squares(stack: &Stack) -> GradSqNorms {
         let gradients = backward(&run(stack)).unwrap();
         let square = |p: &Parameter| match gradients.norm(p.var()).unwrap()? {
             Norm::Square(square) => Some(square),

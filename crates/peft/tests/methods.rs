@@ -195,7 +195,7 @@ fn merged_model_equals_model_with_adapter() {
         let plain = logits(&m, Arc::new(Stack::new()));
         let mut adapter = config.build(&m, Seed(1), Trainability::Frozen).unwrap();
         shake(&mut *adapter);
-        let with_adapter = logits(&m, Arc::new(stack(adapter.boxed())));
+        let with_adapter = logits(&m, Arc::new(stack(adapter.clone_box())));
         assert!(difference(&plain, &with_adapter) > 1e-4);
         merge(&mut m, &*adapter).unwrap();
         assert!(difference(&with_adapter, &logits(&m, Arc::new(Stack::new()))) < 1e-5, "{config:?}");

@@ -1,13 +1,13 @@
 //! Step 2: labels of notes.
 
 use crate::data::{by_length, go_on, length, ragged};
-use crate::{Error, Examples, Objective, Part, Result, Targets};
+use crate::{Error, Examples, Objective, MicroBatchLoss, Result, Targets};
 use clinpeft_autodiff::{Var, no_grad, ops};
 use clinpeft_nn::{
     AdapterHooks, Backbone, ForwardCtx, HiddenRows, PadProbe, Parameter, Pooling, RaggedBatch, Trainability,
     binary_loss, class_loss,
 };
-use clinpeft_peft::{Activity, Head, Squares, Stack, Status, norm};
+use clinpeft_peft::{Activity, Head, GradSqNorms, Stack, Status, norm};
 use clinpeft_tensor::Tensor;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -165,7 +165,7 @@ impl Objective for Classification {
         }
     }
 
-    fn loss(&self, rows: &[usize], ctx: &ForwardCtx) -> Result<Part> {
+    fn loss(&self, rows: &[usize], ctx: &ForwardCtx) -> Result<MicroBatchLoss> {
         let logits = self.head.classifier.forward(&self.pooled(&self.data, rows, ctx)?)?;
         let loss = match &self.data.targets {
             Targets::Classes { labels, count } => {
@@ -186,7 +186,7 @@ impl Objective for Classification {
             }
         };
         let tokens = rows.iter().map(|r| length(&self.data.sequences, *r) as u64).sum();
-        Ok(Part { loss, tokens })
+        Ok(MicroBatchLoss { loss, tokens })
     }
 
     fn parameters(&self) -> Vec<(String, &Parameter)> {
@@ -202,7 +202,7 @@ impl Objective for Classification {
         base.chain(self.stack.trainable_mut()).chain(head.map(|p| (format!("head.{}", p.name()), p))).collect()
     }
 
-    fn status(&self, squares: Option<&Squares>) -> Vec<Status> {
+    fn status(&self, squares: Option<&GradSqNorms>) -> Vec<Status> {
         let row = |name: &str, method, prefix: &str, all: &[&Parameter]| Status {
             name: name.into(),
             method,
@@ -228,7 +228,7 @@ impl Objective for Classification {
         &mut self.stack
     }
 
-    fn check_gradients(&self, squares: &Squares) -> Result<()> {
+    fn check_gradients(&self, squares: &GradSqNorms) -> Result<()> {
         let base = self.learning_base();
         if !base.is_empty() && norm_of(squares, "base", &base).is_none_or(|n| n == 0.0) {
             return Err(Error::Settings(format!("{BASE} should learn, but gets no gradient")));
@@ -238,6 +238,6 @@ impl Objective for Classification {
 }
 
 /// Euclidean norm of the gradients of some parameters; `None` if none has one.
-fn norm_of(squares: &Squares, prefix: &str, all: &[&Parameter]) -> Option<f64> {
+fn norm_of(squares: &GradSqNorms, prefix: &str, all: &[&Parameter]) -> Option<f64> {
     norm(squares, all.iter().map(|p| format!("{prefix}.{}", p.name())))
 }

@@ -1,10 +1,10 @@
 //! Step 1: next-token prediction.
 
 use crate::data::{by_length, go_on, length, ragged};
-use crate::{Objective, Part, Result};
+use crate::{Objective, MicroBatchLoss, Result};
 use clinpeft_autodiff::no_grad;
 use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, HiddenRows, Parameter, Trainability};
-use clinpeft_peft::{Squares, Stack, Status};
+use clinpeft_peft::{GradSqNorms, Stack, Status};
 use clinpeft_text::Sequences;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -54,12 +54,12 @@ impl Objective for LanguageModelling {
         rows.iter().map(|r| length(&self.data, *r) as f64 - first).sum()
     }
 
-    fn loss(&self, rows: &[usize], ctx: &ForwardCtx) -> Result<Part> {
+    fn loss(&self, rows: &[usize], ctx: &ForwardCtx) -> Result<MicroBatchLoss> {
         let batch = ragged(&self.data, rows)?;
         let sites: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
         let hidden = self.backbone.hidden(&batch, &sites, ctx, HiddenRows::All)?;
         let (loss, _) = self.backbone.language_loss(&hidden, &batch)?;
-        Ok(Part { loss, tokens: batch.tokens() as u64 })
+        Ok(MicroBatchLoss { loss, tokens: batch.tokens() as u64 })
     }
 
     fn parameters(&self) -> Vec<(String, &Parameter)> {
@@ -72,7 +72,7 @@ impl Objective for LanguageModelling {
         base.map(|p| (format!("base.{}", p.name()), p)).chain(self.stack.trainable_mut()).collect()
     }
 
-    fn status(&self, squares: Option<&Squares>) -> Vec<Status> {
+    fn status(&self, squares: Option<&GradSqNorms>) -> Vec<Status> {
         self.stack.status(squares)
     }
 
@@ -84,7 +84,7 @@ impl Objective for LanguageModelling {
         &mut self.stack
     }
 
-    fn check_gradients(&self, squares: &Squares) -> Result<()> {
+    fn check_gradients(&self, squares: &GradSqNorms) -> Result<()> {
         Ok(self.stack.check_gradients(squares)?)
     }
 }

@@ -1,10 +1,10 @@
 //! Masked-token prediction (Devlin et al. 2019, section 3.1), for the BERT family.
 
 use crate::data::length;
-use crate::{Objective, Part, Result};
+use crate::{Objective, MicroBatchLoss, Result};
 use clinpeft_bert::{Bert, MaskedHead, MaskedTokens};
 use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, HiddenRows, Mode, Parameter, RaggedBatch, Trainability};
-use clinpeft_peft::{Squares, Stack, Status};
+use clinpeft_peft::{GradSqNorms, Stack, Status};
 use clinpeft_rng::{RngExt, Seed, Stream, shuffle};
 use clinpeft_text::{Batch, Sequences};
 use std::sync::Arc;
@@ -87,7 +87,7 @@ impl Objective for MaskedModelling {
         rows.iter().map(count).sum::<usize>() as f64
     }
 
-    fn loss(&self, rows: &[usize], ctx: &ForwardCtx) -> Result<Part> {
+    fn loss(&self, rows: &[usize], ctx: &ForwardCtx) -> Result<MicroBatchLoss> {
         let seed = match ctx.mode {
             Mode::Train(seed) => seed,
             Mode::Evaluate => Seed(0),
@@ -96,7 +96,7 @@ impl Objective for MaskedModelling {
         let sites: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
         let hidden = self.model.hidden(&batch, &sites, ctx, HiddenRows::All)?;
         let (loss, _) = self.head.loss(&self.model, &hidden, &masked)?;
-        Ok(Part { loss, tokens: rows.iter().map(|r| length(&self.data, *r) as u64).sum() })
+        Ok(MicroBatchLoss { loss, tokens: rows.iter().map(|r| length(&self.data, *r) as u64).sum() })
     }
 
     fn parameters(&self) -> Vec<(String, &Parameter)> {
@@ -111,7 +111,7 @@ impl Objective for MaskedModelling {
         base.map(|p| (format!("base.{}", p.name()), p)).chain(self.stack.trainable_mut()).collect()
     }
 
-    fn status(&self, squares: Option<&Squares>) -> Vec<Status> {
+    fn status(&self, squares: Option<&GradSqNorms>) -> Vec<Status> {
         self.stack.status(squares)
     }
 
@@ -123,7 +123,7 @@ impl Objective for MaskedModelling {
         &mut self.stack
     }
 
-    fn check_gradients(&self, squares: &Squares) -> Result<()> {
+    fn check_gradients(&self, squares: &GradSqNorms) -> Result<()> {
         Ok(self.stack.check_gradients(squares)?)
     }
 }

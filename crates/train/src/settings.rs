@@ -18,7 +18,7 @@ pub enum Selection {
 
 /// Where the summed loss of a step is divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Division {
+pub enum LossReduction {
     /// Once, by what the whole step holds: accumulation equals one large batch.
     WholeStep,
     /// In each micro-batch by what that one holds, then by the number of micro-batches of a full step, which makes an
@@ -37,7 +37,7 @@ pub struct Settings {
     /// How the rate moves.
     pub rate: Rate,
     /// Where a loss is divided.
-    pub division: Division,
+    pub reduction: LossReduction,
     /// AdamW and clipping.
     pub optimizer: OptimizerSettings,
     /// Which epoch is kept.
@@ -97,7 +97,7 @@ mod tests {
         Settings {
             learning_rate: 0.02,
             rate: Rate::WarmupAndDecay(Warmup::Ratio(0.1)),
-            division: Division::WholeStep,
+            reduction: LossReduction::WholeStep,
             optimizer: OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: Some(1.0) },
             selection: Selection::LastEpoch,
             patience: Some(1),

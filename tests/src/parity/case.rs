@@ -96,7 +96,7 @@ impl<'a> Measured<'a> {
         self.merged(&world, record)?;
         if self.case.adapter.is_some() && self.trains() {
             let before = Checkpoint::open_file(&self.file("params_before"))?;
-            world.set_parameters(&before)?;
+            world.set_parameters(&folders(self.dir, self.case), &before)?;
             for batch in self.case.batches.keys() {
                 self.outputs(&world, batch, " from parameters", record)?;
             }

@@ -4,10 +4,11 @@ use super::manifest::{Case, Model};
 use clinpeft_autodiff::{Var, ops};
 use clinpeft_experiment::{Error, Family, Pretraining, Result};
 use clinpeft_nn::{Backbone, Classifier, Hidden, Parameter, Trainability};
-use clinpeft_peft::{Activity, Loaded, ModelShape, Stack, load_adapter};
+use clinpeft_peft::{Activity, Adapter, AdapterConfig, Loaded, ModelShape, Stack, load_adapter};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::{DType, Device};
 use clinpeft_weights::{Checkpoint, Keep, TensorMap};
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// Everything that runs in a case.
@@ -84,11 +85,11 @@ impl World {
     }
 
     /// Makes what is trainable as it is in `before`; what a file held only the result of is made anew first.
-    pub(super) fn set_parameters(&mut self, before: &Checkpoint) -> Result<()> {
+    pub(super) fn set_parameters(&mut self, folders: &[Folder], before: &Checkpoint) -> Result<()> {
         let mut renewed = Stack::new();
-        for e in self.stack.entries() {
-            let new = e.adapter.renewed(Seed(0), e.trainability())?;
-            renewed.push(&e.name, new.unwrap_or_else(|| e.adapter.boxed()), e.activity)?;
+        for (e, folder) in self.stack.entries().iter().zip(folders) {
+            let new = with_network(&folder.path, &*self.model.backbone, e.trainability())?;
+            renewed.push(&e.name, new.unwrap_or_else(|| e.adapter.clone_box()), e.activity)?;
         }
         let device = self.model.backbone.parameters().first().map(|p| p.value().device()).unwrap_or_default();
         renewed.to_device(&device)?;
@@ -106,7 +107,7 @@ impl World {
         let base = self.model.backbone.parameters();
         let base = base.into_iter().map(|p| (p.name().to_string(), p));
         let adapters = self.stack.entries().iter().flat_map(|e| {
-            let named = |p: &&Parameter| e.adapter.peft_name(p.name(), &e.name);
+            let named = |p: &&Parameter| peft_name(&*e.adapter, p.name(), &e.name);
             let all = e.adapter.parameters().into_iter();
             all.map(|p| (named(&p), p)).collect::<Vec<_>>()
         });
@@ -127,6 +128,40 @@ impl World {
         let all = base.chain(adapters).chain(head);
         let learning = all.filter(|p| p.trainability() == Trainability::Trainable);
         names.into_iter().zip(learning).collect()
+    }
+}
+
+/// A new adapter with the settings of a folder, where its file holds only the rows that a network made.
+fn with_network(
+    folder: &Path,
+    backbone: &dyn Backbone,
+    learning: Trainability,
+) -> Result<Option<Box<dyn Adapter>>> {
+    let keys: Value = clinpeft_files::read_json(&folder.join("adapter_config.json"))?;
+    let (n, inner) = (&keys["num_virtual_tokens"], &keys["encoder_hidden_size"]);
+    let settings = match keys["peft_type"].as_str() {
+        Some("PREFIX_TUNING") if keys["prefix_projection"] == true => {
+            json!({"method": "prefix", "virtual_tokens": n, "source": {"projection": {"inner": inner}}})
+        }
+        Some("P_TUNING") if keys["encoder_reparameterization_type"] == "LSTM" => {
+            let encoder = json!({"lstm": {"layers": keys["encoder_num_layers"], "dropout": keys["encoder_dropout"]}});
+            json!({"method": "p_tuning", "virtual_tokens": n, "inner": inner, "encoder": encoder})
+        }
+        Some("P_TUNING") => json!({"method": "p_tuning", "virtual_tokens": n, "inner": inner, "encoder": "mlp"}),
+        _ => return Ok(None),
+    };
+    let settings: AdapterConfig = serde_json::from_value(settings).map_err(|e| Error::Options(e.to_string()))?;
+    Ok(Some(settings.build(backbone, Seed(0), learning)?))
+}
+
+/// The name of a parameter in a model of PEFT, where the adapter is called `name`.
+fn peft_name(adapter: &dyn Adapter, parameter: &str, name: &str) -> String {
+    match (adapter.method(), parameter.strip_suffix(".weight")) {
+        ("prefix" | "prompt" | "p_tuning", _) => format!("prompt_encoder.{name}.{parameter}"),
+        // PEFT keeps one adaptation prompt in place and names it after no adapter.
+        ("adaptation_prompt", _) => format!("base_model.model.{parameter}"),
+        (_, Some(stem)) => format!("base_model.model.{stem}.{name}.weight"),
+        (_, None) => format!("base_model.model.{parameter}.{name}"),
     }
 }
 

@@ -9,7 +9,7 @@
 
 use super::config::AdaLoraConfig;
 use super::triplet::Triplet;
-use crate::{Error, Result, Step, StepValues, Stepped};
+use crate::{Error, Result, StepInfo, StepParam, StepValues};
 use clinpeft_nn::Parameter;
 use clinpeft_tensor::Tensor;
 use clinpeft_weights::TensorMap;
@@ -32,7 +32,7 @@ struct Averages {
 
 impl Importance {
     /// Takes a step of the parameter called `name` in.
-    fn update(&mut self, name: &str, step: &Stepped, beta1: f64, beta2: f64) -> Result<()> {
+    fn update(&mut self, name: &str, step: &StepParam, beta1: f64, beta2: f64) -> Result<()> {
         let (values, gradient) = (step.value.to_f64_vec()?, step.gradient.to_f64_vec()?);
         let n = values.len();
         let fresh = || Averages { mean: vec![0.0; n], spread: vec![0.0; n] };
@@ -102,21 +102,21 @@ impl Importance {
 }
 
 /// The step that fixes the ranks.
-fn last_allocation(c: &AdaLoraConfig, step: Step) -> u64 {
+fn last_allocation(c: &AdaLoraConfig, step: StepInfo) -> u64 {
     step.total.saturating_sub(c.last_steps)
 }
 
 /// Whether importance is updated after this step. Not in the step that fixes the ranks, as in PEFT.
-pub(super) fn updates(c: &AdaLoraConfig, step: Step) -> bool {
+pub(super) fn updates(c: &AdaLoraConfig, step: StepInfo) -> bool {
     step.number < last_allocation(c, step)
 }
 
 /// What an AdaLoRA does after an optimizer step.
-pub(super) fn after_step(
+pub(super) fn on_step_end(
     c: &AdaLoraConfig,
     triplets: &mut Triplets,
     importance: &mut Importance,
-    step: Step,
+    step: StepInfo,
     values: &StepValues,
 ) -> Result<()> {
     let last = last_allocation(c, step);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::Stepped;
+use crate::StepParam;
 use clinpeft_autodiff::backward;
 use clinpeft_nn::Linear;
 
@@ -33,7 +33,7 @@ fn values(a: &AdaLora) -> StepValues {
         let n = p.value().count();
         let values = (0..n).map(|i| (i + 1) as f32 * 0.01).collect();
         let gradient = Tensor::from_vec(values, p.value().dims()).unwrap();
-        (p.name().to_string(), Stepped { value: p.value().clone(), gradient })
+        (p.name().to_string(), StepParam { value: p.value().clone(), gradient })
     };
     a.parameters().into_iter().map(one).collect()
 }
@@ -46,7 +46,7 @@ fn train(a: &mut AdaLora, steps: std::ops::RangeInclusive<u64>) {
             p.set_value(moved);
         }
         let values = values(a);
-        a.after_step(Step { number, total: 12 }, &values).unwrap();
+        a.on_step_end(StepInfo { number, total: 12 }, &values).unwrap();
     }
 }
 
@@ -127,13 +127,13 @@ fn orthogonal_vectors_cost_nothing_and_others_learn() {
 #[test]
 fn values_are_asked_for_as_long_as_ranks_may_fall() {
     let a = adapter();
-    let watched = |number| a.watched(Step { number, total: 12 }).len();
+    let watched = |number| a.params_to_sync(StepInfo { number, total: 12 }).len();
     assert_eq!([watched(1), watched(8), watched(9), watched(12)], [6, 6, 0, 0]);
 }
 
 #[test]
 fn a_run_too_short_for_falling_ranks_is_refused() {
     let mut a = adapter();
-    let e = a.after_step(Step { number: 1, total: 5 }, &StepValues::new()).unwrap_err();
+    let e = a.on_step_end(StepInfo { number: 1, total: 5 }, &StepValues::new()).unwrap_err();
     assert!(e.to_string().contains("first_steps"), "{e}");
 }

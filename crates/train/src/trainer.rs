@@ -1,14 +1,14 @@
 //! The training loop.
 
-use crate::plan::Step;
+use crate::batch_schedule::MicroBatches;
 use crate::state::{self, Exact, State};
 use crate::{
-    Division, Error, Event, EventLog, Objective, Optimizer, OptimizerStep, Plan, Rate, Result, Schedule, Selection,
+    BatchSchedule, Error, Event, EventLog, LossReduction, Objective, Optimizer, OptimizerStep, Rate, Result, Schedule, Selection,
     Settings,
 };
 use clinpeft_autodiff::{Gradients, Norm, backward, ops};
 use clinpeft_nn::ForwardCtx;
-use clinpeft_peft::{Squares, Status, StepValues, Stepped, status_table};
+use clinpeft_peft::{GradSqNorms, Status, StepInfo, StepParam, StepValues, status_table};
 use clinpeft_tensor::Tensor;
 use clinpeft_weights::TensorMap;
 use std::collections::BTreeMap;
@@ -25,9 +25,9 @@ pub struct Validation {
     pub metrics: BTreeMap<String, f64>,
 }
 
-/// How the loop ended.
+/// How training ended.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
+pub struct TrainReport {
     /// False if it was told to stop; the checkpoint holds the state.
     pub finished: bool,
     /// The epoch whose parameters are in the objective now, from 1.
@@ -44,10 +44,10 @@ pub struct Outcome {
     pub last_loss: f64,
 }
 
-/// Where the loop reads and writes, and whom it tells.
-pub struct Fit<'a, O> {
+/// Trains an [`Objective`]: where it reads and writes, and whom it tells.
+pub struct Trainer<'a, O> {
     /// The batches.
-    pub plan: &'a Plan,
+    pub batches: &'a BatchSchedule,
     /// How to train.
     pub settings: Settings,
     /// The checkpoint file.
@@ -58,26 +58,29 @@ pub struct Fit<'a, O> {
     /// stop: the epoch has not ended then, and a resumed run begins with the whole validation.
     #[allow(clippy::type_complexity, reason = "a callback with its borrowed state")]
     pub validate: Option<&'a mut dyn FnMut(&O) -> Result<Validation>>,
-    /// Told of every event.
-    pub observe: &'a mut dyn FnMut(&Event, u64),
+    /// Called with every event and the number of all steps.
+    pub on_event: &'a mut dyn FnMut(&Event, u64),
     /// Set from outside to stop with a checkpoint, within one micro-batch.
     pub stop: &'a AtomicBool,
 }
 
-/// Trains `objective`, from its checkpoint if there is one. At the end its parameters are those of the selected epoch.
-///
-/// Errors with [`Error::Damaged`] if the checkpoint or the event file is not as it was written; without both, the run begins
-/// anew.
-pub fn fit<'a, O: Objective>(objective: &'a mut O, run: Fit<'a, O>) -> Result<Outcome> {
-    Loop::start(objective, run)?.run()
+impl<'a, O: Objective> Trainer<'a, O> {
+    /// Trains `objective`, from its checkpoint if there is one. At the end its parameters are those of the selected epoch.
+    ///
+    /// Errors with [`Error::Damaged`] if the checkpoint or the event file is not as it was written; without both, the run begins
+    /// anew.
+    pub fn train(self, objective: &'a mut O) -> Result<TrainReport> {
+        Running::start(objective, self)?.run()
+    }
 }
 
 /// What stands before the state of the adapters among the best parameters.
 const STACK: &str = "(stack) ";
 
-struct Loop<'a, O> {
+/// A trainer at work.
+struct Running<'a, O> {
     objective: &'a mut O,
-    run: Fit<'a, O>,
+    run: Trainer<'a, O>,
     optimizer: Optimizer,
     schedule: Schedule,
     log: EventLog,
@@ -89,14 +92,14 @@ struct Loop<'a, O> {
     saved: Instant,
 }
 
-impl<'a, O: Objective> Loop<'a, O> {
-    fn start(objective: &'a mut O, run: Fit<'a, O>) -> Result<Loop<'a, O>> {
+impl<'a, O: Objective> Running<'a, O> {
+    fn start(objective: &'a mut O, run: Trainer<'a, O>) -> Result<Running<'a, O>> {
         run.settings.check()?;
         if objective.parameters().is_empty() {
             return Err(Error::Settings("there is nothing to learn\nhint: let an adapter or the head learn".into()));
         }
-        let (total, rate) = (run.plan.steps(), run.settings.rate);
-        let micro = if rate == Rate::Published { run.plan.micro_batches()? } else { total };
+        let (total, rate) = (run.batches.steps(), run.settings.rate);
+        let micro = if rate == Rate::Published { run.batches.micro_batches()? } else { total };
         let schedule = Schedule::new(run.settings.learning_rate, rate, total, micro)?;
         let mut optimizer = Optimizer::new(run.settings.optimizer);
         let (state, best) = if run.checkpoint.exists() {
@@ -104,39 +107,39 @@ impl<'a, O: Objective> Loop<'a, O> {
         } else {
             (State::default(), TensorMap::new())
         };
-        let done = state.validated.saturating_mul(run.plan.steps_per_epoch());
-        let end = done.saturating_add(run.plan.steps_per_epoch()).min(total);
+        let done = state.validated.saturating_mul(run.batches.steps_per_epoch());
+        let end = done.saturating_add(run.batches.steps_per_epoch()).min(total);
         if !(done..=end).contains(&state.step) {
             return Err(Error::Checkpoint("belongs to a run with other batches".into()));
         }
         let log = EventLog::open(run.events, state.lines)?;
         let now = Instant::now();
         let before = state.seconds.0;
-        Ok(Loop { objective, run, optimizer, schedule, log, state, best, total, started: now, before, saved: now })
+        Ok(Running { objective, run, optimizer, schedule, log, state, best, total, started: now, before, saved: now })
     }
 
-    fn run(mut self) -> Result<Outcome> {
+    fn run(mut self) -> Result<TrainReport> {
         if self.log.lines() == 0 {
             let rows = self.objective.status(None);
             self.tell(status_event(0, &rows))?;
         }
-        while self.state.validated < self.run.plan.epochs() && !self.out_of_patience() {
+        while self.state.validated < self.run.batches.epochs() && !self.out_of_patience() {
             if self.epoch()? == Went::Stopped {
                 self.save()?;
-                return Ok(self.outcome(false));
+                return Ok(self.report(false));
             }
         }
         if self.run.settings.selection == Selection::BestValidation && !self.best.is_empty() {
             self.take_best()?;
         }
-        Ok(self.outcome(true))
+        Ok(self.report(true))
     }
 
     /// The rest of the running epoch, and its end.
     fn epoch(&mut self) -> Result<Went> {
-        let (epoch, plan) = (self.state.validated, self.run.plan);
-        let first = epoch * plan.steps_per_epoch();
-        for (number, micro) in (first..).zip(plan.epoch(epoch)?) {
+        let (epoch, batches) = (self.state.validated, self.run.batches);
+        let first = epoch * batches.steps_per_epoch();
+        for (number, micro) in (first..).zip(batches.epoch(epoch)?) {
             if number < self.state.step {
                 continue;
             }
@@ -163,7 +166,7 @@ impl<'a, O: Objective> Loop<'a, O> {
     }
 
     /// What the micro-batches of a step give; `None` if it was told to stop between them.
-    fn gather(&self, step: OptimizerStep, micro: &Step) -> Result<Option<Gathered>> {
+    fn gather(&self, step: OptimizerStep, micro: &MicroBatches) -> Result<Option<Gathered>> {
         let divisor: f64 = micro.iter().map(|rows| self.objective.denominator(rows)).sum();
         if divisor <= 0.0 {
             return Err(Error::Settings(format!("step {} has nothing to predict", step.0)));
@@ -176,9 +179,9 @@ impl<'a, O: Objective> Loop<'a, O> {
             }
             let ctx = ForwardCtx::train(seed.part(&format!("micro-batch {i}")), self.run.settings.memory);
             let part = self.objective.loss(rows, &ctx)?;
-            let divisor = match self.run.settings.division {
-                Division::WholeStep => divisor,
-                Division::MicroBatch { full } => self.objective.denominator(rows) * full.max(1) as f64,
+            let divisor = match self.run.settings.reduction {
+                LossReduction::WholeStep => divisor,
+                LossReduction::MicroBatch { full } => self.objective.denominator(rows) * full.max(1) as f64,
             };
             let mean = ops::scale(&part.loss, 1.0 / divisor)?;
             all.losses.push(mean.value().clone());
@@ -192,7 +195,7 @@ impl<'a, O: Objective> Loop<'a, O> {
         Ok(Some(all))
     }
 
-    fn step(&mut self, step: OptimizerStep, micro: &Step) -> Result<Went> {
+    fn step(&mut self, step: OptimizerStep, micro: &MicroBatches) -> Result<Went> {
         let Some(Gathered { losses, gradients, tokens }) = self.gather(step, micro)? else {
             return Ok(Went::Stopped);
         };
@@ -204,30 +207,30 @@ impl<'a, O: Objective> Loop<'a, O> {
         } else {
             Vec::new()
         };
-        let made = clinpeft_peft::Step { number, total: self.total };
+        let made = StepInfo { number, total: self.total };
         let rate = self.schedule.rate(step);
-        let watched = self.objective.stack().watched(made).into_iter();
-        let watched: BTreeMap<String, Tensor> =
-            watched.filter_map(|(name, p)| Some((name, gradients.of(p.var())?.clone()))).collect();
+        let synced = self.objective.stack().params_to_sync(made).into_iter();
+        let synced: BTreeMap<String, Tensor> =
+            synced.filter_map(|(name, p)| Some((name, gradients.of(p.var())?.clone()))).collect();
         let measured = norms.iter().map(|(_, norm)| norm);
         self.optimizer.step_measured(self.objective.parameters_mut(), &gradients, measured, rate)?;
-        let read = self.read(losses, norms, watched)?;
-        let loss = read.loss;
+        let stats = self.read(losses, norms, synced)?;
+        let loss = stats.loss;
         if !loss.is_finite() {
             return Err(Error::NotFinite { step: step.0, loss });
         }
         if step.0 == 0 {
-            self.objective.check_gradients(&read.squares)?;
-            let rows = self.objective.status(Some(&read.squares));
+            self.objective.check_gradients(&stats.grad_sq_norms)?;
+            let rows = self.objective.status(Some(&stats.grad_sq_norms));
             self.tell(status_event(1, &rows))?;
         }
-        self.objective.stack_mut().after_step(made, &read.watched)?;
+        self.objective.stack_mut().on_step_end(made, &stats.synced)?;
         self.state.step = number;
         self.state.last_loss = Exact(loss);
         self.state.epoch_loss.0.0 += loss;
         self.state.epoch_loss.1 += 1;
         if log_now {
-            let (tokens, gradient_norms) = (self.state.tokens, norms_of(&self.objective.status(Some(&read.squares))));
+            let (tokens, gradient_norms) = (self.state.tokens, norms_of(&self.objective.status(Some(&stats.grad_sq_norms))));
             self.tell(Event::Step { step: number, loss, learning_rate: rate, tokens, gradient_norms })?;
         }
         Ok(Went::On)
@@ -243,8 +246,8 @@ impl<'a, O: Objective> Loop<'a, O> {
     }
 
     /// What a step has to say, once it was made. It is the one reading of a step: a device has all of its work by now.
-    fn read(&self, losses: Vec<Tensor>, norms: Vec<(String, Norm)>, watched: BTreeMap<String, Tensor>) -> Result<Read> {
-        // What is watched has a gradient, so it is among what learns.
+    fn read(&self, losses: Vec<Tensor>, norms: Vec<(String, Norm)>, synced: BTreeMap<String, Tensor>) -> Result<StepStats> {
+        // What is synchronised has a gradient, so it is among what learns.
         let values = self.objective.stack().trainable().into_iter();
         let values: BTreeMap<String, &Tensor> = values.map(|(name, p)| (name, p.value())).collect();
         let mut wanted: Vec<&Tensor> = losses.iter().collect();
@@ -252,23 +255,23 @@ impl<'a, O: Objective> Loop<'a, O> {
             Norm::Unread(norm) => Some(norm),
             Norm::Square(_) => None,
         }));
-        wanted.extend(watched.iter().flat_map(|(name, gradient)| [values[name], gradient]));
+        wanted.extend(synced.iter().flat_map(|(name, gradient)| [values[name], gradient]));
         let mut read = Tensor::all_to_cpu(&wanted)?.into_iter();
         let mut next = || read.next().expect("as many as were asked for");
         let mut loss = 0.0;
         for _ in 0..losses.len() {
             loss += next().item()?;
         }
-        let mut squares = Squares::new();
+        let mut grad_sq_norms = GradSqNorms::new();
         for (name, norm) in norms {
             let square = match norm {
                 Norm::Square(square) => square,
                 Norm::Unread(_) => next().item()?.powi(2),
             };
-            squares.insert(name, square);
+            grad_sq_norms.insert(name, square);
         }
-        let watched = watched.into_keys().map(|name| (name, Stepped { value: next(), gradient: next() })).collect();
-        Ok(Read { loss, squares, watched })
+        let synced = synced.into_keys().map(|name| (name, StepParam { value: next(), gradient: next() })).collect();
+        Ok(StepStats { loss, grad_sq_norms, synced })
     }
 
     fn end_of_epoch(&mut self, epoch: u64) -> Result<Went> {
@@ -311,7 +314,7 @@ impl<'a, O: Objective> Loop<'a, O> {
 
     fn tell(&mut self, event: Event) -> Result<()> {
         self.log.write(&event)?;
-        (self.run.observe)(&event, self.total);
+        (self.run.on_event)(&event, self.total);
         Ok(())
     }
 
@@ -324,9 +327,9 @@ impl<'a, O: Objective> Loop<'a, O> {
         Ok(())
     }
 
-    fn outcome(&self, finished: bool) -> Outcome {
+    fn report(&self, finished: bool) -> TrainReport {
         let best = self.state.best.filter(|_| self.run.settings.selection == Selection::BestValidation);
-        Outcome {
+        TrainReport {
             finished,
             epoch: best.map_or(self.state.validated, |b| b.0),
             score: best.map(|b| b.1.0),
@@ -338,7 +341,7 @@ impl<'a, O: Objective> Loop<'a, O> {
     }
 }
 
-/// Whether the loop goes on.
+/// Whether training goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Went {
     On,
@@ -356,10 +359,11 @@ struct Gathered {
 }
 
 /// What is read of a step.
-struct Read {
+struct StepStats {
     loss: f64,
-    squares: Squares,
-    watched: StepValues,
+    grad_sq_norms: GradSqNorms,
+    /// What [`clinpeft_peft::Stack::params_to_sync`] asked for.
+    synced: StepValues,
 }
 
 fn norms_of(rows: &[Status]) -> BTreeMap<String, f64> {

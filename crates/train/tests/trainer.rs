@@ -98,7 +98,7 @@ fn loss_falls_and_the_base_stays() {
 fn second_step(first: &Stack, merged: bool) -> Classification {
     let mut o = classification();
     o.stack = Stack::new();
-    let adapter = first.entries()[0].adapter.boxed();
+    let adapter = first.entries()[0].adapter.clone_box();
     if merged {
         merge(&mut *o.backbone, &*adapter).unwrap();
     } else {
