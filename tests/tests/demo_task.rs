@@ -14,8 +14,8 @@ use clinpeft_tensor::Precision;
 use clinpeft_tensor::ops::scale;
 use clinpeft_text::{Encoder, Order, Sequences, Specials, Tokenizer, TokenizerKind, Truncation};
 use clinpeft_train::{
-    Classification, Cut, Division, Event, Examples, Fit, OptimizerSettings, Plan, Rate, Scores, Selection, Settings,
-    Targets, Warmup, fit,
+    BatchSchedule, Classification, Event, Examples, LossReduction, MicroBatchSize, OptimizerSettings, Rate, Scores,
+    Selection, Settings, Targets, Trainer, Warmup,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -108,7 +108,14 @@ fn trained(settings: Value, precision: Precision) -> Trained {
         class_weights: Classification::balanced_weights(&targets),
         data: Examples::new(task.sequences.clone(), targets).unwrap(),
     };
-    let plan = Plan::new(task.sequences.lengths(), (Order::Sequential, Seed(0)), 16, 16, Cut::Sequences(16)).unwrap();
+    let plan = BatchSchedule::new(
+        task.sequences.lengths(),
+        (Order::Sequential, Seed(0)),
+        16,
+        16,
+        MicroBatchSize::Sequences(16),
+    )
+    .unwrap();
     let dir = tempfile::tempdir().unwrap();
     let mut seen = Vec::new();
     let mut observe = |e: &Event, _: u64| {
@@ -116,16 +123,16 @@ fn trained(settings: Value, precision: Precision) -> Trained {
             seen.push(*loss);
         }
     };
-    let run = Fit {
-        plan: &plan,
+    let run = Trainer {
+        batches: &plan,
         settings: training(),
         checkpoint: &dir.path().join("state.safetensors"),
         events: &dir.path().join("events.jsonl"),
         validate: None,
-        observe: &mut observe,
+        on_event: &mut observe,
         stop: &AtomicBool::new(false),
     };
-    assert!(fit(&mut objective, run).unwrap().finished);
+    assert!(run.train(&mut objective).unwrap().finished);
     let scores = objective.evaluate(&objective.data, 4096, &AtomicBool::new(false)).unwrap();
     Trained { first: seen[0], last: *seen.last().unwrap(), scores }
 }
@@ -134,7 +141,7 @@ fn training() -> Settings {
     Settings {
         learning_rate: 5e-2,
         rate: Rate::WarmupAndDecay(Warmup::Ratio(0.06)),
-        division: Division::WholeStep,
+        reduction: LossReduction::WholeStep,
         optimizer: OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, clip: Some(1.0) },
         selection: Selection::LastEpoch,
         patience: None,

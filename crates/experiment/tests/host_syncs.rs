@@ -10,7 +10,8 @@ use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
 use clinpeft_text::{Order, Sequences};
 use clinpeft_train::{
-    Cut, Division, Event, Fit, LanguageModelling, OptimizerSettings, Plan, Rate, Selection, Settings, Warmup, fit,
+    BatchSchedule, Event, LanguageModelling, LossReduction, MicroBatchSize, OptimizerSettings, Rate, Selection,
+    Settings, Trainer, Warmup,
 };
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -67,13 +68,14 @@ fn a_step_is_read_once_whatever_learns() {
         let mut objective = LanguageModelling { backbone: Box::new(backbone), stack, data: data.clone() };
         let folder = tempfile::tempdir().unwrap();
         let mut read = Vec::new();
-        let plan = Plan::new(data.lengths(), (Order::Sequential, Seed(1)), 1, 8, Cut::Sequences(4)).unwrap();
-        let run = Fit {
-            plan: &plan,
+        let plan = BatchSchedule::new(data.lengths(), (Order::Sequential, Seed(1)), 1, 8, MicroBatchSize::Sequences(4))
+            .unwrap();
+        let run = Trainer {
+            batches: &plan,
             settings: Settings {
                 learning_rate: 0.01,
                 rate: Rate::WarmupAndDecay(Warmup::Ratio(0.1)),
-                division: Division::WholeStep,
+                reduction: LossReduction::WholeStep,
                 optimizer: OptimizerSettings {
                     beta1: 0.9,
                     beta2: 0.999,
@@ -91,7 +93,7 @@ fn a_step_is_read_once_whatever_learns() {
             checkpoint: &folder.path().join("state.safetensors"),
             events: &folder.path().join("events.jsonl"),
             validate: None,
-            observe: &mut |event, _| match event {
+            on_event: &mut |event, _| match event {
                 Event::Step { gradient_norms, .. } => {
                     assert!(gradient_norms[name] > 0.0, "{name}");
                     read.push(backend.downloads());
@@ -101,7 +103,7 @@ fn a_step_is_read_once_whatever_learns() {
             },
             stop: &AtomicBool::new(false),
         };
-        assert!(fit(&mut objective, run).unwrap().finished);
+        assert!(run.train(&mut objective).unwrap().finished);
         let of_steps: Vec<u64> = read.windows(2).map(|two| two[1] - two[0]).collect();
         assert_eq!(of_steps, [1; 6], "{name}");
     }

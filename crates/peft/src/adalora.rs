@@ -18,7 +18,8 @@ use crate::lora::matching;
 use crate::method::owned;
 use crate::update::product;
 use crate::{
-    Adapter, AdapterMethod, Error, FamilyTargets, FileKeys, ModelShape, OptimizerHook, Result, Saved, StepInfo, StepValues, Update,
+    Adapter, AdapterMethod, Error, FamilyTargets, FileKeys, ModelShape, OptimizerHook, Result, Saved, StepInfo,
+    StepValues, Update,
 };
 use budget::Importance;
 use clinpeft_autodiff::{Var, ops};

@@ -39,7 +39,13 @@ impl BatchSchedule {
     ///
     /// Errors if there are no rows, a number is zero, or there are more epochs or steps than [`BatchSchedule::EPOCHS`] and
     /// [`BatchSchedule::STEPS`].
-    pub fn new(lengths: Vec<usize>, (order, seed): (Order, Seed), epochs: u64, batch: usize, cut: MicroBatchSize) -> Result<BatchSchedule> {
+    pub fn new(
+        lengths: Vec<usize>,
+        (order, seed): (Order, Seed),
+        epochs: u64,
+        batch: usize,
+        cut: MicroBatchSize,
+    ) -> Result<BatchSchedule> {
         let (cut_key, cut_size) = match cut {
             MicroBatchSize::Tokens(n) => ("micro_tokens", n),
             MicroBatchSize::Sequences(n) => ("micro_sequences", n),
@@ -91,7 +97,9 @@ impl BatchSchedule {
                 let epoch = full * self.batch.div_ceil(n) + rest.div_ceil(n);
                 self.epochs.checked_mul(epoch as u64).ok_or_else(|| self.too_many())
             }
-            MicroBatchSize::Tokens(_) if self.epochs.checked_mul(rows).is_none_or(|n| n > BatchSchedule::COUNTED) => Err(self.too_many()),
+            MicroBatchSize::Tokens(_) if self.epochs.checked_mul(rows).is_none_or(|n| n > BatchSchedule::COUNTED) => {
+                Err(self.too_many())
+            }
             MicroBatchSize::Tokens(_) => {
                 let count = |e: u64| Ok(self.epoch(e)?.iter().map(|step| step.len() as u64).sum::<u64>());
                 (0..self.epochs).map(count).sum()
@@ -155,7 +163,8 @@ mod tests {
         assert!(said(1, 0, MicroBatchSize::Tokens(64)).contains("`batch_sequences` = 0"));
         assert!(said(1, 8, MicroBatchSize::Tokens(0)).contains("`micro_tokens` = 0"));
         assert!(said(1, 8, MicroBatchSize::Sequences(0)).contains("`micro_sequences` = 0"));
-        let many = new(&vec![1; 1_000_001], Order::Shuffled, BatchSchedule::EPOCHS, 1, MicroBatchSize::Tokens(1)).unwrap_err();
+        let many =
+            new(&vec![1; 1_000_001], Order::Shuffled, BatchSchedule::EPOCHS, 1, MicroBatchSize::Tokens(1)).unwrap_err();
         assert!(many.to_string().contains("10^12 steps"), "{many}");
         assert!(new(&[], Order::Shuffled, 1, 1, MicroBatchSize::Tokens(1)).is_err());
         let most = new(&[4; 100], Order::Shuffled, BatchSchedule::EPOCHS, 1, MicroBatchSize::Tokens(64)).unwrap();

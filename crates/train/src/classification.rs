@@ -1,13 +1,13 @@
 //! Step 2: labels of notes.
 
 use crate::data::{by_length, go_on, length, ragged};
-use crate::{Error, Examples, Objective, MicroBatchLoss, Result, Targets};
+use crate::{Error, Examples, MicroBatchLoss, Objective, Result, Targets};
 use clinpeft_autodiff::{Var, no_grad, ops};
 use clinpeft_nn::{
     AdapterHooks, Backbone, ForwardCtx, HiddenRows, PadProbe, Parameter, Pooling, RaggedBatch, Trainability,
     binary_loss, class_loss,
 };
-use clinpeft_peft::{Activity, Head, GradSqNorms, Stack, Status, norm};
+use clinpeft_peft::{Activity, GradSqNorms, Head, Stack, Status, norm};
 use clinpeft_tensor::Tensor;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -1,7 +1,7 @@
 //! Step 1: next-token prediction.
 
 use crate::data::{by_length, go_on, length, ragged};
-use crate::{Objective, MicroBatchLoss, Result};
+use crate::{MicroBatchLoss, Objective, Result};
 use clinpeft_autodiff::no_grad;
 use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, HiddenRows, Parameter, Trainability};
 use clinpeft_peft::{GradSqNorms, Stack, Status};

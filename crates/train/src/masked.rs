@@ -1,7 +1,7 @@
 //! Masked-token prediction (Devlin et al. 2019, section 3.1), for the BERT family.
 
 use crate::data::length;
-use crate::{Objective, MicroBatchLoss, Result};
+use crate::{MicroBatchLoss, Objective, Result};
 use clinpeft_bert::{Bert, MaskedHead, MaskedTokens};
 use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, HiddenRows, Mode, Parameter, RaggedBatch, Trainability};
 use clinpeft_peft::{GradSqNorms, Stack, Status};

@@ -3,8 +3,8 @@
 use crate::batch_schedule::MicroBatches;
 use crate::state::{self, Exact, State};
 use crate::{
-    BatchSchedule, Error, Event, EventLog, LossReduction, Objective, Optimizer, OptimizerStep, Rate, Result, Schedule, Selection,
-    Settings,
+    BatchSchedule, Error, Event, EventLog, LossReduction, Objective, Optimizer, OptimizerStep, Rate, Result, Schedule,
+    Selection, Settings,
 };
 use clinpeft_autodiff::{Gradients, Norm, backward, ops};
 use clinpeft_nn::ForwardCtx;
@@ -230,7 +230,8 @@ impl<'a, O: Objective> Running<'a, O> {
         self.state.epoch_loss.0.0 += loss;
         self.state.epoch_loss.1 += 1;
         if log_now {
-            let (tokens, gradient_norms) = (self.state.tokens, norms_of(&self.objective.status(Some(&stats.grad_sq_norms))));
+            let (tokens, gradient_norms) =
+                (self.state.tokens, norms_of(&self.objective.status(Some(&stats.grad_sq_norms))));
             self.tell(Event::Step { step: number, loss, learning_rate: rate, tokens, gradient_norms })?;
         }
         Ok(Went::On)
@@ -246,7 +247,12 @@ impl<'a, O: Objective> Running<'a, O> {
     }
 
     /// What a step has to say, once it was made. It is the one reading of a step: a device has all of its work by now.
-    fn read(&self, losses: Vec<Tensor>, norms: Vec<(String, Norm)>, synced: BTreeMap<String, Tensor>) -> Result<StepStats> {
+    fn read(
+        &self,
+        losses: Vec<Tensor>,
+        norms: Vec<(String, Norm)>,
+        synced: BTreeMap<String, Tensor>,
+    ) -> Result<StepStats> {
         // What is synchronised has a gradient, so it is among what learns.
         let values = self.objective.stack().trainable().into_iter();
         let values: BTreeMap<String, &Tensor> = values.map(|(name, p)| (name, p.value())).collect();

@@ -5,7 +5,7 @@
 mod tiny;
 
 use clinpeft_nn::{ForwardCtx, Parameter};
-use clinpeft_peft::{Squares, Stack, Status};
+use clinpeft_peft::{GradSqNorms, Stack, Status};
 use clinpeft_train::*;
 use std::cell::Cell;
 use std::path::Path;
@@ -46,7 +46,7 @@ fn ranks_fall_in_training_and_an_interruption_changes_nothing() {
 }
 
 /// Runs with a validation that gives these scores by epoch, from epoch `first` on; it is stopped in that of epoch `stop_in`.
-fn scored<O: Objective>(o: &mut O, scores: &[f64], first: usize, stop_in: Option<usize>, dir: &Path) -> Outcome {
+fn scored<O: Objective>(o: &mut O, scores: &[f64], first: usize, stop_in: Option<usize>, dir: &Path) -> TrainReport {
     let stop = AtomicBool::new(false);
     let mut epoch = first;
     let mut validate = |_: &O| {
@@ -58,16 +58,16 @@ fn scored<O: Objective>(o: &mut O, scores: &[f64], first: usize, stop_in: Option
         Ok(Validation { score: scores[epoch - 2], metrics: [("auroc".to_string(), scores[epoch - 2])].into() })
     };
     let (checkpoint, events) = (dir.join("state.safetensors"), dir.join("events.jsonl"));
-    let run = Fit {
-        plan: &plan(scores.len() as u64, 2),
+    let run = Trainer {
+        batches: &plan(scores.len() as u64, 2),
         settings: Settings { selection: Selection::BestValidation, ..settings() },
         checkpoint: &checkpoint,
         events: &events,
         validate: Some(&mut validate),
-        observe: &mut |_, _| (),
+        on_event: &mut |_, _| (),
         stop: &stop,
     };
-    fit(o, run).unwrap()
+    run.train(o).unwrap()
 }
 
 fn events(dir: &Path) -> String {
@@ -84,7 +84,7 @@ fn check_interrupted_validations(new: fn() -> LanguageModelling, scores: &[f64])
         assert!(!scored(&mut new(), scores, 1, Some(epoch), parts.path()).finished);
         let mut resumed = new();
         let again = scored(&mut resumed, scores, epoch, None, parts.path());
-        assert_eq!(Outcome { seconds: outcome.seconds, ..again }, outcome, "interrupted in epoch {epoch}");
+        assert_eq!(TrainReport { seconds: outcome.seconds, ..again }, outcome, "interrupted in epoch {epoch}");
         assert_eq!(events(parts.path()), events(whole.path()));
         assert_eq!(values(&once), values(&resumed));
         let keys = |o: &LanguageModelling| o.stack.entries()[0].adapter.saved().unwrap().keys;
@@ -115,7 +115,7 @@ impl Objective for Counted {
         self.inner.denominator(rows)
     }
 
-    fn loss(&self, rows: &[usize], ctx: &ForwardCtx) -> Result<Part> {
+    fn loss(&self, rows: &[usize], ctx: &ForwardCtx) -> Result<MicroBatchLoss> {
         self.run.set(self.run.get() + 1);
         if Some(self.run.get()) == self.stop_in {
             self.stop.store(true, Ordering::Relaxed);
@@ -131,7 +131,7 @@ impl Objective for Counted {
         self.inner.parameters_mut()
     }
 
-    fn status(&self, squares: Option<&Squares>) -> Vec<Status> {
+    fn status(&self, squares: Option<&GradSqNorms>) -> Vec<Status> {
         self.inner.status(squares)
     }
 
@@ -143,25 +143,25 @@ impl Objective for Counted {
         self.inner.stack_mut()
     }
 
-    fn check_gradients(&self, squares: &Squares) -> Result<()> {
+    fn check_gradients(&self, squares: &GradSqNorms) -> Result<()> {
         self.inner.check_gradients(squares)
     }
 }
 
 /// Runs two epochs of three steps of four micro-batches; `stop_in` 0 is before the first.
-fn counted(dir: &Path, stop_in: Option<usize>) -> (Counted, Outcome) {
+fn counted(dir: &Path, stop_in: Option<usize>) -> (Counted, TrainReport) {
     let stop = Arc::new(AtomicBool::new(stop_in == Some(0)));
     let mut o = Counted { inner: language(), stop: stop.clone(), stop_in, run: Cell::new(0) };
-    let run = Fit {
-        plan: &plan(2, 4),
+    let run = Trainer {
+        batches: &plan(2, 4),
         settings: settings(),
         checkpoint: &dir.join("state.safetensors"),
         events: &dir.join("events.jsonl"),
         validate: None,
-        observe: &mut |_, _| (),
+        on_event: &mut |_, _| (),
         stop: &stop,
     };
-    let outcome = fit(&mut o, run).unwrap();
+    let outcome = run.train(&mut o).unwrap();
     (o, outcome)
 }
 
@@ -178,7 +178,7 @@ fn a_stop_is_honoured_before_the_next_micro_batch() {
         assert_eq!(stopped.run.get(), stop_in, "no micro-batch after the stop");
     }
     let (resumed, again) = counted(parts.path(), None);
-    assert_eq!(Outcome { seconds: outcome.seconds, ..again }, outcome, "tokens of an unfinished step do not count");
+    assert_eq!(TrainReport { seconds: outcome.seconds, ..again }, outcome, "tokens of an unfinished step do not count");
     assert_eq!(values(&once), values(&resumed));
     assert_eq!(events(whole.path()), events(parts.path()));
 }
@@ -193,17 +193,17 @@ fn a_stop_ends_an_evaluation() {
 }
 
 /// What `fit` says of the files of a run in `dir`.
-fn said(o: &mut LanguageModelling, plan: &Plan, dir: &Path) -> Result<Outcome> {
-    let run = Fit {
-        plan,
+fn said(o: &mut LanguageModelling, plan: &BatchSchedule, dir: &Path) -> Result<TrainReport> {
+    let run = Trainer {
+        batches: plan,
         settings: settings(),
         checkpoint: &dir.join("state.safetensors"),
         events: &dir.join("events.jsonl"),
         validate: None,
-        observe: &mut |_, _| (),
+        on_event: &mut |_, _| (),
         stop: &AtomicBool::new(true),
     };
-    fit(o, run)
+    run.train(o)
 }
 
 #[test]
@@ -258,15 +258,15 @@ fn a_checkpoint_of_before_checksums_is_read() {
 fn a_score_that_is_no_number_ends_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let mut validate = |_: &LanguageModelling| Ok(Validation { score: f64::NAN, metrics: Default::default() });
-    let run = Fit {
-        plan: &plan(1, 1),
+    let run = Trainer {
+        batches: &plan(1, 1),
         settings: settings(),
         checkpoint: &dir.path().join("s"),
         events: &dir.path().join("e"),
         validate: Some(&mut validate),
-        observe: &mut |_, _| (),
+        on_event: &mut |_, _| (),
         stop: &AtomicBool::new(false),
     };
-    let error = fit(&mut language(), run).unwrap_err().to_string();
+    let error = run.train(&mut language()).unwrap_err().to_string();
     assert!(error.contains("score of epoch 1 is not a number"), "{error}");
 }

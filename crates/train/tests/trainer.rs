@@ -49,7 +49,7 @@ fn class_weights_cancel_in_micro_batches_of_one_row() {
         if !weighted {
             o.class_weights = vec![1.0; 2];
         }
-        let settings = Settings { division: Division::MicroBatch { full: 8 }, ..settings() };
+        let settings = Settings { reduction: LossReduction::MicroBatch { full: 8 }, ..settings() };
         train(&mut o, &plan(1, 8), settings, dir.path(), None).last_loss
     };
     assert!((run(true) - run(false)).abs() < 1e-6, "{} {}", run(true), run(false));
@@ -59,8 +59,9 @@ fn class_weights_cancel_in_micro_batches_of_one_row() {
 fn incomplete_step_is_divided_by_a_full_one_in_micro_batches() {
     let loss = |full: usize| {
         let dir = tempfile::tempdir().unwrap();
-        let settings = Settings { division: Division::MicroBatch { full }, ..settings() };
-        let plan = Plan::new(vec![1; 8], (Order::Sequential, SEED), 1, 8, Cut::Sequences(8)).unwrap();
+        let settings = Settings { reduction: LossReduction::MicroBatch { full }, ..settings() };
+        let plan =
+            BatchSchedule::new(vec![1; 8], (Order::Sequential, SEED), 1, 8, MicroBatchSize::Sequences(8)).unwrap();
         train(&mut classification(), &plan, settings, dir.path(), None).last_loss
     };
     assert!((loss(1) - 2.0 * loss(2)).abs() < 1e-12);
@@ -152,16 +153,16 @@ fn best_epoch_is_the_one_that_is_kept() {
     let stop = AtomicBool::new(false);
     let plan = plan(3, 1);
     let (checkpoint, events) = (dir.path().join("s"), dir.path().join("e"));
-    let run = Fit {
-        plan: &plan,
+    let run = Trainer {
+        batches: &plan,
         settings: Settings { selection: Selection::BestValidation, ..settings() },
         checkpoint: &checkpoint,
         events: &events,
         validate: Some(&mut validate),
-        observe: &mut |_, _| (),
+        on_event: &mut |_, _| (),
         stop: &stop,
     };
-    let outcome = fit(&mut o, run).unwrap();
+    let outcome = run.train(&mut o).unwrap();
     assert_eq!((outcome.epoch, outcome.score), (2, Some(0.9)));
     assert_eq!(values(&o), seen[1]);
 }
@@ -187,16 +188,16 @@ fn inactive_trainable_adapter_stops_the_first_step() {
     let stop = AtomicBool::new(false);
     let plan = plan(1, 1);
     let (checkpoint, events) = (dir.path().join("s"), dir.path().join("e"));
-    let run = Fit {
-        plan: &plan,
+    let run = Trainer {
+        batches: &plan,
         settings: settings(),
         checkpoint: &checkpoint,
         events: &events,
         validate: None,
-        observe: &mut |_, _| (),
+        on_event: &mut |_, _| (),
         stop: &stop,
     };
-    let e = fit(&mut o, run).unwrap_err().to_string();
+    let e = run.train(&mut o).unwrap_err().to_string();
     assert!(e.contains("`clinical`") && e.contains("no gradient"), "{e}");
 }
 

@@ -132,11 +132,7 @@ impl World {
 }
 
 /// A new adapter with the settings of a folder, where its file holds only the rows that a network made.
-fn with_network(
-    folder: &Path,
-    backbone: &dyn Backbone,
-    learning: Trainability,
-) -> Result<Option<Box<dyn Adapter>>> {
+fn with_network(folder: &Path, backbone: &dyn Backbone, learning: Trainability) -> Result<Option<Box<dyn Adapter>>> {
     let keys: Value = clinpeft_files::read_json(&folder.join("adapter_config.json"))?;
     let (n, inner) = (&keys["num_virtual_tokens"], &keys["encoder_hidden_size"]);
     let settings = match keys["peft_type"].as_str() {

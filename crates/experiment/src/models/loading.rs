@@ -13,7 +13,7 @@ use clinpeft_peft::{Activity, Adapter, ModelShape, Stack, load_adapter};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
 use clinpeft_text::{Cache, CacheKey, Encoder, Order, Packed, Sequences, Specials, Tokenizer, Truncation};
-use clinpeft_train::{Cut, Plan};
+use clinpeft_train::{BatchSchedule, MicroBatchSize};
 use std::path::{Path, PathBuf};
 
 /// A base model with its tokenizer.
@@ -212,14 +212,14 @@ impl<'a> NoteEncoder<'a> {
 }
 
 /// Batches of every epoch: steps of `batch_sequences` rows, each cut into micro-batches of at most `micro_tokens`.
-pub(crate) fn batches(lengths: Vec<usize>, spec: &RunSpec) -> Result<Plan> {
+pub(crate) fn batches(lengths: Vec<usize>, spec: &RunSpec) -> Result<BatchSchedule> {
     let cut = match spec.switches.class_weights {
-        ClassWeights::WholeStep => Cut::Tokens(spec.training.micro_tokens),
+        ClassWeights::WholeStep => MicroBatchSize::Tokens(spec.training.micro_tokens),
         // What is divided in each micro-batch depends on how the step is cut.
-        ClassWeights::MicroBatch => Cut::Sequences(spec.micro_sequences()),
+        ClassWeights::MicroBatch => MicroBatchSize::Sequences(spec.micro_sequences()),
     };
     let order = (Order::Shuffled, Seed(spec.seed).part("order"));
-    Ok(Plan::new(lengths, order, spec.training.epochs, spec.training.batch_sequences, cut)?)
+    Ok(BatchSchedule::new(lengths, order, spec.training.epochs, spec.training.batch_sequences, cut)?)
 }
 
 /// Number of all weights: base, adapters, and a head if there is one.

@@ -7,7 +7,7 @@ use crate::store::{RunFolder, Store};
 use clinpeft_metrics::Bootstrap;
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
-use clinpeft_train::{Event, Fit, Objective, Outcome, Validation, fit};
+use clinpeft_train::{Event, Objective, TrainReport, Trainer, Validation};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -84,20 +84,20 @@ impl Context<'_> {
         objective: &mut O,
         lengths: Vec<usize>,
         validate: Option<&mut dyn FnMut(&O) -> clinpeft_train::Result<Validation>>,
-    ) -> Result<Outcome> {
+    ) -> Result<TrainReport> {
         let plan = loading::batches(lengths, &self.spec)?;
         let (checkpoint, events) = (self.checkpoint(), self.folder.file("events.jsonl"));
-        let run = Fit {
-            plan: &plan,
+        let run = Trainer {
+            batches: &plan,
             settings: self.spec.settings(self.control.checkpoint_every),
             checkpoint: &checkpoint,
             events: &events,
             // Within an option the callback does not get the shorter lifetime by itself.
             validate: validate.map(|f| f as &mut dyn FnMut(&O) -> clinpeft_train::Result<Validation>),
-            observe: self.control.observe,
+            on_event: self.control.observe,
             stop: self.control.stop,
         };
-        let outcome = fit(objective, run)?;
+        let outcome = run.train(objective)?;
         if outcome.finished { Ok(outcome) } else { Err(Error::Stopped) }
     }
 

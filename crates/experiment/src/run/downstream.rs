@@ -16,7 +16,7 @@ use clinpeft_nn::{Backbone, ExtraTensors, Trainability};
 use clinpeft_peft::{AdapterBundle, Head};
 use clinpeft_rng::Seed;
 use clinpeft_text::{TokenCount, Tokenizer};
-use clinpeft_train::{Classification, Examples, Objective, Outcome, Scores, Targets, Validation};
+use clinpeft_train::{Classification, Examples, Objective, Scores, Targets, TrainReport, Validation};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -152,7 +152,7 @@ fn train_with_validation(
     objective: &mut Classification,
     validation: &Examples,
     data: &Dataset,
-) -> Result<Outcome> {
+) -> Result<TrainReport> {
     let lengths = objective.data.sequences.lengths();
     let (rule, epochs) = (context.spec.switches.multilabel_score, context.spec.switches.selection);
     let stop = context.control.stop;

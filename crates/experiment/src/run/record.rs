@@ -3,7 +3,7 @@
 use crate::models::loading::Used;
 use crate::spec::{Kind, RunSpec};
 use clinpeft_metrics::Estimate;
-use clinpeft_train::Outcome;
+use clinpeft_train::TrainReport;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -61,7 +61,7 @@ impl From<&Estimate> for Number {
 }
 
 impl RunResult {
-    pub fn new(spec: &RunSpec, outcome: &Outcome) -> RunResult {
+    pub fn new(spec: &RunSpec, outcome: &TrainReport) -> RunResult {
         RunResult {
             kind: spec.kind,
             table: spec.table,

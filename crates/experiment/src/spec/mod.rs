@@ -14,7 +14,7 @@ use clinpeft_nn::Checkpointing;
 use clinpeft_peft::AdapterName;
 use clinpeft_tensor::Precision;
 use clinpeft_text::Packing;
-use clinpeft_train::{Division, OptimizerSettings, Rate, Selection, Settings, Warmup};
+use clinpeft_train::{LossReduction, OptimizerSettings, Rate, Selection, Settings, Warmup};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -351,10 +351,10 @@ impl RunSpec {
                 ScheduleRule::WarmupAndDecay => Rate::WarmupAndDecay(Warmup::Ratio(t.warmup_ratio)),
                 ScheduleRule::Published => Rate::Published,
             },
-            division: match self.switches.class_weights {
-                ClassWeights::WholeStep => Division::WholeStep,
+            reduction: match self.switches.class_weights {
+                ClassWeights::WholeStep => LossReduction::WholeStep,
                 ClassWeights::MicroBatch => {
-                    Division::MicroBatch { full: t.batch_sequences.div_ceil(self.micro_sequences()) }
+                    LossReduction::MicroBatch { full: t.batch_sequences.div_ceil(self.micro_sequences()) }
                 }
             },
             optimizer: OptimizerSettings {

@@ -64,7 +64,7 @@ pub fn settings() -> Settings {
     Settings {
         learning_rate: 0.02,
         rate: Rate::WarmupAndDecay(Warmup::Ratio(0.1)),
-        division: Division::WholeStep,
+        reduction: LossReduction::WholeStep,
         optimizer: OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, clip: None },
         selection: Selection::LastEpoch,
         patience: None,
@@ -76,12 +76,25 @@ pub fn settings() -> Settings {
 }
 
 /// Three steps of eight rows, each in so many micro-batches.
-pub fn plan(epochs: u64, micro: usize) -> Plan {
-    Plan::new(sequences(24).lengths(), (Order::Sequential, SEED), epochs, 8, Cut::Sequences(8 / micro)).unwrap()
+pub fn plan(epochs: u64, micro: usize) -> BatchSchedule {
+    BatchSchedule::new(
+        sequences(24).lengths(),
+        (Order::Sequential, SEED),
+        epochs,
+        8,
+        MicroBatchSize::Sequences(8 / micro),
+    )
+    .unwrap()
 }
 
 /// Runs until the end, or until `stop_after` steps.
-pub fn train<O: Objective>(o: &mut O, plan: &Plan, settings: Settings, dir: &Path, stop_after: Option<u64>) -> Outcome {
+pub fn train<O: Objective>(
+    o: &mut O,
+    plan: &BatchSchedule,
+    settings: Settings,
+    dir: &Path,
+    stop_after: Option<u64>,
+) -> TrainReport {
     let stop = AtomicBool::new(false);
     let mut observe = |e: &Event, _: u64| {
         if let (Event::Step { step, .. }, Some(limit)) = (e, stop_after)
@@ -91,16 +104,16 @@ pub fn train<O: Objective>(o: &mut O, plan: &Plan, settings: Settings, dir: &Pat
         }
     };
     let (checkpoint, events) = (dir.join("state.safetensors"), dir.join("events.jsonl"));
-    let run = Fit {
-        plan,
+    let run = Trainer {
+        batches: plan,
         settings,
         checkpoint: &checkpoint,
         events: &events,
         validate: None,
-        observe: &mut observe,
+        on_event: &mut observe,
         stop: &stop,
     };
-    fit(o, run).unwrap()
+    run.train(o).unwrap()
 }
 
 pub fn values<O: Objective>(o: &O) -> Vec<(String, Vec<f64>)> {

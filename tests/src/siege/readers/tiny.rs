@@ -7,7 +7,8 @@ use clinpeft_rng::Seed;
 use clinpeft_tensor::Tensor;
 use clinpeft_text::{CacheKey, Order, Sequences, Specials, Tokenizer, Truncation};
 use clinpeft_train::{
-    Cut, Division, Fit, LanguageModelling, OptimizerSettings, Plan, Rate, Result, Selection, Settings, Warmup, fit,
+    BatchSchedule, LanguageModelling, LossReduction, MicroBatchSize, OptimizerSettings, Rate, Result, Selection,
+    Settings, Trainer, Warmup,
 };
 use clinpeft_weights::TensorMap;
 use std::collections::BTreeMap;
@@ -74,12 +75,13 @@ pub fn go_on(dir: &Path, stopped: bool) -> Result<()> {
     stack.push("clinical", Box::new(lora("init")?), Activity::Active)?;
     let data = Sequences::new((0..24).map(|i| i % 16).collect(), vec![0, 6, 12, 18, 24], 0)?;
     let mut objective = LanguageModelling { backbone: Box::new(model()?), stack, data };
-    let plan = Plan::new(objective.data.lengths(), (Order::Sequential, SEED), 1, 2, Cut::Sequences(2))?;
+    let plan =
+        BatchSchedule::new(objective.data.lengths(), (Order::Sequential, SEED), 1, 2, MicroBatchSize::Sequences(2))?;
     let optimizer = OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, clip: None };
     let settings = Settings {
         learning_rate: 0.01,
         rate: Rate::WarmupAndDecay(Warmup::Ratio(0.1)),
-        division: Division::WholeStep,
+        reduction: LossReduction::WholeStep,
         optimizer,
         selection: Selection::LastEpoch,
         patience: None,
@@ -90,14 +92,14 @@ pub fn go_on(dir: &Path, stopped: bool) -> Result<()> {
     };
     let (checkpoint, events, stop) =
         (dir.join("state.safetensors"), dir.join("events.jsonl"), AtomicBool::new(stopped));
-    let run = Fit {
-        plan: &plan,
+    let run = Trainer {
+        batches: &plan,
         settings,
         checkpoint: &checkpoint,
         events: &events,
         validate: None,
-        observe: &mut |_, _| {},
+        on_event: &mut |_, _| {},
         stop: &stop,
     };
-    fit(&mut objective, run).map(|_| ())
+    run.train(&mut objective).map(|_| ())
 }
