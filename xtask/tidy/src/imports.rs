@@ -15,22 +15,9 @@ use syn::{Item, UseTree, Visibility};
 use crate::head::Head;
 use crate::workspace::{Package, Violation, read, rust_files, short_name};
 
-/// Crates that may still have cycles. The list only shrinks.
-const PERMITTED: &[&str] = &[];
-
-/// The cycles of the crates that must not have any.
+/// The cycles of every crate.
 pub fn check(packages: &[Package]) -> Result<Vec<Violation>, String> {
-    cycles(packages.iter().filter(|package| !PERMITTED.contains(&short_name(&package.name))))
-}
-
-/// The cycles of the crates that may still have some, and the crates that need no permission any more.
-pub fn permitted(packages: &[Package]) -> Result<Vec<String>, String> {
-    let mut found = cycles(packages.iter().filter(|package| PERMITTED.contains(&short_name(&package.name))))?;
-    let clean = |name: &&&str| !found.iter().any(|cycle| cycle.starts_with(&format!("`{name}`")));
-    let clean: Vec<String> =
-        PERMITTED.iter().filter(clean).map(|name| format!("`{name}` has no cycle any more")).collect();
-    found.extend(clean);
-    Ok(found)
+    cycles(packages.iter())
 }
 
 /// The cycles of each root of each package: the library, the program, each further program.
