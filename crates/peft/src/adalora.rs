@@ -71,11 +71,6 @@ impl AdaLora {
         })
     }
 
-    /// Its settings.
-    pub fn config(&self) -> &AdaLoraConfig {
-        &self.config
-    }
-
     /// The rank of each layer now.
     pub fn ranks(&self) -> BTreeMap<String, usize> {
         self.triplets.iter().map(|(site, t)| (site.clone(), t.rank())).collect()
@@ -264,10 +259,6 @@ impl Adapter for AdaLora {
         let singular = t.e.value().to_cpu()?.reshape(&[r])?;
         let b = clinpeft_tensor::ops::mul_row(&t.b.value().to_cpu()?, &singular)?;
         Ok(Update::Add(product(t.a.value(), &b, self.scale())?))
-    }
-
-    fn clone_box(&self) -> Box<dyn Adapter> {
-        Box::new(self.clone())
     }
 }
 

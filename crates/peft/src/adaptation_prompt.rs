@@ -90,11 +90,6 @@ impl AdaptationPrompt {
         let prompts = (shape.layers - config.layers..shape.layers).map(one).collect::<Result<_>>()?;
         Ok(AdaptationPrompt { config, prompts, files: FileKeys::default() })
     }
-
-    /// Its settings.
-    pub fn config(&self) -> &AdaptationPromptConfig {
-        &self.config
-    }
 }
 
 impl GatedPrompt {
@@ -202,9 +197,5 @@ impl Adapter for AdaptationPrompt {
 
     fn file_keys(&self) -> &FileKeys {
         &self.files
-    }
-
-    fn clone_box(&self) -> Box<dyn Adapter> {
-        Box::new(self.clone())
     }
 }

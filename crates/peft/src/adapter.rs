@@ -33,7 +33,7 @@ pub type StepValues = BTreeMap<String, StepParam>;
 pub type GradSqNorms = BTreeMap<String, f64>;
 
 /// A method of parameter-efficient fine-tuning: what it does at the four hook points, its parameters and its files.
-pub trait Adapter: AdapterHooks + Debug {
+pub trait Adapter: AdapterHooks + CloneAdapter + Debug {
     /// Name of the method, for example `lora`.
     fn method(&self) -> &'static str;
     /// Its parameters, each with a name that is unique within the adapter.
@@ -64,8 +64,18 @@ pub trait Adapter: AdapterHooks + Debug {
             self.method()
         )))
     }
-    /// A copy; values are shared until one of them is written to.
+}
+
+/// Copies an adapter whatever its method; values are shared until one of them is written to.
+pub trait CloneAdapter {
+    /// The copy.
     fn clone_box(&self) -> Box<dyn Adapter>;
+}
+
+impl<A: Adapter + Clone + 'static> CloneAdapter for A {
+    fn clone_box(&self) -> Box<dyn Adapter> {
+        Box::new(self.clone())
+    }
 }
 
 /// What a method such as AdaLoRA does beside every optimizer step.

@@ -215,8 +215,4 @@ impl Adapter for Dora {
         let lengths = self.rows[site].magnitude.value().to_f64_vec()?;
         Ok(Update::AddAndScaleRows(sum, lengths.iter().zip(&inverse).map(|(m, i)| m * i).collect()))
     }
-
-    fn clone_box(&self) -> Box<dyn Adapter> {
-        Box::new(self.clone())
-    }
 }

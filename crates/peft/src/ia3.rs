@@ -187,8 +187,4 @@ impl Adapter for Ia3 {
             End::Output => Update::ScaleOutputs(factors),
         })
     }
-
-    fn clone_box(&self) -> Box<dyn Adapter> {
-        Box::new(self.clone())
-    }
 }

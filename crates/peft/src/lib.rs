@@ -36,7 +36,7 @@ mod update;
 
 pub use adalora::{AdaLora, AdaLoraConfig};
 pub use adaptation_prompt::{AdaptationPrompt, AdaptationPromptConfig};
-pub use adapter::{Adapter, GradSqNorms, OptimizerHook, StepInfo, StepParam, StepValues};
+pub use adapter::{Adapter, CloneAdapter, GradSqNorms, OptimizerHook, StepInfo, StepParam, StepValues};
 pub use bundle::{AdapterBundle, Head};
 pub use dora::Dora;
 pub use error::{Error, Result};
@@ -53,5 +53,5 @@ pub use prompt::{PromptStart, PromptTuning, PromptTuningConfig};
 pub use registry::{AdapterConfig, Loaded, load_adapter};
 pub use save::save_adapter;
 pub use shape::ModelShape;
-pub use stack::{Activity, Entry, Stack, Status, norm, status_table};
+pub use stack::{Activity, Entry, Stack, Status, norm, status_table, trainable};
 pub use update::Update;

@@ -88,11 +88,6 @@ impl Lora {
             .collect::<Result<_>>()?;
         Ok(Lora { config, pairs, files: FileKeys::default() })
     }
-
-    /// Its settings.
-    pub fn config(&self) -> &LoraConfig {
-        &self.config
-    }
 }
 
 impl Pair {
@@ -228,10 +223,6 @@ impl Adapter for Lora {
             return Err(Error::Config(format!("the adapter has no layer `{site}`\nhint: see its targets")));
         };
         Ok(Update::Add(product(pair.a.value(), pair.b.value(), self.config.scale())?))
-    }
-
-    fn clone_box(&self) -> Box<dyn Adapter> {
-        Box::new(self.clone())
     }
 }
 

@@ -111,11 +111,6 @@ impl PTuning {
         PTuning { config, shape, network, files }
     }
 
-    /// Its settings.
-    pub fn config(&self) -> &PTuningConfig {
-        &self.config
-    }
-
     /// The prompt, `[n, d]`.
     fn rows(&self, ctx: &ForwardCtx) -> Result<Var> {
         let (net, table) = (&self.network, self.network.var("embedding.weight")?);
@@ -270,9 +265,5 @@ impl Adapter for PTuning {
 
     fn file_keys(&self) -> &FileKeys {
         &self.files
-    }
-
-    fn clone_box(&self) -> Box<dyn Adapter> {
-        Box::new(self.clone())
     }
 }

@@ -85,11 +85,6 @@ impl Prefix {
         Prefix { config, shape, network, files }
     }
 
-    /// Its settings.
-    pub fn config(&self) -> &PrefixConfig {
-        &self.config
-    }
-
     /// `[n, 2 L w]`.
     fn rows(&self) -> Result<Var> {
         let table = self.network.var("embedding.weight")?;
@@ -209,9 +204,5 @@ impl Adapter for Prefix {
 
     fn file_keys(&self) -> &FileKeys {
         &self.files
-    }
-
-    fn clone_box(&self) -> Box<dyn Adapter> {
-        Box::new(self.clone())
     }
 }

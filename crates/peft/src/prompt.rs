@@ -163,8 +163,4 @@ impl Adapter for PromptTuning {
     fn file_keys(&self) -> &FileKeys {
         &self.files
     }
-
-    fn clone_box(&self) -> Box<dyn Adapter> {
-        Box::new(self.clone())
-    }
 }

@@ -5,6 +5,7 @@ use clinpeft_autodiff::{Var, ops};
 use clinpeft_nn::{AdapterHooks, AttentionCall, ForwardCtx, Linear, LinearCall, Parameter, Trainability};
 use clinpeft_tensor::Device;
 use clinpeft_weights::{TensorMap, nearest};
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -123,19 +124,12 @@ impl Stack {
 
     /// Parameters that learn, with names that are unique in the stack (`<adapter>.<parameter>`).
     pub fn trainable(&self) -> Vec<(String, &Parameter)> {
-        let all = self.entries.iter().flat_map(|e| e.adapter.parameters().into_iter().map(|p| (named(&e.name, p), p)));
-        all.filter(|(_, p)| p.trainability() == Trainability::Trainable).collect()
+        self.entries.iter().flat_map(|e| trainable(&e.name, e.adapter.parameters())).collect()
     }
 
     /// The same for writing, in the same order.
     pub fn trainable_mut(&mut self) -> Vec<(String, &mut Parameter)> {
-        let mut all = Vec::new();
-        for e in &mut self.entries {
-            let name = e.name.clone();
-            all.extend(e.adapter.parameters_mut().into_iter().map(|p| (named(&name, p), p)));
-        }
-        all.retain(|(_, p)| p.trainability() == Trainability::Trainable);
-        all
+        self.entries.iter_mut().flat_map(|e| trainable(&e.name, e.adapter.parameters_mut())).collect()
     }
 
     /// What each adapter is and does; with the squares of its gradients (by the names of [`Stack::trainable`]), also their norm.
@@ -236,6 +230,12 @@ impl Stack {
 fn own<T: Clone>(adapter: &str, all: &BTreeMap<String, T>) -> BTreeMap<String, T> {
     let name = |long: &str| Some(long.strip_prefix(adapter)?.strip_prefix('.')?.to_string());
     all.iter().filter_map(|(long, value)| Some((name(long)?, value.clone()))).collect()
+}
+
+/// Those of some parameters that learn, each called `<prefix>.<parameter>`.
+pub fn trainable<P: Borrow<Parameter>>(prefix: &str, parameters: Vec<P>) -> Vec<(String, P)> {
+    let learning = parameters.into_iter().filter(|p| p.borrow().trainability() == Trainability::Trainable);
+    learning.map(|p| (named(prefix, p.borrow()), p)).collect()
 }
 
 fn named(adapter: &str, p: &Parameter) -> String {

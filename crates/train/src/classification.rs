@@ -1,7 +1,7 @@
 //! Step 2: labels of notes.
 
 use crate::data::{by_length, go_on, length, ragged};
-use crate::{Error, Examples, MicroBatchLoss, Objective, Result, Targets};
+use crate::{Error, Examples, MicroBatchLoss, Objective, Parts, PartsMut, Result, Targets};
 use clinpeft_autodiff::{Var, no_grad, ops};
 use clinpeft_nn::{
     AdapterHooks, Backbone, ForwardCtx, HiddenRows, PadProbe, Parameter, Pooling, RaggedBatch, Trainability,
@@ -189,17 +189,17 @@ impl Objective for Classification {
         Ok(MicroBatchLoss { loss, tokens })
     }
 
-    fn parameters(&self) -> Vec<(String, &Parameter)> {
-        let base = self.learning_base().into_iter().map(|p| (format!("base.{}", p.name()), p));
-        let head = self.head.classifier.parameters();
-        base.chain(self.stack.trainable()).chain(head.map(|p| (format!("head.{}", p.name()), p))).collect()
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            base: self.backbone.parameters(),
+            stack: &self.stack,
+            head: self.head.classifier.parameters().collect(),
+        }
     }
 
-    fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)> {
-        let base = self.backbone.parameters_mut().into_iter().filter(|p| p.trainability() == Trainability::Trainable);
-        let base = base.map(|p| (format!("base.{}", p.name()), p));
-        let head = self.head.classifier.parameters_mut();
-        base.chain(self.stack.trainable_mut()).chain(head.map(|p| (format!("head.{}", p.name()), p))).collect()
+    fn parts_mut(&mut self) -> PartsMut<'_> {
+        let head = self.head.classifier.parameters_mut().collect();
+        PartsMut { base: self.backbone.parameters_mut(), stack: &mut self.stack, head }
     }
 
     fn status(&self, squares: Option<&GradSqNorms>) -> Vec<Status> {
@@ -218,14 +218,6 @@ impl Objective for Classification {
         let learning = self.head.classifier.weight().trainability();
         all.push(Status { learning, ..row("(head)", "linear", "head", &head) });
         all
-    }
-
-    fn stack(&self) -> &Stack {
-        &self.stack
-    }
-
-    fn stack_mut(&mut self) -> &mut Stack {
-        &mut self.stack
     }
 
     fn check_gradients(&self, squares: &GradSqNorms) -> Result<()> {

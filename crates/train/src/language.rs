@@ -1,10 +1,10 @@
 //! Step 1: next-token prediction.
 
 use crate::data::{by_length, go_on, length, ragged};
-use crate::{MicroBatchLoss, Objective, Result};
+use crate::{MicroBatchLoss, Objective, Parts, PartsMut, Result};
 use clinpeft_autodiff::no_grad;
-use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, HiddenRows, Parameter, Trainability};
-use clinpeft_peft::{GradSqNorms, Stack, Status};
+use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, HiddenRows};
+use clinpeft_peft::Stack;
 use clinpeft_text::Sequences;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -62,29 +62,11 @@ impl Objective for LanguageModelling {
         Ok(MicroBatchLoss { loss, tokens: batch.tokens() as u64 })
     }
 
-    fn parameters(&self) -> Vec<(String, &Parameter)> {
-        let base = self.backbone.parameters().into_iter().filter(|p| p.trainability() == Trainability::Trainable);
-        base.map(|p| (format!("base.{}", p.name()), p)).chain(self.stack.trainable()).collect()
+    fn parts(&self) -> Parts<'_> {
+        Parts { base: self.backbone.parameters(), stack: &self.stack, head: Vec::new() }
     }
 
-    fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)> {
-        let base = self.backbone.parameters_mut().into_iter().filter(|p| p.trainability() == Trainability::Trainable);
-        base.map(|p| (format!("base.{}", p.name()), p)).chain(self.stack.trainable_mut()).collect()
-    }
-
-    fn status(&self, squares: Option<&GradSqNorms>) -> Vec<Status> {
-        self.stack.status(squares)
-    }
-
-    fn stack(&self) -> &Stack {
-        &self.stack
-    }
-
-    fn stack_mut(&mut self) -> &mut Stack {
-        &mut self.stack
-    }
-
-    fn check_gradients(&self, squares: &GradSqNorms) -> Result<()> {
-        Ok(self.stack.check_gradients(squares)?)
+    fn parts_mut(&mut self) -> PartsMut<'_> {
+        PartsMut { base: self.backbone.parameters_mut(), stack: &mut self.stack, head: Vec::new() }
     }
 }

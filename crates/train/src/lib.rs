@@ -29,7 +29,7 @@ pub use error::{Error, Result};
 pub use events::{Event, EventLog};
 pub use language::{LanguageModelling, NoteLoss};
 pub use masked::{MaskedModelling, Masking};
-pub use objective::{MicroBatchLoss, Objective};
+pub use objective::{MicroBatchLoss, Objective, Parts, PartsMut};
 pub use optimizer::{Optimizer, OptimizerSettings};
 pub use schedule::{OptimizerStep, Rate, Schedule, Warmup};
 pub use settings::{LossReduction, Selection, Settings};

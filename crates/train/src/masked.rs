@@ -1,10 +1,10 @@
 //! Masked-token prediction (Devlin et al. 2019, section 3.1), for the BERT family.
 
 use crate::data::length;
-use crate::{MicroBatchLoss, Objective, Result};
+use crate::{MicroBatchLoss, Objective, Parts, PartsMut, Result};
 use clinpeft_bert::{Bert, MaskedHead, MaskedTokens};
-use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, HiddenRows, Mode, Parameter, RaggedBatch, Trainability};
-use clinpeft_peft::{GradSqNorms, Stack, Status};
+use clinpeft_nn::{AdapterHooks, Backbone, ForwardCtx, HiddenRows, Mode, RaggedBatch};
+use clinpeft_peft::Stack;
 use clinpeft_rng::{RngExt, Seed, Stream, shuffle};
 use clinpeft_text::{Batch, Sequences};
 use std::sync::Arc;
@@ -99,32 +99,14 @@ impl Objective for MaskedModelling {
         Ok(MicroBatchLoss { loss, tokens: rows.iter().map(|r| length(&self.data, *r) as u64).sum() })
     }
 
-    fn parameters(&self) -> Vec<(String, &Parameter)> {
-        let all = self.model.parameters().into_iter().chain(self.head.parameters());
-        let base = all.filter(|p| p.trainability() == Trainability::Trainable);
-        base.map(|p| (format!("base.{}", p.name()), p)).chain(self.stack.trainable()).collect()
+    fn parts(&self) -> Parts<'_> {
+        let base = self.model.parameters().into_iter().chain(self.head.parameters()).collect();
+        Parts { base, stack: &self.stack, head: Vec::new() }
     }
 
-    fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)> {
-        let all = self.model.parameters_mut().into_iter().chain(self.head.parameters_mut());
-        let base = all.filter(|p| p.trainability() == Trainability::Trainable);
-        base.map(|p| (format!("base.{}", p.name()), p)).chain(self.stack.trainable_mut()).collect()
-    }
-
-    fn status(&self, squares: Option<&GradSqNorms>) -> Vec<Status> {
-        self.stack.status(squares)
-    }
-
-    fn stack(&self) -> &Stack {
-        &self.stack
-    }
-
-    fn stack_mut(&mut self) -> &mut Stack {
-        &mut self.stack
-    }
-
-    fn check_gradients(&self, squares: &GradSqNorms) -> Result<()> {
-        Ok(self.stack.check_gradients(squares)?)
+    fn parts_mut(&mut self) -> PartsMut<'_> {
+        let base = self.model.parameters_mut().into_iter().chain(self.head.parameters_mut()).collect();
+        PartsMut { base, stack: &mut self.stack, head: Vec::new() }
     }
 }
 

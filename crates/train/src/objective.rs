@@ -3,7 +3,7 @@
 use crate::Result;
 use clinpeft_autodiff::Var;
 use clinpeft_nn::{ForwardCtx, Parameter};
-use clinpeft_peft::{GradSqNorms, Stack, Status};
+use clinpeft_peft::{GradSqNorms, Stack, Status, trainable};
 
 /// The loss of some examples.
 pub struct MicroBatchLoss {
@@ -19,17 +19,47 @@ pub trait Objective {
     fn denominator(&self, rows: &[usize]) -> f64;
     /// Summed loss of these examples.
     fn loss(&self, rows: &[usize], ctx: &ForwardCtx) -> Result<MicroBatchLoss>;
+    /// What it is made of.
+    fn parts(&self) -> Parts<'_>;
+    /// The same for writing.
+    fn parts_mut(&mut self) -> PartsMut<'_>;
     /// What learns, with unique names.
-    fn parameters(&self) -> Vec<(String, &Parameter)>;
+    fn parameters(&self) -> Vec<(String, &Parameter)> {
+        let Parts { base, stack, head } = self.parts();
+        [trainable("base", base), stack.trainable(), trainable("head", head)].into_iter().flatten().collect()
+    }
     /// The same for writing, in the same order.
-    fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)>;
+    fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)> {
+        let PartsMut { base, stack, head } = self.parts_mut();
+        [trainable("base", base), stack.trainable_mut(), trainable("head", head)].into_iter().flatten().collect()
+    }
     /// Adapters and head: who takes part, who learns; with the squares of the gradients of [`Objective::parameters`], also
     /// their norms.
-    fn status(&self, squares: Option<&GradSqNorms>) -> Vec<Status>;
-    /// Its adapters.
-    fn stack(&self) -> &Stack;
-    /// Its adapters for writing.
-    fn stack_mut(&mut self) -> &mut Stack;
+    fn status(&self, squares: Option<&GradSqNorms>) -> Vec<Status> {
+        self.parts().stack.status(squares)
+    }
     /// Errors if something that should learn got no gradient.
-    fn check_gradients(&self, squares: &GradSqNorms) -> Result<()>;
+    fn check_gradients(&self, squares: &GradSqNorms) -> Result<()> {
+        Ok(self.parts().stack.check_gradients(squares)?)
+    }
+}
+
+/// The parameters of an objective.
+pub struct Parts<'a> {
+    /// Of the model, those that do not learn among them.
+    pub base: Vec<&'a Parameter>,
+    /// Of its adapters.
+    pub stack: &'a Stack,
+    /// Of its head, where it is none of the model.
+    pub head: Vec<&'a Parameter>,
+}
+
+/// The same for writing.
+pub struct PartsMut<'a> {
+    /// Of the model, those that do not learn among them.
+    pub base: Vec<&'a mut Parameter>,
+    /// Of its adapters.
+    pub stack: &'a mut Stack,
+    /// Of its head, where it is none of the model.
+    pub head: Vec<&'a mut Parameter>,
 }

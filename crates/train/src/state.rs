@@ -65,7 +65,7 @@ pub(crate) fn write(
         all.insert(format!("p/{name}"), p.value().clone());
     }
     optimizer.export(&mut all);
-    let adapters = objective.stack().state()?;
+    let adapters = objective.parts().stack.state()?;
     all.extend(adapters.into_iter().map(|(name, t)| (format!("a/{name}"), t)));
     all.extend(best.iter().map(|(name, t)| (format!("best/{name}"), t.clone())));
     let text = serde_json::to_string(state).map_err(|e| Error::Checkpoint(e.to_string()))?;
@@ -125,7 +125,7 @@ pub(crate) fn read(
     }
     optimizer.import(&all, state.step)?;
     let adapters = all.iter().filter_map(|(k, t)| Some((k.strip_prefix("a/")?.to_string(), t.clone())));
-    objective.stack_mut().set_state(&adapters.collect())?;
+    objective.parts_mut().stack.set_state(&adapters.collect())?;
     let best = all.into_iter().filter_map(|(k, t)| Some((k.strip_prefix("best/")?.to_string(), t))).collect();
     Ok((state, best))
 }

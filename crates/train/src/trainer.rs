@@ -162,7 +162,7 @@ impl<'a, O: Objective> Running<'a, O> {
         }
         let adapters = self.best.iter();
         let adapters = adapters.filter_map(|(name, t)| Some((name.strip_prefix(STACK)?.to_string(), t.clone())));
-        Ok(self.objective.stack_mut().set_state(&adapters.collect())?)
+        Ok(self.objective.parts_mut().stack.set_state(&adapters.collect())?)
     }
 
     /// What the micro-batches of a step give; `None` if it was told to stop between them.
@@ -188,7 +188,7 @@ impl<'a, O: Objective> Running<'a, O> {
             all.tokens += part.tokens;
             all.gradients.add(backward(&mean)?)?;
         }
-        if let Some(extra) = self.objective.stack().extra_loss()? {
+        if let Some(extra) = self.objective.parts().stack.extra_loss()? {
             all.losses.push(extra.value().clone());
             all.gradients.add(backward(&extra)?)?;
         }
@@ -209,7 +209,7 @@ impl<'a, O: Objective> Running<'a, O> {
         };
         let made = StepInfo { number, total: self.total };
         let rate = self.schedule.rate(step);
-        let synced = self.objective.stack().params_to_sync(made).into_iter();
+        let synced = self.objective.parts().stack.params_to_sync(made).into_iter();
         let synced: BTreeMap<String, Tensor> =
             synced.filter_map(|(name, p)| Some((name, gradients.of(p.var())?.clone()))).collect();
         let measured = norms.iter().map(|(_, norm)| norm);
@@ -224,7 +224,7 @@ impl<'a, O: Objective> Running<'a, O> {
             let rows = self.objective.status(Some(&stats.grad_sq_norms));
             self.tell(status_event(1, &rows))?;
         }
-        self.objective.stack_mut().on_step_end(made, &stats.synced)?;
+        self.objective.parts_mut().stack.on_step_end(made, &stats.synced)?;
         self.state.step = number;
         self.state.last_loss = Exact(loss);
         self.state.epoch_loss.0.0 += loss;
@@ -254,7 +254,7 @@ impl<'a, O: Objective> Running<'a, O> {
         synced: BTreeMap<String, Tensor>,
     ) -> Result<StepStats> {
         // What is synchronised has a gradient, so it is among what learns.
-        let values = self.objective.stack().trainable().into_iter();
+        let values = self.objective.parts().stack.trainable().into_iter();
         let values: BTreeMap<String, &Tensor> = values.map(|(name, p)| (name, p.value())).collect();
         let mut wanted: Vec<&Tensor> = losses.iter().collect();
         wanted.extend(norms.iter().filter_map(|(_, norm)| match norm {
@@ -299,7 +299,7 @@ impl<'a, O: Objective> Running<'a, O> {
             self.state.best = score.map(|s| (epoch, Exact(s)));
             let now = self.objective.parameters().into_iter().map(|(name, p)| (name, p.value().clone()));
             self.best = now.collect();
-            let adapters = self.objective.stack().state()?;
+            let adapters = self.objective.parts().stack.state()?;
             self.best.extend(adapters.into_iter().map(|(name, t)| (format!("{STACK}{name}"), t)));
         }
         self.state.validated = epoch;

@@ -4,8 +4,7 @@
 
 mod tiny;
 
-use clinpeft_nn::{ForwardCtx, Parameter};
-use clinpeft_peft::{GradSqNorms, Stack, Status};
+use clinpeft_nn::ForwardCtx;
 use clinpeft_train::*;
 use std::cell::Cell;
 use std::path::Path;
@@ -123,28 +122,12 @@ impl Objective for Counted {
         self.inner.loss(rows, ctx)
     }
 
-    fn parameters(&self) -> Vec<(String, &Parameter)> {
-        self.inner.parameters()
+    fn parts(&self) -> Parts<'_> {
+        self.inner.parts()
     }
 
-    fn parameters_mut(&mut self) -> Vec<(String, &mut Parameter)> {
-        self.inner.parameters_mut()
-    }
-
-    fn status(&self, squares: Option<&GradSqNorms>) -> Vec<Status> {
-        self.inner.status(squares)
-    }
-
-    fn stack(&self) -> &Stack {
-        self.inner.stack()
-    }
-
-    fn stack_mut(&mut self) -> &mut Stack {
-        self.inner.stack_mut()
-    }
-
-    fn check_gradients(&self, squares: &GradSqNorms) -> Result<()> {
-        self.inner.check_gradients(squares)
+    fn parts_mut(&mut self) -> PartsMut<'_> {
+        self.inner.parts_mut()
     }
 }
 
