@@ -14,7 +14,7 @@ use clinpeft_clinical::{Dataset, Example, Task, TaskKind};
 use clinpeft_linear::{LogisticPath, SparseMatrix, Target, TfidfSettings, TfidfVectorizer};
 use clinpeft_metrics::{Bootstrap, unwatched};
 use clinpeft_rng::Seed;
-use clinpeft_train::{Event, EventLog, Outcome, Scores};
+use clinpeft_train::{Event, EventLog, Scores, TrainReport};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context<'_>, task: Task, settings: &BagOfWords) -> R
     path.fit(found.c)?;
     let (steps, classifier) = (found.steps + path.steps(), path.into_model());
     tell(context, &found, &train)?;
-    let outcome = Outcome {
+    let outcome = TrainReport {
         finished: true,
         epoch: 0,
         score: Some(found.score),
