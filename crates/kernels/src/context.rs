@@ -191,7 +191,7 @@ impl<R: Runtime> DeviceContext<R> {
 }
 
 /// What a device would need to run the kernels of this crate.
-fn lacking(properties: &DeviceProperties) -> Option<&'static str> {
+pub(crate) fn lacking(properties: &DeviceProperties) -> Option<&'static str> {
     let hardware = &properties.hardware;
     let (x, y, z) = hardware.max_cube_count;
     let lacks = [
@@ -216,9 +216,6 @@ fn brief(said: &str) -> String {
     let line = lines.filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ");
     line.chars().take(400).collect()
 }
-
-#[cfg(all(test, feature = "vulkan"))]
-mod on_a_device;
 
 #[cfg(test)]
 mod tests {

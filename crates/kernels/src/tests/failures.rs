@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use super::*;
+use crate::context::{DeviceContext, lacking};
 use crate::launch::{Buffer, ELEMENTS, Launch, Operand, grid};
 use crate::ops::elementwise::{add, scale};
 use crate::vulkan::tests::alone;
 use clinpeft_tensor::ops::Layout;
 use clinpeft_tensor::{DType, Tensor};
+use cubecl::ir::DeviceProperties;
+use cubecl::prelude::*;
+use std::sync::Arc;
 
 /// Cannot be compiled: a number that is known when the kernel is compiled is not a variable.
 #[cube(launch)]
