@@ -1,6 +1,6 @@
 //! What every measurement needs: the precision to ask for and the timer.
 
-use clinpeft_tensor::Precision;
+use clinpeft_tensor::{Precision, gemm};
 use std::error::Error;
 
 /// How exact products with frozen weights are.
@@ -21,6 +21,14 @@ impl From<Exactness> for Precision {
             Exactness::F32 => Precision::F32,
             Exactness::Bf16 => Precision::Bf16,
         }
+    }
+}
+
+/// Computes all products with the kernels of one instruction set; `gemm` is the `gemm` crate.
+pub fn use_isa(isa: Option<&String>) -> Result<(), Box<dyn Error>> {
+    match isa {
+        Some(isa) if !gemm::force_isa(isa) => Err(format!("this machine has no GEMM kernel `{isa}`").into()),
+        _ => Ok(()),
     }
 }
 

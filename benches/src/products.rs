@@ -1,6 +1,6 @@
 //! Matrix products with a weight stored `[out, in]`.
 
-use crate::measure::{Exactness, timed};
+use crate::measure::{Exactness, timed, use_isa};
 use clinpeft_nn::measure_prepack;
 use clinpeft_rng::{Rng, Seed};
 use clinpeft_tensor::ops::{Layout, matmul};
@@ -19,10 +19,14 @@ pub struct Options {
     /// The gradient of the input, dX = dY W, in place of y = x W^T.
     #[arg(long)]
     backward: bool,
+    /// Instruction set of the kernels, in place of the best; `gemm` is the `gemm` crate.
+    #[arg(long)]
+    isa: Option<String>,
 }
 
 /// GFLOP/s of each shape, by the median, and which packs of the weight are kept, as a run would.
 pub fn time(options: &Options) -> Result<Value, Box<dyn Error>> {
+    use_isa(options.isa.as_ref())?;
     let precision = Precision::from(options.precision);
     let (mut found, mut packs) = (Map::new(), Map::new());
     for shape in &options.shapes {
@@ -47,5 +51,5 @@ pub fn time(options: &Options) -> Result<Value, Box<dyn Error>> {
         times.sort_by(f64::total_cmp);
         found.insert(shape.clone(), json!((2 * m * k * n) as f64 / times[times.len() / 2] * 1e-9));
     }
-    Ok(json!({ "gflops": found, "packs": packs, "unit": gemm::isa(precision) }))
+    Ok(json!({ "gflops": found, "prepack": packs, "isa": gemm::isa(precision) }))
 }

@@ -1,6 +1,6 @@
 //! Whole LoRA steps: forward, backward, AdamW; r 16 on `q_proj` and `v_proj`.
 
-use crate::measure::{Exactness, timed};
+use crate::measure::{Exactness, timed, use_isa};
 use clinpeft_autodiff::{Var, backward, ops};
 use clinpeft_llama::Llama;
 use clinpeft_nn::{
@@ -33,9 +33,12 @@ pub struct Options {
     /// How exact products with frozen weights are.
     #[arg(long, default_value = "f32")]
     precision: Exactness,
-    /// Whether orders of frozen weights are kept.
+    /// Whether packs of frozen weights are cached.
     #[arg(long, default_value = "measured")]
-    packs: Packs,
+    prepack: Prepack,
+    /// Instruction set of the GEMM kernels, in place of the best; `gemm` is the `gemm` crate.
+    #[arg(long)]
+    isa: Option<String>,
     /// Activation checkpointing: layers are computed again in the backward pass.
     #[arg(long)]
     checkpointing: bool,
@@ -57,28 +60,28 @@ enum Task {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
-enum Packs {
-    /// What a trial finds worth its memory.
+enum Prepack {
+    /// Where a measurement finds it worth its memory.
     Measured,
     None,
-    Kept,
+    Cached,
 }
 
-impl Packs {
+impl Prepack {
     fn policy(self, rows: usize) -> PrepackMode {
         match self {
-            Packs::Measured => {
+            Prepack::Measured => {
                 PrepackMode::Measured { rows, free: kib_of("/proc/meminfo", "MemAvailable:").unwrap_or(0) << 10 }
             }
-            Packs::None => PrepackMode::Fixed(PrepackPolicy::PerCall),
-            Packs::Kept => PrepackMode::Fixed(PrepackPolicy::Cached),
+            Prepack::None => PrepackMode::Fixed(PrepackPolicy::PerCall),
+            Prepack::Cached => PrepackMode::Fixed(PrepackPolicy::Cached),
         }
     }
 }
 
 struct Bench {
     model: Llama,
-    packs: PrepackChoice,
+    prepack: PrepackChoice,
     stack: Stack,
     head: Option<Classifier>,
     batch: RaggedBatch,
@@ -90,6 +93,7 @@ struct Bench {
 pub fn time(options: &Options) -> Result<Value, Box<dyn Error>> {
     let begin = Instant::now();
     let before = options.started.map_or(0.0, |start| now() - start);
+    use_isa(options.isa.as_ref())?;
     let precision = Precision::from(options.precision);
     let mut bench = Bench::new(options, precision)?;
     let loss = bench.step()?;
@@ -104,8 +108,8 @@ pub fn time(options: &Options) -> Result<Value, Box<dyn Error>> {
         "evaluation_seconds": evaluations,
         "first_step_after_seconds": first,
         "peak_bytes": peak,
-        "unit": gemm::isa(precision),
-        "packs": bench.packs.to_json(),
+        "isa": gemm::isa(precision),
+        "prepack": bench.prepack.to_json(),
     }))
 }
 
@@ -127,7 +131,7 @@ impl Bench {
             let value = p.value().clone().with_precision(precision);
             p.set_value(value);
         }
-        let packs = prepack_weights(&mut model, options.packs.policy(options.lengths.iter().sum()))?;
+        let prepack = prepack_weights(&mut model, options.prepack.policy(options.lengths.iter().sum()))?;
         let config = LoraConfig {
             r: 16,
             alpha: 32.0,
@@ -148,7 +152,7 @@ impl Bench {
         };
         let memory = if options.checkpointing { Checkpointing::Full } else { Checkpointing::None };
         let settings = OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, clip: None };
-        Ok(Bench { model, packs, stack, head, batch, memory, optimizer: Optimizer::new(settings) })
+        Ok(Bench { model, prepack, stack, head, batch, memory, optimizer: Optimizer::new(settings) })
     }
 
     /// The mean loss.

@@ -14,7 +14,7 @@ pub const USAGE: &str =
 
   --opponent PYTHON   a Python that has torch, transformers and peft; it runs after each figure of ours
   --peers             burn and candle as well, at the one case that they have; they are built first, which takes minutes
-  --only WORD         cases whose name holds the word, for example `small`, `bf16`, `products`; nothing is written
+  --only WORD         cases whose name holds the word, for example `small`, `bf16`, `kernels`, `products`; nothing is written
   --without WORD      leaves out cases whose name holds the word, and says so in the file
   --seconds N         time for the steps of one case (60)
   --ops               the criterion benches of single ops as well
@@ -118,6 +118,10 @@ pub fn run(words: &[&str]) -> Result<ExitCode, String> {
         steps.add(&row);
     }
     let peers = if options.peers { peers(&program, &target, &options)? } else { String::new() };
+    let mut kernels = Table::new(KERNEL_COLUMNS);
+    if chosen("kernels") {
+        kernel_rows(&program, &target, &options, &mut kernels)?;
+    }
     let mut products = Table::new(PRODUCT_COLUMNS);
     for precision in ["f32", "bf16"] {
         if chosen(&format!("products {precision}")) {
@@ -135,7 +139,7 @@ pub fn run(words: &[&str]) -> Result<ExitCode, String> {
         return Err("the benches of single ops failed".into());
     }
     if options.only.is_none() {
-        let text = report(&options, [&steps.0, &peers, &products.0], versions.as_deref());
+        let text = report(&options, [&steps.0, &peers, &kernels.0, &products.0], versions.as_deref());
         std::fs::write("benches/RESULTS.md", text).map_err(|e| format!("benches/RESULTS.md cannot be written: {e}"))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -178,7 +182,7 @@ fn model(program: &Path, target: &Path, case: &Case) -> Result<PathBuf, String> 
     Ok(folder)
 }
 
-const STEP_COLUMNS: &str = "| case | unit | step ms | tokens/s | evaluation tokens/s | peak MiB | first step s \
+const STEP_COLUMNS: &str = "| case | isa | step ms | tokens/s | evaluation tokens/s | peak MiB | first step s \
     | opponent step ms | opponent peak MiB | opponent first step s | step | evaluation | memory | start |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
@@ -227,7 +231,7 @@ fn step(
     let mut row = format!(
         "| {}{compiled} | {} | {:.1} | {:.0} | {:.0} | {:.0} | {:.2} |",
         case.name(),
-        ours.unit,
+        ours.isa,
         ours.step * 1e3,
         ours.tokens / ours.step,
         ours.tokens / ours.evaluation,
@@ -253,7 +257,7 @@ fn step(
 
 /// What both sides say of a step.
 struct Figures {
-    unit: String,
+    isa: String,
     tokens: f64,
     step: f64,
     evaluation: f64,
@@ -264,7 +268,7 @@ struct Figures {
 impl Figures {
     fn read(json: &Value) -> Figures {
         Figures {
-            unit: json["unit"].as_str().unwrap_or("").to_string(),
+            isa: json["isa"].as_str().unwrap_or("").to_string(),
             tokens: json["tokens"].as_f64().unwrap_or(f64::NAN),
             step: median(&json["step_seconds"]),
             evaluation: median(&json["evaluation_seconds"]),
@@ -278,6 +282,32 @@ fn median(times: &Value) -> f64 {
     let mut times: Vec<f64> = times.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
     times.sort_by(f64::total_cmp);
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+const KERNEL_COLUMNS: &str = "| small causal 4x128 | isa | step ms | step ms by the gemm crate | faster by |
+|---|---|---|---|---|";
+
+/// The step with the micro-kernels of this crate and with the `gemm` crate, by precision and stored type of the weights.
+fn kernel_rows(program: &Path, target: &Path, options: &Options, table: &mut Table) -> Result<(), String> {
+    for (name, precision, stored) in
+        [("f32", "f32", "f32"), ("f32, weights in bf16", "f32", "bf16"), ("bf16", "bf16", "bf16")]
+    {
+        let weights = model(program, target, &Case::new("small", "causal", FOUR, stored))?;
+        let figures = |more: &[&str]| -> Result<Figures, String> {
+            let arguments = ["step", "--precision", precision, "--seconds", &options.seconds];
+            let found = json(Command::new(program).args(arguments).args(more).arg("--model").arg(&weights))?;
+            Ok(Figures::read(&found))
+        };
+        let (own, plain) = (figures(&[])?, figures(&["--isa", "gemm"])?);
+        let ratio = plain.step / own.step;
+        table.add(&format!(
+            "| {name} | {} | {:.1} | {:.1} | {ratio:.2} x |",
+            own.isa,
+            own.step * 1e3,
+            plain.step * 1e3
+        ));
+    }
+    Ok(())
 }
 
 const PEER_COLUMNS: &str =
@@ -322,12 +352,13 @@ fn peer_row(name: &str, its: &Figures, ours: &Figures) -> String {
 }
 
 const PRODUCT_COLUMNS: &str =
-    "| y = x W^T, rows x inner x columns | precision | unit | packs kept | GFLOP/s | opponent GFLOP/s | ratio |
-|---|---|---|---|---|---|---|";
+    "| y = x W^T, rows x inner x columns | precision | isa | prepack | GFLOP/s | gemm crate GFLOP/s | ratio | opponent GFLOP/s | ratio |
+|---|---|---|---|---|---|---|---|---|";
 
 fn product_rows(program: &Path, precision: &str, options: &Options) -> Result<Vec<String>, String> {
     let common = ["products", "--precision", precision, "--shapes", SHAPES];
     let ours = json(Command::new(program).args(common))?;
+    let plain = json(Command::new(program).args(common).args(["--isa", "gemm"]))?;
     let theirs = match &options.opponent {
         None => None,
         Some(python) => Some(json(Command::new(python).arg("benches/opponent.py").args(common).args([
@@ -337,7 +368,7 @@ fn product_rows(program: &Path, precision: &str, options: &Options) -> Result<Ve
             "15",
         ]))?),
     };
-    let unit = ours["unit"].as_str().unwrap_or("");
+    let isa = ours["isa"].as_str().unwrap_or("");
     let row = |shape: &str| {
         let own = ours["gflops"][shape].as_f64().unwrap_or(f64::NAN);
         let rest = match &theirs {
@@ -347,8 +378,9 @@ fn product_rows(program: &Path, precision: &str, options: &Options) -> Result<Ve
                 format!("{other:.0} | {:.2} x", own / other)
             }
         };
-        let packs = ours["packs"][shape].as_str().unwrap_or("");
-        format!("| {shape} | {precision} | {unit} | {packs} | {own:.0} | {rest} |")
+        let gemm = plain["gflops"][shape].as_f64().unwrap_or(f64::NAN);
+        let prepack = ours["prepack"][shape].as_str().unwrap_or("");
+        format!("| {shape} | {precision} | {isa} | {prepack} | {own:.0} | {gemm:.0} | {:.2} x | {rest} |", own / gemm)
     };
     Ok(SHAPES.split(',').map(row).collect())
 }
@@ -368,7 +400,7 @@ impl Table {
     }
 }
 
-fn report(options: &Options, [steps, peers, products]: [&str; 3], versions: Option<&str>) -> String {
+fn report(options: &Options, [steps, peers, kernels, products]: [&str; 4], versions: Option<&str>) -> String {
     let opponent = match (&options.opponent, versions) {
         (Some(_), Some(versions)) => format!("Opponent: `benches/opponent.py`, {versions}."),
         _ => "Without an opponent.".to_string(),
@@ -379,7 +411,7 @@ fn report(options: &Options, [steps, peers, products]: [&str; 3], versions: Opti
         `cargo xtask bench --opponent PYTHON` writes this file. Both sides run one after the other, each figure in a process of \
         its own with two threads; times are medians. Ratios above 1 in `step` and `evaluation` mean that we are faster, \
         below 1 in `memory` and `start` that we need less. Only real tokens are counted; the opponent pads.{left_out}\n\n\
-        Machine: {}; others kept {} threads busy when it began. Date: {}. {}. {opponent}\n\n## LoRA steps (r 16 on q and v, AdamW)\n\n{steps}{peers}\n## Matrix products\n\n{products}",
+        Machine: {}; others kept {} threads busy when it began. Date: {}. {}. {opponent}\n\n## LoRA steps (r 16 on q and v, AdamW)\n\n{steps}{peers}\n## Own micro-kernels beside the `gemm` crate\n\n{kernels}\n## Matrix products\n\n{products}",
         processor(),
         options.load,
         line(Command::new("date").args(["-u", "+%Y-%m-%d"])),
@@ -394,15 +426,15 @@ fn processor() -> String {
         found.unwrap_or("unknown").trim().to_string()
     };
     let flags = field("flags");
-    let units = ["avx2", "avx512f", "avx512_bf16", "amx_bf16"];
-    let units: Vec<&str> = units.into_iter().filter(|u| flags.split(' ').any(|f| f == *u)).collect();
+    let sets = ["avx2", "avx512f", "avx512_bf16", "amx_bf16"];
+    let sets: Vec<&str> = sets.into_iter().filter(|set| flags.split(' ').any(|f| f == *set)).collect();
     let threads = std::thread::available_parallelism().map_or(0, |n| n.get());
     format!(
         "{} (family {}, model {}; {}), {threads} threads",
         field("model name"),
         field("cpu family"),
         field("model\t"),
-        units.join(", ")
+        sets.join(", ")
     )
 }
 

@@ -13,17 +13,7 @@ use std::sync::Arc;
 impl Tensor {
     /// The values as `f64`, whatever the float type; for tests, logs and files.
     pub fn to_f64_vec(&self) -> Result<Vec<f64>> {
-        let on_cpu = self.to_cpu()?;
-        match &on_cpu.values {
-            Values::Host(Host::F32(a)) => Ok(a.iter().map(|x| f64::from(*x)).collect()),
-            Values::Host(Host::F64(a)) => Ok(a.to_vec()),
-            Values::Host(Host::Bf16(a)) => Ok(a.iter().map(|x| x.to_f64()).collect()),
-            Values::Host(Host::F16(a)) => Ok(a.iter().map(|x| x.to_f64()).collect()),
-            Values::Host(Host::U32(a)) => Ok(a.iter().map(|x| f64::from(*x)).collect()),
-            Values::Device { device, .. } => {
-                Err(Error::Device { op: "to_f64_vec", left: device.name(), right: "cpu".into() })
-            }
-        }
+        Ok(self.to_cpu()?.values.host("to_f64_vec")?.to_f64_vec())
     }
 
     /// The single value of a one-element tensor.
@@ -39,13 +29,15 @@ impl Tensor {
         if self.dtype() == dtype {
             return Ok(self.clone());
         }
-        let shape = self.shape().clone();
-        let host = match (&self.values, dtype) {
-            (Values::Host(Host::Bf16(a)), DType::F32) => f32::wrap(converted(a, bf16::to_f32)),
-            (Values::Host(Host::F16(a)), DType::F32) => f32::wrap(converted(a, f16::to_f32)),
-            (Values::Host(Host::F32(a)), DType::Bf16) => bf16::wrap(converted(a, bf16::from_f32)),
-            (Values::Host(_), _) => {
-                let x = self.to_f64_vec()?;
+        if let Values::Device { device: Device::Other(backend), .. } = &self.values {
+            return Ok(backend.cast(self, dtype)?.with_precision(self.precision()));
+        }
+        let host = match (self.values.host("cast")?, dtype) {
+            (Host::Bf16(a), DType::F32) => f32::wrap(converted(a, bf16::to_f32)),
+            (Host::F16(a), DType::F32) => f32::wrap(converted(a, f16::to_f32)),
+            (Host::F32(a), DType::Bf16) => bf16::wrap(converted(a, bf16::from_f32)),
+            (host, dtype) => {
+                let x = host.to_f64_vec();
                 match dtype {
                     DType::F32 => f32::wrap(converted(&x, |v| v as f32)),
                     DType::F64 => f64::wrap(Arc::new(x.into())),
@@ -54,14 +46,8 @@ impl Tensor {
                     DType::U32 => u32::wrap(converted(&x, |v| v as u32)),
                 }
             }
-            (Values::Device { device: Device::Other(b), .. }, _) => {
-                return Ok(b.cast(self, dtype)?.with_precision(self.precision()));
-            }
-            (Values::Device { device, .. }, _) => {
-                return Err(Error::Device { op: "cast", left: device.name(), right: "cpu".into() });
-            }
         };
-        Ok(Tensor::new(shape, Values::Host(host)).with_precision(self.precision()))
+        Ok(Tensor::new(self.shape().clone(), Values::Host(host)).with_precision(self.precision()))
     }
 
     /// The tensor in f32 if it is stored in 16 bits, otherwise itself.

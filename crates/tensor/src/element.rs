@@ -97,26 +97,46 @@ element!(bf16, Bf16, bf16::to_f64, bf16::from_f64);
 element!(f16, F16, f16::to_f64, f16::from_f64);
 element!(u32, U32, f64::from, |x| x as u32);
 
+/// Runs `$body` with `$values` standing for the buffer, whatever its type.
+macro_rules! with_host {
+    ($host:expr, $values:ident => $body:expr) => {
+        match $host {
+            Host::F32($values) => $body,
+            Host::F64($values) => $body,
+            Host::Bf16($values) => $body,
+            Host::F16($values) => $body,
+            Host::U32($values) => $body,
+        }
+    };
+}
+
 impl Host {
     /// See [`Buffer::evict`].
     pub fn evict(&self) {
-        match self {
-            Host::F32(a) => a.evict(),
-            Host::F64(a) => a.evict(),
-            Host::Bf16(a) => a.evict(),
-            Host::F16(a) => a.evict(),
-            Host::U32(a) => a.evict(),
-        }
+        with_host!(self, values => values.evict());
     }
 
     /// The dtype of the values.
     pub fn dtype(&self) -> DType {
-        match self {
-            Host::F32(_) => DType::F32,
-            Host::F64(_) => DType::F64,
-            Host::Bf16(_) => DType::Bf16,
-            Host::F16(_) => DType::F16,
-            Host::U32(_) => DType::U32,
+        fn of<T: Element>(_: &Buffer<T>) -> DType {
+            T::DTYPE
+        }
+        with_host!(self, values => of(values))
+    }
+
+    /// The values as `f64`.
+    pub fn to_f64_vec(&self) -> Vec<f64> {
+        with_host!(self, values => values.iter().map(|x| Element::to_f64(*x)).collect())
+    }
+
+    /// So many zeros.
+    pub fn zeros(n: usize, dtype: DType) -> Host {
+        match dtype {
+            DType::F32 => f32::wrap(Arc::new(Buffer::zeros(n))),
+            DType::F64 => f64::wrap(Arc::new(Buffer::zeros(n))),
+            DType::Bf16 => bf16::wrap(Arc::new(Buffer::zeros(n))),
+            DType::F16 => f16::wrap(Arc::new(Buffer::zeros(n))),
+            DType::U32 => u32::wrap(Arc::new(Buffer::zeros(n))),
         }
     }
 }

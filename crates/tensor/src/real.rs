@@ -40,66 +40,41 @@ pub(crate) trait Real:
     fn larger(self, other: Self) -> Self;
 }
 
-impl Real for f32 {
-    const ZERO: f32 = 0.0;
-    const ONE: f32 = 1.0;
-    const NEG_INFINITY: f32 = f32::NEG_INFINITY;
-
-    #[inline(always)]
-    fn exp(self) -> f32 {
-        exp32(self)
-    }
-    #[inline(always)]
-    fn ln(self) -> f32 {
-        f32::ln(self)
-    }
-    #[inline(always)]
-    fn ln_1p(self) -> f32 {
-        f32::ln_1p(self)
-    }
-    #[inline(always)]
-    fn sqrt(self) -> f32 {
-        f32::sqrt(self)
-    }
-    #[inline(always)]
-    fn erf(self) -> f32 {
-        erf32(self)
-    }
-    #[inline(always)]
-    fn larger(self, other: f32) -> f32 {
-        if self > other || self.is_nan() { self } else { other }
-    }
+macro_rules! real {
+    ($t:ident, $exp:path, $erf:path) => {
+        impl Real for $t {
+            const ZERO: $t = 0.0;
+            const ONE: $t = 1.0;
+            const NEG_INFINITY: $t = $t::NEG_INFINITY;
+            #[inline(always)]
+            fn exp(self) -> $t {
+                $exp(self)
+            }
+            #[inline(always)]
+            fn ln(self) -> $t {
+                $t::ln(self)
+            }
+            #[inline(always)]
+            fn ln_1p(self) -> $t {
+                $t::ln_1p(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> $t {
+                $t::sqrt(self)
+            }
+            #[inline(always)]
+            fn erf(self) -> $t {
+                $erf(self)
+            }
+            #[inline(always)]
+            fn larger(self, other: $t) -> $t {
+                if self > other || self.is_nan() { self } else { other }
+            }
+        }
+    };
 }
-
-impl Real for f64 {
-    const ZERO: f64 = 0.0;
-    const ONE: f64 = 1.0;
-    const NEG_INFINITY: f64 = f64::NEG_INFINITY;
-    #[inline(always)]
-    fn exp(self) -> f64 {
-        f64::exp(self)
-    }
-    #[inline(always)]
-    fn ln(self) -> f64 {
-        f64::ln(self)
-    }
-    #[inline(always)]
-    fn ln_1p(self) -> f64 {
-        f64::ln_1p(self)
-    }
-    #[inline(always)]
-    fn sqrt(self) -> f64 {
-        f64::sqrt(self)
-    }
-    #[inline(always)]
-    fn erf(self) -> f64 {
-        erf64(self)
-    }
-    #[inline(always)]
-    fn larger(self, other: f64) -> f64 {
-        if self > other || self.is_nan() { self } else { other }
-    }
-}
+real!(f32, exp32, erf32);
+real!(f64, f64::exp, erf64);
 
 /// Sum of products in 16 partial sums, so that the order is fixed and the loop vectorises.
 #[inline(always)]

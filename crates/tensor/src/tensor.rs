@@ -6,7 +6,6 @@ use crate::gemm::{Precision, PrepackPolicy, PrepackedWeight, backend};
 use crate::params::{AdamW, AttentionShape, CuSeqlens, Direction, Layout};
 use crate::{DType, Element, Error, Result, Shape, for_each_op};
 use clinpeft_rng::Key;
-use half::{bf16, f16};
 use memmap2::Mmap;
 use ndarray::{ArrayViewD, IxDyn};
 use std::any::Any;
@@ -61,6 +60,20 @@ pub struct Tensor {
 pub(crate) enum Values {
     Host(Host),
     Device { device: Device, dtype: DType, buffer: Arc<dyn Any + Send + Sync> },
+}
+
+impl Values {
+    /// The values on the CPU. Errors if they are on a device.
+    pub(crate) fn host(&self, op: &'static str) -> Result<&Host> {
+        match self {
+            Values::Host(host) => Ok(host),
+            Values::Device { device, .. } => Err(Error::Device { op, left: device.name(), right: "cpu".into() }),
+        }
+    }
+}
+
+fn not_of<T: Element>(op: &'static str, got: DType) -> Error {
+    Error::DType { op, expected: format!("{:?} on the CPU", T::DTYPE), got }
 }
 
 impl fmt::Debug for Tensor {
@@ -137,13 +150,7 @@ impl Tensor {
     pub fn zeros(dims: &[usize], dtype: DType) -> Tensor {
         let shape = Shape(dims.to_vec());
         let n = shape.count();
-        let host = match dtype {
-            DType::F32 => f32::wrap(Arc::new(Buffer::zeros(n))),
-            DType::F64 => f64::wrap(Arc::new(Buffer::zeros(n))),
-            DType::Bf16 => bf16::wrap(Arc::new(Buffer::zeros(n))),
-            DType::F16 => f16::wrap(Arc::new(Buffer::zeros(n))),
-            DType::U32 => u32::wrap(Arc::new(Buffer::zeros(n))),
-        };
+        let host = Host::zeros(n, dtype);
         Tensor::new(shape, Values::Host(host))
     }
 
@@ -207,27 +214,20 @@ impl Tensor {
 
     /// The values in row-major order. Errors if they are of another type or not on the CPU.
     pub fn as_slice<T: Element>(&self) -> Result<&[T]> {
-        let wrong =
-            || Error::DType { op: "as_slice", expected: format!("{:?} on the CPU", T::DTYPE), got: self.dtype() };
-        match &self.values {
-            Values::Host(h) => T::unwrap(h).map(|a| &a[..]).ok_or_else(wrong),
-            Values::Device { device, .. } => {
-                Err(Error::Device { op: "as_slice", left: device.name(), right: "cpu".into() })
-            }
-        }
+        let values = T::unwrap(self.values.host("as_slice")?).map(|a| &a[..]);
+        values.ok_or_else(|| not_of::<T>("as_slice", self.dtype()))
     }
 
     /// The values for writing; shared values are copied first.
     pub fn as_mut_slice<T: Element>(&mut self) -> Result<&mut [T]> {
+        self.values.host("as_mut_slice")?;
         let got = self.dtype();
         self.prepacked = None;
-        let wrong = move || Error::DType { op: "as_mut_slice", expected: format!("{:?} on the CPU", T::DTYPE), got };
-        match &mut self.values {
-            Values::Host(h) => T::unwrap_mut(h).map(|a| &mut Arc::make_mut(a)[..]).ok_or_else(wrong),
-            Values::Device { device, .. } => {
-                Err(Error::Device { op: "as_mut_slice", left: device.name(), right: "cpu".into() })
-            }
-        }
+        let values = match &mut self.values {
+            Values::Host(host) => T::unwrap_mut(host).map(|a| &mut Arc::make_mut(a)[..]),
+            Values::Device { .. } => None,
+        };
+        values.ok_or_else(|| not_of::<T>("as_mut_slice", got))
     }
 
     /// The values as an `ndarray` view.

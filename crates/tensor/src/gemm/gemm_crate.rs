@@ -1,6 +1,7 @@
 //! The `gemm` crate: f32 and f64 by whatever vectors the machine has.
 
 use super::operand::{AlphaBeta, Gemm, GemmBackend, MatrixView, RhsView, Sizes};
+use super::pack::Stored;
 use crate::Element;
 use crate::parallel::for_pieces;
 use gemm_common::Parallelism;
@@ -87,9 +88,9 @@ pub(super) fn gemm<T: Kernel>(product: &Gemm<'_, T>, y: &mut [T]) {
 }
 
 /// Sixteen-bit columns are upcast a few at a time, so that no full copy is made.
-fn upcast<T: Kernel, W: Element>(
+fn upcast<T: Kernel, S: Stored>(
     a: MatrixView<'_, T>,
-    b: MatrixView<'_, W>,
+    b: MatrixView<'_, S>,
     y: &mut [T],
     sizes: Sizes,
     scale: AlphaBeta<T>,
@@ -97,7 +98,7 @@ fn upcast<T: Kernel, W: Element>(
     let k = sizes.k;
     by_columns(sizes, y, scale.beta, |columns, part| {
         let some = Sizes { n: columns.len(), ..sizes };
-        let wide: Vec<T> = columns.flat_map(|j| (0..k).map(move |p| T::from_f64(b.at(j, p).to_f64()))).collect();
+        let wide: Vec<T> = columns.flat_map(|j| (0..k).map(move |p| T::from_f64(b.at(j, p).wide().into()))).collect();
         let right = MatrixView { values: &wide, stride: k, k_stride: 1 };
         gemm_block(a, right, part, some, (some.n, 1), AlphaBeta { beta: T::from_f64(0.0), ..scale });
     });

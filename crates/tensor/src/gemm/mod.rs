@@ -38,5 +38,5 @@ pub(crate) use operand::{AlphaBeta, CachedPack, Gemm, MatrixView, RhsView, Sizes
 pub use prepack::PrepackPolicy;
 pub(crate) use prepack::PrepackedWeight;
 pub(crate) use select::backend;
-pub use select::isa;
+pub use select::{force_isa, isa};
 pub(crate) use unpacked::RhsPanels;

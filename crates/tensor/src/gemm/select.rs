@@ -13,12 +13,20 @@ use std::sync::OnceLock;
 
 /// The best backend of this machine for a precision.
 pub(crate) fn backend(precision: Precision) -> &'static dyn GemmBackend {
-    chosen()[precision as usize]
+    CHOSEN.get_or_init(|| PRECISIONS.map(choose))[precision as usize]
 }
 
-fn chosen() -> &'static [&'static dyn GemmBackend; 3] {
-    static CHOSEN: OnceLock<[&'static dyn GemmBackend; 3]> = OnceLock::new();
-    CHOSEN.get_or_init(|| [Precision::StrictF32, Precision::F32, Precision::Bf16].map(choose))
+/// By precision.
+static CHOSEN: OnceLock<[&'static dyn GemmBackend; 3]> = OnceLock::new();
+
+const PRECISIONS: [Precision; 3] = [Precision::StrictF32, Precision::F32, Precision::Bf16];
+
+/// Lets one backend compute all products of this process that are exact enough with it; for comparisons, before the first
+/// product. False if this machine lacks it, or a product came first.
+pub fn force_isa(isa: &str) -> bool {
+    let find = |precision| backends(precision).into_iter().find(|b| b.isa() == isa);
+    let there = PRECISIONS.iter().any(|precision| find(*precision).is_some());
+    there && CHOSEN.set(PRECISIONS.map(|precision| find(precision).unwrap_or_else(|| choose(precision)))).is_ok()
 }
 
 /// The backend for [`Precision::StrictF32`].

@@ -7,7 +7,7 @@
 //! p -= lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 //! ```
 
-use super::{by_float, require, same_device};
+use super::{require, same_device};
 use crate::parallel::vectorised;
 use crate::params::AdamW;
 use crate::real::Real;

@@ -13,7 +13,7 @@
 //! With dropout (section 5.4) P is multiplied, element by element, with a mask Z of zeros and 1 / (1 - rate) behind the
 //! softmax; then dV = (P Z)^T g, and dP = Z * (g V^T), while rowsum(g * o) = rowsum(P * dP) as before.
 
-use super::{by_float, require, same_device, same_dtype, upcast};
+use super::{require, same_device, same_dtype};
 use crate::buffer::Buffer;
 use crate::gemm::{AlphaBeta, MatrixView, RhsPanels, Sizes};
 use crate::parallel::vectorised;

@@ -5,16 +5,15 @@
 //! dz = g * (sigma(z) - y)
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, tensor, upcast};
+use super::{operands, tensor};
 use crate::real::Real;
 use crate::{Device, Result, Tensor};
 
 /// Returns (loss `[1]`, sigma(z) - y). Errors if shapes, dtypes or devices differ.
 pub fn bce_with_logits(logits: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor)> {
     upcast!(logits, targets);
-    require(logits.dims() == targets.dims(), "bce_with_logits", "equal shapes", &[logits, targets])?;
-    same_dtype("bce_with_logits", &[logits, targets])?;
-    match same_device("bce_with_logits", &[logits, targets])? {
+    let fits = logits.dims() == targets.dims();
+    match operands("bce_with_logits", fits, "equal shapes", &[logits, targets])? {
         Device::Other(backend) => backend.bce_with_logits(logits, targets),
         Device::Cpu => by_float!("bce_with_logits", logits, T => {
             let (z, y) = (logits.as_slice::<T>()?, targets.as_slice::<T>()?);

@@ -4,16 +4,14 @@
 //! y = [a; b]        a: [m, d]   b: [n, d]   y: [m + n, d]        da = first m rows of g    db = the other n
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, upcast};
+use super::{operands, require};
 use crate::{Device, Result, Tensor};
 
 /// Returns the rows of `a`, then those of `b`. Errors if widths, dtypes or devices differ.
 pub fn concat(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     upcast!(a, b);
     let fits = matches!((a.dims(), b.dims()), (&[_, da], &[_, db]) if da == db);
-    require(fits, "concat", "a [m, d] and b [n, d]", &[a, b])?;
-    same_dtype("concat", &[a, b])?;
-    match same_device("concat", &[a, b])? {
+    match operands("concat", fits, "a [m, d] and b [n, d]", &[a, b])? {
         Device::Other(backend) => backend.concat(a, b),
         Device::Cpu => by_float!("concat", a, T => {
             let both = [a.as_slice::<T>()?, b.as_slice::<T>()?].concat();

@@ -8,7 +8,7 @@
 //! so the logits of a long batch over a large vocabulary never exist at once. A row of weight zero costs nothing.
 
 use super::matmul::gemm;
-use super::{Layout, by_float, check_ids, matmul, require, require_dtype, same_device, same_dtype, tensor, upcast};
+use super::{Layout, check_ids, matmul, require, require_dtype, same_device, same_dtype, tensor};
 use crate::buffer::Buffer;
 use crate::gemm::{AlphaBeta, Sizes};
 use crate::parallel::for_rows2;

@@ -5,7 +5,7 @@
 //! ```
 //! The mask is a function of (key, i) alone, so recomputation and other devices see the same one.
 
-use super::{by_float, tensor, upcast};
+use super::tensor;
 use crate::parallel::for_rows;
 use crate::{Device, Element, Error, Result, Tensor};
 use clinpeft_rng::{Key, philox};

@@ -6,7 +6,7 @@
 //! ```
 //! The table may be stored in bf16 or f16; the rows come out in f32.
 
-use super::{by_float, check_ids, require, require_dtype, same_device, upcast};
+use super::{check_ids, require, require_dtype, same_device};
 use crate::buffer::Buffer;
 use crate::real::Real;
 use crate::{DType, Device, Element, Result, Tensor};

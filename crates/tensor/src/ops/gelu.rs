@@ -5,47 +5,16 @@
 //! x, y: same shape
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, tensor, upcast};
-use crate::parallel::for_rows;
 use crate::real::Real;
-use crate::{Device, Result, Tensor};
 
-/// Returns y.
-pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    upcast!(x);
-    match x.device() {
-        Device::Other(backend) => backend.gelu(x),
-        Device::Cpu => by_float!("gelu", x, T => {
-            let values = x.as_slice::<T>()?;
-            let mut y = vec![<T as Real>::ZERO; values.len()];
-            for_rows(&mut y, 1, #[inline(always)] |first, y| {
-                for (y, x) in y.iter_mut().zip(&values[first..]) {
-                    *y = *x * below(*x);
-                }
-            });
-            tensor(y, x.shape())
-        }),
-    }
+elementwise! {
+    /// Returns y.
+    gelu(x), T => x * below::<T>(x)
 }
 
-/// Returns dx from the gradient `g` of y.
-pub fn gelu_backward(g: &Tensor, x: &Tensor) -> Result<Tensor> {
-    upcast!(g, x);
-    require(g.dims() == x.dims(), "gelu_backward", "equal shapes", &[g, x])?;
-    same_dtype("gelu_backward", &[g, x])?;
-    match same_device("gelu_backward", &[g, x])? {
-        Device::Other(backend) => backend.gelu_backward(g, x),
-        Device::Cpu => by_float!("gelu_backward", x, T => {
-            let (gs, values) = (g.as_slice::<T>()?, x.as_slice::<T>()?);
-            let mut dx = vec![<T as Real>::ZERO; values.len()];
-            for_rows(&mut dx, 1, #[inline(always)] |first, dx| {
-                for ((dx, x), g) in dx.iter_mut().zip(&values[first..]).zip(&gs[first..]) {
-                    *dx = *g * (below(*x) + *x * density(*x));
-                }
-            });
-            tensor(dx, x.shape())
-        }),
-    }
+elementwise! {
+    /// Returns dx from the gradient `g` of y.
+    gelu_backward(g, x), T => g * (below::<T>(x) + x * density(x))
 }
 
 /// Share of a standard normal below x.
@@ -65,6 +34,7 @@ fn density<T: Real>(x: T) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Tensor;
 
     #[test]
     fn far_values_pass_or_vanish() {

@@ -5,7 +5,7 @@
 //! dx = (u - mean(u) - n * mean(u*n)) / r,  u = w*g        dw = sum over rows of g * n        db = sum over rows of g
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, tensor, upcast};
+use super::{operands, tensor};
 use crate::parallel::{for_rows, for_rows2};
 use crate::real::{Real, dot, sum};
 use crate::{Device, Result, Tensor};
@@ -14,11 +14,8 @@ use crate::{Device, Result, Tensor};
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
     upcast!(x, weight, bias);
     let (rows, d) = x.rows_and_width();
-    let all = [x, weight, bias];
     let fits = weight.dims() == [d] && bias.dims() == [d];
-    require(fits, "layer_norm", "x [.., d], weight [d] and bias [d]", &all)?;
-    same_dtype("layer_norm", &all)?;
-    match same_device("layer_norm", &all)? {
+    match operands("layer_norm", fits, "x [.., d], weight [d] and bias [d]", &[x, weight, bias])? {
         Device::Other(backend) => backend.layer_norm(x, weight, bias, eps),
         Device::Cpu => by_float!("layer_norm", x, T => {
             let (values, w, b) = (x.as_slice::<T>()?, weight.as_slice::<T>()?, bias.as_slice::<T>()?);
@@ -40,12 +37,9 @@ pub fn layer_norm_backward(
 ) -> Result<(Tensor, Tensor, Tensor)> {
     upcast!(g, x, weight, moments);
     let (rows, d) = x.rows_and_width();
-    let all = [x, g, weight, moments];
     let fits = g.dims() == x.dims() && weight.dims() == [d] && moments.dims() == [rows, 2];
     let shapes = "x and g [.., d], weight [d], moments [rows, 2]";
-    require(fits, "layer_norm_backward", shapes, &all)?;
-    same_dtype("layer_norm_backward", &all)?;
-    match same_device("layer_norm_backward", &all)? {
+    match operands("layer_norm_backward", fits, shapes, &[x, g, weight, moments])? {
         Device::Other(backend) => backend.layer_norm_backward(g, x, weight, moments),
         Device::Cpu => by_float!("layer_norm_backward", x, T => {
             let (gs, xs) = (g.as_slice::<T>()?, x.as_slice::<T>()?);

@@ -6,23 +6,20 @@
 //! ```
 
 use super::matmul::gemm;
-use super::{Layout, by_float, matmul, require, same_device, same_dtype, upcast};
+use super::{Layout, matmul, operands};
 use crate::gemm::{AlphaBeta, Sizes};
 use crate::{Device, Result, Tensor};
 
 /// Returns (y, u). Errors if shapes, dtypes or devices do not fit.
 pub fn low_rank(base: &Tensor, x: &Tensor, a: &Tensor, b: &Tensor, scale: f64) -> Result<(Tensor, Tensor)> {
     upcast!(base, x, a, b);
-    let all = [base, x, a, b];
     let fits = match (base.dims(), x.dims(), a.dims(), b.dims()) {
         (&[t, out], &[tx, width], &[r, width_a], &[out_b, rb]) => {
             t == tx && out == out_b && width == width_a && r == rb
         }
         _ => false,
     };
-    require(fits, "low_rank", "base [t, out], x [t, in], A [r, in], B [out, r]", &all)?;
-    same_dtype("low_rank", &all)?;
-    match same_device("low_rank", &all)? {
+    match operands("low_rank", fits, "base [t, out], x [t, in], A [r, in], B [out, r]", &[base, x, a, b])? {
         Device::Other(backend) => backend.low_rank(base, x, a, b, scale),
         Device::Cpu => {
             let u = matmul(x, a, Layout::RightTransposed)?;

@@ -10,7 +10,7 @@
 //! da = each times the derivative of its gate    dx_t = da    dU += da h_{t-1}^T    dh_{t-1} = U^T da    dc_{t-1} = dc * f
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, upcast};
+use super::{require, same_device, same_dtype};
 use crate::real::{Real, dot};
 use crate::{Device, Element, Result, Tensor};
 

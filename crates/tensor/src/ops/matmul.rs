@@ -8,7 +8,7 @@
 //! A third, leading axis of equal length in both operands is a batch. The sum runs in the dtype of `a`, in
 //! f32 where that is stored in 16 bits.
 
-use super::{by_float, require, same_device, upcast};
+use super::{require, same_device};
 use crate::buffer::Buffer;
 use crate::gemm::{AlphaBeta, CachedPack, Gemm, GemmFloat, MatrixView, Precision, PrepackedWeight, RhsView, Sizes};
 use crate::params::Layout;

@@ -4,7 +4,7 @@
 //! y = sqrt(sum x^2)        dx = g * x / y, and 0 where y = 0        x: any shape    y: [1]
 //! ```
 
-use super::{by_float, require, same_device, scale, upcast};
+use super::{require, same_device, scale};
 use crate::real::dot;
 use crate::{Device, Result, Tensor};
 

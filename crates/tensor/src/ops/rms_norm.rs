@@ -5,7 +5,7 @@
 //! dx = (w*g - n * mean(w*g*n)) / r        dw = sum over rows of g * n
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, upcast};
+use super::operands;
 use crate::buffer::Buffer;
 use crate::parallel::{for_rows, for_rows2, vectorised};
 use crate::real::{Real, dot};
@@ -15,9 +15,7 @@ use crate::{Device, Element, Result, Tensor};
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
     upcast!(x, weight);
     let (rows, d) = x.rows_and_width();
-    require(weight.dims() == [d], "rms_norm", "x [.., d] and weight [d]", &[x, weight])?;
-    same_dtype("rms_norm", &[x, weight])?;
-    match same_device("rms_norm", &[x, weight])? {
+    match operands("rms_norm", weight.dims() == [d], "x [.., d] and weight [d]", &[x, weight])? {
         Device::Other(backend) => backend.rms_norm(x, weight, eps),
         Device::Cpu => by_float!("rms_norm", x, T => {
             let (values, w) = (x.as_slice::<T>()?, weight.as_slice::<T>()?);
@@ -33,9 +31,8 @@ pub fn rms_norm_backward(g: &Tensor, x: &Tensor, weight: &Tensor, inv_rms: &Tens
     upcast!(g, x, weight, inv_rms);
     let (rows, d) = x.rows_and_width();
     let fits = g.dims() == x.dims() && weight.dims() == [d] && inv_rms.dims() == [rows];
-    require(fits, "rms_norm_backward", "g and x [.., d], weight [d], inv_rms [rows]", &[g, x, weight, inv_rms])?;
-    same_dtype("rms_norm_backward", &[x, g, weight, inv_rms])?;
-    match same_device("rms_norm_backward", &[g, x, weight, inv_rms])? {
+    let shapes = "g and x [.., d], weight [d], inv_rms [rows]";
+    match operands("rms_norm_backward", fits, shapes, &[g, x, weight, inv_rms])? {
         Device::Other(backend) => backend.rms_norm_backward(g, x, weight, inv_rms),
         Device::Cpu => by_float!("rms_norm_backward", x, T => {
             let (gs, xs) = (g.as_slice::<T>()?, x.as_slice::<T>()?);

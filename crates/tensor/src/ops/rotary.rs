@@ -6,7 +6,7 @@
 //! dx = the rotation by the negative angle applied to g
 //! ```
 
-use super::{by_float, check_ids, require, require_dtype, same_device, same_dtype, upcast};
+use super::{check_ids, require, require_dtype, same_device, same_dtype};
 use crate::buffer::Buffer;
 use crate::parallel::for_rows;
 use crate::params::Direction;

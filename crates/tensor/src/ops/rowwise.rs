@@ -6,28 +6,38 @@
 //! x, y: [t, d]    w: [d]
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, upcast};
+use super::{operands, require};
 use crate::real::Real;
 use crate::{Device, Result, Tensor};
 
-/// Returns x with `row` added to every row. Errors if widths, dtypes or devices differ.
-pub fn add_row(x: &Tensor, row: &Tensor) -> Result<Tensor> {
-    upcast!(x, row);
-    check("add_row", x, row)?;
-    match same_device("add_row", &[x, row])? {
-        Device::Other(backend) => backend.add_row(x, row),
-        Device::Cpu => by_float!("add_row", x, T => each::<T>(x, row, |a, b| a + b)),
-    }
+/// An operation of each row of `x` with the same row. Errors if widths, dtypes or devices differ.
+macro_rules! rowwise {
+    ($(#[$doc:meta])* $op:ident, |$a:ident, $b:ident| $y:expr) => {
+        $(#[$doc])*
+        pub fn $op(x: &Tensor, row: &Tensor) -> Result<Tensor> {
+            upcast!(x, row);
+            let fits = matches!((x.dims(), row.dims()), (&[_, d], &[w]) if d == w);
+            match operands(stringify!($op), fits, "x [t, d] and a row [d]", &[x, row])? {
+                Device::Other(backend) => backend.$op(x, row),
+                Device::Cpu => by_float!(stringify!($op), x, T => {
+                    let (values, row) = (x.as_slice::<T>()?, row.as_slice::<T>()?);
+                    let rows = values.chunks_exact(row.len().max(1));
+                    let y = rows.flat_map(|line| line.iter().zip(row).map(|($a, $b)| $y));
+                    Tensor::from_vec(y.collect(), x.dims())
+                }),
+            }
+        }
+    };
 }
 
-/// Returns x with every row multiplied by `row`, element by element.
-pub fn mul_row(x: &Tensor, row: &Tensor) -> Result<Tensor> {
-    upcast!(x, row);
-    check("mul_row", x, row)?;
-    match same_device("mul_row", &[x, row])? {
-        Device::Other(backend) => backend.mul_row(x, row),
-        Device::Cpu => by_float!("mul_row", x, T => each::<T>(x, row, |a, b| a * b)),
-    }
+rowwise! {
+    /// Returns x with `row` added to every row. Errors if widths, dtypes or devices differ.
+    add_row, |a, b| *a + *b
+}
+
+rowwise! {
+    /// Returns x with every row multiplied by `row`, element by element. Errors if widths, dtypes or devices differ.
+    mul_row, |a, b| *a * *b
 }
 
 /// Returns the sum over rows, `[d]`.
@@ -47,21 +57,6 @@ pub fn sum_rows(x: &Tensor) -> Result<Tensor> {
             Tensor::from_vec(sums, &[d])
         }),
     }
-}
-
-fn check(op: &'static str, x: &Tensor, row: &Tensor) -> Result<()> {
-    let fits = matches!((x.dims(), row.dims()), (&[_, d], &[w]) if d == w);
-    require(fits, op, "x [t, d] and a row [d]", &[x, row])?;
-    same_dtype(op, &[x, row])
-}
-
-fn each<T: Real>(x: &Tensor, row: &Tensor, f: impl Fn(T, T) -> T) -> Result<Tensor> {
-    let (values, row) = (x.as_slice::<T>()?, row.as_slice::<T>()?);
-    let mut y = Vec::with_capacity(values.len());
-    for line in values.chunks_exact(row.len().max(1)) {
-        y.extend(line.iter().zip(row).map(|(a, b)| f(*a, *b)));
-    }
-    Tensor::from_vec(y, x.dims())
 }
 
 #[cfg(test)]

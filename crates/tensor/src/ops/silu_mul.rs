@@ -5,26 +5,14 @@
 //! da = g * u * sigma(a) * (1 + a * (1 - sigma(a)))        du = g * silu(a)
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, upcast};
-use crate::buffer::Buffer;
-use crate::parallel::{for_rows, for_rows2};
+use super::operands;
+use crate::parallel::for_rows2;
 use crate::real::Real;
 use crate::{Device, Result, Tensor};
 
-/// Returns y. Errors if shapes, dtypes or devices differ.
-pub fn silu_mul(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    upcast!(gate, up);
-    require(gate.dims() == up.dims(), "silu_mul", "equal shapes", &[gate, up])?;
-    same_dtype("silu_mul", &[gate, up])?;
-    match same_device("silu_mul", &[gate, up])? {
-        Device::Other(backend) => backend.silu_mul(gate, up),
-        Device::Cpu => by_float!("silu_mul", gate, T => {
-            let (a, u) = (gate.as_slice::<T>()?, up.as_slice::<T>()?);
-            let mut y = Buffer::<T>::uninit(a.len());
-            for_rows(&mut y, 1, #[inline(always)] |first, y| forward(&a[first..], &u[first..], y));
-            Tensor::from_buffer(y, gate.dims())
-        }),
-    }
+elementwise! {
+    /// Returns y. Errors if shapes, dtypes or devices differ.
+    silu_mul(gate, up), T => silu::<T>(gate) * up
 }
 
 /// Returns (da, du). On the CPU they take the memory of `gate` and `up` where nobody else holds these.
@@ -33,9 +21,7 @@ pub fn silu_mul_backward(g: &Tensor, gate: Tensor, up: Tensor) -> Result<(Tensor
     drop((gate, up));
     upcast!(g);
     let fits = da.dims() == du.dims() && g.dims() == du.dims();
-    require(fits, "silu_mul_backward", "equal shapes", &[g, &da, &du])?;
-    same_dtype("silu_mul_backward", &[g, &da, &du])?;
-    match same_device("silu_mul_backward", &[g, &da, &du])? {
+    match operands("silu_mul_backward", fits, "equal shapes", &[g, &da, &du])? {
         Device::Other(backend) => backend.silu_mul_backward(g, &da, &du),
         Device::Cpu => by_float!("silu_mul_backward", g, T => {
             let g = g.as_slice::<T>()?;
@@ -47,12 +33,8 @@ pub fn silu_mul_backward(g: &Tensor, gate: Tensor, up: Tensor) -> Result<(Tensor
 }
 
 #[inline(always)]
-fn forward<T: Real>(a: &[T], u: &[T], y: &mut [T]) {
-    let n = y.len();
-    let (a, u) = (&a[..n], &u[..n]);
-    for i in 0..n {
-        y[i] = a[i] / (T::ONE + (-a[i]).exp()) * u[i];
-    }
+fn silu<T: Real>(a: T) -> T {
+    a / (T::ONE + (-a).exp())
 }
 
 /// From a and u to their gradients.

@@ -4,40 +4,24 @@
 //! y = tanh(x)        dx = g * (1 - y^2)        x, y: same shape
 //! ```
 
-use super::{by_float, require, same_device, same_dtype, tensor, upcast};
-use crate::{Device, Element, Result, Tensor};
+use crate::Element;
+use crate::real::Real;
 
-/// Returns y.
-pub fn tanh(x: &Tensor) -> Result<Tensor> {
-    upcast!(x);
-    match x.device() {
-        Device::Other(backend) => backend.tanh(x),
-        Device::Cpu => by_float!("tanh", x, T => {
-            // Through f64: the saving of a faster formula would not be seen beside the products around it.
-            let y = x.as_slice::<T>()?.iter().map(|v| T::from_f64(v.to_f64().tanh())).collect();
-            tensor(y, x.shape())
-        }),
-    }
+elementwise! {
+    /// Returns y.
+    // Through f64: the saving of a faster formula would not be seen beside the products around it.
+    tanh(x), T => T::from_f64(x.to_f64().tanh())
 }
 
-/// Returns dx from the result `y` of the forward pass.
-pub fn tanh_backward(g: &Tensor, y: &Tensor) -> Result<Tensor> {
-    upcast!(g, y);
-    require(g.dims() == y.dims(), "tanh_backward", "equal shapes", &[g, y])?;
-    same_dtype("tanh_backward", &[g, y])?;
-    match same_device("tanh_backward", &[g, y])? {
-        Device::Other(backend) => backend.tanh_backward(g, y),
-        Device::Cpu => by_float!("tanh_backward", y, T => {
-            let one = T::from_f64(1.0);
-            let pairs = g.as_slice::<T>()?.iter().zip(y.as_slice::<T>()?);
-            tensor(pairs.map(|(g, y)| *g * (one - *y * *y)).collect(), y.shape())
-        }),
-    }
+elementwise! {
+    /// Returns dx from the result `y` of the forward pass.
+    tanh_backward(g, y), T => g * (T::ONE - y * y)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Tensor;
 
     #[test]
     fn large_values_saturate() {

@@ -108,18 +108,10 @@ impl TileRegisters for Amx {
         assert!(from.len() >= 15 * stride + STEP, "sixteen rows");
         // SAFETY: as `zero`; the assertion keeps the sixteen rows inside the slice.
         unsafe {
-            by_number!(T, 4 => load!("tmm4", from, stride), 5 => load!("tmm5", from, stride),
-                6 => load!("tmm6", from, stride), 7 => load!("tmm7", from, stride));
-        }
-    }
-
-    #[inline(always)]
-    fn load_sums<const T: usize>(_: &mut Configured, from: &[f32], stride: usize) {
-        assert!(from.len() >= 15 * stride + STEP, "sixteen rows");
-        // SAFETY: as `zero`; the assertion keeps the sixteen rows inside the slice.
-        unsafe {
             by_number!(T, 0 => load!("tmm0", from, stride), 1 => load!("tmm1", from, stride),
-                2 => load!("tmm2", from, stride), 3 => load!("tmm3", from, stride));
+                2 => load!("tmm2", from, stride), 3 => load!("tmm3", from, stride),
+                4 => load!("tmm4", from, stride), 5 => load!("tmm5", from, stride),
+                6 => load!("tmm6", from, stride), 7 => load!("tmm7", from, stride));
         }
     }
 

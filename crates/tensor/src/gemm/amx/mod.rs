@@ -6,18 +6,14 @@
 //!
 //! For f32, x = h + l with h = bf16(x) and l = bf16(x - h): h h' + h l' + l h' leaves out l l', about 2^-18 of a product.
 
-#[cfg(test)]
-mod emulated;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod hardware;
-mod registers;
+pub(super) mod registers;
 
 use super::microkernel::{MicroKernel, NR, Tile};
 use super::operand::{CachedPack, Gemm, GemmBackend, RhsView, with_rhs};
 use super::pack::{SplitPart, Stored};
 use crate::parallel::vectorised;
-#[cfg(test)]
-pub(super) use emulated::Emulated;
 use half::bf16;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(super) use hardware::{Amx, available};
@@ -187,10 +183,11 @@ unsafe fn start<T: TileRegisters>(registers: &mut T::Registers, tile: Tile) {
     // SAFETY: as promised by the caller.
     match unsafe { square(tile) } {
         Some(y) if tile.scale.beta == 1.0 => {
-            T::load_sums::<0>(registers, y, NR);
-            T::load_sums::<1>(registers, &y[16..], NR);
-            T::load_sums::<2>(registers, &y[16 * NR..], NR);
-            T::load_sums::<3>(registers, &y[16 * NR + 16..], NR);
+            let y: &[u32] = bytemuck::cast_slice(y);
+            T::load::<0>(registers, y, NR);
+            T::load::<1>(registers, &y[16..], NR);
+            T::load::<2>(registers, &y[16 * NR..], NR);
+            T::load::<3>(registers, &y[16 * NR + 16..], NR);
         }
         _ => {
             T::zero::<0>(registers);

@@ -1,9 +1,9 @@
-//! The same registers in plain Rust, for tests of the blocking on machines without them.
+//! The registers of AMX in plain Rust, for tests of the blocking on machines without them.
 
-use super::registers::{STEP, TILE, TileRegisters};
+use super::super::amx::registers::{STEP, TILE, TileRegisters};
 use half::bf16;
 
-pub(in super::super) struct Emulated;
+pub(super) struct Emulated;
 
 impl TileRegisters for Emulated {
     type Registers = Vec<[u32; TILE]>;
@@ -18,9 +18,6 @@ impl TileRegisters for Emulated {
         for (to, from) in registers[T].chunks_exact_mut(STEP).zip(from.chunks(stride)) {
             to.copy_from_slice(&from[..STEP]);
         }
-    }
-    fn load_sums<const T: usize>(registers: &mut Self::Registers, from: &[f32], stride: usize) {
-        Self::load::<T>(registers, bytemuck::cast_slice(from), stride);
     }
     fn dot<const C: usize, const A: usize, const B: usize>(registers: &mut Self::Registers) {
         let halves = |x: u32| [bf16::from_bits(x as u16).to_f32(), bf16::from_bits((x >> 16) as u16).to_f32()];

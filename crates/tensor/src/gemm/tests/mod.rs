@@ -1,5 +1,7 @@
 //! One conformance test for all backends: every one of this machine, and AMX in plain Rust.
 
+mod emulated;
+
 use super::operand::GemmBackend;
 use super::prepack::PackSlot;
 use super::select::{backend, backends, reproduces_a_reference, strict, tolerance};
@@ -19,8 +21,8 @@ fn all() -> Vec<(&'static dyn GemmBackend, Precision)> {
 
 /// Both kernels of AMX over the emulated registers.
 fn emulated() -> [(&'static dyn GemmBackend, Precision); 2] {
-    static BF16: blocking::Blocked<amx::Bf16<amx::Emulated>, { amx::MR }> = blocking::Blocked(amx::Bf16::new());
-    static SPLIT: blocking::Blocked<amx::SplitF32<amx::Emulated>, { amx::MR }> =
+    static BF16: blocking::Blocked<amx::Bf16<emulated::Emulated>, { amx::MR }> = blocking::Blocked(amx::Bf16::new());
+    static SPLIT: blocking::Blocked<amx::SplitF32<emulated::Emulated>, { amx::MR }> =
         blocking::Blocked(amx::SplitF32::new(strict));
     [(&BF16, Precision::Bf16), (&SPLIT, Precision::F32)]
 }
