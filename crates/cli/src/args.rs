@@ -1,4 +1,4 @@
-//! DeviceArg a verb runs the model.
+//! Arguments that several commands share.
 
 use clap::Args;
 use clinpeft_experiment::{Error, Result, Store};
@@ -6,10 +6,10 @@ use clinpeft_tensor::Device;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-/// DeviceArg the model runs.
+/// The device that a command runs on.
 #[derive(Debug, Args)]
 pub struct DeviceArg {
-    /// Device: cpu, vulkan or cuda; with a number where there are several, as in cuda:1
+    /// Device: `cpu`, `vulkan` or `cuda`; `cuda:1` is the second GPU
     #[arg(long, default_value = "cpu")]
     pub device: String,
 }
@@ -20,7 +20,7 @@ impl DeviceArg {
         clinpeft_kernels::open(&self.device).map_err(|e| Error::Model(e.into()))
     }
 
-    /// The same, with what runs of this store compiled and measured before.
+    /// Opens and tries the device with the kernels and the autotune results that this store has cached.
     pub fn open_for(&self, store: &Store) -> Result<Device> {
         clinpeft_kernels::open_cached(&self.device, &store.devices()).map_err(|e| Error::Model(e.into()))
     }
@@ -29,7 +29,7 @@ impl DeviceArg {
 /// Set by a signal.
 pub static STOP: AtomicBool = AtomicBool::new(false);
 
-/// As many as asked for, or as this machine has.
+/// The number of threads asked for, or that of the machine's cores.
 pub fn threads(wanted: Option<usize>) -> usize {
     wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
 }
@@ -44,9 +44,9 @@ pub fn program() -> Result<PathBuf> {
     Ok(std::env::current_exe().map_err(clinpeft_files::at("find", Path::new("clinpeft")))?)
 }
 
-/// A place in `run.toml` and a TOML value; what is no number, list or table may stand without quotes.
+/// A key of `run.toml` and a TOML value. Strings need no quotes.
 pub fn setting(text: &str) -> std::result::Result<(String, toml::Value), String> {
-    let (place, value) = text.split_once('=').ok_or("a setting is PLACE=VALUE, for example training.epochs=3")?;
+    let (place, value) = text.split_once('=').ok_or("a setting is KEY=VALUE, for example training.epochs=3")?;
     let read = |value: &str| -> Option<toml::Value> { format!("v = {value}").parse::<toml::Table>().ok()?.remove("v") };
     let value = read(value).or_else(|| read(&format!("{value:?}")));
     Ok((place.to_string(), value.ok_or("the value is not TOML")?))

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use terminal::Terminal;
 
-/// Two-step parameter-efficient fine-tuning of LLaMA on clinical notes, measured against the published tables.
+/// Parameter-efficient fine-tuning of LLaMA for the clinical domain
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Cli {
@@ -22,33 +22,33 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the experiment matrix and print the tables
+    /// Run the paper's experiments and print its tables
     Reproduce(commands::reproduce::Reproduce),
-    /// Try settings for rows of the matrix and choose on the validation splits
+    /// Search hyperparameters on the validation splits
     Search(commands::search::Search),
-    /// Write a synthetic cohort in the raw file form of MIMIC-III and MIMIC-IV-Note
+    /// Write a synthetic cohort in the file format of MIMIC-III and MIMIC-IV-Note
     Synth(commands::synth::Synth),
-    /// Turn raw MIMIC files into a dataset folder
+    /// Make a dataset folder from raw MIMIC files
     Prepare(commands::prepare::Prepare),
-    /// Tell from two manifests whether two sites hold the same prepared data; exit code 1 if not
+    /// Compare the manifests of two dataset folders; exit code 1 if the data differ
     Compare(commands::compare::Compare),
-    /// Step 1 on your own folders: adapt a base model to notes
+    /// Step 1: adapt a base model to clinical notes
     Adapt(commands::adapt::Adapt),
-    /// Step 2 on your own folders: fine-tune for a task
+    /// Step 2: fine-tune a model for a task
     Finetune(commands::finetune::Finetune),
-    /// Put low-rank adapters into the weights of their base model
+    /// Merge low-rank adapters into the weights of their base model
     Merge(commands::merge::Merge),
-    /// Write the report again, from run folders alone
+    /// Write the report again from finished runs
     Report(commands::report::Report),
-    /// Say what this machine can run
+    /// Show which models and devices this machine can run
     Doctor(commands::doctor::Doctor),
-    /// Run, or continue, what `run.toml` in a run folder says
+    /// Start or resume the run of a run folder
     Run(commands::run::Run),
-    /// Score the notes of a CSV file (id,text) with what a run of a task has learned
+    /// Score the notes of a CSV file (columns id, text) with a fine-tuned model
     Predict(commands::predict::Predict),
-    /// The metrics of a run of a task on the notes of a CSV file (id,text,label), as JSON
+    /// Evaluate a fine-tuned model on the notes of a CSV file (columns id, text, label); prints JSON
     Evaluate(commands::evaluate::Evaluate),
-    /// Write a downloaded model folder (pytorch_model.bin, vocab.txt, tokenizer.model) as safetensors and tokenizer.json
+    /// Convert a downloaded model (pytorch_model.bin, vocab.txt, tokenizer.model) to safetensors and tokenizer.json
     Convert(commands::convert::Convert),
 }
 
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     if stop_on_signals().is_err() {
         terminal.say("signals cannot be caught here; an interrupted run continues from its last checkpoint");
     }
-    // DeviceArg it is refused, a file that is cut short while it is read ends the program without this message.
+    // If it cannot be installed, a file that is cut short while it is mapped ends the program without a message.
     let _ = clinpeft_weights::report_lost_pages();
     match dispatch(cli.command, &terminal) {
         Ok(code) => code,

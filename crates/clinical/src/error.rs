@@ -185,7 +185,7 @@ pub enum Error {
     IdKey {
         /// Where it should be.
         path: PathBuf,
-        /// `is not there` or `is damaged`.
+        /// `not found` or `damaged`.
         what: &'static str,
     },
     /// Two parts of a dataset folder contradict each other.

@@ -58,7 +58,7 @@ impl IdKey {
 
     /// The key of a dataset folder. Errors if it has none, or not one that [`IdKey::write`] wrote.
     pub fn read(dir: &Path) -> Result<IdKey> {
-        IdKey::find(dir)?.ok_or_else(|| Error::IdKey { path: dir.join(FILE), what: "is not there" })
+        IdKey::find(dir)?.ok_or_else(|| Error::IdKey { path: dir.join(FILE), what: "not found" })
     }
 
     /// The same; `None` for a folder without a key.
@@ -103,7 +103,7 @@ mod tests {
     fn a_key_is_read_as_it_was_written_and_a_missing_or_damaged_one_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let said = || IdKey::read(dir.path()).unwrap_err().to_string();
-        assert!(said().contains("id-key` is not there\nhint: "), "{}", said());
+        assert!(said().contains("id-key` not found\nhint: "), "{}", said());
         let key = IdKey::random().unwrap();
         key.write(dir.path()).unwrap();
         assert_eq!(IdKey::read(dir.path()).unwrap(), key);

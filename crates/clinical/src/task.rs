@@ -4,22 +4,48 @@ use crate::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
-/// What is predicted from an admission note.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Task {
+/// The tasks: variant, name, class names. No classes: the labels are codes found in the data.
+macro_rules! tasks {
+    ($($(#[$doc:meta])* $task:ident = $name:literal, [$($class:literal),*];)*) => {
+        /// What is predicted from an admission note.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Task {
+            $($(#[$doc])* $task,)*
+        }
+
+        impl Task {
+            /// All tasks.
+            pub const ALL: [Task; [$($name),*].len()] = [$(Task::$task),*];
+
+            const KNOWN: &str = {
+                let names = concat!($($name, ", "),*);
+                names.split_at(names.len() - 2).0
+            };
+
+            /// Name and class names.
+            const fn described(self) -> (&'static str, &'static [&'static str]) {
+                match self {
+                    $(Task::$task => ($name, &[$($class),*]),)*
+                }
+            }
+        }
+    };
+}
+
+tasks! {
     /// Three-digit groups of ICD-9 diagnoses.
-    Diagnoses,
+    Diagnoses = "diagnoses", [];
     /// Three-digit groups of ICD-9 procedures.
-    Procedures,
+    Procedures = "procedures", [];
     /// Death in hospital.
-    Mortality,
+    Mortality = "mortality", ["NOT_DIE", "DIE"];
     /// Length of stay of those who survive, in four classes.
-    LengthOfStay,
+    LengthOfStay = "length_of_stay", ["LT3D", "3DTO7D", "1WTO2W", "GT2W"];
     /// Ventilation of a week or more among those ventilated for two days or more.
-    Ventilation,
+    Ventilation = "ventilation", ["LT1W", "GT1W"];
     /// Another admission of the same patient within 30 days of the discharge. Not in the paper.
-    Readmission,
+    Readmission = "readmission", ["NOT_READMITTED", "READMITTED"];
 }
 
 /// The form of a label.
@@ -33,28 +59,10 @@ pub enum TaskKind {
     Multilabel,
 }
 
-const KNOWN: &str = "diagnoses, procedures, mortality, length_of_stay, ventilation, readmission";
-
 impl Task {
-    /// All tasks.
-    pub const ALL: [Task; 6] =
-        [Task::Diagnoses, Task::Procedures, Task::Mortality, Task::LengthOfStay, Task::Ventilation, Task::Readmission];
-
     /// The five tasks of the paper.
     pub const PUBLISHED: [Task; 5] =
         [Task::Diagnoses, Task::Procedures, Task::Mortality, Task::LengthOfStay, Task::Ventilation];
-
-    /// Name and class names; no classes where the labels are codes found in the data.
-    const fn described(self) -> (&'static str, &'static [&'static str]) {
-        match self {
-            Task::Diagnoses => ("diagnoses", &[]),
-            Task::Procedures => ("procedures", &[]),
-            Task::Mortality => ("mortality", &["NOT_DIE", "DIE"]),
-            Task::LengthOfStay => ("length_of_stay", &["LT3D", "3DTO7D", "1WTO2W", "GT2W"]),
-            Task::Ventilation => ("ventilation", &["LT1W", "GT1W"]),
-            Task::Readmission => ("readmission", &["NOT_READMITTED", "READMITTED"]),
-        }
-    }
 
     /// The name: also that of the task's folder.
     pub const fn name(self) -> &'static str {
@@ -92,7 +100,7 @@ impl FromStr for Task {
         Task::ALL.into_iter().find(|t| t.name() == name).ok_or_else(|| Error::UnknownName {
             kind: "task",
             name: name.into(),
-            known: KNOWN,
+            known: Task::KNOWN,
         })
     }
 }

@@ -91,7 +91,7 @@ impl Store {
         RunFolder { path: self.root.join("runs").join(name) }
     }
 
-    /// The folder of a run, made if it is not there, with its `run.toml`.
+    /// The folder of a run, made if it does not exist, with its `run.toml`.
     pub fn create(&self, spec: &RunSpec) -> Result<RunFolder> {
         spec.check().map_err(|what| Error::Options(format!("run: {what}")))?;
         self.open()?;

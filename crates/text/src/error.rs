@@ -80,8 +80,8 @@ pub enum Error {
         /// What the library says.
         why: String,
     },
-    /// A truncation that leaves no room for text.
-    #[error("{policy} leaves no room for text beside {specials} special tokens\nhint: raise its length")]
+    /// A truncation that leaves no space for text.
+    #[error("{policy} leaves no space for text beside {specials} special tokens\nhint: raise its length")]
     NoRoom {
         /// The policy.
         policy: String,

@@ -124,7 +124,7 @@ pub struct Encoder<'t> {
 }
 
 impl<'t> Encoder<'t> {
-    /// Looks up the special tokens and checks that the truncation leaves room for text.
+    /// Looks up the special tokens and checks that the truncation leaves space for text.
     pub fn new(tokenizer: &'t Tokenizer, specials: Specials, truncation: Truncation) -> Result<Self> {
         let (leading, trailing) = tokenizer.special_ids(specials)?;
         truncation.check(leading.iter().len(), trailing.iter().len())?;

@@ -43,14 +43,14 @@ impl Truncation {
         let Some(length) = self.length() else {
             return (body, 0);
         };
-        let room = length.saturating_sub(leading + trailing);
-        if body <= room {
+        let space = length.saturating_sub(leading + trailing);
+        if body <= space {
             return (body, 0);
         }
         match self {
             Self::None => (body, 0),
-            Self::First { .. } => (room, 0),
-            Self::Last { .. } => (0, room),
+            Self::First { .. } => (space, 0),
+            Self::Last { .. } => (0, space),
             Self::HeadTail { head, tail } => (head - leading, tail - trailing),
         }
     }

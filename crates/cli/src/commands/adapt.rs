@@ -1,4 +1,4 @@
-//! Step 1 on folders of one's own.
+//! `clinpeft adapt`: step 1 on a user's folders.
 
 use super::run::carry_out;
 use crate::args::DeviceArg;
@@ -12,25 +12,25 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct Own {
-    /// The base model: a folder with config.json, weights and tokenizer
+    /// Base model: folder with config.json, weights and tokenizer
     #[arg(long, required = true)]
     base: Option<PathBuf>,
-    /// A folder that `prepare` made, or a CSV file (id,text; for a task label; if you like subject and split)
+    /// Dataset: a folder made by `prepare`, or a CSV file with the columns id, text, label (for a task) and optionally subject, split
     #[arg(long)]
     data: PathBuf,
-    /// Folder for runs
+    /// Output folder
     #[arg(long, default_value = "out")]
     pub out: PathBuf,
-    /// Name of the row in tables
+    /// Name of the row in the report's tables
     #[arg(long)]
     name: Option<String>,
-    /// Seed
+    /// Random seed
     #[arg(long, default_value_t = 1234)]
     seed: u64,
-    /// Settings other than the published ones, by their place in run.toml: training.epochs=3, stack.clinical.adapter.r=8
-    #[arg(long, value_name = "PLACE=VALUE", value_parser = setting)]
+    /// Override a setting of run.toml, for example training.epochs=3 or stack.clinical.adapter.r=8
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     set: Vec<(String, toml::Value)>,
-    /// Threads; the results do not depend on it
+    /// Number of threads; results do not depend on it
     #[arg(long, value_parser = crate::args::count)]
     pub threads: Option<usize>,
     #[command(flatten)]
@@ -53,7 +53,7 @@ impl Own {
 pub struct Adapt {
     #[command(flatten)]
     own: Own,
-    /// Method of the adapter
+    /// Adapter to train
     #[arg(long, default_value = "lora", value_parser = PossibleValuesParser::new(methods()))]
     method: String,
 }

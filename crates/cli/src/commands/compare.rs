@@ -1,4 +1,4 @@
-//! Whether two sites hold the same data.
+//! `clinpeft compare`: whether two sites hold the same data.
 
 use crate::terminal::Terminal;
 use clap::Args;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 pub struct Compare {
     /// manifest.json of a dataset folder
     first: PathBuf,
-    /// manifest.json of another one
+    /// manifest.json of another dataset folder
     second: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! A downloaded model folder as safetensors.
+//! `clinpeft convert`: a downloaded model folder to safetensors.
 
 use crate::terminal::Terminal;
 use clap::Args;
@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct Convert {
-    /// The model folder: config.json, weights, tokenizer
+    /// Model folder with config.json, weights and tokenizer
     folder: PathBuf,
-    /// Folder to make
+    /// Output folder
     #[arg(long)]
     out: PathBuf,
-    /// Largest file of weights, in MiB
+    /// Largest size of a weight file, in MiB
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..1 << 40))]
     shard_mib: u64,
 }

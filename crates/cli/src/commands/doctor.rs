@@ -1,4 +1,4 @@
-//! What this machine can run.
+//! `clinpeft doctor`: what this machine can run.
 
 use crate::terminal::Terminal;
 use clap::Args;
@@ -8,10 +8,10 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// The output folder whose disk is looked at
+    /// Output folder whose disk is checked
     #[arg(long, default_value = "out")]
     out: PathBuf,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! Metrics of a trained stack.
+//! `clinpeft evaluate`: metrics of a fine-tuned model.
 
 use crate::args::DeviceArg;
 use crate::args::STOP;
@@ -10,10 +10,10 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct Evaluate {
-    /// The run folder
+    /// Run folder made by `finetune` or `reproduce`
     #[arg(long)]
     run: PathBuf,
-    /// The notes with their labels
+    /// CSV file with the columns id, text, label
     #[arg(long)]
     input: PathBuf,
     #[command(flatten)]

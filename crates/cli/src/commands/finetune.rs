@@ -1,10 +1,10 @@
-//! Step 2 on folders of one's own.
+//! `clinpeft finetune`: step 2 on a user's folders.
 
 use super::adapt::Own;
 use super::run::carry_out;
 use crate::terminal::Terminal;
 use clap::Args;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clinpeft_clinical::Task;
 use clinpeft_experiment::user_runs::{BAG_OF_WORDS, BaseAdapter, FinetuneMode, finetune, methods};
 use clinpeft_experiment::{Result, Store};
@@ -16,20 +16,20 @@ use std::path::PathBuf;
 pub struct Finetune {
     #[command(flatten)]
     own: Own,
-    /// The task: mortality, length_of_stay, ventilation, diagnoses, procedures or readmission
-    #[arg(long)]
+    /// Task to train for
+    #[arg(long, value_parser = PossibleValuesParser::new(Task::ALL.map(Task::name)).try_map(|name| name.parse::<Task>()))]
     task: Task,
-    /// Method of a new adapter; none: only the head learns, and the clinical adapter if there is one. bag-of-words: TF-IDF and
-    /// logistic regression on whole notes, without --base
+    /// Adapter to train, or `bag-of-words` for TF-IDF and logistic regression without --base [default: none: train the head
+    /// alone, or the head and the clinical adapter]
     #[arg(long, value_parser = PossibleValuesParser::new(methods().into_iter().chain([BAG_OF_WORDS])))]
     method: Option<String>,
-    /// Run folder of `adapt` whose adapter lies below
+    /// Clinical adapter to start from: run folder made by `adapt`
     #[arg(long, conflicts_with = "full")]
     clinical: Option<PathBuf>,
-    /// The clinical adapter stays as it is
+    /// Keep the clinical adapter frozen
     #[arg(long, requires = "clinical")]
     frozen: bool,
-    /// The whole model learns, without adapters
+    /// Train all weights of the model, without adapters
     #[arg(long, conflicts_with = "method")]
     full: bool,
 }

@@ -1,4 +1,4 @@
-//! Adapters put into the weights.
+//! `clinpeft merge`: adapters merged into the weights.
 
 use crate::terminal::Terminal;
 use clap::Args;
@@ -8,13 +8,13 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct Merge {
-    /// The base model: config.json, weights, tokenizer
+    /// Base model: folder with config.json, weights and tokenizer
     #[arg(long)]
     base: PathBuf,
-    /// A run's `adapter` folder, or a folder with adapter_config.json
+    /// Adapter: the folder `adapter` of a run, or any folder with adapter_config.json
     #[arg(long)]
     adapter: PathBuf,
-    /// Model folder to make
+    /// Output folder of the merged model
     #[arg(long)]
     out: PathBuf,
 }

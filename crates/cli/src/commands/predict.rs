@@ -1,4 +1,4 @@
-//! Scores of a trained stack.
+//! `clinpeft predict`: scores of a fine-tuned model.
 
 use crate::args::DeviceArg;
 use crate::args::STOP;
@@ -10,13 +10,13 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct Predict {
-    /// The run folder
+    /// Run folder made by `finetune` or `reproduce`
     #[arg(long)]
     run: PathBuf,
-    /// The notes
+    /// CSV file with the columns id, text
     #[arg(long)]
     input: PathBuf,
-    /// CSV file to write: id, then the probability of each class
+    /// Output CSV file: id, then the probability of each class
     #[arg(long)]
     out: PathBuf,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Raw files to a dataset folder.
+//! `clinpeft prepare`: raw files to a dataset folder.
 
 use crate::args::{STOP, threads};
 use crate::terminal::Terminal;
@@ -13,31 +13,31 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct Prepare {
-    /// Folder with the tables of MIMIC-III v1.4
+    /// Folder with the CSV files of MIMIC-III v1.4
     #[arg(long)]
     mimic3: Option<PathBuf>,
     /// Folder with discharge.csv.gz and radiology.csv.gz of MIMIC-IV-Note 2.2
     #[arg(long)]
     mimic4_note: Option<PathBuf>,
-    /// Dataset folder to make
+    /// Dataset folder to write
     #[arg(long)]
     out: PathBuf,
     /// Rules: paper (corrected) or code (as published)
     #[arg(long, default_value = "paper")]
     fidelity: Fidelity,
-    /// Folder with mimic_train.csv, mimic_val.csv, mimic_test.csv
+    /// Folder with the published split lists mimic_train.csv, mimic_val.csv and mimic_test.csv
     #[arg(long)]
     splits: Option<PathBuf>,
-    /// The tasks, separated by commas: all of them where a MIMIC-III folder is given
+    /// Tasks, separated by commas [default: the five of the paper if --mimic3 is given]
     #[arg(long, value_delimiter = ',')]
     tasks: Option<Vec<Task>>,
-    /// The adaptation corpus: none, mimic3, mimic4 or combined; what the folders allow, MIMIC-IV first, where none is named
+    /// Notes for step 1: none, mimic3, mimic4 or combined [default: mimic4 if given, else mimic3]
     #[arg(long)]
     corpus: Option<CorpusSource>,
-    /// Seed of splits that no list gives
+    /// Seed of the splits, unless --splits gives them
     #[arg(long, default_value_t = 2023)]
     seed: u64,
-    /// Labels of the ventilation task, in place of those made from CHARTEVENTS: a CSV file with the columns id, label, split
+    /// Labels of the ventilation task in place of those made from CHARTEVENTS: CSV file with the columns id, label, split
     ///
     /// `id` is the HADM_ID, `label` 0 or 1, `split` train, validation (or val, dev) or test. The published list is a pickle of
     /// {HADM_ID: (label, ..., split)}, which this program does not read; in Python:
@@ -47,13 +47,13 @@ pub struct Prepare {
     /// by patient, as in every task.
     #[arg(long, value_name = "FILE", requires = "mimic3")]
     pmv_labels: Option<PathBuf>,
-    /// Drop training samples and corpus notes whose like is in a validation or test split; without it they are counted
+    /// Drop training samples and corpus notes that nearly equal a validation or test sample [default: only count them]
     #[arg(long)]
     exclude_near_duplicates: bool,
-    /// Write diff.json and diff.md: what each rule changes on the way from code to paper
+    /// Write diff.json and diff.md: what each rule changes between the published code and the paper
     #[arg(long)]
     diff: bool,
-    /// Threads that work on texts; the results do not depend on it
+    /// Number of threads; results do not depend on it
     #[arg(long, value_parser = crate::args::count)]
     threads: Option<usize>,
 }

@@ -1,4 +1,4 @@
-//! The report again, from run folders alone.
+//! `clinpeft report`: the report from finished runs.
 
 use crate::terminal::Terminal;
 use clap::Args;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct Report {
-    /// Folder with data and runs
+    /// Output folder of `reproduce`, `adapt` or `finetune`
     #[arg(long, default_value = "out")]
     out: PathBuf,
 }

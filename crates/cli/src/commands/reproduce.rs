@@ -1,4 +1,4 @@
-//! The whole matrix.
+//! `clinpeft reproduce`: the paper's experiment matrix.
 
 use crate::args::DeviceArg;
 use crate::args::{STOP, program, setting, threads};
@@ -15,47 +15,46 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct Reproduce {
-    /// What is run at which size: smoke (a minute), llama (Table 2 and the LLaMA block), demo (every row and column), or paper
-    /// (the real models on MIMIC)
+    /// Profile: smoke (seconds), llama (Table 2 and the LLaMA rows), demo (every row and column, minutes) or paper (the real
+    /// models on MIMIC)
     #[arg(long, default_value = "demo")]
     profile: String,
-    /// Folder for data, runs and report
+    /// Output folder for data, runs and report
     #[arg(long, default_value = "out")]
     out: PathBuf,
-    /// Folder with models and raw MIMIC, for the profile `paper`
+    /// Input folder with models and raw MIMIC files, for the profile `paper`
     #[arg(long, default_value = "inputs")]
     inputs: PathBuf,
-    /// First seed of the runs
+    /// First random seed
     #[arg(long)]
     seed: Option<u64>,
     /// Number of seeds
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
-    /// Parts of row names, or names of tasks, separated by commas
+    /// Run only these rows (by a part of their name) and tasks, separated by commas
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Tables by number, separated by commas; all of them if absent
+    /// Run only the tables with these numbers, separated by commas
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(2..=4))]
     table: Vec<u8>,
-    /// Rules: paper (corrected), code (as published), or both side by side for every row: paper,code; those of the profile if
-    /// absent
+    /// Rules: paper (corrected), code (as published), or paper,code for both side by side [default: those of the profile]
     #[arg(long, value_delimiter = ',')]
     fidelity: Vec<Fidelity>,
-    /// Settings that differ from the profile's, by their place in run.toml: training.micro_tokens=1024
-    #[arg(long, value_name = "PLACE=VALUE", value_parser = setting)]
+    /// Override a setting of every run.toml, for example training.micro_tokens=1024
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     set: Vec<(String, toml::Value)>,
     #[command(flatten)]
     place: DeviceArg,
-    /// Threads for everything; the results do not depend on it
+    /// Number of threads; results do not depend on it
     #[arg(long, value_parser = crate::args::count)]
     threads: Option<usize>,
-    /// Print the runs with what they take, and what is missing, and stop
+    /// Print the planned runs, their cost and missing inputs, and stop
     #[arg(long)]
     dry_run: bool,
-    /// For the plan: the machine that the hours are for, one of a100-80gb, h100, cpu-2
+    /// Hardware assumed for the time estimate: a100-80gb, h100 or cpu-2
     #[arg(long, default_value = "a100-80gb", requires = "dry_run")]
     on: Device,
-    /// The plan as JSON
+    /// Print the plan as JSON
     #[arg(long, requires = "dry_run")]
     json: bool,
 }
@@ -85,7 +84,7 @@ pub fn run(o: Reproduce, terminal: &Terminal) -> Result<()> {
         let plan = cost::plan(&store, &profile, &options.inputs, &runs, o.on)?;
         return terminal.print(&if o.json { plan.json()? } else { plan.to_string() });
     }
-    // What no run could open is said before the first one.
+    // A device that cannot be opened is an error before the first run starts.
     o.place.open()?;
     let program = program()?;
     let ended = reproduce::reproduce(&store, &options, &program, &STOP, &mut on_event);

@@ -1,4 +1,4 @@
-//! One run.
+//! `clinpeft run`: one run.
 
 use crate::args::DeviceArg;
 use crate::args::{STOP, threads};
@@ -13,15 +13,15 @@ use std::time::{Duration, Instant};
 
 #[derive(Debug, Args)]
 pub struct Run {
-    /// The run folder
+    /// Run folder with run.toml
     folder: PathBuf,
-    /// Threads; the results do not depend on it
+    /// Number of threads; results do not depend on it
     #[arg(long, value_parser = crate::args::count)]
     threads: Option<usize>,
     /// Stop with a checkpoint when standard input ends
     #[arg(long, hide = true)]
     stop_at_end_of_input: bool,
-    /// Seconds between two checkpoints
+    /// Seconds between checkpoints
     #[arg(long, default_value_t = 20.0)]
     checkpoint_every: f64,
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub struct Run {
 pub fn run(o: Run, terminal: &Terminal) -> Result<()> {
     if o.stop_at_end_of_input {
         std::thread::spawn(|| {
-            // Whatever ends the input: the parent closed it, or is gone.
+            // The input ends when the parent closes it or dies.
             let _ = std::io::stdin().read_to_end(&mut Vec::new());
             STOP.store(true, Ordering::Relaxed);
         });
@@ -41,7 +41,7 @@ pub fn run(o: Run, terminal: &Terminal) -> Result<()> {
     go(&RunFolder::at(&o.folder), o.threads, checkpoint_every, &o.place, terminal)
 }
 
-/// A run that a verb has planned, with a checkpoint every 20 seconds.
+/// Runs what another command has planned, with a checkpoint every 20 seconds.
 pub fn carry_out(folder: &RunFolder, wanted: Option<usize>, place: &DeviceArg, terminal: &Terminal) -> Result<()> {
     go(folder, wanted, Duration::from_secs(20), place, terminal)
 }

@@ -1,4 +1,4 @@
-//! Settings, tried and chosen.
+//! `clinpeft search`: hyperparameters chosen on the validation splits.
 
 use crate::args::DeviceArg;
 use crate::args::{STOP, program, threads};
@@ -15,27 +15,27 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct Search {
-    /// What is searched: smoke, demo or paper
+    /// Search spaces and sizes: smoke, demo or paper
     #[arg(long, default_value = "demo")]
     profile: String,
-    /// Folder for data and runs
+    /// Output folder for data and runs
     #[arg(long, default_value = "out")]
     out: PathBuf,
-    /// Folder with models and raw MIMIC, for the profile `paper`
+    /// Input folder with models and raw MIMIC files, for the profile `paper`
     #[arg(long, default_value = "inputs")]
     inputs: PathBuf,
-    /// Parts of row names, or names of tasks, separated by commas
+    /// Search only these rows (by a part of their name) and tasks, separated by commas
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Tables by number, separated by commas; all if absent
+    /// Search only the tables with these numbers, separated by commas
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(2..=4))]
     table: Vec<u8>,
-    /// File to write the choices to
+    /// File to write the chosen settings to
     #[arg(long)]
     write: PathBuf,
     #[command(flatten)]
     place: DeviceArg,
-    /// Threads for everything; the results do not depend on it
+    /// Number of threads; results do not depend on it
     #[arg(long, value_parser = crate::args::count)]
     threads: Option<usize>,
 }

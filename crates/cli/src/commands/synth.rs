@@ -1,4 +1,4 @@
-//! A synthetic cohort.
+//! `clinpeft synth`: a synthetic cohort.
 
 use crate::args::STOP;
 use crate::terminal::Terminal;
@@ -11,25 +11,25 @@ use std::sync::atomic::Ordering;
 
 #[derive(Debug, Args)]
 pub struct Synth {
-    /// Description of the cohort: smoke, demo, mimic, or a TOML file
+    /// Cohort: smoke, demo, mimic, or a TOML file
     #[arg(long, default_value = "demo")]
     cohort: String,
-    /// A cohort as large as MIMIC-III and MIMIC-IV-Note: the same as `--cohort mimic`
+    /// As large as MIMIC-III and MIMIC-IV-Note; the same as `--cohort mimic`
     #[arg(long, conflicts_with = "cohort")]
     like_mimic: bool,
-    /// Size of everything, as a share of the description's
+    /// Factor on the size of everything, above 0 and at most 1
     #[arg(long, default_value_t = 1.0, value_parser = share)]
     scale: f64,
-    /// Chart events, as a share of what there would be: MIMIC-III has 331 million of them
+    /// Factor on the number of chart events (MIMIC-III has 331 million)
     #[arg(long, default_value_t = 1.0, value_parser = share)]
     chartevents_share: f64,
-    /// Number of patients, in place of the description's
+    /// Number of patients [default: the cohort's]
     #[arg(long)]
     patients: Option<u64>,
-    /// Seed
+    /// Random seed
     #[arg(long, default_value_t = 2023)]
     seed: u64,
-    /// Folder to write to
+    /// Output folder
     #[arg(long)]
     out: PathBuf,
 }
@@ -56,14 +56,14 @@ pub fn run(o: Synth, terminal: &Terminal) -> Result<()> {
         beside.chart_events = (beside.chart_events as f64 * o.chartevents_share) as u64;
     }
     let watch = terminal.rows();
-    let heard = |progress| {
+    let on_progress = |progress| {
         watch.tick(progress);
         if STOP.load(Ordering::Relaxed) {
             // What is half-written is generated, hidden, and removed by the next attempt.
             std::process::exit(130);
         }
     };
-    let summary = synth(&spec, Seed(o.seed).part("cohort"), &o.out, &heard)?;
+    let summary = synth(&spec, Seed(o.seed).part("cohort"), &o.out, &on_progress)?;
     drop(watch);
     terminal.say(&format!(
         "{} patients, {} admissions, {} notes, {} chart events, {} + {} MIMIC-IV notes in {}",

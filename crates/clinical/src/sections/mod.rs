@@ -1,6 +1,6 @@
 //! From a discharge summary to an admission note: the eight sections that are known when a patient arrives.
 //!
-//! A discharge summary is written at the end of a stay and tells its outcome. What was known at the beginning stands in
+//! A discharge summary is written at the end of a stay and tells its outcome. What was known at the beginning is in
 //! eight of its sections (van Aken et al. 2021, *Clinical Outcome Prediction from Admission Notes*). Two readers exist:
 //! [`published`] does what the published rules do, with their losses; [`corrected`] knows the variants of the headers and
 //! keeps a last section.

@@ -12,7 +12,7 @@ pub struct RowFilter {
     pub tables: Vec<u8>,
 }
 
-/// True if one of `parts` stands in a row's name, or if there are none.
+/// True if a row's name contains one of `parts`, or if there are none.
 fn named(row: &Row, mut parts: impl ExactSizeIterator<Item = impl AsRef<str>>) -> bool {
     let name = row.name.to_lowercase();
     parts.len() == 0 || parts.any(|part| name.contains(&part.as_ref().to_lowercase()))

@@ -8,7 +8,7 @@ use crate::spec::Base;
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Something that is not there.
+/// Something that is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Missing {
     /// Where it belongs.

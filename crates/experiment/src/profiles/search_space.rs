@@ -60,7 +60,10 @@ impl Search {
         let fits = |s: &&SearchSpace| s.table == table && s.rows.iter().any(|r| r == row);
         let spaces: Vec<&SearchSpace> = self.space.iter().filter(fits).collect();
         let [space] = spaces[..] else {
-            let what = format!("row `{row}` stands in {} search spaces\nhint: it needs exactly one", spaces.len());
+            let what = format!(
+                "row `{row}` matches {} search spaces, expected 1\nhint: change `rows` in the sweep",
+                spaces.len()
+            );
             return Err(Error::Options(what));
         };
         let mut points = vec![Overrides::new()];

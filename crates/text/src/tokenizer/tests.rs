@@ -35,7 +35,7 @@ fn training_is_the_same_for_any_order_and_thread_count() {
 
 #[test]
 fn a_limited_alphabet_with_tied_counts_is_the_same_every_time() {
-    // Characters that are equally frequent, and room for a quarter of the rest: the library's trainer differs each run.
+    // Characters that are equally frequent, and space for a quarter of the rest: the library's trainer differs each run.
     let texts = ["abcdefghij klmnopqrst äöüßéèêñçøåæ"; 5];
     for kind in [TokenizerKind::ByteFallback, TokenizerKind::WordPiece] {
         let hashes: Vec<String> =

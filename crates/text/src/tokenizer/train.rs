@@ -27,8 +27,8 @@ where
     let words = count_words(texts, kind)?;
     let mut tokens: Vec<String> = reserved(kind);
     let reserved = tokens.len();
-    let room = vocab_size.saturating_sub(reserved) / ALPHABET_SHARE;
-    tokens.extend(alphabet(&words, kind, room));
+    let most = vocab_size.saturating_sub(reserved) / ALPHABET_SHARE;
+    tokens.extend(alphabet(&words, kind, most));
     if tokens.len() > vocab_size {
         return Err(Error::SmallVocabulary { asked: vocab_size, needed: tokens.len() });
     }
@@ -96,8 +96,8 @@ fn reserved(kind: TokenizerKind) -> Vec<String> {
     }
 }
 
-/// Single characters of the vocabulary, sorted: all bytes, or at most `room` of the most frequent characters.
-fn alphabet(words: &BTreeMap<String, i64>, kind: TokenizerKind, room: usize) -> Vec<String> {
+/// Single characters of the vocabulary, sorted: all bytes, or at most `most` of the most frequent characters.
+fn alphabet(words: &BTreeMap<String, i64>, kind: TokenizerKind, most: usize) -> Vec<String> {
     if kind == TokenizerKind::ByteLevel {
         let mut bytes: Vec<char> = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet().into_iter().collect();
         bytes.sort_unstable();
@@ -111,7 +111,7 @@ fn alphabet(words: &BTreeMap<String, i64>, kind: TokenizerKind, room: usize) -> 
     }
     let mut kept: Vec<(String, i64)> = counts.into_iter().filter(|(_, count)| *count >= LEAST_COUNT).collect();
     kept.sort_by(|(a, m), (b, n)| n.cmp(m).then_with(|| a.cmp(b)));
-    kept.truncate(room);
+    kept.truncate(most);
     let mut kept: Vec<String> = kept.into_iter().map(|(symbol, _)| symbol).collect();
     kept.sort_unstable();
     kept
