@@ -65,7 +65,7 @@ fn encoding_is_the_same_for_any_thread_count() {
 }
 
 #[test]
-fn a_truncation_without_room_for_text_is_an_error() {
+fn a_truncation_without_space_for_text_is_an_error() {
     for truncation in [
         Truncation::First { length: 2 },
         Truncation::Last { length: 0 },
