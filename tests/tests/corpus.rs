@@ -14,12 +14,12 @@ fn valid_files_come_back_the_same_and_what_once_failed_fails_no_more() {
         let samples = corpus::samples(form.name).unwrap();
         assert!(samples.iter().any(|s| !corpus::once_failed(s)), "{} has no valid sample", form.name);
         for sample in samples {
-            let (say, hear) = mpsc::channel();
+            let (say, receive) = mpsc::channel();
             let (place, work) = (sample.clone(), dir.path().join(form.name));
             // What never ends is left behind with the process.
             std::thread::spawn(move || say.send(read(form, &place, &work)));
             let name = format!("{}/{}", form.name, sample.file_name().unwrap().to_string_lossy());
-            match hear.recv_timeout(PATIENCE * 4) {
+            match receive.recv_timeout(PATIENCE * 4) {
                 Ok(Ok(Ok(()))) => {}
                 Ok(Ok(Err(refusal))) if !corpus::once_failed(&sample) => {
                     faults.push(format!("{name} is refused: {refusal}"))

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: figures of this machine, each beside the opponent's from the same run where one is given.
+//! `cargo xtask bench`: figures of this machine, each beside the baseline's from the same run where one is given.
 //!
 //! Every figure is a process of its own, so that its memory and its start are its own. Figures are medians.
 
@@ -10,9 +10,9 @@ use std::process::{Command, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub const USAGE: &str =
-    "usage: cargo xtask bench [--opponent PYTHON] [--peers] [--only WORD] [--without WORD] [--seconds N] [--ops]
+    "usage: cargo xtask bench [--baseline PYTHON] [--peers] [--only WORD] [--without WORD] [--seconds N] [--ops]
 
-  --opponent PYTHON   a Python that has torch, transformers and peft; it runs after each figure of ours
+  --baseline PYTHON   a Python that has torch, transformers and peft; it runs after each figure of ours
   --peers             burn and candle as well, at the one case that they have; they are built first, which takes minutes
   --only WORD         cases whose name holds the word, for example `small`, `bf16`, `kernels`, `products`; nothing is written
   --without WORD      leaves out cases whose name holds the word, and says so in the file
@@ -22,7 +22,7 @@ pub const USAGE: &str =
 Models with random weights are kept below the target folder, 20 GB of them; `--without 7b` saves 13 of these.";
 
 struct Options {
-    opponent: Option<PathBuf>,
+    baseline: Option<PathBuf>,
     peers: bool,
     only: Option<String>,
     without: Option<String>,
@@ -39,9 +39,9 @@ struct Case {
     lengths: &'static str,
     precision: &'static str,
     checkpointing: bool,
-    /// Whether the opponent also runs compiled.
+    /// Whether the baseline also runs compiled.
     compiled: bool,
-    /// Whether it is run without an opponent and as few times as possible, for what it needs.
+    /// Whether it is run without a baseline and as few times as possible, for what it needs.
     alone: bool,
 }
 
@@ -147,7 +147,7 @@ pub fn run(words: &[&str]) -> Result<ExitCode, String> {
 
 fn parse(words: &[&str]) -> Result<Options, String> {
     let mut options = Options {
-        opponent: None,
+        baseline: None,
         peers: false,
         only: None,
         without: None,
@@ -159,7 +159,7 @@ fn parse(words: &[&str]) -> Result<Options, String> {
     while let Some(word) = words.next() {
         let mut value = || words.next().map(|w| (*w).to_string()).ok_or(format!("`{word}` needs a value\n\n{USAGE}"));
         match *word {
-            "--opponent" => options.opponent = Some(value()?.into()),
+            "--baseline" => options.baseline = Some(value()?.into()),
             "--peers" => options.peers = true,
             "--only" => options.only = Some(value()?),
             "--without" => options.without = Some(value()?),
@@ -183,7 +183,7 @@ fn model(program: &Path, target: &Path, case: &Case) -> Result<PathBuf, String> 
 }
 
 const STEP_COLUMNS: &str = "| case | isa | step ms | tokens/s | evaluation tokens/s | peak MiB | first step s \
-    | opponent step ms | opponent peak MiB | opponent first step s | step | evaluation | memory | start |
+    | baseline step ms | baseline peak MiB | baseline first step s | step | evaluation | memory | start |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
 fn step(
@@ -208,13 +208,13 @@ fn step(
             .arg(model),
     )?;
     let ours = Figures::read(&ours);
-    let theirs = match &options.opponent {
+    let theirs = match &options.baseline {
         None => None,
         Some(_) if case.alone => None,
         Some(python) => {
             let mut command = Command::new(python);
             command
-                .arg("benches/opponent.py")
+                .arg("benches/baseline.py")
                 .args(&common)
                 .args(["--precision", case.stored()])
                 .arg("--model")
@@ -227,7 +227,7 @@ fn step(
             Some(Figures::read(&found))
         }
     };
-    let compiled = if case.compiled { ", opponent compiled" } else { "" };
+    let compiled = if case.compiled { ", baseline compiled" } else { "" };
     let mut row = format!(
         "| {}{compiled} | {} | {:.1} | {:.0} | {:.0} | {:.0} | {:.2} |",
         case.name(),
@@ -352,16 +352,16 @@ fn peer_row(name: &str, its: &Figures, ours: &Figures) -> String {
 }
 
 const PRODUCT_COLUMNS: &str =
-    "| y = x W^T, rows x inner x columns | precision | isa | prepack | GFLOP/s | gemm crate GFLOP/s | ratio | opponent GFLOP/s | ratio |
+    "| y = x W^T, rows x inner x columns | precision | isa | prepack | GFLOP/s | gemm crate GFLOP/s | ratio | baseline GFLOP/s | ratio |
 |---|---|---|---|---|---|---|---|---|";
 
 fn product_rows(program: &Path, precision: &str, options: &Options) -> Result<Vec<String>, String> {
     let common = ["products", "--precision", precision, "--shapes", SHAPES];
     let ours = json(Command::new(program).args(common))?;
     let plain = json(Command::new(program).args(common).args(["--isa", "gemm"]))?;
-    let theirs = match &options.opponent {
+    let theirs = match &options.baseline {
         None => None,
-        Some(python) => Some(json(Command::new(python).arg("benches/opponent.py").args(common).args([
+        Some(python) => Some(json(Command::new(python).arg("benches/baseline.py").args(common).args([
             "--seconds",
             "3",
             "--steps",
@@ -401,17 +401,17 @@ impl Table {
 }
 
 fn report(options: &Options, [steps, peers, kernels, products]: [&str; 4], versions: Option<&str>) -> String {
-    let opponent = match (&options.opponent, versions) {
-        (Some(_), Some(versions)) => format!("Opponent: `benches/opponent.py`, {versions}."),
-        _ => "Without an opponent.".to_string(),
+    let baseline = match (&options.baseline, versions) {
+        (Some(_), Some(versions)) => format!("Baseline: `benches/baseline.py`, {versions}."),
+        _ => "Without a baseline.".to_string(),
     };
     let left_out = options.without.as_ref().map(|word| format!(" Left out: cases named `{word}`.")).unwrap_or_default();
     format!(
         "# Figures of one machine\n\n\
-        `cargo xtask bench --opponent PYTHON` writes this file. Both sides run one after the other, each figure in a process of \
+        `cargo xtask bench --baseline PYTHON` writes this file. Both sides run one after the other, each figure in a process of \
         its own with two threads; times are medians. Ratios above 1 in `step` and `evaluation` mean that we are faster, \
-        below 1 in `memory` and `start` that we need less. Only real tokens are counted; the opponent pads.{left_out}\n\n\
-        Machine: {}; others kept {} threads busy when it began. Date: {}. {}. {opponent}\n\n## LoRA steps (r 16 on q and v, AdamW)\n\n{steps}{peers}\n## Own micro-kernels beside the `gemm` crate\n\n{kernels}\n## Matrix products\n\n{products}",
+        below 1 in `memory` and `start` that we need less. Only real tokens are counted; the baseline pads.{left_out}\n\n\
+        Machine: {}; others kept {} threads busy when it began. Date: {}. {}. {baseline}\n\n## LoRA steps (r 16 on q and v, AdamW)\n\n{steps}{peers}\n## Own micro-kernels beside the `gemm` crate\n\n{kernels}\n## Matrix products\n\n{products}",
         processor(),
         options.load,
         line(Command::new("date").args(["-u", "+%Y-%m-%d"])),

@@ -18,7 +18,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   parity DIR [OPTIONS]  compare with what transformers and peft computed
   test                  every test: layers, crates, the whole program, Vulkan where a driver is
   lint                  rustfmt, clippy and documentation without a warning
-  bench [OPTIONS]       figures of this machine, beside torch and peft with `--opponent PYTHON`
+  bench [OPTIONS]       figures of this machine, beside torch and peft with `--baseline PYTHON`
   siege [OPTIONS]       hostile trials of the program and its readers: --minutes N, --seed S, --only WORD, --write
   tidy                  layers, import cycles, ops, manifests, lines of code: CONTRIBUTING.md lists every check";
 

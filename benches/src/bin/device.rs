@@ -1,7 +1,7 @@
 //! LoRA steps of LLaMA's shapes with random weights on a device, and its operations one by one.
 //!
 //! One JSON object a line: tokens per second, share of the device's matrix rate (MFU), memory, seconds to the first step; for an
-//! operation seconds, bytes and operations per second. `benches/opponent/lora_step.py` does the same steps with torch and peft.
+//! operation seconds, bytes and operations per second. `benches/baseline/lora_step.py` does the same steps with torch and peft.
 //!
 //! `cargo build --release -p clinpeft-benches --features cuda --bin device-bench` makes a program that needs nothing beside
 //! the driver, NVRTC and the CUDA headers.

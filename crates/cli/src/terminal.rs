@@ -105,7 +105,7 @@ pub struct Rows<'a> {
     terminal: &'a Terminal,
     bar: ProgressBar,
     since: Instant,
-    /// The table at work, its rows when it was first heard of, and when that was.
+    /// The table at work, its rows at its first event, and when that was.
     table: Cell<(&'static str, u64, Instant)>,
     said: Cell<Instant>,
 }

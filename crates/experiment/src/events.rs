@@ -1,4 +1,4 @@
-//! What a caller is told while a plan runs.
+//! Events that a caller receives while a plan runs.
 
 use crate::error::Error;
 use crate::plan::planned::PlannedRun;
@@ -17,7 +17,7 @@ pub enum RunEnd {
     Stopped,
 }
 
-/// What a caller is told.
+/// An event for the caller.
 #[derive(Debug)]
 pub enum ProgressEvent<'a> {
     /// The data are being made.

@@ -20,7 +20,7 @@ pub struct Limits {
 impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
-        let memory = self.memory.map_or("memory not told".into(), |m| format!("memory {}", mib(m)));
+        let memory = self.memory.map_or("memory unknown".into(), |m| format!("memory {}", mib(m)));
         let cores = if self.tensor_cores { "bf16" } else { "none" };
         write!(
             f,
@@ -49,6 +49,6 @@ mod tests {
             "memory 81920 MiB, largest buffer 20480 MiB, shared memory 227 KiB, 1024 units a cube, tensor cores: bf16";
         assert_eq!(limits.to_string(), said);
         let none = Limits { memory: None, tensor_cores: false, ..limits }.to_string();
-        assert!(none.starts_with("memory not told") && none.ends_with("tensor cores: none"), "{none}");
+        assert!(none.starts_with("memory unknown") && none.ends_with("tensor cores: none"), "{none}");
     }
 }

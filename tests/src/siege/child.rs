@@ -113,7 +113,7 @@ pub struct Running {
     child: Child,
     started: Instant,
     /// What the two streams say, in pieces. Pipes, since the limits of the child hold for files.
-    heard: [Receiver<Vec<u8>>; 2],
+    received: [Receiver<Vec<u8>>; 2],
 }
 
 /// Starts a call in `folder`, with a folder for temporary files of its own.
@@ -148,11 +148,11 @@ pub fn start(program: &Path, call: &Call, folder: &Path) -> io::Result<Running> 
     let child = command.spawn()?;
     // The command holds the writing ends: they would never be at their end.
     drop(command);
-    Ok(Running { child, started: Instant::now(), heard: [said, cried].map(hear) })
+    Ok(Running { child, started: Instant::now(), received: [said, cried].map(receive) })
 }
 
 /// Reads a stream to its end on a thread of its own, so that who writes never waits.
-fn hear(stream: PipeReader) -> Receiver<Vec<u8>> {
+fn receive(stream: PipeReader) -> Receiver<Vec<u8>> {
     let (to, from) = channel();
     thread::spawn(move || {
         let (mut stream, mut piece) = (stream.take(MOST_KEPT), vec![0; 64 << 10]);
@@ -165,10 +165,10 @@ fn hear(stream: PipeReader) -> Receiver<Vec<u8>> {
     from
 }
 
-/// All that was heard until the stream ended or the time was up.
-fn all_of(heard: &Receiver<Vec<u8>>) -> Vec<u8> {
+/// All that was received until the stream ended or the time was up.
+fn all_of(received: &Receiver<Vec<u8>>) -> Vec<u8> {
     let (until, mut all) = (Instant::now() + LAST_WORDS, Vec::new());
-    while let Ok(piece) = heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
+    while let Ok(piece) = received.recv_timeout(until.saturating_duration_since(Instant::now())) {
         all.extend(piece);
     }
     all
@@ -216,7 +216,7 @@ impl Running {
         (ended.code, ended.signal) = (status.code(), status.signal());
         // A signal that came when it had ended is none.
         ended.disturbed &= ended.signal.is_some() || ended.code == Some(130) || ended.code.is_none();
-        [ended.stdout, ended.stderr] = [0, 1].map(|i| all_of(&self.heard[i]));
+        [ended.stdout, ended.stderr] = [0, 1].map(|i| all_of(&self.received[i]));
         Ok(ended)
     }
 }

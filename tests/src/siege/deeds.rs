@@ -12,7 +12,7 @@ use std::time::Duration;
 /// One command as a trial gives it.
 #[derive(Debug)]
 pub struct Deed {
-    /// Its verb.
+    /// Its command.
     pub name: &'static str,
     /// Parts of the world and where they stand in the trial's folder.
     needs: &'static [(&'static str, &'static str)],
@@ -26,7 +26,7 @@ pub struct Deed {
     pub trains: bool,
 }
 
-/// A verb that is neither quickened nor trains nor makes a run again.
+/// A command that is neither quickened nor trains nor makes a run again.
 const PLAIN: Deed = Deed { name: "", needs: &[], words: &[], again: None, quick: false, trains: false };
 
 /// The deed of a name.

@@ -16,6 +16,7 @@ const EVERYWHERE: &[&str] = &["Error", "Result"];
 const OLD: &[(&str, &str)] = &[
     ("is no method", "unknown adapter"),
     ("is not there", "not found, missing"),
+    ("opponent", "baseline"),
     ("optimiser", "optimizer"),
     ("room", "module, layer"),
     ("rooms", "modules, layers"),

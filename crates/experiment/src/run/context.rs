@@ -61,9 +61,9 @@ impl Context<'_> {
 
     /// Tells how far the intervals are, and ends them when the run is to stop.
     pub fn watch(&self) -> impl Fn(usize) -> ControlFlow<()> + Sync {
-        let (stop, told, total) = (self.control.stop, self.control.resampled, self.spec.bootstrap_resamples);
+        let (stop, on_progress, total) = (self.control.stop, self.control.resampled, self.spec.bootstrap_resamples);
         move |done| {
-            told(done, total);
+            on_progress(done, total);
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }

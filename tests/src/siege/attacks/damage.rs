@@ -49,8 +49,8 @@ fn damage(trial: &mut Trial<'_>, path: &Path, others: &[PathBuf]) -> io::Result<
 }
 
 /// Files of a store whose damage a command must see, since it reads them.
-fn read_by(verb: &str, name: &str, path: &str) -> bool {
-    match verb {
+fn read_by(command: &str, name: &str, path: &str) -> bool {
+    match command {
         // Base models stand in no table, and of adaptations a report shows the result alone.
         "report" if path.contains("/base-") => false,
         "report" if name == "predictions.safetensors" => path.contains("-mortality-"),
@@ -67,15 +67,15 @@ fn read_by(verb: &str, name: &str, path: &str) -> bool {
 
 /// One file of a finished store, then a command that reads it.
 pub(super) fn store(trial: &mut Trial<'_>) -> io::Result<()> {
-    let verb = ["reproduce", "report", "run", "predict"][trial.number as usize % 4];
-    let deed = deeds::deed(verb);
+    let command = ["reproduce", "report", "run", "predict"][trial.number as usize % 4];
+    let deed = deeds::deed(command);
     deed.begin(trial.world, &trial.dir)?;
-    let root = if verb == "predict" { "in/store" } else { "out" };
-    if verb == "reproduce" {
+    let root = if command == "predict" { "in/store" } else { "out" };
+    if command == "reproduce" {
         fs::remove_dir_all(trial.path(root))?;
         trial.bring("store", root)?;
     }
-    if verb == "report" {
+    if command == "report" {
         fs::remove_dir_all(trial.path("out/report"))?;
     }
     let all = tree::files(&trial.path(root))?;
@@ -93,12 +93,12 @@ pub(super) fn store(trial: &mut Trial<'_>) -> io::Result<()> {
     let ended = trial.call(&deed.call(trial.world)?)?;
     trial.expect_code(&ended, &[0, 1]);
     let name = victim.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let must = read_by(verb, &name, &victim.to_string_lossy());
+    let must = read_by(command, &name, &victim.to_string_lossy());
     let visible = !matches!(how, Damage::Flipped | Damage::Removed);
     if must && visible {
         noticed(trial, &ended, &victim, before == tree::snapshot(&victim)?);
     }
-    if verb == "report" {
+    if command == "report" {
         let written = ["index.html", "tables.md"].iter().all(|n| trial.path("out/report").join(n).is_file());
         trial.expect(written, || format!("a damaged file leaves no report: {}", said(&ended)));
     }

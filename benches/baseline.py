@@ -1,8 +1,8 @@
 """What torch, transformers and peft do on the same machine with the same model folder: one JSON line on stdout.
 
-  opponent.py step --model DIR --task causal|classification --lengths 128,128,128,128 --precision f32|bf16
+  baseline.py step --model DIR --task causal|classification --lengths 128,128,128,128 --precision f32|bf16
                    [--compile] [--checkpointing] [--steps N]
-  opponent.py products --precision f32|bf16 --shapes 512x2048x2048,...
+  baseline.py products --precision f32|bf16 --shapes 512x2048x2048,...
 
 A step is forward, backward and AdamW of a LoRA (r 16 on q_proj and v_proj). Sequences shorter than the longest are padded,
 as that library pads; only real tokens are counted. Peak memory is the high-water mark of the whole process.
