@@ -124,10 +124,7 @@ pub fn finetune(
     }
     let full = matches!(learner, FinetuneMode::Whole);
     let step = &profile.downstream;
-    let mut training = if full { &step.full } else { &step.training }.clone();
-    if !full && stack.iter().all(|e| !e.trainable) {
-        (training.learning_rate, training.epochs) = (step.head_only.learning_rate, step.head_only.epochs);
-    }
+    let training = step.training_of(full, &stack);
     let row = options.name.clone().unwrap_or(row);
     let spec = RunSpec {
         kind: Kind::Downstream,

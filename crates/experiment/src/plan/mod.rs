@@ -209,14 +209,10 @@ impl Planner<'_> {
             }
         }
         let step = &self.profile.downstream;
-        let (mut tokens, mut training) =
-            (self.tokens(&step.tokens), if row.full { &step.full } else { &step.training }.clone());
-        if matches!(base, Base::BagOfWords(_)) {
-            (tokens, training) = Default::default();
-        } else if !row.full && stack.iter().all(|e| !e.trainable || !e.active) {
-            training.learning_rate = step.head_only.learning_rate;
-            training.epochs = step.head_only.epochs;
-        }
+        let (tokens, training) = match base {
+            Base::BagOfWords(_) => Default::default(),
+            _ => (self.tokens(&step.tokens), step.training_of(row.full, &stack)),
+        };
         let spec = RunSpec {
             kind: Kind::Downstream,
             table: Some(row.table),

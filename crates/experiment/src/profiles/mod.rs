@@ -6,7 +6,7 @@ pub mod search_space;
 use crate::error::{Error, Result};
 use crate::profiles::choices::SweepResult;
 use crate::profiles::search_space::Search;
-use crate::spec::{AdapterSpec, BagOfWords, FurtherBase, NewBase, Tokens, Training};
+use crate::spec::{AdapterSpec, BagOfWords, FurtherBase, NewBase, StackEntry, Tokens, Training};
 use clinpeft_clinical::Task;
 use clinpeft_clinical::prepare::Fidelity;
 use clinpeft_clinical::synth::CohortSpec;
@@ -152,6 +152,17 @@ pub struct Downstream {
     pub head_only: HeadOnly,
     /// How to train where the base model learns too.
     pub full: Training,
+}
+
+impl Downstream {
+    /// How to train: the whole model (`full`), what is active and trainable of `stack`, or the head alone.
+    pub(crate) fn training_of(&self, full: bool, stack: &[StackEntry]) -> Training {
+        let mut training = if full { &self.full } else { &self.training }.clone();
+        if !full && stack.iter().all(|e| !e.trainable || !e.active) {
+            (training.learning_rate, training.epochs) = (self.head_only.learning_rate, self.head_only.epochs);
+        }
+        training
+    }
 }
 
 /// What differs where only the head learns.
