@@ -380,6 +380,25 @@ mod tests {
     }
 
     #[test]
+    fn pooled_rows_behind_a_window_are_those_of_the_full_result() {
+        let family = Config { model_type: "mistral".into(), sliding_window: Some(Some(3)), ..model().config().clone() };
+        let m = Llama::random(family, Seed(3), Trainability::Frozen).unwrap();
+        let batch = RaggedBatch::from_sequences(&[vec![1, 5, 9, 2, 8, 4], vec![3, 3, 7, 6]]).unwrap();
+        let prompt = Prompt(Var::constant(Tensor::from_vec(vec![0.1f32; 2 * 16], &[2, 16]).unwrap()));
+        let sites: [Arc<dyn AdapterHooks>; 3] = [Arc::new(NoAdapters), Arc::new(Prefix), Arc::new(prompt)];
+        for (sites, rows) in sites.iter().zip([[5, 9], [5, 9], [7, 13]]) {
+            let run = |want| {
+                m.hidden(&batch, sites, &ForwardCtx::evaluate(), want).unwrap().rows.value().to_f64_vec().unwrap()
+            };
+            let (all, pooled) = (run(HiddenRows::All), run(HiddenRows::Pooled(Pooling::LastToken)));
+            for (i, r) in rows.iter().enumerate() {
+                let both = all[r * 16..(r + 1) * 16].iter().zip(&pooled[i * 16..(i + 1) * 16]);
+                assert!(both.clone().all(|(x, y)| (x - y).abs() < 1e-5), "{both:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_window_hides_what_is_before_it_layer_by_layer() {
         let changed = |window| {
             let family =

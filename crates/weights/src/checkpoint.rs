@@ -251,20 +251,6 @@ impl Checkpoint {
         }
     }
 
-    /// Signed integers, for example labels of which some mean "none". Errors if they are stored as anything else.
-    pub fn integers(&self, name: &str) -> Result<Vec<i64>> {
-        let stored = self.stored(name)?;
-        let raw = &self.bytes(stored)[..];
-        match stored.dtype {
-            Dtype::I64 => Ok(values(raw, i64::from_le_bytes)),
-            Dtype::I32 => Ok(values(raw, i32::from_le_bytes).into_iter().map(i64::from).collect()),
-            other => Err(Error::Format {
-                path: self.path.clone(),
-                what: format!("tensor `{name}` is stored as {other:?}, but integers are expected"),
-            }),
-        }
-    }
-
     /// The values of a tensor of this checkpoint in row-major order, little-endian: as they lie in the file where they
     /// follow each other there, else a copy in order.
     pub(crate) fn bytes(&self, stored: &Stored) -> Cow<'_, [u8]> {

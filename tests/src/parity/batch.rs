@@ -4,7 +4,7 @@ use super::manifest;
 use clinpeft_experiment::{Error, Result};
 use clinpeft_nn::{PadProbe, RaggedBatch};
 use clinpeft_text::{Padded, PaddedMap};
-use clinpeft_weights::{Checkpoint, Keep};
+use clinpeft_weights::{Checkpoint, Dtype, Keep};
 
 /// One batch, as it is in the file.
 pub(super) struct Input {
@@ -40,7 +40,7 @@ impl Input {
     pub(super) fn load(file: &Checkpoint, name: &str) -> Result<Input> {
         let ids = file.any(&format!("{name}.input_ids"), Keep::Stored)?;
         let mask = file.any(&format!("{name}.attention_mask"), Keep::Stored)?;
-        let labels = file.integers(&format!("{name}.labels"))?;
+        let labels = integers(file, &format!("{name}.labels"))?;
         let &[b, t] = ids.dims() else {
             return Err(Error::Options(format!("batch `{name}`: `input_ids` is not a matrix")));
         };
@@ -119,6 +119,16 @@ impl Input {
         }
         Ok(targets)
     }
+}
+
+/// Labels of which some mean "none".
+fn integers(file: &Checkpoint, name: &str) -> Result<Vec<i64>> {
+    let raw = file.raw(name)?;
+    if raw.dtype != Dtype::I64 {
+        return Err(Error::Options(format!("`{name}` is stored as {:?}, but integers are expected", raw.dtype)));
+    }
+    let (values, _) = raw.bytes.as_chunks::<8>();
+    Ok(values.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect())
 }
 
 /// The label that the reference leaves out.
