@@ -130,8 +130,10 @@ fn final_adapters_and_scores_agree_with_those_of_the_cpu() {
         }
     }
     assert!(compared >= 85 && apart.is_empty(), "{compared} compared; {apart:#?}");
-    for path in files(device.path(), "manifest.json").values() {
-        let manifest = json(path);
+    // A bag of words computes on the CPU whatever the device.
+    let manifests = files(device.path(), "manifest.json").into_iter();
+    for (_, path) in manifests.filter(|(run, _)| !run.to_str().unwrap().starts_with("bag-of-words")) {
+        let manifest = json(&path);
         assert_eq!(manifest["device"], format!("{}:0", wanted()));
         assert!(manifest["device_memory_mib"].as_f64().is_some_and(|m| m > 0.0), "{manifest}");
     }

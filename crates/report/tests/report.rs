@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use clinpeft_report::predictions::{Labels, Predictions};
-use clinpeft_report::{Cohort, CohortCounts, Plan, Summary, write};
+use clinpeft_report::{BAG_OF_WORDS, Cohort, CohortCounts, Plan, Summary, write};
 use serde_json::{Value, json};
 
 /// Writes a run folder; `None` as the error means that it has finished.
@@ -275,7 +275,11 @@ const PREDICTED: [&str; 3] = ["mortality", "length_of_stay", "diagnoses"];
 
 /// Two rows with predictions: the second one has skill.
 fn predicted(out: &Path) {
-    for (row, skill) in [("LLaMA", 0.02), ("LLaMA + LoRA", 0.35)] {
+    predicted_rows(out, &[("LLaMA", 0.02), ("LLaMA + LoRA", 0.35)]);
+}
+
+fn predicted_rows(out: &Path, rows: &[(&str, f32)]) {
+    for (row, skill) in rows.iter().copied() {
         for task in PREDICTED {
             let folder = format!("{row}-{task}");
             run(out, &folder, &downstream(row, task, 1, 0.6), None);
@@ -326,6 +330,31 @@ fn predictions_give_joint_intervals_tests_and_pictures() {
         assert!(html.contains(part), "{part}");
     }
     assert!(html.contains("at T = ") && html.contains("downstream 5.000e-1"));
+}
+
+#[test]
+fn every_other_row_is_tested_against_the_bag_of_words_which_is_marked_as_ours() {
+    let out = tempfile::tempdir().unwrap();
+    predicted_rows(
+        out.path(),
+        &[(BAG_OF_WORDS, 0.2), ("LLaMA", 0.02), ("LLaMA + LoRA", 0.6), ("BlueBERT + LoRA", 0.02)],
+    );
+    let mut plan = predicted_plan();
+    plan.table3.insert(0, BAG_OF_WORDS.into());
+    plan.table4 = vec!["BlueBERT + LoRA".into()];
+    write(out.path(), &[plan], Cohort::Synthetic, &counts()).unwrap();
+    let comparisons = read(out.path(), "comparisons.csv");
+    for (table, row) in [(3, "LLaMA"), (3, "LLaMA + LoRA"), (4, "BlueBERT + LoRA")] {
+        for task in PREDICTED.iter().chain(&["macro_average"]) {
+            line(&comparisons, &format!("{table},paper,{row},{BAG_OF_WORDS},bag of words,{task}"), "");
+        }
+    }
+    assert!(!comparisons.contains(&format!("paper,{BAG_OF_WORDS},")), "it is compared with by the others");
+    assert!(!comparisons.contains(&format!("{BAG_OF_WORDS},row above")), "it is no row of the paper");
+    let text = read(out.path(), "tables.md");
+    assert!(line(&text, "| LLaMA + LoRA ", "60.00").contains('▲') && line(&text, "| LLaMA  ", "60.00").contains('▼'));
+    assert!(text.contains(&format!("- {BAG_OF_WORDS}: ours, not in the paper.")));
+    assert!(text.contains("▲ ▼: than the bag of words"));
 }
 
 #[test]
