@@ -106,7 +106,7 @@ struct Trained {
 
 /// What scores a note.
 enum Scorer {
-    Adapted { model: Box<Model>, stack: Stack, head: Head },
+    Adapted { model: Box<Model>, stack: Stack, head: Box<Head> },
     BagOfWords(Box<BagOfWordsModel>),
 }
 
@@ -146,7 +146,12 @@ impl Trained {
         stack.to_device(device)?;
         head.classifier.to_device(device)?;
         let labels = head.labels.clone();
-        Ok(Trained { spec, task, labels, scorer: Scorer::Adapted { model: Box::new(model), stack, head } })
+        Ok(Trained {
+            spec,
+            task,
+            labels,
+            scorer: Scorer::Adapted { model: Box::new(model), stack, head: Box::new(head) },
+        })
     }
 
     /// The columns of a file of scores: `id`, then the classes; of two classes the second.
@@ -172,7 +177,7 @@ impl Trained {
         let texts: Vec<&str> = notes.iter().map(|e| e.text.expose()).collect();
         let scores = match scorer {
             Scorer::BagOfWords(model) => model.scores(&texts),
-            Scorer::Adapted { model, stack, head } => adapted(&spec, *model, (stack, head), &texts, stop)?,
+            Scorer::Adapted { model, stack, head } => adapted(&spec, *model, (stack, *head), &texts, stop)?,
         };
         let data = Dataset { task, labels, train: Vec::new(), validation: Vec::new(), test: notes };
         Ok(predictions(spec.switches.multilabel_score, &data, &data.test, &scores, None))
