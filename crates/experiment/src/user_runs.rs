@@ -207,6 +207,10 @@ fn spec(
         let name = user_csv::dataset(store, &data, task, options.seed)?;
         (name.clone(), store.data(&name))
     };
+    if !data.join("manifest.json").is_file() {
+        let what = format!("`{}` is not a dataset folder: it has no manifest.json", data.display());
+        return Err(Error::Options(what + "\nhint: give a folder made by `clinpeft prepare`, or a CSV file"));
+    }
     let found = dataset::found(&data, name)?;
     Ok(RunSpec {
         kind: Kind::Downstream,
@@ -251,6 +255,16 @@ fn adapter(profile: &Profile, method: &str, family: Family) -> Result<AdapterSpe
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_without_a_manifest_is_not_taken_for_a_dataset() {
+        let dir = tempfile::tempdir().unwrap();
+        let (base, data) = (None, dir.path().to_path_buf());
+        let options = Options { base, data, name: None, seed: 1, set: Overrides::new() };
+        let store = Store::new(&dir.path().join("out"));
+        let e = finetune(&store, &options, Task::Mortality, None, &FinetuneMode::BagOfWords).unwrap_err().to_string();
+        assert!(e.contains("is not a dataset folder"), "{e}");
+    }
 
     #[test]
     fn every_method_has_settings_for_every_family() {
