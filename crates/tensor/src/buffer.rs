@@ -38,27 +38,25 @@ enum Memory<T> {
 impl<T: Pod> Buffer<T> {
     /// `n` values that are valid but may be anything: for a writer that fills all of them.
     pub fn uninit(n: usize) -> Buffer<T> {
-        let bytes = n * size_of::<T>();
-        if bytes >= PAGES
-            && let Some((pages, _)) = Pages::take(bytes)
-        {
-            return Buffer(Memory::Pages { pages, bytes });
-        }
-        Buffer(Memory::Vector(vec![T::zeroed(); n]))
+        Buffer::allocated(n).0
     }
 
     /// `n` zeros.
     pub fn zeros(n: usize) -> Buffer<T> {
-        let bytes = n * size_of::<T>();
-        if bytes >= PAGES
-            && let Some((mut pages, used)) = Pages::take(bytes)
-        {
-            if used {
-                pages.bytes_mut()[..bytes].fill(0);
-            }
-            return Buffer(Memory::Pages { pages, bytes });
+        let (mut buffer, used) = Buffer::allocated(n);
+        if used {
+            buffer.fill(T::zeroed());
         }
-        Buffer(Memory::Vector(vec![T::zeroed(); n]))
+        buffer
+    }
+
+    /// `n` values, and whether the memory was used before; else they are zero.
+    fn allocated(n: usize) -> (Buffer<T>, bool) {
+        let bytes = n * size_of::<T>();
+        match (bytes >= PAGES).then(|| Pages::take(bytes)).flatten() {
+            Some((pages, used)) => (Buffer(Memory::Pages { pages, bytes }), used),
+            None => (Buffer(Memory::Vector(vec![T::zeroed(); n])), false),
+        }
     }
 
     /// The values at `bytes` of a mapped file, without a copy; `None` if they do not lie there as this machine reads them.

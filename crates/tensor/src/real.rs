@@ -94,37 +94,40 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     total
 }
 
-/// Sum in 16 lanes, whatever the width of the machine's vectors.
+/// All elements by `f`, in 16 lanes that are combined at the end, whatever the width of the machine's vectors.
 #[inline(always)]
-pub fn sum<T: Real>(a: &[T]) -> T {
-    let mut lanes = [T::ZERO; 16];
+fn fold<T: Real>(a: &[T], start: T, f: impl Fn(T, T) -> T) -> T {
+    let mut lanes = [start; 16];
     let chunks = a.chunks_exact(16);
     let rest = chunks.remainder();
     for x in chunks {
         for i in 0..16 {
-            lanes[i] += x[i];
+            lanes[i] = f(lanes[i], x[i]);
         }
     }
-    let mut total: T = lanes.iter().copied().sum();
-    for x in rest {
-        total += *x;
-    }
-    total
+    lanes.iter().chain(rest).fold(start, |all, x| f(all, *x))
+}
+
+/// Sum of the elements.
+#[inline(always)]
+pub fn sum<T: Real>(a: &[T]) -> T {
+    fold(
+        a,
+        T::ZERO,
+        #[inline(always)]
+        |sum, x| sum + x,
+    )
 }
 
 /// Largest element; minus infinity for none; NaN if any is.
 #[inline(always)]
 pub fn largest<T: Real>(a: &[T]) -> T {
-    let mut lanes = [T::NEG_INFINITY; 16];
-    let chunks = a.chunks_exact(16);
-    let rest = chunks.remainder();
-    for x in chunks {
-        for i in 0..16 {
-            lanes[i] = x[i].larger(lanes[i]);
-        }
-    }
-    let top = lanes.iter().fold(T::NEG_INFINITY, |m, x| x.larger(m));
-    rest.iter().fold(top, |m, x| x.larger(m))
+    fold(
+        a,
+        T::NEG_INFINITY,
+        #[inline(always)]
+        |most, x| x.larger(most),
+    )
 }
 
 #[cfg(test)]

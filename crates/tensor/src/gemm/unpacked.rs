@@ -182,54 +182,31 @@ mod vectors {
         // A tile reads its rows side by side: of rows that drive each other out of the cache it takes few.
         let most = if a.k_stride == 1 && collide(a) { 4 } else { 12 };
         let mut first = 0;
-        while first < s.m {
-            let rows = match most.min(s.m - first) {
-                12.. => 12,
-                8.. => 8,
-                4.. => 4,
-                2.. => 2,
-                _ => 1,
-            };
-            let left = a.values.as_ptr().wrapping_add(first * a.stride);
-            for column in (0..s.n).step_by(NR) {
-                let right = b.first.wrapping_add(column / NR * b.panel);
-                let at = Operands { left, row: a.stride, left_step: a.k_stride, right, right_step: b.step, terms: s.k };
-                let y = y.as_mut_ptr().wrapping_add(first * stride + column);
-                let tile = Tile { y, stride, rows, columns: NR.min(s.n - column), scale };
-                // SAFETY: rows `first..` and columns `column..` lie inside.
-                unsafe {
-                    match rows {
-                        12 => some_rows::<12>(at, tile),
-                        8 => some_rows::<8>(at, tile),
-                        4 => some_rows::<4>(at, tile),
-                        2 => some_rows::<2>(at, tile),
-                        _ => some_rows::<1>(at, tile),
+        macro_rules! tiles_of {
+            ($($rows:literal),+) => {$(
+                while $rows <= most.min(s.m - first) {
+                    let left = a.values.as_ptr().wrapping_add(first * a.stride);
+                    for column in (0..s.n).step_by(NR) {
+                        let right = b.first.wrapping_add(column / NR * b.panel);
+                        let at = Operands { left, row: a.stride, left_step: a.k_stride, right, right_step: b.step, terms: s.k };
+                        let y = y.as_mut_ptr().wrapping_add(first * stride + column);
+                        let tile = Tile { y, stride, rows: $rows, columns: NR.min(s.n - column), scale };
+                        // SAFETY: rows `first..` and columns `column..` lie inside.
+                        unsafe {
+                            if tile.columns > 16 { sums::<$rows, 2>(at, tile) } else { sums::<$rows, 1>(at, tile) }
+                        }
                     }
+                    first += $rows;
                 }
-            }
-            first += rows;
+            )+};
         }
+        tiles_of!(12, 8, 4, 2, 1);
     }
 
-    /// One tile of `R` rows.
+    /// One tile of `R` rows and more than `16 (V - 1)` columns.
     ///
     /// # Safety
     /// AVX-512; operands and tile lie inside their slices.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn some_rows<const R: usize>(at: Operands, tile: Tile) {
-        // SAFETY: promised by the caller.
-        unsafe {
-            if tile.columns > 16 {
-                sums::<R, 2>(at, tile);
-            } else {
-                sums::<R, 1>(at, tile);
-            }
-        }
-    }
-
-    /// # Safety
-    /// As [`some_rows`]; the tile has more than `16 (V - 1)` columns.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     unsafe fn sums<const R: usize, const V: usize>(at: Operands, tile: Tile) {
         let mut sums = [[_mm512_setzero_ps(); V]; R];
