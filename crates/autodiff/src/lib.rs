@@ -2,7 +2,7 @@
 //!
 //! - A [`Var`] is a tensor that may remember how it was made. What is frozen is a *constant*: operations on constants
 //!   alone leave nothing on the tape, neither inputs nor gradients.
-//! - Whether a leaf learns is fixed when it is created ([`Var::leaf`] or [`Var::constant`]).
+//! - Whether a leaf requires a gradient is fixed when it is created ([`Var::leaf`] or [`Var::constant`]).
 //! - [`checkpoint`] trades time for memory: a block keeps only its input and is computed again in the backward pass.
 //! - An operation exists here only together with its backward rule (see [`ops`]), so no value is detached in silence.
 //!

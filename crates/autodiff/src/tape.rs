@@ -18,7 +18,7 @@ pub enum Error {
     #[error(
         "backward: the value does not depend on any trainable parameter\nhint: mark an adapter, or the head, as trainable"
     )]
-    NothingToLearn,
+    NoGradient,
     /// The same graph was walked twice.
     #[error("backward: this graph was used before; its saved values are gone\nhint: compute the loss again")]
     UsedTwice,
@@ -164,8 +164,8 @@ impl Var {
         if let Some(kept) = kept.get() {
             return Ok(kept.clone());
         }
-        let narrow = self.value.cast(DType::Bf16)?;
-        Ok(kept.get_or_init(|| narrow).clone())
+        let half = self.value.cast(DType::Bf16)?;
+        Ok(kept.get_or_init(|| half).clone())
     }
 
     /// The values.
@@ -294,7 +294,7 @@ pub fn backward(loss: &Var) -> Result<Gradients> {
 
 /// The same from a given gradient of `value`.
 pub(crate) fn backward_from(value: &Var, gradient: Tensor) -> Result<Gradients> {
-    let root = value.node().ok_or(Error::NothingToLearn)?;
+    let root = value.node().ok_or(Error::NoGradient)?;
     let mut waiting = BTreeMap::from([(root.id, (root, gradient))]);
     let mut leaves = Gradients::default();
     // The youngest node first: all its children have been visited by then.
@@ -383,7 +383,7 @@ mod tests {
         let x = Var::constant(row(&[2.0]));
         let y = ops::add(&x, &x).unwrap();
         assert!(!y.requires_grad());
-        assert!(matches!(backward(&y), Err(Error::NothingToLearn)));
+        assert!(matches!(backward(&y), Err(Error::NoGradient)));
     }
 
     #[test]

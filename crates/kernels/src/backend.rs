@@ -4,7 +4,7 @@ use crate::context::DeviceContext;
 use crate::device::DeviceBackend;
 use crate::limits::Limits;
 use crate::{ops, packed_half};
-use clinpeft_tensor::ops::{AdamW, AttentionShape, Clip, CuSeqlens, Direction, Layout, Learned};
+use clinpeft_tensor::ops::{AdamW, AdamWParam, AttentionShape, Clip, CuSeqlens, Direction, Layout};
 use clinpeft_tensor::rng::Key;
 use clinpeft_tensor::{Backend, DType, Result, Tensor, for_each_op};
 use cubecl::Runtime;

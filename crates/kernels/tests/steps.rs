@@ -4,7 +4,7 @@
 
 use clinpeft_autodiff::{Result, Var, backward, checkpoint, ops as learn};
 use clinpeft_kernels::open;
-use clinpeft_tensor::ops::{self, AdamW, AttentionShape, CuSeqlens, Learned, Mask};
+use clinpeft_tensor::ops::{self, AdamW, AdamWParam, AttentionShape, CuSeqlens, Mask};
 use clinpeft_tensor::rng::{Key, Seed, normal};
 use clinpeft_tensor::{DType, Device, Tensor};
 
@@ -99,7 +99,7 @@ fn memory_does_not_grow_over_a_thousand_steps_and_the_loss_falls() {
         let rates = AdamW { learning_rate: 3e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, step };
         let state = values.iter_mut().zip(&mut first).zip(&mut second).zip(&all);
         let learned =
-            state.map(|(((parameter, first), second), gradient)| Learned { parameter, first, second, gradient });
+            state.map(|(((parameter, first), second), gradient)| AdamWParam { parameter, first, second, gradient });
         ops::adamw(&mut learned.collect::<Vec<_>>(), None, &rates).unwrap();
         if step % 100 == 0 {
             losses.push(loss.item().unwrap());

@@ -2,7 +2,7 @@
 
 use crate::Config;
 use clinpeft_autodiff::{Var, ops};
-use clinpeft_nn::{AdapterHooks, AttentionCall, ForwardCtx, Linear, Parameter, Result, Turns, norm};
+use clinpeft_nn::{AdapterHooks, AttentionCall, ForwardCtx, Linear, Parameter, Result, RotaryTables, norm};
 use clinpeft_tensor::Tensor;
 use clinpeft_tensor::ops::{AttentionShape, CuSeqlens};
 
@@ -29,7 +29,7 @@ pub(crate) struct Place {
     pub(crate) keys: Option<Tensor>,
     pub(crate) offsets: Vec<u32>,
     pub(crate) virtual_rows: usize,
-    pub(crate) turns: Turns,
+    pub(crate) turns: RotaryTables,
     pub(crate) eps: f64,
 }
 

@@ -129,7 +129,7 @@ pub enum RopeScaling {
 
 /// Cosines and sines of the first positions.
 #[derive(Debug, Clone)]
-pub struct Turns {
+pub struct RotaryTables {
     /// `[positions, d/2]`.
     pub cos: Tensor,
     /// `[positions, d/2]`.
@@ -143,7 +143,7 @@ pub struct Angles {
     positions: usize,
     dtype: DType,
     device: Device,
-    made: Arc<Mutex<Option<Turns>>>,
+    made: Arc<Mutex<Option<RotaryTables>>>,
 }
 
 impl Angles {
@@ -172,7 +172,7 @@ impl Angles {
     }
 
     /// Tables of at least the first `positions` positions. Errors if there are not so many.
-    pub fn up_to(&self, positions: usize) -> Result<Turns> {
+    pub fn up_to(&self, positions: usize) -> Result<RotaryTables> {
         if positions > self.positions {
             return Err(Error::Batch(format!(
                 "a sequence of {positions} tokens is longer than the model's {}\nhint: choose a shorter `max_length`",
@@ -185,7 +185,7 @@ impl Angles {
             _ => {
                 // Doubled, so that a longer sequence is seldom a new table.
                 let rows = positions.next_power_of_two().min(self.positions);
-                let turns = Turns { cos: self.table(rows, f32::cos)?, sin: self.table(rows, f32::sin)? };
+                let turns = RotaryTables { cos: self.table(rows, f32::cos)?, sin: self.table(rows, f32::sin)? };
                 *made = Some(turns.clone());
                 Ok(turns)
             }

@@ -24,7 +24,7 @@ pub use error::{Error, Result};
 pub use forward::{Checkpointing, ForwardCtx, Mode};
 pub use head::{Classifier, binary_loss, class_loss, next_token_loss, sequence_losses};
 pub use hooks::{AdapterHooks, AttentionCall, LinearCall, NoAdapters, TargetModule};
-pub use layers::{Angles, LayerNorm, Linear, RopeScaling, Turns, norm};
+pub use layers::{Angles, LayerNorm, Linear, RopeScaling, RotaryTables, norm};
 pub use parameter::{Parameter, Trainability};
 pub use pooling::Pooling;
 pub use prepack::{PrepackChoice, PrepackMode, measure_prepack, prepack_weights};

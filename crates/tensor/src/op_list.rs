@@ -67,7 +67,7 @@ macro_rules! for_each_op {
                 tanh { fn tanh(x: &Tensor) -> Tensor; fn tanh_backward(g: &Tensor, y: &Tensor) -> Tensor; }
             }
             in_place {
-                adamw { fn adamw(all: &mut [Learned<'_>], clip: Option<Clip<'_>>, step: &AdamW) -> (); }
+                adamw { fn adamw(all: &mut [AdamWParam<'_>], clip: Option<Clip<'_>>, step: &AdamW) -> (); }
             }
         }
     };

@@ -256,7 +256,7 @@ impl Tensor {
 
 /// A parameter with its moments and its gradient, all of one shape.
 #[derive(Debug)]
-pub struct Learned<'a> {
+pub struct AdamWParam<'a> {
     /// p
     pub parameter: &'a mut Tensor,
     /// m

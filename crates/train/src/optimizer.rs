@@ -82,9 +82,9 @@ impl Optimizer {
         };
         let norm = s.clip.and(Norm::of_all(norms.into_iter())?);
         let clip = s.clip.zip(norm.as_ref()).map(|(limit, norm)| ops::Clip { norm, limit });
-        let mut all: Vec<ops::Learned<'_>> = learning
+        let mut all: Vec<ops::AdamWParam<'_>> = learning
             .iter_mut()
-            .map(|(_, _, gradient, [parameter, first, second])| ops::Learned { parameter, first, second, gradient })
+            .map(|(_, _, gradient, [parameter, first, second])| ops::AdamWParam { parameter, first, second, gradient })
             .collect();
         ops::adamw(&mut all, clip, &step)?;
         for (name, p, _, [value, m, v]) in learning {

@@ -6,11 +6,11 @@ use clinpeft_tensor::ops::{self, Layout};
 /// `base + scale * (x A^T) B^T`.
 pub fn low_rank(base: &Var, x: &Var, a: &Var, b: &Var, scale: f64) -> Result<Var> {
     let (y, u) = ops::low_rank(base.value(), x.value(), a.value(), b.value(), scale)?;
-    let learns = a.requires_grad();
+    let a_grad = a.requires_grad();
     let saved_u = b.requires_grad().then_some(u);
-    let saved_x = learns.then(|| x.saved()).transpose()?;
+    let saved_x = a_grad.then(|| x.saved()).transpose()?;
     let saved_a = x.requires_grad().then(|| a.value().clone());
-    let saved_b = (learns || x.requires_grad()).then(|| b.value().clone());
+    let saved_b = (a_grad || x.requires_grad()).then(|| b.value().clone());
     Ok(Var::from_op(y, [base, x, a, b], move |g, [base, ..]| {
         let scaled = |t| ops::scale(&t, scale);
         let db = saved_u.map(|u| ops::matmul(g, &u, Layout::LeftTransposed).and_then(scaled)).transpose()?;

@@ -4,7 +4,7 @@ use crate::{Result, Var};
 use clinpeft_tensor::Tensor;
 use clinpeft_tensor::ops::{self, Direction};
 
-/// Turns every head by the angles of its row's position; the tables do not learn.
+/// Rotates every head by the angles of its row's position; the tables have no gradient.
 pub fn rotary(x: &Var, cos: &Tensor, sin: &Tensor, positions: &Tensor) -> Result<Var> {
     let y = ops::rotary(x.value(), cos, sin, positions, Direction::Forward)?;
     let (cos, sin, positions) = (cos.clone(), sin.clone(), positions.clone());

@@ -16,7 +16,7 @@
 use crate::context::DeviceContext;
 use crate::launch::{Launch, Operand, UNITS, cube, grid};
 use clinpeft_tensor::Result;
-use clinpeft_tensor::ops::{AdamW, Clip, Learned};
+use clinpeft_tensor::ops::{AdamW, AdamWParam, Clip};
 use cubecl::prelude::*;
 
 /// Buffers of a tensor: gradient, three states before, three after.
@@ -30,10 +30,10 @@ fn tensors_of_a_launch(bindings: usize) -> usize {
     ((bindings.min(MOST) - 1) / BUFFERS).max(1)
 }
 
-/// Updates everything that learns.
+/// Updates all trainable parameters.
 pub(crate) fn adamw<R: Runtime>(
     device: &DeviceContext<R>,
-    all: &mut [Learned<'_>],
+    all: &mut [AdamWParam<'_>],
     clip: Option<Clip<'_>>,
     step: &AdamW,
 ) -> Result<()> {
@@ -183,7 +183,7 @@ mod tests {
             let (p, m, v) = if chunk == 1 { &mut alone } else { &mut together };
             let state = p.iter_mut().zip(m).zip(v).zip(&gradients);
             let learned =
-                state.map(|(((parameter, first), second), gradient)| Learned { parameter, first, second, gradient });
+                state.map(|(((parameter, first), second), gradient)| AdamWParam { parameter, first, second, gradient });
             for part in learned.collect::<Vec<_>>().chunks_mut(chunk) {
                 adamw(&device, part, clip, &step).unwrap();
             }

@@ -11,10 +11,10 @@ use super::{require, same_device};
 use crate::parallel::vectorised;
 use crate::params::AdamW;
 use crate::real::Real;
-use crate::tensor::{Clip, Learned};
+use crate::tensor::{AdamWParam, Clip};
 use crate::{Device, Result, Tensor};
 
-impl Learned<'_> {
+impl AdamWParam<'_> {
     fn tensors(&self) -> [&Tensor; 4] {
         [self.parameter, self.first, self.second, self.gradient]
     }
@@ -27,15 +27,15 @@ impl Clip<'_> {
     }
 }
 
-/// One step of everything that learns, in place. Errors if the shapes of a parameter differ, or the devices of any two.
-pub fn adamw(all: &mut [Learned<'_>], clip: Option<Clip<'_>>, step: &AdamW) -> Result<()> {
+/// One step of all trainable parameters, in place. Errors if the shapes of a parameter differ, or the devices of any two.
+pub fn adamw(all: &mut [AdamWParam<'_>], clip: Option<Clip<'_>>, step: &AdamW) -> Result<()> {
     for one in &*all {
         let tensors = one.tensors();
         require(tensors.iter().all(|t| t.dims() == tensors[0].dims()), "adamw", "equal shapes", &tensors)?;
     }
     let norm = clip.map(|c| c.norm);
     require(norm.is_none_or(|n| n.count() == 1), "adamw", "one norm", norm.as_slice())?;
-    let tensors: Vec<&Tensor> = all.iter().flat_map(Learned::tensors).chain(norm).collect();
+    let tensors: Vec<&Tensor> = all.iter().flat_map(AdamWParam::tensors).chain(norm).collect();
     if tensors.is_empty() {
         return Ok(());
     }
@@ -85,7 +85,7 @@ mod tests {
     /// Parameter and first moment after a step from [1, -1].
     fn stepped(gradient: &Tensor, clip: Option<Clip<'_>>) -> [Vec<f64>; 2] {
         let (mut parameter, mut first, mut second) = (row(&[1.0, -1.0]), row(&[0.0; 2]), row(&[0.0; 2]));
-        let one = Learned { parameter: &mut parameter, first: &mut first, second: &mut second, gradient };
+        let one = AdamWParam { parameter: &mut parameter, first: &mut first, second: &mut second, gradient };
         adamw(&mut [one], clip, &STEP).unwrap();
         [parameter, first].map(|t| t.to_f64_vec().unwrap())
     }
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn shapes_that_differ_are_an_error() {
         let (mut p, mut m, mut v, g) = (row(&[1.0]), row(&[1.0]), row(&[1.0]), row(&[1.0, 2.0]));
-        let one = Learned { parameter: &mut p, first: &mut m, second: &mut v, gradient: &g };
+        let one = AdamWParam { parameter: &mut p, first: &mut m, second: &mut v, gradient: &g };
         assert!(adamw(&mut [one], None, &STEP).is_err());
     }
 }

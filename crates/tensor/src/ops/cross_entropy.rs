@@ -4,7 +4,7 @@
 //! loss = sum_i w_i (ln sum_j exp z_ij - z_i,target)          z: [n, c]   targets: u32 [n]   w: [n]
 //! dz_ij = g * w_i (softmax(z_i)_j - [j = target_i])
 //! ```
-//! [`linear_cross_entropy`] computes z = x H^T for a few rows at a time and keeps only dx (and dH where the head learns),
+//! [`linear_cross_entropy`] computes z = x H^T for a few rows at a time and keeps only dx (and dH where the head is trainable),
 //! so the logits of a long batch over a large vocabulary never exist at once. A row of weight zero costs nothing.
 
 use super::matmul::gemm;

@@ -5,7 +5,7 @@
 //! are f32. [`Tensor::cast`] stores a result shorter.
 
 pub use crate::params::*;
-pub use crate::tensor::{Clip, Learned};
+pub use crate::tensor::{AdamWParam, Clip};
 
 use crate::parallel::for_rows;
 use crate::real::Real;

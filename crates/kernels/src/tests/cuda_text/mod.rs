@@ -7,7 +7,7 @@ mod device;
 use crate::context::DeviceContext;
 use crate::launch::LoopBudget;
 use crate::name::Name;
-use clinpeft_tensor::ops::{self, AdamW, Clip, Layout, Learned};
+use clinpeft_tensor::ops::{self, AdamW, AdamWParam, Clip, Layout};
 use clinpeft_tensor::{DType, Device, Precision, Tensor, conformance};
 use cubecl::Runtime;
 use cubecl::device::Device as _;
@@ -56,7 +56,7 @@ fn beyond_the_suite(device: &Device) {
 fn learn(count: usize, like: &Tensor, norm: &Tensor) {
     let mut state = vec![[like.clone(), like.clone(), like.clone()]; count];
     let learned =
-        state.iter_mut().map(|[parameter, first, second]| Learned { parameter, first, second, gradient: like });
+        state.iter_mut().map(|[parameter, first, second]| AdamWParam { parameter, first, second, gradient: like });
     let mut all: Vec<_> = learned.collect();
     let step = AdamW { learning_rate: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1, step: 1 };
     ops::adamw(&mut all, Some(Clip { norm, limit: 1.0 }), &step).unwrap();
@@ -80,7 +80,7 @@ fn every_kernel(capability: u16) -> BTreeMap<String, Text> {
 }
 
 #[test]
-fn all_that_a_lora_learns_is_one_launch() {
+fn all_parameters_of_a_lora_are_one_launch() {
     // A card of its own, so that nothing else is launched there.
     let capability = 86;
     let device = on_paper(capability);
