@@ -31,9 +31,9 @@ fn lora_step(c: &mut Criterion) {
         group.throughput(Throughput::Elements(512));
         group.bench_function(format!("{name}, 4x128"), |t| {
             t.iter(|| {
-                let sites: Arc<dyn AdapterHooks> = Arc::new(stack.clone());
+                let hooks: Arc<dyn AdapterHooks> = Arc::new(stack.clone());
                 let hidden = model
-                    .hidden(&batch, &sites, &ForwardCtx::train(Seed(3), Checkpointing::None), HiddenRows::All)
+                    .hidden(&batch, &hooks, &ForwardCtx::train(Seed(3), Checkpointing::None), HiddenRows::All)
                     .unwrap();
                 let (loss, n) = model.language_loss(&hidden, &batch).unwrap();
                 backward(&ops::scale(&loss, 1.0 / n as f64).unwrap()).unwrap()

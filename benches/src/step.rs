@@ -157,14 +157,14 @@ impl Bench {
 
     /// The mean loss.
     fn loss(&self, ctx: &ForwardCtx) -> Result<Var, Box<dyn Error>> {
-        let sites: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
+        let hooks: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
         let (loss, count) = match &self.head {
             None => {
-                let hidden = self.model.hidden(&self.batch, &sites, ctx, HiddenRows::All)?;
+                let hidden = self.model.hidden(&self.batch, &hooks, ctx, HiddenRows::All)?;
                 self.model.language_loss(&hidden, &self.batch)?
             }
             Some(head) => {
-                let hidden = self.model.hidden(&self.batch, &sites, ctx, HiddenRows::Pooled(Pooling::LastToken))?;
+                let hidden = self.model.hidden(&self.batch, &hooks, ctx, HiddenRows::Pooled(Pooling::LastToken))?;
                 let n = self.batch.sequences();
                 let classes: Vec<u32> = (0..n as u32).map(|i| i % 4).collect();
                 (class_loss(&head.forward(&hidden.rows)?, &classes, &[1.0; 4])?, n)
@@ -188,17 +188,17 @@ impl Bench {
 
     /// Every score of the batch: logits of all tokens, or of all sequences.
     fn evaluate(&self) -> Result<(), Box<dyn Error>> {
-        let sites: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
+        let hooks: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
         let ctx = ForwardCtx::evaluate();
         let scores = clinpeft_autodiff::no_grad(|| -> Result<Var, Box<dyn Error>> {
             match &self.head {
                 None => {
-                    let hidden = self.model.hidden(&self.batch, &sites, &ctx, HiddenRows::All)?;
+                    let hidden = self.model.hidden(&self.batch, &hooks, &ctx, HiddenRows::All)?;
                     Ok(self.model.logits(&hidden)?)
                 }
                 Some(head) => {
                     let pooled = HiddenRows::Pooled(Pooling::LastToken);
-                    Ok(head.forward(&self.model.hidden(&self.batch, &sites, &ctx, pooled)?.rows)?)
+                    Ok(head.forward(&self.model.hidden(&self.batch, &hooks, &ctx, pooled)?.rows)?)
                 }
             }
         });

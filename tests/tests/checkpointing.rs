@@ -20,9 +20,9 @@ fn step(model: &Llama, stack: &Stack, batch: &RaggedBatch, memory: Checkpointing
     let before = MEMORY.current_usage() + memory::in_use();
     MEMORY.reset_peak_usage();
     memory::reset_peak();
-    let sites: Arc<dyn AdapterHooks> = Arc::new(stack.clone());
+    let hooks: Arc<dyn AdapterHooks> = Arc::new(stack.clone());
     let ctx = ForwardCtx::train(Seed(9), memory);
-    let hidden = model.hidden(batch, &sites, &ctx, HiddenRows::All).unwrap();
+    let hidden = model.hidden(batch, &hooks, &ctx, HiddenRows::All).unwrap();
     let (loss, count) = model.language_loss(&hidden, batch).unwrap();
     drop(hidden);
     let gradients = backward(&ops::scale(&loss, 1.0 / count as f64).unwrap()).unwrap();

@@ -39,9 +39,9 @@ fn step(precision: Precision, stored: DType) -> (f64, Vec<f64>) {
         p.set_value(clinpeft_tensor::Tensor::from_vec(values, &dims).unwrap());
     }
     let batch = RaggedBatch::from_sequences(&[(1..40).collect(), (20..30).collect(), (50..101).collect()]).unwrap();
-    let sites: Arc<dyn AdapterHooks> = Arc::new(stack.clone());
+    let hooks: Arc<dyn AdapterHooks> = Arc::new(stack.clone());
     let hidden =
-        model.hidden(&batch, &sites, &ForwardCtx::train(Seed(3), Checkpointing::None), HiddenRows::All).unwrap();
+        model.hidden(&batch, &hooks, &ForwardCtx::train(Seed(3), Checkpointing::None), HiddenRows::All).unwrap();
     let (loss, count) = model.language_loss(&hidden, &batch).unwrap();
     let loss = ops::scale(&loss, 1.0 / count as f64).unwrap();
     let gradients = backward(&loss).unwrap();

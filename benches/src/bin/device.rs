@@ -139,8 +139,8 @@ fn steps(o: &Options, device: &Device) -> Result<()> {
     let batch = RaggedBatch::from_sequences(&vec![sequence; o.batch])?;
     let memory = if o.keep { Checkpointing::None } else { Checkpointing::Full };
     let mut step = |stack: &mut Stack| -> Result<f64> {
-        let sites: Arc<dyn AdapterHooks> = Arc::new(stack.clone());
-        let hidden = model.hidden(&batch, &sites, &ForwardCtx::train(Seed(3), memory), HiddenRows::All)?;
+        let hooks: Arc<dyn AdapterHooks> = Arc::new(stack.clone());
+        let hidden = model.hidden(&batch, &hooks, &ForwardCtx::train(Seed(3), memory), HiddenRows::All)?;
         let (loss, n) = model.language_loss(&hidden, &batch)?;
         let mean = learn::scale(&loss, 1.0 / n as f64)?;
         let gradients = backward(&mean)?;

@@ -96,10 +96,10 @@ impl Only {
 pub(crate) type Get<'a> = dyn FnMut(&str, &[usize]) -> Result<Parameter> + 'a;
 
 /// A linear layer with its bias.
-pub(crate) fn linear(site: String, [out, input]: [usize; 2], get: &mut Get<'_>) -> Result<Linear> {
-    let weight = get(&format!("{site}.weight"), &[out, input])?;
-    let bias = get(&format!("{site}.bias"), &[out])?;
-    Ok(Linear::new(site, weight).with_bias(bias))
+pub(crate) fn linear(name: String, [out, input]: [usize; 2], get: &mut Get<'_>) -> Result<Linear> {
+    let weight = get(&format!("{name}.weight"), &[out, input])?;
+    let bias = get(&format!("{name}.bias"), &[out])?;
+    Ok(Linear::new(name, weight).with_bias(bias))
 }
 
 /// A normalisation whose weight is `<name>.LayerNorm.weight`.
@@ -122,17 +122,17 @@ impl Layer {
     pub(crate) fn build(index: usize, config: &Config, get: &mut Get<'_>) -> Result<Layer> {
         let (d, wide) = (config.hidden_size, config.intermediate_size);
         let root = format!("bert.encoder.layer.{index}");
-        let site = |part: &str| format!("{root}.{part}");
+        let name = |part: &str| format!("{root}.{part}");
         Ok(Layer {
             index,
-            query: linear(site("attention.self.query"), [d, d], get)?,
-            key: linear(site("attention.self.key"), [d, d], get)?,
-            value: linear(site("attention.self.value"), [d, d], get)?,
-            attended: linear(site("attention.output.dense"), [d, d], get)?,
-            attended_norm: layer_norm(&site("attention.output"), config, get)?,
-            inner: linear(site("intermediate.dense"), [wide, d], get)?,
-            output: linear(site("output.dense"), [d, wide], get)?,
-            output_norm: layer_norm(&site("output"), config, get)?,
+            query: linear(name("attention.self.query"), [d, d], get)?,
+            key: linear(name("attention.self.key"), [d, d], get)?,
+            value: linear(name("attention.self.value"), [d, d], get)?,
+            attended: linear(name("attention.output.dense"), [d, d], get)?,
+            attended_norm: layer_norm(&name("attention.output"), config, get)?,
+            inner: linear(name("intermediate.dense"), [wide, d], get)?,
+            output: linear(name("output.dense"), [d, wide], get)?,
+            output_norm: layer_norm(&name("output"), config, get)?,
             root,
         })
     }
@@ -171,7 +171,7 @@ impl Layer {
     pub(crate) fn forward(
         &self,
         x: &Var,
-        sites: &dyn AdapterHooks,
+        hooks: &dyn AdapterHooks,
         place: &Place,
         ctx: &ForwardCtx,
         only: Option<&Only>,
@@ -180,11 +180,11 @@ impl Layer {
             Some(only) => ops::embedding(x, &only.rows)?,
             None => x.clone(),
         };
-        let y = self.attention(&own, x, sites, place, ctx, only)?;
+        let y = self.attention(&own, x, hooks, place, ctx, only)?;
         let y = drop(y, place.dropout, &format!("{}.attention.output", self.root), ctx)?;
         let x = self.attended_norm.forward(&ops::add(&own, &y)?)?;
-        let inner = ops::gelu(&self.inner.forward(&x, sites, ctx)?)?;
-        let y = self.output.forward(&inner, sites, ctx)?;
+        let inner = ops::gelu(&self.inner.forward(&x, hooks, ctx)?)?;
+        let y = self.output.forward(&inner, hooks, ctx)?;
         let y = drop(y, place.dropout, &format!("{}.output", self.root), ctx)?;
         self.output_norm.forward(&ops::add(&x, &y)?)
     }
@@ -194,7 +194,7 @@ impl Layer {
         &self,
         own: &Var,
         x: &Var,
-        sites: &dyn AdapterHooks,
+        hooks: &dyn AdapterHooks,
         place: &Place,
         ctx: &ForwardCtx,
         only: Option<&Only>,
@@ -209,9 +209,9 @@ impl Layer {
                 None => Ok(all),
             }
         };
-        let q = self.query.forward(own, sites, ctx)?;
-        let k = seen(self.key.forward(x, sites, ctx)?)?;
-        let v = seen(self.value.forward(x, sites, ctx)?)?;
+        let q = self.query.forward(own, hooks, ctx)?;
+        let k = seen(self.key.forward(x, hooks, ctx)?)?;
+        let v = seen(self.value.forward(x, hooks, ctx)?)?;
         let key = ctx.dropout_key(&format!("{}.attention.self", self.root));
         let rate = place.attention_dropout;
         let dropping = AttentionShape {
@@ -219,8 +219,8 @@ impl Layer {
             ..place.shape
         };
         let a = ops::attention(&q, &k, &v, &dropping, cu_seqlens)?;
-        let y = self.attended.forward(&a, sites, ctx)?;
-        let site = AttentionCall {
+        let y = self.attended.forward(&a, hooks, ctx)?;
+        let call = AttentionCall {
             layer: self.index,
             queries: &q,
             key: &self.key,
@@ -229,7 +229,7 @@ impl Layer {
             shape: &place.shape,
             cu_seqlens,
         };
-        sites.attention_output(&site, y, ctx)
+        hooks.attention_output(&call, y, ctx)
     }
 }
 

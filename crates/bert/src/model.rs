@@ -126,8 +126,8 @@ impl Bert {
     }
 
     /// What adapters and batches may ask of LLaMA only.
-    fn refuse(&self, batch: &RaggedBatch, sites: &dyn AdapterHooks, ctx: &ForwardCtx) -> Result<()> {
-        if sites.inputs(ctx)?.is_some() || sites.keys_values(ctx)?.is_some() {
+    fn refuse(&self, batch: &RaggedBatch, hooks: &dyn AdapterHooks, ctx: &ForwardCtx) -> Result<()> {
+        if hooks.inputs(ctx)?.is_some() || hooks.keys_values(ctx)?.is_some() {
             return Err(Error::Adapter(
                 "BERT takes no prompt and no prefix\nhint: LoRA, DoRA and AdaLoRA fit its linear layers".into(),
             ));
@@ -145,7 +145,7 @@ impl Bert {
     }
 
     /// `tanh(W h + b)` of the first tokens, with the dropout in front of the classifier.
-    fn pooled(&self, first: &Var, sites: &dyn AdapterHooks, ctx: &ForwardCtx) -> Result<Var> {
+    fn pooled(&self, first: &Var, hooks: &dyn AdapterHooks, ctx: &ForwardCtx) -> Result<Var> {
         let pooler = self.pooler.as_ref().ok_or_else(|| {
             Error::Config(
                 "this folder has no pooler (`bert.pooler.dense.weight`)\nhint: add an untrained one with \
@@ -153,7 +153,7 @@ impl Bert {
                     .into(),
             )
         })?;
-        let y = ops::tanh(&pooler.forward(first, sites, ctx)?)?;
+        let y = ops::tanh(&pooler.forward(first, hooks, ctx)?)?;
         drop(y, self.config.pooled_dropout(), POOLED, ctx)
     }
 }
@@ -169,11 +169,11 @@ impl Backbone for Bert {
     fn hidden(
         &self,
         batch: &RaggedBatch,
-        sites: &Arc<dyn AdapterHooks>,
+        hooks: &Arc<dyn AdapterHooks>,
         ctx: &ForwardCtx,
         want: HiddenRows,
     ) -> Result<Hidden> {
-        self.refuse(batch, &**sites, ctx)?;
+        self.refuse(batch, &**hooks, ctx)?;
         let first = match want {
             HiddenRows::All => None,
             HiddenRows::Pooled(pooling @ (Pooling::FirstToken | Pooling::FirstPosition)) => {
@@ -193,15 +193,15 @@ impl Backbone for Bert {
             // The last layer answers for the first tokens alone; the others it only reads as keys and values.
             let last = i + 1 == self.layers.len();
             let only = first.as_ref().filter(|_| last).map(|rows| Only::new(rows, &place)).transpose()?;
-            let (layer, sites, place, ctx) = (layer.clone(), sites.clone(), place.clone(), *ctx);
-            let block = move |x: &[Var]| layer.forward(&x[0], &*sites, &place, &ctx, only.as_ref());
+            let (layer, hooks, place, ctx) = (layer.clone(), hooks.clone(), place.clone(), *ctx);
+            let block = move |x: &[Var]| layer.forward(&x[0], &*hooks, &place, &ctx, only.as_ref());
             x = match ctx.checkpointing {
                 Checkpointing::Full => checkpoint(&[&x], block)?,
                 Checkpointing::None => block(&[x])?,
             };
         }
         let rows = match first {
-            Some(_) => self.pooled(&x, &**sites, ctx)?,
+            Some(_) => self.pooled(&x, &**hooks, ctx)?,
             None => x,
         };
         Ok(Hidden { rows, offsets: batch.offsets.clone(), virtual_rows: 0, pad_probes: batch.pad_probes.clone() })

@@ -27,8 +27,8 @@ fn batch(sequences: &[&[u32]]) -> RaggedBatch {
 }
 
 fn run(m: &Bert, batch: &RaggedBatch, ctx: &ForwardCtx, want: HiddenRows) -> Result<Var> {
-    let sites: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
-    Ok(m.hidden(batch, &sites, ctx, want)?.rows)
+    let hooks: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
+    Ok(m.hidden(batch, &hooks, ctx, want)?.rows)
 }
 
 fn rows(m: &Bert, batch: &RaggedBatch, want: HiddenRows) -> Vec<f64> {
@@ -161,8 +161,8 @@ fn dropout_follows_the_seed_and_recomputation_draws_the_same() {
 fn masked_head_is_tied_to_the_word_table() {
     let m = model(Trainability::Trainable);
     let head = MaskedHead::random(m.config(), Seed(4), Trainability::Trainable).unwrap();
-    let sites: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
-    let hidden = m.hidden(&batch(&[&[1, 2, 3]]), &sites, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
+    let hooks: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
+    let hidden = m.hidden(&batch(&[&[1, 2, 3]]), &hooks, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
     assert_eq!(head.logits(&m, &hidden.rows).unwrap().dims(), [3, 32]);
     let masked = |rows: &[u32], tokens: &[u32]| MaskedTokens { rows: rows.to_vec(), tokens: tokens.to_vec() };
     let (loss, n) = head.loss(&m, &hidden, &masked(&[1, 2], &[7, 9])).unwrap();
@@ -217,8 +217,8 @@ fn what_it_cannot_do_is_an_error_with_a_hint() {
     let last = HiddenRows::Pooled(Pooling::LastToken);
     let adapters: [Arc<dyn AdapterHooks>; 2] = [Arc::new(Prompt), Arc::new(Prefix)];
     let mut said: Vec<String> = Vec::new();
-    for sites in &adapters {
-        said.push(m.hidden(&tokens, sites, &ctx, FIRST).unwrap_err().to_string());
+    for hooks in &adapters {
+        said.push(m.hidden(&tokens, hooks, &ctx, FIRST).unwrap_err().to_string());
     }
     said.push(m.hidden(&tokens, &none, &ctx, last).unwrap_err().to_string());
     said.push(m.hidden(&batch(&[&[1; 25]]), &none, &ctx, FIRST).unwrap_err().to_string());

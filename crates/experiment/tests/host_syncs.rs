@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// One of each method on this model, by its name.
 fn methods(base: &dyn Backbone) -> Vec<(&'static str, Box<dyn Adapter>)> {
-    let (shape, sites) = (ModelShape::of(base), base.target_modules());
+    let (shape, modules) = (ModelShape::of(base), base.target_modules());
     let (seed, learning) = (Seed(5), Trainability::Trainable);
     let targets = vec!["q_proj".to_string(), "v_proj".to_string()];
     let lora = LoraConfig { r: 2, alpha: 4.0, dropout: 0.1, targets: targets.clone(), scaling: Scaling::Standard };
@@ -41,9 +41,9 @@ fn methods(base: &dyn Backbone) -> Vec<(&'static str, Box<dyn Adapter>)> {
         PTuningConfig { virtual_tokens: 3, inner: 8, encoder: PromptEncoder::Lstm { layers: 2, dropout: 0.0 } };
     let gated = AdaptationPromptConfig { length: 3, layers: 2 };
     vec![
-        ("lora", Box::new(Lora::new(lora.clone(), &sites, seed, learning).unwrap())),
+        ("lora", Box::new(Lora::new(lora.clone(), &modules, seed, learning).unwrap())),
         ("dora", Box::new(Dora::new(lora, base, seed, learning).unwrap())),
-        ("adalora", Box::new(AdaLora::new(adalora, &sites, seed, learning).unwrap())),
+        ("adalora", Box::new(AdaLora::new(adalora, &modules, seed, learning).unwrap())),
         ("prefix", Box::new(Prefix::new(prefix, &shape, seed, learning).unwrap())),
         ("prompt", Box::new(PromptTuning::new(prompt, base, seed, learning).unwrap())),
         ("p-tuning", Box::new(PTuning::new(p_tuning, &shape, seed, learning).unwrap())),

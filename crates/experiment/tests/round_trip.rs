@@ -81,8 +81,8 @@ fn saved_adapters_compute_the_same_when_they_come_back() {
         let logits = |adapter| {
             let mut stack = Stack::new();
             stack.push("default", adapter, Activity::Active).unwrap();
-            let sites: Arc<dyn AdapterHooks> = Arc::new(stack);
-            let hidden = model.hidden(&batch, &sites, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
+            let hooks: Arc<dyn AdapterHooks> = Arc::new(stack);
+            let hidden = model.hidden(&batch, &hooks, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
             model.logits(&hidden).unwrap().value().clone()
         };
         let (before, after) = (logits(adapter), logits(again));
@@ -94,6 +94,8 @@ fn saved_adapters_compute_the_same_when_they_come_back() {
 #[test]
 fn saved_stacks_compute_the_same_when_they_come_back() {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peft_round_trip_stacks");
+    // An earlier run left its logits, which a bundle does not replace.
+    let _ = std::fs::remove_dir_all(&root);
     let model = model();
     model.save(&root.join("model")).unwrap();
     let batch = RaggedBatch::from_sequences(&[SEQUENCE.to_vec()]).unwrap();
@@ -110,9 +112,9 @@ fn saved_stacks_compute_the_same_when_they_come_back() {
         let again = AdapterBundle::load(&dir, &ModelShape::of(&model)).unwrap();
         assert_eq!(again.stack.status(None), bundle.stack.status(None), "{name}");
         let logits = |bundle: AdapterBundle| {
-            let sites: Arc<dyn AdapterHooks> = Arc::new(bundle.stack);
+            let hooks: Arc<dyn AdapterHooks> = Arc::new(bundle.stack);
             let rows = HiddenRows::Pooled(Pooling::LastToken);
-            let hidden = model.hidden(&batch, &sites, &ForwardCtx::evaluate(), rows).unwrap();
+            let hidden = model.hidden(&batch, &hooks, &ForwardCtx::evaluate(), rows).unwrap();
             bundle.head.unwrap().classifier.forward(&hidden.rows).unwrap().value().clone()
         };
         let (before, after) = (logits(bundle), logits(again));

@@ -72,11 +72,11 @@ impl Layer {
         let (wide, narrow) = (c.num_attention_heads * c.head_width(), c.kv_heads() * c.head_width());
         let root = format!("model.layers.{index}");
         let mut linear = |part: &str, out: usize, input: usize| -> Result<Linear> {
-            let site = format!("{root}.{part}");
-            let weight = get(&format!("{site}.weight"), &[out, input])?;
+            let name = format!("{root}.{part}");
+            let weight = get(&format!("{name}.weight"), &[out, input])?;
             let biased = c.has_qkv_bias() && ["q_proj", "k_proj", "v_proj"].iter().any(|own| part.ends_with(own));
-            let bias = biased.then(|| get(&format!("{site}.bias"), &[out])).transpose()?;
-            let linear = Linear::new(site, weight);
+            let bias = biased.then(|| get(&format!("{name}.bias"), &[out])).transpose()?;
+            let linear = Linear::new(name, weight);
             Ok(match bias {
                 Some(bias) => linear.with_bias(bias),
                 None => linear,
@@ -103,38 +103,38 @@ impl Layer {
         &self,
         x: &Var,
         prefix: Option<(&Var, &Var)>,
-        sites: &dyn AdapterHooks,
+        hooks: &dyn AdapterHooks,
         place: &Place,
         ctx: &ForwardCtx,
         only: Option<&Only>,
     ) -> Result<Var> {
         let h = norm(x, &self.input_norm, place.eps)?;
-        let attended = self.attention(&h, prefix, sites, place, ctx, only)?;
+        let attended = self.attention(&h, prefix, hooks, place, ctx, only)?;
         let x = match only {
             Some(only) => ops::add(&ops::embedding(x, &only.rows)?, &attended)?,
             None => ops::add(x, &attended)?,
         };
         let h = norm(&x, &self.mlp_norm, place.eps)?;
-        let gated = ops::silu_mul(&self.gate.forward(&h, sites, ctx)?, &self.up.forward(&h, sites, ctx)?)?;
-        Ok(ops::add(&x, &self.down.forward(&gated, sites, ctx)?)?)
+        let gated = ops::silu_mul(&self.gate.forward(&h, hooks, ctx)?, &self.up.forward(&h, hooks, ctx)?)?;
+        Ok(ops::add(&x, &self.down.forward(&gated, hooks, ctx)?)?)
     }
 
     fn attention(
         &self,
         h: &Var,
         prefix: Option<(&Var, &Var)>,
-        sites: &dyn AdapterHooks,
+        hooks: &dyn AdapterHooks,
         place: &Place,
         ctx: &ForwardCtx,
         only: Option<&Only>,
     ) -> Result<Var> {
         let turn = |x: Var, at: &Tensor| ops::rotary(&x, &place.turns.cos, &place.turns.sin, at);
-        let k = turn(self.key.forward(h, sites, ctx)?, &place.positions)?;
-        let v = self.value.forward(h, sites, ctx)?;
+        let k = turn(self.key.forward(h, hooks, ctx)?, &place.positions)?;
+        let v = self.value.forward(h, hooks, ctx)?;
         let (q, cu_seqlens, seen) = match only {
-            None => (turn(self.query.forward(h, sites, ctx)?, &place.positions)?, &place.cu_seqlens, &place.keys),
+            None => (turn(self.query.forward(h, hooks, ctx)?, &place.positions)?, &place.cu_seqlens, &place.keys),
             Some(only) => {
-                let q = self.query.forward(&ops::embedding(h, &only.rows)?, sites, ctx)?;
+                let q = self.query.forward(&ops::embedding(h, &only.rows)?, hooks, ctx)?;
                 (turn(q, &only.positions)?, &only.cu_seqlens, &only.keys)
             }
         };
@@ -150,8 +150,8 @@ impl Layer {
         };
         let (k, v) = (all(k, prefix.map(|p| p.0))?, all(v, prefix.map(|p| p.1))?);
         let a = ops::attention(&q, &k, &v, &self.shape, cu_seqlens)?;
-        let y = self.output.forward(&a, sites, ctx)?;
-        let site = AttentionCall {
+        let y = self.output.forward(&a, hooks, ctx)?;
+        let call = AttentionCall {
             layer: self.index,
             queries: &q,
             key: &self.key,
@@ -160,6 +160,6 @@ impl Layer {
             shape: &self.shape,
             cu_seqlens,
         };
-        sites.attention_output(&site, y, ctx)
+        hooks.attention_output(&call, y, ctx)
     }
 }

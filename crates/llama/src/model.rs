@@ -87,7 +87,7 @@ impl Llama {
         &self.config
     }
 
-    /// Embeds the batch, with the rows of site 3 in front of every sequence; `prefix` keys stand before those.
+    /// Embeds the batch, with the virtual rows in front of every sequence; `prefix` keys stand before those.
     fn with_inputs(&self, batch: &RaggedBatch, prompt: Option<Var>, prefix: usize) -> Result<(Var, Place)> {
         let device = self.norm.value().device();
         let on_device = |rows: Vec<u32>| -> Result<Tensor> {
@@ -153,11 +153,11 @@ impl Backbone for Llama {
     fn hidden(
         &self,
         batch: &RaggedBatch,
-        sites: &Arc<dyn AdapterHooks>,
+        hooks: &Arc<dyn AdapterHooks>,
         ctx: &ForwardCtx,
         want: HiddenRows,
     ) -> Result<Hidden> {
-        let prefixes = sites.keys_values(ctx)?;
+        let prefixes = hooks.keys_values(ctx)?;
         if prefixes.as_ref().is_some_and(|p| p.len() != self.layers.len()) {
             return Err(Error::Adapter(format!(
                 "a prefix for {} layers on a model with {}",
@@ -166,7 +166,7 @@ impl Backbone for Llama {
             )));
         }
         let length = prefixes.as_ref().and_then(|p| p.first()).map_or(0, |(k, _)| k.dims()[0]);
-        let (mut x, place) = self.with_inputs(batch, sites.inputs(ctx)?, length)?;
+        let (mut x, place) = self.with_inputs(batch, hooks.inputs(ctx)?, length)?;
         let pooled = match want {
             HiddenRows::All => None,
             HiddenRows::Pooled(pooling) => {
@@ -176,7 +176,7 @@ impl Backbone for Llama {
         };
         let place = Arc::new(place);
         for (i, layer) in self.layers.iter().enumerate() {
-            let (layer, sites, place, ctx) = (layer.clone(), sites.clone(), place.clone(), *ctx);
+            let (layer, hooks, place, ctx) = (layer.clone(), hooks.clone(), place.clone(), *ctx);
             // The last layer answers for rows that see their whole sequence; the others it only reads as keys and values.
             let first = matches!(want, HiddenRows::Pooled(Pooling::FirstToken | Pooling::FirstPosition));
             let last = i + 1 == self.layers.len() && !first;
@@ -185,7 +185,7 @@ impl Backbone for Llama {
             inputs.extend(prefixes.iter().flat_map(|p| [&p[i].0, &p[i].1]));
             let block = move |inputs: &[Var]| {
                 let prefix = inputs.get(1).zip(inputs.get(2));
-                layer.forward(&inputs[0], prefix, &*sites, &place, &ctx, only.as_ref())
+                layer.forward(&inputs[0], prefix, &*hooks, &place, &ctx, only.as_ref())
             };
             x = match ctx.checkpointing {
                 Checkpointing::Full => checkpoint(&inputs, block)?,
@@ -213,8 +213,8 @@ impl Backbone for Llama {
         next_token_loss(hidden, self.language_head()?.var(), batch)
     }
 
-    fn sequence_losses(&self, batch: &RaggedBatch, sites: &Arc<dyn AdapterHooks>) -> Result<Vec<(f64, usize)>> {
-        let hidden = self.hidden(batch, sites, &ForwardCtx::evaluate(), HiddenRows::All)?;
+    fn sequence_losses(&self, batch: &RaggedBatch, hooks: &Arc<dyn AdapterHooks>) -> Result<Vec<(f64, usize)>> {
+        let hidden = self.hidden(batch, hooks, &ForwardCtx::evaluate(), HiddenRows::All)?;
         sequence_losses(&hidden, self.language_head()?.var(), batch)
     }
 
@@ -295,9 +295,9 @@ mod tests {
         Llama::random(c, Seed(3), Trainability::Frozen).unwrap()
     }
 
-    fn logits(m: &Llama, sequences: &[Vec<u32>], sites: Arc<dyn AdapterHooks>) -> Vec<f64> {
+    fn logits(m: &Llama, sequences: &[Vec<u32>], hooks: Arc<dyn AdapterHooks>) -> Vec<f64> {
         let batch = RaggedBatch::from_sequences(sequences).unwrap();
-        let h = m.hidden(&batch, &sites, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
+        let h = m.hidden(&batch, &hooks, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
         m.logits(&h).unwrap().value().to_f64_vec().unwrap()
     }
 
@@ -321,9 +321,9 @@ mod tests {
         for (pooling, rows) in
             [(Pooling::LastToken, [3, 6, 7]), (Pooling::LastPosition, [3, 8, 7]), (Pooling::FirstToken, [0, 4, 7])]
         {
-            let sites: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
+            let hooks: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
             let run = |want| {
-                m.hidden(&batch, &sites, &ForwardCtx::evaluate(), want).unwrap().rows.value().to_f64_vec().unwrap()
+                m.hidden(&batch, &hooks, &ForwardCtx::evaluate(), want).unwrap().rows.value().to_f64_vec().unwrap()
             };
             let (all, pooled) = (run(HiddenRows::All), run(HiddenRows::Pooled(pooling)));
             for (i, r) in rows.iter().enumerate() {
@@ -350,7 +350,7 @@ mod tests {
         let m = Llama::random(Config::tiny(700, 16, 2, 4, 64), Seed(3), Trainability::Frozen).unwrap();
         let dir = tempfile::tempdir().unwrap();
         m.save(dir.path()).unwrap();
-        let sites: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
+        let hooks: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
         let batch = RaggedBatch::from_sequences(&[(0..60).collect()]).unwrap();
         for precision in [Precision::StrictF32, Precision::F32, Precision::Bf16] {
             let run = |policy: PrepackMode| {
@@ -360,11 +360,11 @@ mod tests {
                     p.set_value(value);
                 }
                 let choice = prepack_weights(&mut m, policy).unwrap();
-                let hidden = m.hidden(&batch, &sites, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
+                let hidden = m.hidden(&batch, &hooks, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
                 let x = Var::leaf(hidden.rows.value().clone());
                 let (loss, _) = m.language_loss(&Hidden { rows: x.clone(), ..hidden }, &batch).unwrap();
                 let gradient = clinpeft_autodiff::backward(&loss).unwrap().of(&x).unwrap().to_f64_vec().unwrap();
-                (choice, loss.value().item().unwrap(), gradient, logits(&m, &[vec![1, 699]], sites.clone()))
+                (choice, loss.value().item().unwrap(), gradient, logits(&m, &[vec![1, 699]], hooks.clone()))
             };
             let (none, loss, gradient, after) = run(PrepackMode::Fixed(PrepackPolicy::PerCall));
             assert_eq!(none.bytes, 0);
@@ -385,10 +385,10 @@ mod tests {
         let m = Llama::random(family, Seed(3), Trainability::Frozen).unwrap();
         let batch = RaggedBatch::from_sequences(&[vec![1, 5, 9, 2, 8, 4], vec![3, 3, 7, 6]]).unwrap();
         let prompt = Prompt(Var::constant(Tensor::from_vec(vec![0.1f32; 2 * 16], &[2, 16]).unwrap()));
-        let sites: [Arc<dyn AdapterHooks>; 3] = [Arc::new(NoAdapters), Arc::new(Prefix), Arc::new(prompt)];
-        for (sites, rows) in sites.iter().zip([[5, 9], [5, 9], [7, 13]]) {
+        let hooks: [Arc<dyn AdapterHooks>; 3] = [Arc::new(NoAdapters), Arc::new(Prefix), Arc::new(prompt)];
+        for (hooks, rows) in hooks.iter().zip([[5, 9], [5, 9], [7, 13]]) {
             let run = |want| {
-                m.hidden(&batch, sites, &ForwardCtx::evaluate(), want).unwrap().rows.value().to_f64_vec().unwrap()
+                m.hidden(&batch, hooks, &ForwardCtx::evaluate(), want).unwrap().rows.value().to_f64_vec().unwrap()
             };
             let (all, pooled) = (run(HiddenRows::All), run(HiddenRows::Pooled(Pooling::LastToken)));
             for (i, r) in rows.iter().enumerate() {
@@ -422,8 +422,8 @@ mod tests {
         let run = |position| {
             let batch = RaggedBatch::from_sequences(&[vec![1, 5, 9]]).unwrap();
             let batch = batch.with_pad_probes(vec![PadProbe { sequence: 0, sees: 3, id: 0, position }]).unwrap();
-            let sites: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
-            m.hidden(&batch, &sites, &ForwardCtx::evaluate(), HiddenRows::Pooled(Pooling::LastPosition))
+            let hooks: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
+            m.hidden(&batch, &hooks, &ForwardCtx::evaluate(), HiddenRows::Pooled(Pooling::LastPosition))
         };
         run(3).unwrap();
         assert!(run(4).unwrap_err().to_string().contains("sliding window of 4 tokens\nhint: "));
@@ -443,10 +443,10 @@ mod tests {
     #[test]
     fn too_long_a_sequence_is_an_error() {
         let batch = RaggedBatch::from_sequences(&[vec![1; 65]]).unwrap();
-        let sites: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
+        let hooks: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
         assert!(
             model()
-                .hidden(&batch, &sites, &ForwardCtx::evaluate(), HiddenRows::All)
+                .hidden(&batch, &hooks, &ForwardCtx::evaluate(), HiddenRows::All)
                 .unwrap_err()
                 .to_string()
                 .contains("longer")
@@ -497,9 +497,9 @@ mod tests {
         let m = model();
         let batch = RaggedBatch::from_sequences(&[vec![1, 5, 9], vec![2]]).unwrap();
         let seen = PadProbe { sequence: 0, sees: 3, id: 4, position: 3 };
-        let sites: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
+        let hooks: Arc<dyn AdapterHooks> = Arc::new(NoAdapters);
         let run = |b: &RaggedBatch| {
-            m.hidden(b, &sites, &ForwardCtx::evaluate(), HiddenRows::All).unwrap().rows.value().to_f64_vec().unwrap()
+            m.hidden(b, &hooks, &ForwardCtx::evaluate(), HiddenRows::All).unwrap().rows.value().to_f64_vec().unwrap()
         };
         let plain = run(&batch);
         let observed = run(&batch.clone().with_pad_probes(vec![seen]).unwrap());

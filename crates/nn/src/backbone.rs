@@ -55,14 +55,14 @@ pub trait Backbone: Send + Sync {
     fn hidden(
         &self,
         batch: &RaggedBatch,
-        sites: &Arc<dyn AdapterHooks>,
+        hooks: &Arc<dyn AdapterHooks>,
         ctx: &ForwardCtx,
         want: HiddenRows,
     ) -> Result<Hidden>;
     /// Sum of the language-model losses of a batch, and the number of predictions.
     fn language_loss(&self, hidden: &Hidden, batch: &RaggedBatch) -> Result<(Var, usize)>;
     /// Loss and number of predictions of each sequence, without gradients.
-    fn sequence_losses(&self, batch: &RaggedBatch, sites: &Arc<dyn AdapterHooks>) -> Result<Vec<(f64, usize)>>;
+    fn sequence_losses(&self, batch: &RaggedBatch, hooks: &Arc<dyn AdapterHooks>) -> Result<Vec<(f64, usize)>>;
     /// Width of a hidden row.
     fn width(&self) -> usize;
     /// Number of layers.

@@ -72,8 +72,8 @@ pub trait AdapterHooks: Send + Sync {
     }
 
     /// Hook 4: after the output projection of an attention block.
-    fn attention_output(&self, site: &AttentionCall<'_>, y: Var, ctx: &ForwardCtx) -> Result<Var> {
-        let _ = (site, ctx);
+    fn attention_output(&self, call: &AttentionCall<'_>, y: Var, ctx: &ForwardCtx) -> Result<Var> {
+        let _ = (call, ctx);
         Ok(y)
     }
 }
@@ -82,7 +82,7 @@ impl Linear {
     /// What an adapter needs to know of the layer before it exists.
     pub fn describe(&self) -> TargetModule {
         let dims = self.weight().value().dims();
-        TargetModule { name: self.site().into(), input: dims[1], output: dims[0] }
+        TargetModule { name: self.name().into(), input: dims[1], output: dims[0] }
     }
 
     /// `W x + b` with whatever the adapters add; x `[t, in]`.

@@ -5,28 +5,28 @@ use clinpeft_autodiff::{Var, ops};
 use clinpeft_tensor::{DType, Device, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// `y = W x + b` at a named site: adapters add to y. Many models have no b.
+/// `y = W x + b` in a named layer: adapters add to y. Many models have no b.
 #[derive(Debug, Clone)]
 pub struct Linear {
-    site: String,
+    name: String,
     weight: Parameter,
     bias: Option<Parameter>,
 }
 
 impl Linear {
-    /// A layer called `site` (its weight is `<site>.weight`), W `[out, in]`, without b.
-    pub fn new(site: String, weight: Parameter) -> Linear {
-        Linear { site, weight, bias: None }
+    /// A layer called `name` (its weight is `<name>.weight`), W `[out, in]`, without b.
+    pub fn new(name: String, weight: Parameter) -> Linear {
+        Linear { name, weight, bias: None }
     }
 
-    /// The same layer with b `[out]`, which is `<site>.bias`.
+    /// The same layer with b `[out]`, which is `<name>.bias`.
     pub fn with_bias(self, bias: Parameter) -> Linear {
         Linear { bias: Some(bias), ..self }
     }
 
     /// The name under which adapters know this layer.
-    pub fn site(&self) -> &str {
-        &self.site
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// W.

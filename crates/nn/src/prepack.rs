@@ -55,7 +55,8 @@ const ROWS: usize = 1024;
 /// Lets products with a model's frozen weights cache packs, as the policy decides. On a device, and for trainable weights,
 /// nothing is cached.
 pub fn prepack_weights(model: &mut dyn Backbone, policy: PrepackMode) -> Result<PrepackChoice> {
-    let mut names: Vec<String> = model.target_modules().iter().map(|site| format!("{}.weight", site.name)).collect();
+    let mut names: Vec<String> =
+        model.target_modules().iter().map(|module| format!("{}.weight", module.name)).collect();
     let layers = names.len();
     names.extend(model.head_name().map(String::from));
     let mut weights: Vec<&mut Parameter> = Vec::new();

@@ -49,19 +49,19 @@ pub struct AdaLora {
 
 impl AdaLora {
     /// A new adapter: A and B from N(0, 0.02), E zero, so that it begins as no change.
-    pub fn new(config: AdaLoraConfig, sites: &[TargetModule], seed: Seed, learning: Trainability) -> Result<AdaLora> {
+    pub fn new(config: AdaLoraConfig, modules: &[TargetModule], seed: Seed, learning: Trainability) -> Result<AdaLora> {
         config.check()?;
         let r = config.initial_r;
-        let one = |site: &TargetModule| {
+        let one = |module: &TargetModule| {
             let small = |dims: &[usize], part: &str| -> Result<Tensor> {
-                let t = table(dims, Table::Normal, &format!("{}.{part}", site.name), seed)?;
+                let t = table(dims, Table::Normal, &format!("{}.{part}", module.name), seed)?;
                 Ok(clinpeft_tensor::ops::scale(&t, 0.02)?)
             };
-            let (a, b) = (small(&[r, site.input], "lora_A")?, small(&[site.output, r], "lora_B")?);
+            let (a, b) = (small(&[r, module.input], "lora_A")?, small(&[module.output, r], "lora_B")?);
             let e = Tensor::zeros(&[r, 1], DType::F32);
-            Ok((site.name.clone(), Triplet::new(&site.name, [a, e, b], learning)))
+            Ok((module.name.clone(), Triplet::new(&module.name, [a, e, b], learning)))
         };
-        let triplets = matching(&config.targets, sites)?.into_iter().map(one).collect::<Result<_>>()?;
+        let triplets = matching(&config.targets, modules)?.into_iter().map(one).collect::<Result<_>>()?;
         Ok(AdaLora {
             config,
             triplets,
@@ -73,7 +73,7 @@ impl AdaLora {
 
     /// The rank of each layer now.
     pub fn ranks(&self) -> BTreeMap<String, usize> {
-        self.triplets.iter().map(|(site, t)| (site.clone(), t.rank())).collect()
+        self.triplets.iter().map(|(module, t)| (module.clone(), t.rank())).collect()
     }
 
     fn scale(&self) -> f64 {
@@ -81,7 +81,7 @@ impl AdaLora {
     }
 
     fn pattern_key(&self) -> Value {
-        let pattern = |(site, t): (&String, &Triplet)| Some((format!("{site}.lora_E"), t.pattern.clone()?.into()));
+        let pattern = |(module, t): (&String, &Triplet)| Some((format!("{module}.lora_E"), t.pattern.clone()?.into()));
         let all: Map<String, Value> = self.triplets.iter().filter_map(pattern).collect();
         if all.is_empty() { Value::Null } else { all.into() }
     }
@@ -98,7 +98,7 @@ impl AdapterMethod for AdaLora {
 
     fn count(config: &AdaLoraConfig, shape: &ModelShape) -> Result<usize> {
         config.check()?;
-        let chosen = matching(&config.targets, &shape.sites)?;
+        let chosen = matching(&config.targets, &shape.modules)?;
         Ok(chosen.iter().map(|s| config.initial_r * (s.input + s.output + 1)).sum())
     }
 
@@ -112,8 +112,8 @@ impl AdapterMethod for AdaLora {
         let total_steps = file.get("total_step")?;
         let patterns: Option<BTreeMap<String, Vec<bool>>> = file.get("rank_pattern")?;
         let mut triplets = BTreeMap::new();
-        for site in matching(&config.targets, &shape.sites)? {
-            let key = format!("{}.lora_E", site.name);
+        for module in matching(&config.targets, &shape.modules)? {
+            let key = format!("{}.lora_E", module.name);
             let pattern = patterns.as_ref().and_then(|p| p.get(&key)).cloned();
             if let Some(p) = pattern.as_ref().filter(|p| p.len() != config.initial_r) {
                 return Err(file.wrong(format!(
@@ -123,12 +123,16 @@ impl AdapterMethod for AdaLora {
                 )));
             }
             let r = pattern.as_ref().map_or(config.initial_r, |p| p.iter().filter(|x| **x).count());
-            let tensor = |part: &str, dims: &[usize]| tensors.tensor(&format!("{PEFT_ROOT}{}.{part}", site.name), dims);
-            let all =
-                [tensor("lora_A", &[r, site.input])?, tensor("lora_E", &[r, 1])?, tensor("lora_B", &[site.output, r])?];
-            let mut triplet = Triplet::new(&site.name, all, learning);
+            let tensor =
+                |part: &str, dims: &[usize]| tensors.tensor(&format!("{PEFT_ROOT}{}.{part}", module.name), dims);
+            let all = [
+                tensor("lora_A", &[r, module.input])?,
+                tensor("lora_E", &[r, 1])?,
+                tensor("lora_B", &[module.output, r])?,
+            ];
+            let mut triplet = Triplet::new(&module.name, all, learning);
             triplet.pattern = pattern;
-            triplets.insert(site.name.clone(), triplet);
+            triplets.insert(module.name.clone(), triplet);
         }
         let files = file.finish(&default_keys(AdaLora::PEFT_TYPE), tensors)?;
         Ok(AdaLora { config, triplets, importance: Importance::default(), total_steps, files })
@@ -137,7 +141,7 @@ impl AdapterMethod for AdaLora {
 
 impl AdapterHooks for AdaLora {
     fn linear(&self, call: &LinearCall<'_>, y: Var, ctx: &ForwardCtx) -> clinpeft_nn::Result<Var> {
-        let name = call.layer.site();
+        let name = call.layer.name();
         let Some(t) = self.triplets.get(name).filter(|t| t.e.value().count() > 0) else {
             return Ok(y);
         };
@@ -221,9 +225,9 @@ impl Adapter for AdaLora {
     /// Only the ranks that are left are written.
     fn saved(&self) -> Result<Saved> {
         let mut tensors = TensorMap::new();
-        for (site, t) in &self.triplets {
+        for (module, t) in &self.triplets {
             let kept = t.kept();
-            let name = |part: &str| format!("{PEFT_ROOT}{site}.{part}");
+            let name = |part: &str| format!("{PEFT_ROOT}{module}.{part}");
             tensors.insert(name("lora_A"), rows(t.a.value(), &kept)?);
             tensors.insert(name("lora_E"), rows(t.e.value(), &kept)?);
             tensors.insert(name("lora_B"), columns(t.b.value(), &kept)?);
@@ -251,9 +255,9 @@ impl Adapter for AdaLora {
         self.triplets.keys().cloned().collect()
     }
 
-    fn update(&self, site: &str, _: &Parameter) -> Result<Update> {
-        let Some(t) = self.triplets.get(site) else {
-            return Err(Error::Config(format!("the adapter has no layer `{site}`\nhint: see its targets")));
+    fn update(&self, module: &str, _: &Parameter) -> Result<Update> {
+        let Some(t) = self.triplets.get(module) else {
+            return Err(Error::Config(format!("the adapter has no layer `{module}`\nhint: see its targets")));
         };
         let r = t.e.value().count();
         let singular = t.e.value().to_cpu()?.reshape(&[r])?;

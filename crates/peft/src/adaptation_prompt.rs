@@ -93,16 +93,16 @@ impl AdaptationPrompt {
 }
 
 impl GatedPrompt {
-    fn attend(&self, site: &AttentionCall<'_>) -> clinpeft_nn::Result<Var> {
+    fn attend(&self, module: &AttentionCall<'_>) -> clinpeft_nn::Result<Var> {
         let m = self.rows.value().dims()[1];
         let rows = self.rows.var().reshape(&[m, self.rows.value().dims()[2]])?;
-        let (k, v) = (site.key.plain(&rows)?, site.value.plain(&rows)?);
+        let (k, v) = (module.key.plain(&rows)?, module.value.plain(&rows)?);
         // The gate scales the weights; scaling the few values is the same.
         let v = ops::mul(&v, &spread(self.gate.var(), m, v.dims()[1])?)?;
-        let cu_seqlens = CuSeqlens { queries: vec![0, site.queries.dims()[0]], keys: vec![0, m] };
-        let shape = AttentionShape { mask: Mask::Full, dropout: None, ..*site.shape };
-        let out = ops::attention(site.queries, &k, &v, &shape, &cu_seqlens)?;
-        site.output.plain(&out)
+        let cu_seqlens = CuSeqlens { queries: vec![0, module.queries.dims()[0]], keys: vec![0, m] };
+        let shape = AttentionShape { mask: Mask::Full, dropout: None, ..*module.shape };
+        let out = ops::attention(module.queries, &k, &v, &shape, &cu_seqlens)?;
+        module.output.plain(&out)
     }
 }
 
@@ -163,9 +163,9 @@ impl AdapterMethod for AdaptationPrompt {
 }
 
 impl AdapterHooks for AdaptationPrompt {
-    fn attention_output(&self, site: &AttentionCall<'_>, y: Var, _: &ForwardCtx) -> clinpeft_nn::Result<Var> {
-        match self.prompts.get(&site.layer) {
-            Some(prompt) => Ok(ops::add(&y, &prompt.attend(site)?)?),
+    fn attention_output(&self, module: &AttentionCall<'_>, y: Var, _: &ForwardCtx) -> clinpeft_nn::Result<Var> {
+        match self.prompts.get(&module.layer) {
+            Some(prompt) => Ok(ops::add(&y, &prompt.attend(module)?)?),
             None => Ok(y),
         }
     }

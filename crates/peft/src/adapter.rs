@@ -57,10 +57,10 @@ pub trait Adapter: AdapterHooks + CloneAdapter + Debug {
         Vec::new()
     }
     /// What it makes of the weight of one of those layers.
-    fn update(&self, site: &str, weight: &Parameter) -> Result<Update> {
+    fn update(&self, module: &str, weight: &Parameter) -> Result<Update> {
         let _ = weight;
         Err(Error::Config(format!(
-            "a {} adapter has no update of `{site}`\nhint: LoRA, DoRA, AdaLoRA and IA3 can be merged",
+            "a {} adapter has no update of `{module}`\nhint: LoRA, DoRA, AdaLoRA and IA3 can be merged",
             self.method()
         )))
     }

@@ -152,12 +152,12 @@ mod tests {
 
     #[test]
     fn two_adapters_and_head_come_back_with_their_roles() {
-        let sites = [TargetModule { name: "l.q_proj".into(), input: 3, output: 4 }];
+        let modules = [TargetModule { name: "l.q_proj".into(), input: 3, output: 4 }];
         let config =
             LoraConfig { r: 2, alpha: 2.0, dropout: 0.1, targets: vec!["q_proj".into()], scaling: Scaling::Standard };
         let mut bundle = AdapterBundle::default();
         for (name, learning) in [("clinical", Trainability::Frozen), ("downstream", Trainability::Trainable)] {
-            let lora = Lora::new(config.clone(), &sites, Seed(1), learning).unwrap();
+            let lora = Lora::new(config.clone(), &modules, Seed(1), learning).unwrap();
             bundle.stack.push(name, Box::new(lora), Activity::Active).unwrap();
         }
         let classifier = Classifier::new(2, 3, &mut Seed(2).stream("head")).unwrap();
@@ -166,8 +166,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("adapter");
         bundle.save(&target).unwrap();
-        let shape =
-            |width| ModelShape { width, layers: 1, heads: 1, kv_heads: 1, head_width: width, sites: sites.to_vec() };
+        let shape = |width| ModelShape {
+            width,
+            layers: 1,
+            heads: 1,
+            kv_heads: 1,
+            head_width: width,
+            modules: modules.to_vec(),
+        };
         let again = AdapterBundle::load(&target, &shape(3)).unwrap();
         assert_eq!(again.stack.status(None), bundle.stack.status(None));
         assert_eq!(again.provenance, bundle.provenance);
@@ -202,7 +208,7 @@ mod tests {
         let role = r#"{"name": "../evil", "method": "lora", "active": true, "trainable": false}"#;
         let text = format!(r#"{{"format": 1, "adapters": [{role}], "labels": null, "provenance": {{}}}}"#);
         std::fs::write(dir.path().join("stack.json"), text).unwrap();
-        let shape = ModelShape { width: 3, layers: 1, heads: 1, kv_heads: 1, head_width: 3, sites: vec![] };
+        let shape = ModelShape { width: 3, layers: 1, heads: 1, kv_heads: 1, head_width: 3, modules: vec![] };
         let said = AdapterBundle::load(dir.path(), &shape).unwrap_err().to_string();
         assert!(said.contains("stack.json") && said.contains("`../evil` is no name of an adapter"), "{said}");
     }

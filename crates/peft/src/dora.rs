@@ -36,9 +36,9 @@ struct Rows {
 }
 
 impl Rows {
-    fn new(site: &str, magnitude: Tensor, learning: Trainability, squares: OnceLock<Tensor>) -> Rows {
+    fn new(module: &str, magnitude: Tensor, learning: Trainability, squares: OnceLock<Tensor>) -> Rows {
         Rows {
-            magnitude: Parameter::new(format!("{site}.lora_magnitude_vector.weight"), magnitude, learning),
+            magnitude: Parameter::new(format!("{module}.lora_magnitude_vector.weight"), magnitude, learning),
             squares: Arc::new(squares),
         }
     }
@@ -49,33 +49,33 @@ impl Dora {
     pub fn new(config: LoraConfig, backbone: &dyn Backbone, seed: Seed, learning: Trainability) -> Result<Dora> {
         let lora = Lora::new(config, &backbone.target_modules(), seed, learning)?;
         let mut rows = BTreeMap::new();
-        for site in lora.pairs.keys() {
-            let name = format!("{site}.weight");
+        for module in lora.pairs.keys() {
+            let name = format!("{module}.weight");
             let weight = backbone.parameters().into_iter().find(|p| p.name() == name);
             let weight = weight.ok_or_else(|| Error::Config(format!("the model has no `{name}`")))?;
             let squares = squared_rows(&weight.value().to_cpu()?)?;
             let norms: Vec<f32> = squares.to_f64_vec()?.iter().map(|x| x.sqrt() as f32).collect();
             let magnitude = Tensor::from_vec(norms, &[weight.value().dims()[0]])?;
-            rows.insert(site.clone(), Rows::new(site, magnitude, learning, squares.into()));
+            rows.insert(module.clone(), Rows::new(module, magnitude, learning, squares.into()));
         }
         Ok(Dora { lora, rows })
     }
 
     /// `1 / |W + s B A|` for each row, `[out]`, from `|W|^2 + 2 s B . (W A^T) + s^2 B . (B A A^T)`. Nothing is read from a
     /// device.
-    pub(crate) fn inverse_norms(&self, site: &str, weight: &Parameter) -> Result<Tensor> {
-        let (pair, s) = (&self.lora.pairs[site], self.lora.config.scale());
+    pub(crate) fn inverse_norms(&self, module: &str, weight: &Parameter) -> Result<Tensor> {
+        let (pair, s) = (&self.lora.pairs[module], self.lora.config.scale());
         let (a, b) = (pair.a.value(), pair.b.value());
         let aw = matmul(a, weight.value(), Layout::RightTransposed)?;
         let own = matmul(&matmul(a, a, Layout::RightTransposed)?, b, Layout::RightTransposed)?;
         let turned = matmul(&identity(b.dims()[1], b)?, b, Layout::RightTransposed)?;
         let beyond = mul(&turned, &add(&scale(&aw, 2.0 * s)?, &scale(&own, s * s)?)?)?;
-        Ok(inverse_sqrt(&add(&self.squares(site, weight, a)?, &sum_rows(&beyond)?)?)?)
+        Ok(inverse_sqrt(&add(&self.squares(module, weight, a)?, &sum_rows(&beyond)?)?)?)
     }
 
     /// `|W|^2` for each row, `[out]`, in the type of `like` and where it is.
-    fn squares(&self, site: &str, weight: &Parameter, like: &Tensor) -> Result<Tensor> {
-        let known = &self.rows[site].squares;
+    fn squares(&self, module: &str, weight: &Parameter, like: &Tensor) -> Result<Tensor> {
+        let known = &self.rows[module].squares;
         let squares = match (known.get(), weight.trainability()) {
             (Some(known), Trainability::Frozen) => known.clone(),
             (None, Trainability::Frozen) => {
@@ -91,14 +91,14 @@ impl Dora {
     }
 
     fn change(&self, pair: &Pair, call: &LinearCall<'_>, ctx: &ForwardCtx) -> Result<Var> {
-        let site = call.layer.site();
-        let dropped = self.lora.dropped(site, call.x, ctx)?;
+        let module = call.layer.name();
+        let dropped = self.lora.dropped(module, call.x, ctx)?;
         let x = dropped.as_ref().unwrap_or(call.x);
         // The lengths are those of W, so the bias of the layer takes no part.
         let base =
             if dropped.is_none() && call.layer.bias().is_none() { call.base.clone() } else { call.layer.product(x)? };
-        let inverse = Var::constant(self.inverse_norms(site, call.layer.weight())?);
-        let ratio = ops::mul(self.rows[site].magnitude.var(), &inverse)?;
+        let inverse = Var::constant(self.inverse_norms(module, call.layer.weight())?);
+        let ratio = ops::mul(self.rows[module].magnitude.var(), &inverse)?;
         let ones = Tensor::from_vec(vec![-1.0f64; ratio.dims()[0]], ratio.dims())?.cast(ratio.dtype())?;
         let beyond = ops::add(&ratio, &Var::constant(ones.to_device(&ratio.value().device())?))?;
         let update = ops::linear(&ops::linear(x, pair.a.var())?, pair.b.var())?;
@@ -142,7 +142,7 @@ impl AdapterMethod for Dora {
     }
 
     fn count(config: &LoraConfig, shape: &ModelShape) -> Result<usize> {
-        let outputs: usize = targeted(config, &shape.sites)?.iter().map(|s| s.output).sum();
+        let outputs: usize = targeted(config, &shape.modules)?.iter().map(|s| s.output).sum();
         Ok(Lora::count(config, shape)? + outputs)
     }
 
@@ -153,10 +153,10 @@ impl AdapterMethod for Dora {
     fn load(config: ConfigFile, tensors: &TensorFile, shape: &ModelShape, learning: Trainability) -> Result<Dora> {
         let lora = Lora::load(config, tensors, shape, learning)?;
         let mut rows = BTreeMap::new();
-        for (site, pair) in &lora.pairs {
-            let name = format!("{PEFT_ROOT}{site}.lora_magnitude_vector");
+        for (module, pair) in &lora.pairs {
+            let name = format!("{PEFT_ROOT}{module}.lora_magnitude_vector");
             let magnitude = tensors.tensor(&name, &[pair.b.value().dims()[0]])?;
-            rows.insert(site.clone(), Rows::new(site, magnitude, learning, OnceLock::new()));
+            rows.insert(module.clone(), Rows::new(module, magnitude, learning, OnceLock::new()));
         }
         Ok(Dora { lora, rows })
     }
@@ -164,7 +164,7 @@ impl AdapterMethod for Dora {
 
 impl AdapterHooks for Dora {
     fn linear(&self, call: &LinearCall<'_>, y: Var, ctx: &ForwardCtx) -> clinpeft_nn::Result<Var> {
-        let Some(pair) = self.lora.pairs.get(call.layer.site()) else {
+        let Some(pair) = self.lora.pairs.get(call.layer.name()) else {
             return Ok(y);
         };
         let change = self.change(pair, call, ctx);
@@ -192,8 +192,8 @@ impl Adapter for Dora {
         let mut saved = self.lora.saved()?;
         saved.keys = settings_as_keys(&self.lora.config);
         saved.keys.insert("use_dora".into(), true.into());
-        for (site, rows) in &self.rows {
-            let name = format!("{PEFT_ROOT}{site}.lora_magnitude_vector");
+        for (module, rows) in &self.rows {
+            let name = format!("{PEFT_ROOT}{module}.lora_magnitude_vector");
             saved.tensors.insert(name, rows.magnitude.value().clone());
         }
         Ok(saved)
@@ -207,12 +207,12 @@ impl Adapter for Dora {
         self.lora.mergeable()
     }
 
-    fn update(&self, site: &str, weight: &Parameter) -> Result<Update> {
-        let Update::Add(sum) = self.lora.update(site, weight)? else {
-            return Err(Error::Config(format!("`{site}` has no low-rank update")));
+    fn update(&self, module: &str, weight: &Parameter) -> Result<Update> {
+        let Update::Add(sum) = self.lora.update(module, weight)? else {
+            return Err(Error::Config(format!("`{module}` has no low-rank update")));
         };
-        let inverse = self.inverse_norms(site, weight)?.to_f64_vec()?;
-        let lengths = self.rows[site].magnitude.value().to_f64_vec()?;
+        let inverse = self.inverse_norms(module, weight)?.to_f64_vec()?;
+        let lengths = self.rows[module].magnitude.value().to_f64_vec()?;
         Ok(Update::AddAndScaleRows(sum, lengths.iter().zip(&inverse).map(|(m, i)| m * i).collect()))
     }
 }

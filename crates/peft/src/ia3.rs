@@ -32,17 +32,17 @@ pub struct Ia3Config {
 
 impl Ia3Config {
     /// The targeted layers, in the order of their names, each with the end that is scaled.
-    fn scaled<'a>(&self, sites: &'a [TargetModule]) -> Result<Vec<(&'a TargetModule, End)>> {
-        let inputs = if self.feedforward.is_empty() { Vec::new() } else { matching(&self.feedforward, sites)? };
-        let chosen = matching(&self.targets, sites)?;
+    fn scaled<'a>(&self, modules: &'a [TargetModule]) -> Result<Vec<(&'a TargetModule, End)>> {
+        let inputs = if self.feedforward.is_empty() { Vec::new() } else { matching(&self.feedforward, modules)? };
+        let chosen = matching(&self.targets, modules)?;
         if let Some(outside) = inputs.iter().find(|s| !chosen.contains(s)) {
             return Err(Error::Config(format!(
                 "the feed-forward layer `{}` is not targeted\nhint: `feedforward` is a part of `targets`",
                 outside.name
             )));
         }
-        let end = |site: &TargetModule| if inputs.contains(&site) { End::Input } else { End::Output };
-        Ok(chosen.into_iter().map(|site| (site, end(site))).collect())
+        let end = |module: &TargetModule| if inputs.contains(&module) { End::Input } else { End::Output };
+        Ok(chosen.into_iter().map(|module| (module, end(module))).collect())
     }
 }
 
@@ -54,10 +54,10 @@ enum End {
 }
 
 impl End {
-    fn width(self, site: &TargetModule) -> usize {
+    fn width(self, module: &TargetModule) -> usize {
         match self {
-            End::Input => site.input,
-            End::Output => site.output,
+            End::Input => module.input,
+            End::Output => module.output,
         }
     }
 
@@ -81,7 +81,7 @@ pub struct Ia3 {
 impl Ia3 {
     /// `x` scaled, if this end of the layer is. The vector has two dimensions in PEFT, and one in the product.
     fn scale(&self, layer: &Linear, end: End, x: Var) -> clinpeft_nn::Result<Var> {
-        let Some((_, l)) = self.vectors.get(layer.site()).filter(|(own, _)| *own == end) else { return Ok(x) };
+        let Some((_, l)) = self.vectors.get(layer.name()).filter(|(own, _)| *own == end) else { return Ok(x) };
         let dims = l.value().dims().to_vec();
         let row = l.value().reshape(&[l.value().count()])?;
         let row = Var::from_op(row, [l.var()], move |g, _| Ok([Some(g.reshape(&dims)?)]));
@@ -89,8 +89,8 @@ impl Ia3 {
     }
 }
 
-fn parameter(site: &TargetModule, vector: Tensor, learning: Trainability) -> Parameter {
-    Parameter::new(format!("{}.ia3_l", site.name), vector, learning)
+fn parameter(module: &TargetModule, vector: Tensor, learning: Trainability) -> Parameter {
+    Parameter::new(format!("{}.ia3_l", module.name), vector, learning)
 }
 
 impl AdapterMethod for Ia3 {
@@ -99,18 +99,18 @@ impl AdapterMethod for Ia3 {
     type Config = Ia3Config;
 
     fn count(config: &Ia3Config, shape: &ModelShape) -> Result<usize> {
-        Ok(config.scaled(&shape.sites)?.into_iter().map(|(site, end)| end.width(site)).sum())
+        Ok(config.scaled(&shape.modules)?.into_iter().map(|(module, end)| end.width(module)).sum())
     }
 
     /// Every vector begins as ones, so that the model is unchanged.
     fn build(config: Ia3Config, backbone: &dyn Backbone, _: Seed, learning: Trainability) -> Result<Ia3> {
-        let sites = backbone.target_modules();
-        let one = |(site, end): (&TargetModule, End)| -> Result<(String, (End, Parameter))> {
-            let width = end.width(site);
+        let modules = backbone.target_modules();
+        let one = |(module, end): (&TargetModule, End)| -> Result<(String, (End, Parameter))> {
+            let width = end.width(module);
             let ones = Tensor::from_vec(vec![1.0f32; width], &end.dims(width))?;
-            Ok((site.name.clone(), (end, parameter(site, ones, learning))))
+            Ok((module.name.clone(), (end, parameter(module, ones, learning))))
         };
-        let vectors = config.scaled(&sites)?.into_iter().map(one).collect::<Result<_>>()?;
+        let vectors = config.scaled(&modules)?.into_iter().map(one).collect::<Result<_>>()?;
         Ok(Ia3 { config, vectors, files: FileKeys::default() })
     }
 
@@ -118,10 +118,10 @@ impl AdapterMethod for Ia3 {
         let feedforward = file.get("feedforward_modules")?.unwrap_or_default();
         let config = Ia3Config { targets: file.targets()?, feedforward };
         let mut vectors = BTreeMap::new();
-        for (site, end) in config.scaled(&shape.sites)? {
-            let dims = end.dims(end.width(site));
-            let stored = tensors.tensor(&format!("{PEFT_ROOT}{}.ia3_l", site.name), &dims)?;
-            vectors.insert(site.name.clone(), (end, parameter(site, stored, learning)));
+        for (module, end) in config.scaled(&shape.modules)? {
+            let dims = end.dims(end.width(module));
+            let stored = tensors.tensor(&format!("{PEFT_ROOT}{}.ia3_l", module.name), &dims)?;
+            vectors.insert(module.name.clone(), (end, parameter(module, stored, learning)));
         }
         let files = file.finish(&default_keys(Ia3::PEFT_TYPE), tensors)?;
         Ok(Ia3 { config, vectors, files })
@@ -177,9 +177,9 @@ impl Adapter for Ia3 {
         self.vectors.keys().cloned().collect()
     }
 
-    fn update(&self, site: &str, _: &Parameter) -> Result<Update> {
-        let Some((end, l)) = self.vectors.get(site) else {
-            return Err(Error::Config(format!("the adapter has no layer `{site}`\nhint: see its targets")));
+    fn update(&self, module: &str, _: &Parameter) -> Result<Update> {
+        let Some((end, l)) = self.vectors.get(module) else {
+            return Err(Error::Config(format!("the adapter has no layer `{module}`\nhint: see its targets")));
         };
         let factors = l.value().to_f64_vec()?;
         Ok(match end {

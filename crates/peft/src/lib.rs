@@ -1,6 +1,6 @@
 //! Adapters, the adapter stack and its files.
 //!
-//! - An [`Adapter`] changes a frozen model at one or more of the four sites of [`clinpeft_nn::AdapterHooks`].
+//! - An [`Adapter`] changes a frozen model at one or more of the four hook points of [`clinpeft_nn::AdapterHooks`].
 //! - A [`Stack`] is an ordered list of adapters; *active* and *learning* are two independent fields of each. Two-step PEFT
 //!   (Gema et al. 2023) is `[clinical, downstream]`: `y = W x + s1 B1 A1 x + s2 B2 A2 x`.
 //! - [`Stack::status`] tells which adapter takes part and which learns; [`Stack::check_gradients`] refuses a trainable

@@ -73,17 +73,17 @@ impl Lora {
     /// A new adapter: A uniform in +-1/sqrt(in), B zero, so that it begins as no change.
     ///
     /// Errors if a target matches no layer, or a setting cannot be.
-    pub fn new(config: LoraConfig, sites: &[TargetModule], seed: Seed, learning: Trainability) -> Result<Lora> {
-        let chosen = targeted(&config, sites)?;
+    pub fn new(config: LoraConfig, modules: &[TargetModule], seed: Seed, learning: Trainability) -> Result<Lora> {
+        let chosen = targeted(&config, modules)?;
         let pairs = chosen
             .into_iter()
-            .map(|site| {
-                let bound = 1.0 / (site.input as f32).sqrt();
-                let mut rng = seed.stream(&format!("{}.lora_A", site.name));
-                let a: Vec<f32> = (0..config.r * site.input).map(|_| rng.random_range(-bound..bound)).collect();
-                let a = Tensor::from_vec(a, &[config.r, site.input])?;
-                let b = Tensor::zeros(&[site.output, config.r], DType::F32);
-                Ok((site.name.clone(), Pair::new(&site.name, a, b, learning)))
+            .map(|module| {
+                let bound = 1.0 / (module.input as f32).sqrt();
+                let mut rng = seed.stream(&format!("{}.lora_A", module.name));
+                let a: Vec<f32> = (0..config.r * module.input).map(|_| rng.random_range(-bound..bound)).collect();
+                let a = Tensor::from_vec(a, &[config.r, module.input])?;
+                let b = Tensor::zeros(&[module.output, config.r], DType::F32);
+                Ok((module.name.clone(), Pair::new(&module.name, a, b, learning)))
             })
             .collect::<Result<_>>()?;
         Ok(Lora { config, pairs, files: FileKeys::default() })
@@ -91,32 +91,32 @@ impl Lora {
 }
 
 impl Pair {
-    pub(crate) fn new(site: &str, a: Tensor, b: Tensor, learning: Trainability) -> Pair {
+    pub(crate) fn new(module: &str, a: Tensor, b: Tensor, learning: Trainability) -> Pair {
         Pair {
-            a: Parameter::new(format!("{site}.lora_A.weight"), a, learning),
-            b: Parameter::new(format!("{site}.lora_B.weight"), b, learning),
+            a: Parameter::new(format!("{module}.lora_A.weight"), a, learning),
+            b: Parameter::new(format!("{module}.lora_B.weight"), b, learning),
         }
     }
 }
 
 /// The layers that a configuration targets, in the order of their names.
-pub(crate) fn targeted<'a>(config: &LoraConfig, sites: &'a [TargetModule]) -> Result<Vec<&'a TargetModule>> {
+pub(crate) fn targeted<'a>(config: &LoraConfig, modules: &'a [TargetModule]) -> Result<Vec<&'a TargetModule>> {
     need_count("r", config.r, limits::RANK)?;
     need_alpha(config.alpha)?;
     need_share(config.dropout)?;
-    matching(&config.targets, sites)
+    matching(&config.targets, modules)
 }
 
 /// The layers whose name is, or ends with, one of `targets`; `all-linear` is every layer.
-pub(crate) fn matching<'a>(targets: &[String], sites: &'a [TargetModule]) -> Result<Vec<&'a TargetModule>> {
-    let matches = |site: &TargetModule, target: &str| {
+pub(crate) fn matching<'a>(targets: &[String], modules: &'a [TargetModule]) -> Result<Vec<&'a TargetModule>> {
+    let matches = |module: &TargetModule, target: &str| {
         target == "all-linear"
-            || site.name == target
-            || site.name.strip_suffix(target).is_some_and(|rest| rest.ends_with('.'))
+            || module.name == target
+            || module.name.strip_suffix(target).is_some_and(|rest| rest.ends_with('.'))
     };
     for target in targets {
-        if !sites.iter().any(|s| matches(s, target)) {
-            let nearest = nearest(target, sites.iter().filter_map(|s| s.name.rsplit('.').next()));
+        if !modules.iter().any(|s| matches(s, target)) {
+            let nearest = nearest(target, modules.iter().filter_map(|s| s.name.rsplit('.').next()));
             return Err(Error::NoTarget { target: target.clone(), nearest });
         }
     }
@@ -125,7 +125,7 @@ pub(crate) fn matching<'a>(targets: &[String], sites: &'a [TargetModule]) -> Res
             "there is no target layer\nhint: `targets = [\"q_proj\", \"v_proj\"]` are the paper's".into(),
         ));
     }
-    let mut chosen: Vec<_> = sites.iter().filter(|s| targets.iter().any(|t| matches(s, t))).collect();
+    let mut chosen: Vec<_> = modules.iter().filter(|s| targets.iter().any(|t| matches(s, t))).collect();
     chosen.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(chosen)
 }
@@ -154,7 +154,7 @@ impl AdapterMethod for Lora {
     }
 
     fn count(config: &LoraConfig, shape: &ModelShape) -> Result<usize> {
-        let chosen = targeted(config, &shape.sites)?;
+        let chosen = targeted(config, &shape.modules)?;
         Ok(chosen.iter().map(|s| config.r * (s.input + s.output)).sum())
     }
 
@@ -165,11 +165,11 @@ impl AdapterMethod for Lora {
     fn load(mut config: ConfigFile, tensors: &TensorFile, shape: &ModelShape, learning: Trainability) -> Result<Lora> {
         let settings = read_settings(&mut config)?;
         let mut pairs = BTreeMap::new();
-        for site in targeted(&settings, &shape.sites)? {
-            let name = |part: &str| format!("{PEFT_ROOT}{}.{part}.weight", site.name);
-            let a = tensors.tensor(&name("lora_A"), &[settings.r, site.input])?;
-            let b = tensors.tensor(&name("lora_B"), &[site.output, settings.r])?;
-            pairs.insert(site.name.clone(), Pair::new(&site.name, a, b, learning));
+        for module in targeted(&settings, &shape.modules)? {
+            let name = |part: &str| format!("{PEFT_ROOT}{}.{part}.weight", module.name);
+            let a = tensors.tensor(&name("lora_A"), &[settings.r, module.input])?;
+            let b = tensors.tensor(&name("lora_B"), &[module.output, settings.r])?;
+            pairs.insert(module.name.clone(), Pair::new(&module.name, a, b, learning));
         }
         let files = config.finish(&default_keys("LORA"), tensors)?;
         Ok(Lora { config: settings, pairs, files })
@@ -178,7 +178,7 @@ impl AdapterMethod for Lora {
 
 impl AdapterHooks for Lora {
     fn linear(&self, call: &LinearCall<'_>, y: Var, ctx: &ForwardCtx) -> clinpeft_nn::Result<Var> {
-        let name = call.layer.site();
+        let name = call.layer.name();
         let Some(pair) = self.pairs.get(name) else { return Ok(y) };
         let dropped = self.dropped(name, call.x, ctx)?;
         let x = dropped.as_ref().unwrap_or(call.x);
@@ -218,9 +218,9 @@ impl Adapter for Lora {
         self.pairs.keys().cloned().collect()
     }
 
-    fn update(&self, site: &str, _: &Parameter) -> Result<Update> {
-        let Some(pair) = self.pairs.get(site) else {
-            return Err(Error::Config(format!("the adapter has no layer `{site}`\nhint: see its targets")));
+    fn update(&self, module: &str, _: &Parameter) -> Result<Update> {
+        let Some(pair) = self.pairs.get(module) else {
+            return Err(Error::Config(format!("the adapter has no layer `{module}`\nhint: see its targets")));
         };
         Ok(Update::Add(product(pair.a.value(), pair.b.value(), self.config.scale())?))
     }
@@ -269,22 +269,22 @@ mod tests {
         LoraConfig { r: 2, alpha: 4.0, dropout: 0.0, targets, scaling: Scaling::Standard }
     }
 
-    fn sites() -> Vec<TargetModule> {
+    fn modules() -> Vec<TargetModule> {
         ["q_proj", "v_proj", "gate_proj"]
             .map(|n| TargetModule { name: format!("model.layers.0.{n}"), input: 3, output: 4 })
             .to_vec()
     }
 
     /// What the adapter makes of `x` on a layer of zeros.
-    fn run(lora: &Lora, site: &str) -> Var {
+    fn run(lora: &Lora, module: &str) -> Var {
         let zeros = Parameter::new("w", Tensor::zeros(&[4, 3], DType::F32), Trainability::Frozen);
         let x = Var::constant(Tensor::from_vec(vec![1.0f32, 2.0, 3.0], &[1, 3]).unwrap());
-        Linear::new(site.into(), zeros).forward(&x, lora, &ForwardCtx::evaluate()).unwrap()
+        Linear::new(module.into(), zeros).forward(&x, lora, &ForwardCtx::evaluate()).unwrap()
     }
 
     #[test]
     fn new_adapter_changes_nothing_but_learns() {
-        let lora = Lora::new(config(&["q_proj"]), &sites(), Seed(1), Trainability::Trainable).unwrap();
+        let lora = Lora::new(config(&["q_proj"]), &modules(), Seed(1), Trainability::Trainable).unwrap();
         let out = run(&lora, "model.layers.0.q_proj");
         assert_eq!(out.value().as_slice::<f32>().unwrap(), [0.0; 4]);
         assert!(backward(&out).unwrap().of(lora.parameters()[1].var()).is_some());
@@ -293,40 +293,40 @@ mod tests {
 
     #[test]
     fn target_that_matches_nothing_names_the_nearest() {
-        let e = Lora::new(config(&["q_prj"]), &sites(), Seed(1), Trainability::Trainable).unwrap_err();
+        let e = Lora::new(config(&["q_prj"]), &modules(), Seed(1), Trainability::Trainable).unwrap_err();
         assert!(e.to_string().contains("`q_proj`"), "{e}");
     }
 
-    fn shape(sites: &[TargetModule]) -> ModelShape {
-        ModelShape { width: 3, layers: 1, heads: 1, kv_heads: 1, head_width: 3, sites: sites.to_vec() }
+    fn shape(modules: &[TargetModule]) -> ModelShape {
+        ModelShape { width: 3, layers: 1, heads: 1, kv_heads: 1, head_width: 3, modules: modules.to_vec() }
     }
 
     #[test]
     fn saved_adapter_comes_back_to_the_bit() {
         let dir = tempfile::tempdir().unwrap();
-        let lora = Lora::new(config(&["q_proj", "v_proj"]), &sites(), Seed(1), Trainability::Trainable).unwrap();
+        let lora = Lora::new(config(&["q_proj", "v_proj"]), &modules(), Seed(1), Trainability::Trainable).unwrap();
         save_adapter(dir.path(), &lora, Some(TaskType::CausalLm), &TensorMap::new()).unwrap();
-        let again = load_adapter(dir.path(), &shape(&sites()), Trainability::Frozen).unwrap();
+        let again = load_adapter(dir.path(), &shape(&modules()), Trainability::Frozen).unwrap();
         assert_eq!(again.task, Some(TaskType::CausalLm));
         assert_eq!(again.adapter.saved().unwrap().keys, lora.saved().unwrap().keys);
         for (a, b) in lora.parameters().iter().zip(again.adapter.parameters()) {
             assert_eq!(a.name(), b.name());
             assert_eq!(a.value().as_slice::<f32>().unwrap(), b.value().as_slice::<f32>().unwrap());
         }
-        let fewer = shape(&sites()[..1]);
+        let fewer = shape(&modules()[..1]);
         assert!(load_adapter(dir.path(), &fewer, Trainability::Frozen).is_err());
     }
 
     #[test]
     fn unknown_keys_are_kept_or_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        let lora = Lora::new(config(&["q_proj"]), &sites(), Seed(1), Trainability::Frozen).unwrap();
+        let lora = Lora::new(config(&["q_proj"]), &modules(), Seed(1), Trainability::Frozen).unwrap();
         save_adapter(dir.path(), &lora, None, &TensorMap::new()).unwrap();
         let path = dir.path().join("adapter_config.json");
         let plain = std::fs::read_to_string(&path).unwrap();
         let load = |entry: &str| {
             std::fs::write(&path, plain.replacen('{', &format!("{{{entry},"), 1)).unwrap();
-            load_adapter(dir.path(), &shape(&sites()), Trainability::Frozen)
+            load_adapter(dir.path(), &shape(&modules()), Trainability::Frozen)
         };
         let kept = load(r#""from_the_future": null"#).unwrap();
         save_adapter(dir.path(), &*kept.adapter, None, &TensorMap::new()).unwrap();
@@ -334,7 +334,7 @@ mod tests {
         let refused = load(r#""lora_alpa": 3"#).unwrap_err().to_string();
         assert!(refused.contains("`lora_alpa`") && refused.contains("`lora_alpha`"), "{refused}");
         std::fs::write(&path, plain.replace(r#""rank_pattern": {}"#, r#""rank_pattern": {"q": 3}"#)).unwrap();
-        let refused = load_adapter(dir.path(), &shape(&sites()), Trainability::Frozen).unwrap_err();
+        let refused = load_adapter(dir.path(), &shape(&modules()), Trainability::Frozen).unwrap_err();
         assert!(refused.to_string().contains("`rank_pattern`"), "{refused}");
     }
 }

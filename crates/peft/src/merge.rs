@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 /// Errors, before anything is changed, if the adapter cannot be merged, the model lacks a weight, or a weight would not be
 /// finite ([`Error::NotFinite`]).
 pub fn merge(model: &mut dyn Backbone, adapter: &dyn Adapter) -> Result<()> {
-    let sites = adapter.mergeable();
-    if sites.is_empty() {
+    let modules = adapter.mergeable();
+    if modules.is_empty() {
         return Err(Error::Config(format!(
             "a {} adapter changes no weight and cannot be merged\nhint: LoRA, DoRA, AdaLoRA and IA3 can",
             adapter.method()
@@ -22,14 +22,14 @@ pub fn merge(model: &mut dyn Backbone, adapter: &dyn Adapter) -> Result<()> {
     {
         // Every weight is computed twice, so that an error comes before any change without two models in memory.
         let all: BTreeMap<&str, &Parameter> = model.parameters().into_iter().map(|p| (p.name(), p)).collect();
-        for site in &sites {
-            let name = format!("{site}.weight");
+        for module in &modules {
+            let name = format!("{module}.weight");
             let weight = all.get(&*name).ok_or_else(|| {
                 Error::Config(format!("the model has no `{name}`\nhint: the adapter is for another model"))
             })?;
-            let update = adapter.update(site, weight)?;
+            let update = adapter.update(module, weight)?;
             merged(weight, |w| update.weight(w).map(Some))?;
-            if let Some(bias) = all.get(&*format!("{site}.bias"))
+            if let Some(bias) = all.get(&*format!("{module}.bias"))
                 && let Some(new) = merged(bias, |b| update.bias(b))?
             {
                 biases.insert(bias.name().to_string(), new);
@@ -37,9 +37,9 @@ pub fn merge(model: &mut dyn Backbone, adapter: &dyn Adapter) -> Result<()> {
         }
     }
     for p in model.parameters_mut() {
-        let site = p.name().strip_suffix(".weight").filter(|n| sites.iter().any(|s| s == n));
-        let new = match site {
-            Some(site) => merged(p, |w| adapter.update(site, p)?.weight(w).map(Some))?,
+        let module = p.name().strip_suffix(".weight").filter(|n| modules.iter().any(|s| s == n));
+        let new = match module {
+            Some(module) => merged(p, |w| adapter.update(module, p)?.weight(w).map(Some))?,
             None => biases.remove(p.name()),
         };
         if let Some(new) = new {

@@ -107,7 +107,7 @@ impl PTuning {
     }
 
     fn of(config: PTuningConfig, shape: &ModelShape, network: Network, files: FileKeys) -> PTuning {
-        let shape = ModelShape { sites: Vec::new(), ..shape.clone() };
+        let shape = ModelShape { modules: Vec::new(), ..shape.clone() };
         PTuning { config, shape, network, files }
     }
 

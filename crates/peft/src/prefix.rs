@@ -81,7 +81,7 @@ impl Prefix {
     }
 
     fn of(config: PrefixConfig, shape: &ModelShape, network: Network, files: FileKeys) -> Prefix {
-        let shape = ModelShape { sites: Vec::new(), ..shape.clone() };
+        let shape = ModelShape { modules: Vec::new(), ..shape.clone() };
         Prefix { config, shape, network, files }
     }
 

@@ -76,7 +76,7 @@ impl PromptTuning {
         };
         Ok(PromptTuning {
             start: config.start,
-            shape: ModelShape { sites: Vec::new(), ..shape },
+            shape: ModelShape { modules: Vec::new(), ..shape },
             rows: Parameter::new("embedding.weight", rows, learning),
             files: FileKeys::default(),
         })
@@ -118,7 +118,7 @@ impl AdapterMethod for PromptTuning {
         let files = config.finish(&prompt_keys("PROMPT_TUNING", n, shape), tensors)?;
         Ok(PromptTuning {
             start: PromptStart::Random,
-            shape: ModelShape { sites: Vec::new(), ..shape.clone() },
+            shape: ModelShape { modules: Vec::new(), ..shape.clone() },
             rows: Parameter::new("embedding.weight", rows, learning),
             files,
         })

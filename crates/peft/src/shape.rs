@@ -16,7 +16,7 @@ pub struct ModelShape {
     /// Width of a head.
     pub head_width: usize,
     /// Every linear layer that an adapter may target.
-    pub sites: Vec<TargetModule>,
+    pub modules: Vec<TargetModule>,
 }
 
 impl ModelShape {
@@ -29,7 +29,7 @@ impl ModelShape {
             heads: attention.heads,
             kv_heads: attention.kv_heads,
             head_width: attention.head_width,
-            sites: backbone.target_modules(),
+            modules: backbone.target_modules(),
         }
     }
 

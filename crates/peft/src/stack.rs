@@ -55,7 +55,7 @@ pub fn norm(squares: &GradSqNorms, names: impl Iterator<Item = String>) -> Optio
     own.fold(None, |sum, square| Some(sum.unwrap_or(0.0) + square)).map(f64::sqrt)
 }
 
-/// Adapters in order. The order matters only to adapters at the same site that do not commute.
+/// Adapters in order. The order matters only to adapters at the same hook point that do not commute.
 #[derive(Debug, Clone, Default)]
 pub struct Stack {
     entries: Vec<Entry>,
@@ -296,8 +296,8 @@ impl AdapterHooks for Stack {
         Ok(all)
     }
 
-    fn attention_output(&self, site: &AttentionCall<'_>, y: Var, ctx: &ForwardCtx) -> clinpeft_nn::Result<Var> {
-        self.active().try_fold(y, |y, a| a.attention_output(site, y, ctx))
+    fn attention_output(&self, module: &AttentionCall<'_>, y: Var, ctx: &ForwardCtx) -> clinpeft_nn::Result<Var> {
+        self.active().try_fold(y, |y, a| a.attention_output(module, y, ctx))
     }
 }
 
@@ -312,10 +312,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn lora(seed: u64, learning: Trainability) -> Box<dyn Adapter> {
-        let sites = [TargetModule { name: "l.q_proj".into(), input: 3, output: 4 }];
+        let modules = [TargetModule { name: "l.q_proj".into(), input: 3, output: 4 }];
         let config =
             LoraConfig { r: 2, alpha: 2.0, dropout: 0.0, targets: vec!["q_proj".into()], scaling: Scaling::Standard };
-        Box::new(Lora::new(config, &sites, Seed(seed), learning).unwrap())
+        Box::new(Lora::new(config, &modules, Seed(seed), learning).unwrap())
     }
 
     fn run(stack: &Stack) -> Var {

@@ -8,20 +8,20 @@ use clinpeft_peft::{
 
 /// The shape of a LLaMA without grouped heads.
 fn llama(width: usize, layers: usize, heads: usize, inner: usize) -> ModelShape {
-    let mut sites = Vec::new();
+    let mut modules = Vec::new();
     for layer in 0..layers {
-        let mut site = |part: &str, output: usize, input: usize| {
+        let mut module = |part: &str, output: usize, input: usize| {
             let name = format!("model.layers.{layer}.{part}");
-            sites.push(TargetModule { name, input, output });
+            modules.push(TargetModule { name, input, output });
         };
         for part in ["q_proj", "k_proj", "v_proj", "o_proj"] {
-            site(&format!("self_attn.{part}"), width, width);
+            module(&format!("self_attn.{part}"), width, width);
         }
-        site("mlp.gate_proj", inner, width);
-        site("mlp.up_proj", inner, width);
-        site("mlp.down_proj", width, inner);
+        module("mlp.gate_proj", inner, width);
+        module("mlp.up_proj", inner, width);
+        module("mlp.down_proj", width, inner);
     }
-    ModelShape { width, layers, heads, kv_heads: heads, head_width: width / heads, sites }
+    ModelShape { width, layers, heads, kv_heads: heads, head_width: width / heads, modules }
 }
 
 fn llama_7b() -> ModelShape {
@@ -29,14 +29,14 @@ fn llama_7b() -> ModelShape {
 }
 
 fn bert_base() -> ModelShape {
-    let sites = (0..12).flat_map(|layer| {
+    let modules = (0..12).flat_map(|layer| {
         ["query", "key", "value"].map(|part| TargetModule {
             name: format!("bert.encoder.layer.{layer}.attention.self.{part}"),
             input: 768,
             output: 768,
         })
     });
-    ModelShape { width: 768, layers: 12, heads: 12, kv_heads: 12, head_width: 64, sites: sites.collect() }
+    ModelShape { width: 768, layers: 12, heads: 12, kv_heads: 12, head_width: 64, modules: modules.collect() }
 }
 
 fn lora(r: usize, targets: [&str; 2]) -> AdapterConfig {

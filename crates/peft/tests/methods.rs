@@ -88,8 +88,8 @@ fn batch() -> RaggedBatch {
     RaggedBatch::from_sequences(&[vec![1, 5, 9, 2], vec![1, 30], vec![1, 3, 3]]).unwrap()
 }
 
-fn logits(m: &Llama, sites: Arc<dyn AdapterHooks>) -> Vec<f64> {
-    let h = m.hidden(&batch(), &sites, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
+fn logits(m: &Llama, modules: Arc<dyn AdapterHooks>) -> Vec<f64> {
+    let h = m.hidden(&batch(), &modules, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
     m.logits(&h).unwrap().value().to_f64_vec().unwrap()
 }
 
@@ -111,8 +111,8 @@ fn every_parameter_learns_and_recomputation_changes_nothing() {
         shake(&mut *adapter);
         let stack = stack(adapter);
         let run = |memory| {
-            let sites: Arc<dyn AdapterHooks> = Arc::new(stack.clone());
-            let hidden = m.hidden(&batch(), &sites, &ForwardCtx::train(Seed(2), memory), HiddenRows::All).unwrap();
+            let modules: Arc<dyn AdapterHooks> = Arc::new(stack.clone());
+            let hidden = m.hidden(&batch(), &modules, &ForwardCtx::train(Seed(2), memory), HiddenRows::All).unwrap();
             let gradients = backward(&m.language_loss(&hidden, &batch()).unwrap().0).unwrap();
             let of = |p: &clinpeft_nn::Parameter| gradients.of(p.var()).unwrap().to_f64_vec().unwrap();
             stack.trainable().into_iter().map(|(name, p)| (name, of(p))).collect::<Vec<_>>()
@@ -145,7 +145,7 @@ fn files_come_back_for_every_method() {
         let _ = std::fs::remove_file(dir.path().join("prompt_encoder.safetensors"));
         let plain = load_adapter(dir.path(), &shape, Trainability::Frozen).unwrap().adapter;
         assert!(difference(&before, &logits(&m, Arc::new(stack(plain)))) < 1e-6, "{config:?}");
-        let other = ModelShape { width: 25, layers: 1, kv_heads: 3, sites: Vec::new(), ..shape.clone() };
+        let other = ModelShape { width: 25, layers: 1, kv_heads: 3, modules: Vec::new(), ..shape.clone() };
         assert!(load_adapter(dir.path(), &other, Trainability::Frozen).is_err(), "{config:?}");
     }
 }
@@ -176,8 +176,8 @@ fn prompt_from_text_is_those_tokens_repeated() {
     let config =
         AdapterConfig::Prompt(PromptTuningConfig { virtual_tokens: 3, start: PromptStart::Tokens(vec![7, 4]) });
     let adapter = config.build(&m, Seed(1), Trainability::Frozen).unwrap();
-    let sites: Arc<dyn AdapterHooks> = Arc::new(stack(adapter));
-    let with_prompt = m.hidden(&batch(), &sites, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
+    let modules: Arc<dyn AdapterHooks> = Arc::new(stack(adapter));
+    let with_prompt = m.hidden(&batch(), &modules, &ForwardCtx::evaluate(), HiddenRows::All).unwrap();
     let written =
         RaggedBatch::from_sequences(&[vec![7, 4, 7, 1, 5, 9, 2], vec![7, 4, 7, 1, 30], vec![7, 4, 7, 1, 3, 3]])
             .unwrap();
@@ -215,8 +215,8 @@ fn ia3_scales_the_input_of_feed_forward_layers_alone() {
         let dims: Vec<Vec<usize>> = widths.parameters().iter().map(|p| p.value().dims().to_vec()).collect();
         (config.count(&shape).unwrap(), dims[0].clone())
     };
-    let site = |part: &str| m.target_modules().into_iter().find(|s| s.name.ends_with(part)).unwrap();
-    let (down, key) = (site("down_proj"), site("k_proj"));
+    let module = |part: &str| m.target_modules().into_iter().find(|s| s.name.ends_with(part)).unwrap();
+    let (down, key) = (module("down_proj"), module("k_proj"));
     assert_eq!(count(&["down_proj"]), (3 * (2 * key.output + down.input), vec![1, down.input]));
     assert_eq!(count(&[]), (3 * (2 * key.output + down.output), vec![down.output, 1]));
     let outside = AdapterConfig::Ia3(ia3(&["up_proj"])).count(&ModelShape::of(&m)).unwrap_err().to_string();

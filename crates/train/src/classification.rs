@@ -152,8 +152,8 @@ impl Classification {
             Some(padding) => padding.apply(batch)?,
             None => batch,
         };
-        let sites: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
-        Ok(self.backbone.hidden(&batch, &sites, ctx, HiddenRows::Pooled(self.pooling))?.rows)
+        let hooks: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
+        Ok(self.backbone.hidden(&batch, &hooks, ctx, HiddenRows::Pooled(self.pooling))?.rows)
     }
 }
 

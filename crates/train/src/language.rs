@@ -32,12 +32,12 @@ impl LanguageModelling {
     /// Loss of every sequence of `data`, one after another in batches of about `tokens` tokens. Errors with
     /// [`crate::Error::Stopped`] before the next batch once `stop` is set.
     pub fn evaluate(&self, data: &Sequences, tokens: usize, stop: &AtomicBool) -> Result<Vec<NoteLoss>> {
-        let sites: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
+        let hooks: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
         let mut out = vec![NoteLoss { nll: 0.0, predictions: 0 }; data.len()];
         for rows in by_length(data, tokens) {
             go_on(stop)?;
             let batch = ragged(data, &rows)?;
-            let losses = no_grad(|| self.backbone.sequence_losses(&batch, &sites));
+            let losses = no_grad(|| self.backbone.sequence_losses(&batch, &hooks));
             for (row, (nll, predictions)) in rows.iter().zip(losses?) {
                 out[*row] = NoteLoss { nll, predictions };
             }
@@ -56,8 +56,8 @@ impl Objective for LanguageModelling {
 
     fn loss(&self, rows: &[usize], ctx: &ForwardCtx) -> Result<MicroBatchLoss> {
         let batch = ragged(&self.data, rows)?;
-        let sites: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
-        let hidden = self.backbone.hidden(&batch, &sites, ctx, HiddenRows::All)?;
+        let hooks: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
+        let hidden = self.backbone.hidden(&batch, &hooks, ctx, HiddenRows::All)?;
         let (loss, _) = self.backbone.language_loss(&hidden, &batch)?;
         Ok(MicroBatchLoss { loss, tokens: batch.tokens() as u64 })
     }

@@ -93,8 +93,8 @@ impl Objective for MaskedModelling {
             Mode::Evaluate => Seed(0),
         };
         let (batch, masked) = self.masked(rows, seed)?;
-        let sites: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
-        let hidden = self.model.hidden(&batch, &sites, ctx, HiddenRows::All)?;
+        let hooks: Arc<dyn AdapterHooks> = Arc::new(self.stack.clone());
+        let hidden = self.model.hidden(&batch, &hooks, ctx, HiddenRows::All)?;
         let (loss, _) = self.head.loss(&self.model, &hidden, &masked)?;
         Ok(MicroBatchLoss { loss, tokens: rows.iter().map(|r| length(&self.data, *r) as u64).sum() })
     }

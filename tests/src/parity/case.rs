@@ -138,10 +138,10 @@ impl<'a> Measured<'a> {
         let about = &self.case.batches[batch];
         let input = self.inputs.get(batch);
         let input = input.ok_or_else(|| Error::Options(format!("the batch set has no batch `{batch}`")))?;
-        let sites: Arc<dyn AdapterHooks> = Arc::new(world.stack.clone());
+        let hooks: Arc<dyn AdapterHooks> = Arc::new(world.stack.clone());
         let front = Front {
-            virtual_rows: sites.inputs(ctx)?.map_or(0, |p| p.dims()[0]),
-            prefix: sites.keys_values(ctx)?.and_then(|p| Some(p.first()?.0.dims()[0])).unwrap_or(0),
+            virtual_rows: hooks.inputs(ctx)?.map_or(0, |p| p.dims()[0]),
+            prefix: hooks.keys_values(ctx)?.and_then(|p| Some(p.first()?.0.dims()[0])).unwrap_or(0),
         };
         // Behind a prompt the reference pools the last position, and in a BERT the first one, be it a pad token.
         let pooling = match world.model.family.pretraining() {
@@ -160,7 +160,7 @@ impl<'a> Measured<'a> {
         if self.task == Task::NextToken {
             let ragged = ragged.with_targets(input.targets(&map).map_err(Error::Options)?)?;
             let backbone = &world.model.backbone;
-            let hidden = backbone.hidden(&ragged, &sites, ctx, HiddenRows::All)?;
+            let hidden = backbone.hidden(&ragged, &hooks, ctx, HiddenRows::All)?;
             let (sum, n) = backbone.language_loss(&hidden, &ragged)?;
             return Ok(Ran {
                 hidden: Some(hidden.rows.clone()),
@@ -170,7 +170,7 @@ impl<'a> Measured<'a> {
             });
         }
         let (_, head) = world.head.as_ref().ok_or_else(|| Error::Options("there is no head".into()))?;
-        let pooled = world.model.backbone.hidden(&ragged, &sites, ctx, HiddenRows::Pooled(pooling))?;
+        let pooled = world.model.backbone.hidden(&ragged, &hooks, ctx, HiddenRows::Pooled(pooling))?;
         let logits = head.forward(&pooled.rows)?;
         let classes: Vec<u32> = input.labels.iter().map(|l| u32::try_from(*l).unwrap_or(u32::MAX)).collect();
         let sum = class_loss(&logits, &classes, &vec![1.0; head.classes()])?;

@@ -171,7 +171,7 @@ pub(crate) fn shape(
     width: usize,
     layers: usize,
     (heads, kv_heads, head_width): (usize, usize, usize),
-    sites: Vec<TargetModule>,
+    modules: Vec<TargetModule>,
 ) -> ModelShape {
-    ModelShape { width, layers, heads, kv_heads, head_width, sites }
+    ModelShape { width, layers, heads, kv_heads, head_width, modules }
 }

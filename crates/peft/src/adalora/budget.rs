@@ -70,10 +70,10 @@ impl Importance {
             all.insert(format!("{name}.mean"), Tensor::from_vec(a.mean.clone(), &[n])?);
             all.insert(format!("{name}.spread"), Tensor::from_vec(a.spread.clone(), &[n])?);
         }
-        for (site, t) in triplets {
+        for (module, t) in triplets {
             if let Some(p) = &t.pattern {
                 let bits: Vec<u32> = p.iter().map(|x| u32::from(*x)).collect();
-                all.insert(format!("{site}.pattern"), Tensor::from_vec(bits, &[p.len()])?);
+                all.insert(format!("{module}.pattern"), Tensor::from_vec(bits, &[p.len()])?);
             }
         }
         Ok(all)
@@ -92,8 +92,8 @@ impl Importance {
             }
             averages.insert(name.to_string(), both);
         }
-        for (site, t) in triplets {
-            let bits = state.get(&format!("{site}.pattern"));
+        for (module, t) in triplets {
+            let bits = state.get(&format!("{module}.pattern"));
             let bits = bits.map(|b| b.as_slice::<u32>()).transpose()?;
             t.pattern = bits.map(|b| b.iter().map(|x| *x == 1).collect());
         }
@@ -150,7 +150,7 @@ pub(super) fn on_step_end(
 /// Keeps the `budget` ranks with the highest scores.
 fn allocate(triplets: &mut Triplets, importance: &Importance, budget: usize) {
     let scores: BTreeMap<String, Vec<f64>> =
-        triplets.iter().map(|(site, t)| (site.clone(), importance.ranks(t))).collect();
+        triplets.iter().map(|(module, t)| (module.clone(), importance.ranks(t))).collect();
     let mut sorted: Vec<f64> = scores.values().flatten().copied().collect();
     let cut = sorted.len().saturating_sub(budget);
     if cut == 0 {
@@ -158,8 +158,8 @@ fn allocate(triplets: &mut Triplets, importance: &Importance, budget: usize) {
     }
     sorted.sort_by(f64::total_cmp);
     let threshold = sorted[cut - 1];
-    for (site, t) in triplets {
-        t.pattern = Some(scores[site].iter().map(|s| *s > threshold).collect());
+    for (module, t) in triplets {
+        t.pattern = Some(scores[module].iter().map(|s| *s > threshold).collect());
     }
 }
 

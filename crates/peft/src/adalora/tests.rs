@@ -19,12 +19,12 @@ fn config() -> AdaLoraConfig {
     }
 }
 
-fn sites() -> Vec<TargetModule> {
+fn modules() -> Vec<TargetModule> {
     ["l.q_proj", "l.v_proj"].map(|n| TargetModule { name: n.into(), input: 5, output: 6 }).to_vec()
 }
 
 fn adapter() -> AdaLora {
-    AdaLora::new(config(), &sites(), Seed(3), Trainability::Trainable).unwrap()
+    AdaLora::new(config(), &modules(), Seed(3), Trainability::Trainable).unwrap()
 }
 
 /// Gradients that make each rank matter more than the one before it.
@@ -73,7 +73,7 @@ fn saved_adapter_computes_the_same_with_fewer_ranks() {
     train(&mut a, 1..=12);
     let dir = tempfile::tempdir().unwrap();
     crate::save_adapter(dir.path(), &a, None, &TensorMap::new()).unwrap();
-    let shape = ModelShape { width: 5, layers: 1, heads: 1, kv_heads: 1, head_width: 5, sites: sites() };
+    let shape = ModelShape { width: 5, layers: 1, heads: 1, kv_heads: 1, head_width: 5, modules: modules() };
     let again = crate::load_adapter(dir.path(), &shape, Trainability::Frozen).unwrap().adapter;
     let run = |s: &dyn AdapterHooks| {
         let zeros = Parameter::new("w", Tensor::zeros(&[6, 5], DType::F32), Trainability::Frozen);

@@ -17,8 +17,8 @@ pub(super) struct Triplet {
 }
 
 impl Triplet {
-    pub(super) fn new(site: &str, [a, e, b]: [Tensor; 3], learning: Trainability) -> Triplet {
-        let parameter = |part: &str, value| Parameter::new(format!("{site}.{part}"), value, learning);
+    pub(super) fn new(module: &str, [a, e, b]: [Tensor; 3], learning: Trainability) -> Triplet {
+        let parameter = |part: &str, value| Parameter::new(format!("{module}.{part}"), value, learning);
         Triplet { a: parameter("lora_A", a), e: parameter("lora_E", e), b: parameter("lora_B", b), pattern: None }
     }
 

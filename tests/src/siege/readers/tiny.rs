@@ -40,7 +40,7 @@ pub fn shape() -> ModelShape {
         heads: config.num_attention_heads,
         kv_heads: config.kv_heads(),
         head_width: config.head_width(),
-        sites: config.target_modules(),
+        modules: config.target_modules(),
     }
 }
 
@@ -51,7 +51,7 @@ pub fn shape() -> ModelShape {
 pub fn lora(name: &str) -> clinpeft_peft::Result<Lora> {
     let targets = vec!["q_proj".into(), "v_proj".into()];
     let config = LoraConfig { r: 2, alpha: 4.0, dropout: 0.0, targets, scaling: Scaling::Standard };
-    Lora::new(config, &shape().sites, SEED.part(name), Trainability::Trainable)
+    Lora::new(config, &shape().modules, SEED.part(name), Trainability::Trainable)
 }
 
 /// Bits of all values by name; NaN is equal to itself here.
