@@ -85,6 +85,13 @@ impl Config {
         Ok(config)
     }
 
+    /// Of the content of a `config.json`. Errors as [`Config::load`], before anything of the model's size is allocated.
+    pub fn from_json(content: serde_json::Value) -> Result<Config> {
+        let config: Config = serde_json::from_value(content).map_err(|e| Error::Config(e.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
     /// A small model without dropout for demonstrations and tests.
     pub fn tiny(vocab_size: usize, width: usize, layers: usize, heads: usize, positions: usize) -> Config {
         Config {

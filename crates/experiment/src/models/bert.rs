@@ -1,6 +1,6 @@
 //! BERT.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::models::family::{ConfigSizes, ModelFamily, Pretraining, TinySizes, shape};
 use clinpeft_bert::{Bert, Config};
 use clinpeft_nn::{Backbone, Trainability};
@@ -46,7 +46,7 @@ impl ModelFamily for BertFamily {
     }
 
     fn sizes(&self, config: Value) -> Result<ConfigSizes, String> {
-        let c: Config = serde_json::from_value(config).map_err(|e| e.to_string())?;
+        let c = Config::from_json(config).map_err(|e| e.to_string())?;
         let heads = (c.num_attention_heads, c.num_attention_heads, c.head_width());
         Ok(ConfigSizes {
             shape: shape(c.hidden_size, c.num_hidden_layers, heads, c.target_modules()),
@@ -61,8 +61,7 @@ impl ModelFamily for BertFamily {
     }
 
     fn untrained(&self, config: Value, seed: Seed, learning: Trainability) -> Result<Box<dyn Backbone>> {
-        let config: Config = serde_json::from_value(config).map_err(|e| Error::Options(format!("config.json: {e}")))?;
-        Ok(Box::new(Bert::random(config, seed, learning)?))
+        Ok(Box::new(Bert::random(Config::from_json(config)?, seed, learning)?))
     }
 
     fn tokenizer(&self) -> TokenizerKind {

@@ -105,6 +105,9 @@ impl<'de> Deserialize<'de> for Family {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::family::TinySizes;
+    use clinpeft_nn::Trainability;
+    use clinpeft_rng::Seed;
 
     #[test]
     fn folder_of_another_type_is_an_error_with_a_hint() {
@@ -120,6 +123,22 @@ mod tests {
             let error = Family::of(dir.path()).unwrap_err();
             assert!(matches!(error, Error::Config { .. }));
             assert!(error.to_string().contains(named) && error.to_string().contains("\nhint: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn absurd_sizes_are_refused_before_anything_is_allocated() {
+        let sizes = TinySizes { vocabulary: 16, width: 8, layers: 1, heads: 2, positions: 16 };
+        for family in Family::all() {
+            let config = family.tiny(sizes);
+            assert!(family.sizes(config.clone()).is_ok(), "{family:?}");
+            for key in ["num_hidden_layers", "hidden_size", "vocab_size", "max_position_embeddings"] {
+                let mut absurd = config.clone();
+                absurd[key] = 1_000_000_000_000_000_u64.into();
+                let said = family.sizes(absurd.clone()).unwrap_err();
+                assert!(said.contains(key) && said.contains("\nhint: "), "{family:?} {key}: {said}");
+                assert!(family.untrained(absurd, Seed(1), Trainability::Frozen).is_err(), "{family:?} {key}");
+            }
         }
     }
 
