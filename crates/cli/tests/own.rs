@@ -222,7 +222,7 @@ fn what_is_wrong_with_own_folders_is_named_with_a_hint() {
     let bad = write("split.csv", "id,text,split\n1,x,dev\n");
     refused(&["adapt", "--base", base, "--data", &bad, "--out", to], "row 1, column `split`");
     let place = ["--set", "training.epoch=1"];
-    refused(&[&["adapt", "--base", base, "--data", data, "--out", to], &place[..]].concat(), "unknown field `epoch`");
+    refused(&[&["adapt", "--base", base, "--data", data, "--out", to], &place[..]].concat(), "training.epoch");
     refused(&["report", "--out", empty.to_str().unwrap()], "holds no run");
     let task = ["--data", data, "--out", to, "--task", "mortality"];
     refused(&[&["finetune"], &task[..]].concat(), "no base model is given");

@@ -307,7 +307,7 @@ mod tests {
         let all = tried(&search_named("demo").unwrap(), &[3]).unwrap();
         let values = Overrides::from([("training.learning_rte".to_string(), toml::Value::Float(0.1))]);
         let e = with(&all.last().unwrap().run.spec, &values).unwrap_err().to_string();
-        assert!(e.contains("learning_rte"), "{e}");
+        assert!(e.contains("training.learning_rte"), "{e}");
     }
 
     #[test]

@@ -7,21 +7,26 @@ use std::collections::BTreeMap;
 /// Settings by their place in `run.toml`, for example `training.learning_rate` or `stack.downstream.adapter.r`.
 pub type Overrides = BTreeMap<String, toml::Value>;
 
-/// `spec` with other values at some places of its text.
+/// `spec` with other values at some places of its text. An error names the place that is wrong by itself, if there is one.
 pub(crate) fn with(spec: &RunSpec, values: &Overrides) -> Result<RunSpec> {
-    let wrong = |e: &dyn std::fmt::Display| Error::Options(format!("row `{}`: {e}", spec.row));
-    let mut text = toml::Value::try_from(spec).map_err(|e| wrong(&e))?;
-    for (place, value) in values {
-        set(&mut text, place, value.clone()).ok_or_else(|| {
-            wrong(&format!(
-                "there is no setting `{place}` in its run\nhint: places are those of run.toml, adapters by name"
-            ))
-        })?;
-    }
-    text.try_into().map_err(|e: toml::de::Error| {
-        let text = e.to_string();
-        wrong(&format!("{}\nhint: settings are those of run.toml", text.trim_end()))
+    changed(spec, values.iter()).map_err(|together| {
+        let alone = |(place, value): (&String, &toml::Value)| {
+            changed(spec, [(place, value)].into_iter()).err().map(|what| format!("`{place}`: {what}"))
+        };
+        let what = values.iter().find_map(alone).unwrap_or(together);
+        Error::Options(format!("row `{}`: {what}\nhint: places are those of run.toml, adapters by name", spec.row))
     })
+}
+
+fn changed<'a>(
+    spec: &RunSpec,
+    values: impl Iterator<Item = (&'a String, &'a toml::Value)>,
+) -> std::result::Result<RunSpec, String> {
+    let mut text = toml::Value::try_from(spec).map_err(|e| e.to_string())?;
+    for (place, value) in values {
+        set(&mut text, place, value.clone()).ok_or_else(|| format!("there is no setting `{place}` in its run"))?;
+    }
+    text.try_into().map_err(|e: toml::de::Error| e.to_string().trim_end().to_string())
 }
 
 /// Sets the value at a place. A key of a table may be new, because unset optional settings are not written; parsing refuses
