@@ -6,6 +6,7 @@ use clinpeft_clinical::prepare::{
 };
 use clinpeft_clinical::synth::CohortSpec;
 use clinpeft_clinical::{CorpusSplit, Dataset, OwnNotes, Task, load_corpus};
+use clinpeft_experiment::resources::sizes::Sizes;
 use clinpeft_experiment::{Matrix, Profile, RunSpec};
 use clinpeft_nn::Trainability;
 use clinpeft_peft::{AdapterBundle, load_adapter, save_adapter};
@@ -125,15 +126,20 @@ fn pickled(dir: &Path, work: &Path) -> Verdict {
     tensors(&accepted!(Checkpoint::open_file(&dir.join("pytorch_model.bin"))), work)
 }
 
+/// What a run asks of `config.json` first. Whatever it says: nothing else has looked at the numbers yet.
+fn sizes(dir: &Path) {
+    if let Ok(content) = clinpeft_files::read_json(&dir.join("config.json")) {
+        let _ = Sizes::of_config(content);
+    }
+}
+
 /// A model is read to the point where its weights would be missing.
 fn llama(dir: &Path, _: &Path) -> Verdict {
+    sizes(dir);
     let config = accepted!(clinpeft_llama::Config::load(dir));
     accepted!(config.check());
     let _ = (config.head_width(), config.theta(), config.kv_heads());
     accepted!(config.scaling());
-    if config.num_hidden_layers <= 64 {
-        let _ = (config.target_modules(), config.parameter_count());
-    }
     match clinpeft_llama::Llama::load(dir, Keep::Stored, &clinpeft_tensor::Device::Cpu) {
         Ok(_) => Ok(Ok(())),
         Err(e) => refused(e),
@@ -141,12 +147,10 @@ fn llama(dir: &Path, _: &Path) -> Verdict {
 }
 
 fn bert(dir: &Path, _: &Path) -> Verdict {
+    sizes(dir);
     let config = accepted!(clinpeft_bert::Config::load(dir));
     accepted!(config.check());
     let _ = (config.head_width(), config.pooled_dropout());
-    if config.num_hidden_layers <= 64 {
-        let _ = (config.target_modules(), config.parameter_count());
-    }
     match clinpeft_bert::Bert::load(dir, Keep::Stored, &clinpeft_tensor::Device::Cpu) {
         Ok(_) => Ok(Ok(())),
         Err(e) => refused(e),
