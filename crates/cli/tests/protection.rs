@@ -212,6 +212,12 @@ fn damaged_files_are_named_and_made_again() {
         assert!(text(&mended).contains("the run is made again"), "{file}: {}", text(&mended));
         assert!(expected.iter().all(|(path, bytes)| std::fs::read(path).unwrap() == *bytes), "{file}");
     }
+    std::fs::read_dir(out.join("tokens")).unwrap().for_each(|file| damage(&file.unwrap().path()));
+    std::fs::remove_dir_all(&run).unwrap();
+    let mended = reproduce(&out);
+    let log = std::fs::read_to_string(run.join("log.txt")).unwrap();
+    assert!(mended.status.success() && log.contains("the notes are encoded again"), "{}{log}", text(&mended));
+    assert_eq!(results(&run), expected);
     let data = std::fs::read_dir(out.join("data")).unwrap().map(|d| d.unwrap().path()).find(|p| p.is_dir()).unwrap();
     damage(&data.join("mortality/test.csv"));
     let mended = reproduce(&out);

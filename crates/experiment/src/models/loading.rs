@@ -12,7 +12,7 @@ use clinpeft_nn::{Backbone, PrepackChoice, PrepackMode, Trainability, prepack_we
 use clinpeft_peft::{Activity, Adapter, ModelShape, Stack, load_adapter};
 use clinpeft_rng::Seed;
 use clinpeft_tensor::Device;
-use clinpeft_text::{Cache, CacheKey, Encoder, Order, Packed, Sequences, Specials, Tokenizer, Truncation};
+use clinpeft_text::{Cache, CacheKey, Encoder, Order, Packed, Sequences, Source, Specials, Tokenizer, Truncation};
 use clinpeft_train::{BatchSchedule, MicroBatchSize};
 use std::path::{Path, PathBuf};
 
@@ -140,6 +140,8 @@ pub(crate) struct TokenCacheKey<'a> {
     pub store: &'a Store,
     /// Which notes of the dataset, for example `mortality/train`.
     pub part: String,
+    /// Told of a damaged file, which is made again.
+    pub warn: &'a mut dyn FnMut(&str),
 }
 
 /// A tokenizer and what it puts around a text.
@@ -162,7 +164,7 @@ impl<'a> NoteEncoder<'a> {
         self,
         notes: impl Iterator<Item = &'n str>,
         spec: &RunSpec,
-        kept: &TokenCacheKey<'_>,
+        kept: TokenCacheKey<'_>,
     ) -> Result<Sequences> {
         self.cached(notes, Truncation::First { length: spec.tokens.max_length }, spec, kept)
     }
@@ -172,7 +174,7 @@ impl<'a> NoteEncoder<'a> {
         self,
         notes: impl Iterator<Item = &'n str>,
         spec: &RunSpec,
-        kept: Option<&TokenCacheKey<'_>>,
+        kept: Option<TokenCacheKey<'_>>,
     ) -> Result<Packed> {
         let whole = match kept {
             Some(kept) => self.cached(notes, Truncation::None, spec, kept)?,
@@ -186,12 +188,15 @@ impl<'a> NoteEncoder<'a> {
         notes: impl Iterator<Item = &'n str>,
         truncation: Truncation,
         spec: &RunSpec,
-        kept: &TokenCacheKey<'_>,
+        kept: TokenCacheKey<'_>,
     ) -> Result<Sequences> {
         let data = format!("{}/{}", spec.data_hash.as_deref().unwrap_or_default(), kept.part);
         let key = CacheKey::new(self.tokenizer, self.specials, truncation, &data);
         let cache = Cache::new(kept.store.tokens());
-        let (sequences, _) = cache.load_or(&key, || self.encode(notes, truncation))?;
+        let (sequences, source) = cache.load_or(&key, || self.encode(notes, truncation))?;
+        if let Source::Rebuilt { why } = source {
+            (kept.warn)(&format!("`{}` is damaged: {why}\nthe notes are encoded again", cache.path(&key).display()));
+        }
         Ok(sequences)
     }
 

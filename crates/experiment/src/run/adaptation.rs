@@ -22,12 +22,13 @@ pub(crate) fn adaptation(context: &mut Context<'_>) -> Result<Report> {
     let device = context.control.device.clone();
     let Model { family, backbone, tokenizer, used } =
         loading::model(&context.store, &context.spec, Trainability::Frozen, &device)?;
-    let tokens = |split: CorpusSplit| -> Result<Packed> {
+    let mut tokens = |split: CorpusSplit| -> Result<Packed> {
         let notes = load_corpus(&data, split)?;
         let name = if split == CorpusSplit::Train { "train" } else { "test" };
-        let place = TokenCacheKey { store: &context.store, part: format!("adaptation/{name}") };
+        let part = format!("adaptation/{name}");
+        let place = TokenCacheKey { store: &context.store, part, warn: &mut *context.control.warn };
         let reader = NoteEncoder::new(family, &tokenizer);
-        reader.text(notes.iter().map(NoteText::expose), &context.spec, Some(&place))
+        reader.text(notes.iter().map(NoteText::expose), &context.spec, Some(place))
     };
     let (train_data, test_data) = (tokens(CorpusSplit::Train)?, tokens(CorpusSplit::Test)?);
     let stack = loading::stack(

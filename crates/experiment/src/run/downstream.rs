@@ -32,11 +32,11 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Report> {
     let Model { family, backbone, tokenizer, used } =
         loading::model(&context.store, &context.spec, learning, &context.control.device)?;
     let reader = NoteEncoder::new(family, &tokenizer);
-    let mut kept = TokenCount::default();
+    let (mut kept, trial) = (TokenCount::default(), context.spec.kind == Kind::Trial);
     let mut examples = |name, split: &[Example]| examples(context, reader, (name, split), &data, &mut kept);
     let (train, mut validation) = (examples("train", &data.train)?, examples("validation", &data.validation)?);
     // Encoded here for the cache; nothing of it is looked at before the epoch is chosen.
-    let test = if context.spec.kind == Kind::Trial { None } else { Some(examples("test", &data.test)?) };
+    let test = if trial { None } else { Some(examples("test", &data.test)?) };
     let mut objective = objective(context, (family, backbone), train, &data, &tokenizer)?;
     if objective.only_the_head_learns() {
         objective.keep_training_features(EVALUATION_TOKENS, context.control.stop)?;
@@ -103,15 +103,16 @@ fn save_model(context: &Context<'_>, family: Family, o: &Classification, tokeniz
 }
 
 fn examples(
-    context: &Context<'_>,
+    context: &mut Context<'_>,
     reader: NoteEncoder<'_>,
     (name, split): (&str, &[Example]),
     data: &Dataset,
     kept: &mut TokenCount,
 ) -> Result<Examples> {
     let notes = split.iter().map(|e| e.text.expose());
-    let place = TokenCacheKey { store: &context.store, part: format!("{}/{name}", data.task) };
-    let sequences = reader.notes(notes, &context.spec, &place)?;
+    let part = format!("{}/{name}", data.task);
+    let place = TokenCacheKey { store: &context.store, part, warn: &mut *context.control.warn };
+    let sequences = reader.notes(notes, &context.spec, place)?;
     *kept += sequences.count();
     let count = data.labels.len();
     let targets = match data.task.kind() {
