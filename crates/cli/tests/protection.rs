@@ -201,11 +201,11 @@ fn damaged_files_are_named_and_made_again() {
     assert!(tables.contains("a-foreign-folder") && tables.contains("run.toml cannot be read"), "{tables}");
     assert!(reproduce(&out).status.success());
     assert_eq!(results(&run), expected);
-    for file in ["adapter/downstream/adapter_model.safetensors", "adapter/stack.json", "result.json"] {
-        if file == "result.json" {
-            std::fs::write(run.join(file), "{").unwrap();
-        } else {
-            damage(&run.join(file));
+    for file in ["adapter/downstream/adapter_model.safetensors", "adapter/stack.json", "result.json", "run.toml"] {
+        match file {
+            "result.json" => std::fs::write(run.join(file), "{").unwrap(),
+            "run.toml" => std::fs::write(run.join(file), "").unwrap(),
+            _ => damage(&run.join(file)),
         }
         let mended = reproduce(&out);
         assert!(mended.status.success(), "{}", text(&mended));

@@ -91,13 +91,13 @@ impl Store {
         RunFolder { path: self.root.join("runs").join(name) }
     }
 
-    /// The folder of a run, made if it does not exist, with its `run.toml`.
+    /// The folder of a run, made if it does not exist, with its `run.toml`, which is written again if it cannot be read.
     pub fn create(&self, spec: &RunSpec) -> Result<RunFolder> {
         spec.check().map_err(|what| Error::Options(format!("run: {what}")))?;
         self.open()?;
         let folder = self.run(&spec.folder_name()?);
         let path = folder.path.join("run.toml");
-        if !path.exists() {
+        if RunSpec::load(&path).is_err() {
             clinpeft_files::write_atomic(&path, spec.text()?)?;
         }
         Ok(folder)
@@ -177,7 +177,8 @@ impl RunFolder {
         let files = ["predictions.safetensors", "validation.safetensors"].map(|name| self.file(name));
         let files = files.iter().filter(|path| path.exists());
         let predictions = files.map(|path| Ok(clinpeft_report::predictions::verify(path)?));
-        folders.into_iter().chain(results).chain(predictions).find_map(Result::err)
+        let spec = [self.spec().map(|_| ())];
+        spec.into_iter().chain(folders).chain(results).chain(predictions).find_map(Result::err)
     }
 
     /// Moves aside what [`RunFolder::damage`] found in folders that are replaced only as they were made.
