@@ -17,6 +17,16 @@ use std::fmt::Write;
 /// A mark in some synthetic notes that must never appear in an error, a log, a manifest or a report.
 pub const CANARY: &str = "ZQXCANARYXQZ";
 
+/// Headers of what follows the admission part.
+pub const LATER_HEADERS: [&str; 6] = [
+    "Brief Hospital Course:",
+    "Discharge Medications:",
+    "Discharge Disposition:",
+    "Discharge Diagnosis:",
+    "Discharge Condition:",
+    "Followup Instructions:",
+];
+
 /// What a note is written about.
 pub struct Occasion<'a> {
     /// Facts that the note reveals.
@@ -108,6 +118,7 @@ fn places(occasion: &Occasion<'_>, author: &Author, rng: &mut Stream) -> [Place;
 
 fn sections(occasion: &Occasion<'_>, author: &Author, rng: &mut Stream) -> Sections {
     let facts = occasion.facts;
+    let brief = occasion.length == NoteLength::Brief;
     let places = places(occasion, author, rng);
     let present: Vec<usize> = (0..COUNT).filter(|i| facts.has[*i]).collect();
     let name = |i: usize, rng: &mut Stream| CONDITIONS[i].forms[author.form(i, rng)].to_string();
@@ -141,10 +152,10 @@ fn sections(occasion: &Occasion<'_>, author: &Author, rng: &mut Stream) -> Secti
         illness: illness(occasion, author, &known, &reasons, &negated, rng),
         history: list(&history, author, "none", rng),
         medication: list(&medicines, author, "none", rng),
-        allergies: pick(&filler::ALLERGIES, rng).into(),
-        exam: exam(facts, rng),
-        family: family(author, rng),
-        social: pick(&filler::SOCIAL, rng).into(),
+        allergies: if brief { String::new() } else { pick(&filler::ALLERGIES, rng).into() },
+        exam: if brief { brief_exam(facts, rng) } else { exam(facts, rng) },
+        family: if brief { String::new() } else { family(author, rng) },
+        social: if brief { String::new() } else { pick(&filler::SOCIAL, rng).into() },
     }
 }
 
@@ -188,7 +199,9 @@ fn illness(
     for absent in negated {
         sentences.push(format!("{} {absent}", author.negation));
     }
-    sentences.push(pick(&filler::ILLNESS, rng).to_string());
+    if occasion.length != NoteLength::Brief {
+        sentences.push(pick(&filler::ILLNESS, rng).to_string());
+    }
     if rng.random_bool(0.1) {
         sentences.push(format!("\"{}\" per patient", pick(&filler::QUOTES, rng)));
     }
@@ -214,6 +227,15 @@ fn list(items: &[String], author: &Author, nothing: &str, rng: &mut Stream) -> S
     // Some leave an empty line between items: it must not end the section.
     let separator = if rng.random_bool(0.05) { "\n\n" } else { "\n" };
     lines.join(separator)
+}
+
+/// Heart rate, oxygen and one phrase.
+fn brief_exam(facts: &Facts, rng: &mut Stream) -> String {
+    let level = f64::from(facts.severity);
+    let mut around = |centre: f64, spread: f64| (centre + spread * normal(rng)).round() as i64;
+    let heart = around(72.0 + 14.0 * level, 4.0);
+    let oxygen = around(99.0 - 2.5 * level, 0.7).min(100);
+    format!("HR {heart} O2 {oxygen}% {}", pick(&SEVERITY_EXAM[facts.severity as usize], rng))
 }
 
 fn exam(facts: &Facts, rng: &mut Stream) -> String {
@@ -282,30 +304,40 @@ fn layout(sections: &Sections, occasion: &Occasion<'_>, author: &Author, rng: &m
         17 + occasion.days.clamp(0, 14),
         pick(&["MEDICINE", "SURGERY", "MICU", "CARDIOTHORACIC"], rng),
     );
+    let brief = occasion.length == NoteLength::Brief;
+    if brief {
+        text.clear();
+    }
     let mut put = |header: &str, body: &str| {
         let _ = write!(text, "{header}\n{body}\n\n");
     };
-    put("Allergies:", &sections.allergies);
-    put("Attending:[**First Name3 (LF) 1234**]", "");
+    if !brief {
+        put("Allergies:", &sections.allergies);
+        put("Attending:[**First Name3 (LF) 1234**]", "");
+    }
     put(author.complaint_header, &sections.complaint);
-    put("Major Surgical or Invasive Procedure:", "see below");
+    if !brief {
+        put("Major Surgical or Invasive Procedure:", "see below");
+    }
     put(author.illness_header, &sections.illness);
     put(author.history_header, &sections.history);
     let medication_last = rng.random_bool(0.04);
-    if !medication_last && rng.random_bool(0.5) {
+    if !medication_last && !brief && rng.random_bool(0.5) {
         put(author.medication_header, &sections.medication);
         put("Review of Systems:", "negative unless noted");
     } else if !medication_last {
         put(author.medication_header, &sections.medication);
     }
-    if author.thoroughness != Thoroughness::Brief {
+    if !brief && author.thoroughness != Thoroughness::Brief {
         put("Social History:", &sections.social);
     }
-    if author.thoroughness == Thoroughness::Full {
+    if !brief && author.thoroughness == Thoroughness::Full {
         put("Family History:", &sections.family);
     }
     put(author.exam_header, &sections.exam);
-    put("Pertinent Results:", "[**2151-7-16**] 06:10AM BLOOD WBC-8.4 Hgb-11.2 Plt Ct-210");
+    if !brief {
+        put("Pertinent Results:", "[**2151-7-16**] 06:10AM BLOOD WBC-8.4 Hgb-11.2 Plt Ct-210");
+    }
     after_admission(occasion, rng, &mut put);
     if medication_last {
         // Nothing follows: the last section has no header behind it.
@@ -316,7 +348,8 @@ fn layout(sections: &Sections, occasion: &Occasion<'_>, author: &Author, rng: &m
 
 fn after_admission(occasion: &Occasion<'_>, rng: &mut Stream, put: &mut dyn FnMut(&str, &str)) {
     let facts = occasion.facts;
-    let names: Vec<&str> = (0..COUNT).filter(|i| facts.has[*i]).map(|i| CONDITIONS[i].forms[0]).collect();
+    let mut names: Vec<&str> = (0..COUNT).filter(|i| facts.has[*i]).map(|i| CONDITIONS[i].forms[0]).collect();
+    shuffle(&mut names, rng);
     let (end, disposition) = match occasion.outcome.survival {
         Survival::Died => ("The patient expired with family at bedside.", "Expired"),
         Survival::Survived => ("Discharged in stable condition.", pick(&filler::DISPOSITIONS, rng)),
@@ -326,7 +359,7 @@ fn after_admission(occasion: &Occasion<'_>, rng: &mut Stream, put: &mut dyn FnMu
         "Treated for {}. {tube}Stayed {} days. {} {end}",
         names.join(", "),
         occasion.days,
-        pick(&filler::COURSE, rng)
+        if occasion.length == NoteLength::Brief { "" } else { pick(&filler::COURSE, rng) }
     );
     if occasion.length == NoteLength::Real {
         words::put(&mut course, words::length(4500.0, 0.5, rng), rng);
@@ -335,7 +368,10 @@ fn after_admission(occasion: &Occasion<'_>, rng: &mut Stream, put: &mut dyn FnMu
     let medicines: Vec<&str> = (0..COUNT).filter(|i| facts.has[*i]).filter_map(|i| CONDITIONS[i].medicine).collect();
     put("Discharge Medications:", &medicines.join("\n"));
     put("Discharge Disposition:", disposition);
+    shuffle(&mut names, rng);
     put("Discharge Diagnosis:", &names.join("\n"));
-    put("Discharge Condition:", disposition);
-    put("Followup Instructions:", "[**Hospital1 18**] clinic in two weeks");
+    if occasion.length != NoteLength::Brief {
+        put("Discharge Condition:", disposition);
+        put("Followup Instructions:", "[**Hospital1 18**] clinic in two weeks");
+    }
 }

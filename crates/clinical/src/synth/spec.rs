@@ -6,6 +6,8 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoteLength {
+    /// About 45 words, without what says nothing.
+    Brief,
     /// 60 to 120 words.
     Short,
     /// Like real notes: log-normal around 600 words.

@@ -74,13 +74,13 @@ const LISTINGS: [Listing; 3] = [Listing::Commas, Listing::Numbers, Listing::Dash
 const CASES: [Case; 3] = [Case::Sentence, Case::Sentence, Case::Lower];
 const THOROUGHNESS: [Thoroughness; 4] =
     [Thoroughness::Full, Thoroughness::Full, Thoroughness::NoFamily, Thoroughness::Brief];
-const NEGATIONS: [&str; 5] = ["no hx of", "denies", "no known", "negative for", "without"];
-const KNOWN: [&str; 5] = ["with hx of", "h/o", "with a history of", "w/", "known"];
-const PRESENTS: [&str; 5] = ["presents with", "p/w", "admitted for", "who came in with", "transferred with"];
+pub const NEGATIONS: [&str; 5] = ["no hx of", "denies", "no known", "negative for", "without"];
+pub const KNOWN: [&str; 5] = ["with hx of", "h/o", "with a history of", "w/", "known"];
+pub const PRESENTS: [&str; 5] = ["presents with", "p/w", "admitted for", "who came in with", "transferred with"];
 
 /// How a header is written: plainly, in capitals, or in one of three ways of one's own.
 #[rustfmt::skip]
-const HEADERS: [[&str; 5]; 5] = [
+pub const HEADERS: [[&str; 5]; 5] = [
     ["Chief Complaint:", "CHIEF COMPLAINT:", "CC:", "chief complaint:", "Chief Complaint:"],
     ["History of Present Illness:", "HISTORY OF PRESENT ILLNESS:", "HPI:", "history of present illness:", "Present Illness:"],
     ["Past Medical History:", "PAST MEDICAL HISTORY:", "PMH:", "PMHx:", "past medical history:"],

@@ -8,7 +8,7 @@ use crate::run::context::Context;
 use crate::run::record::{Number, Report, RunResult};
 use crate::spec::{Base, BaseText, NewBase};
 use clinpeft_bert::{Bert, MaskedHead};
-use clinpeft_clinical::synth::prose::{biomedical, general};
+use clinpeft_clinical::synth::prose::{biomedical, general, glossary};
 use clinpeft_clinical::{CorpusSplit, NoteText, load_corpus};
 use clinpeft_nn::{Backbone, ExtraTensors, Trainability};
 use clinpeft_peft::Stack;
@@ -166,6 +166,7 @@ impl BaseTextSource {
         match kinds.get(place) {
             None | Some(BaseText::General) => general::paragraph(self.seed, i),
             Some(BaseText::Biomedical) => biomedical::paragraph(self.seed, i),
+            Some(BaseText::Glossary) => glossary::paragraph(self.seed, i),
             Some(BaseText::Capitals) => biomedical::paragraph(self.seed, i).to_uppercase(),
             Some(BaseText::Notes) => note().to_string(),
             Some(BaseText::Outcomes) => second_half(note()).to_string(),

@@ -174,7 +174,9 @@ pub enum BaseText {
     General,
     /// In the manner of medical abstracts.
     Biomedical,
-    /// The same in capitals, as headings are written.
+    /// Terms of notes in the order of chance, as an index lists them.
+    Glossary,
+    /// Abstracts in capitals, as headings are written.
     Capitals,
     /// Notes of the data's adaptation corpus, its training split.
     Notes,

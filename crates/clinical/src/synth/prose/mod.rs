@@ -2,4 +2,5 @@
 
 pub mod biomedical;
 pub mod general;
+pub mod glossary;
 mod grammar;
