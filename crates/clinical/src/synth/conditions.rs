@@ -20,8 +20,8 @@ pub struct Condition {
     pub slope: f64,
     /// What ten years of age above 60 add to the log-odds.
     pub age: f64,
-    /// Ways to write it: in full, short, in other words.
-    pub forms: [&'static str; 3],
+    /// Ways to write it: in full, as a diagnosis is listed; in other English words; and last as clinicians abbreviate it.
+    pub forms: [&'static str; FORMS],
     /// The medicine that gives it away.
     pub medicine: Option<&'static str>,
     /// A complaint that brings such a patient.
@@ -36,12 +36,18 @@ pub struct Condition {
     pub prolonged: f64,
 }
 
+/// In how many ways a condition is written.
+pub const FORMS: usize = 5;
+
+/// How many of them are words that everybody knows; the others are met in notes only.
+pub const KNOWN_FORMS: usize = 3;
+
 /// How many conditions there are.
 pub const COUNT: usize = 32;
 
 const fn chronic(
     [base, slope, age]: [f64; 3],
-    forms: [&'static str; 3],
+    forms: [&'static str; FORMS],
     medicine: Option<&'static str>,
     complaint: &'static str,
     [death, stay, ventilated, prolonged]: [f64; 4],
@@ -61,7 +67,7 @@ const fn chronic(
     }
 }
 
-const fn acute(odds: [f64; 3], forms: [&'static str; 3], complaint: &'static str, effects: [f64; 4]) -> Condition {
+const fn acute(odds: [f64; 3], forms: [&'static str; FORMS], complaint: &'static str, effects: [f64; 4]) -> Condition {
     let mut condition = chronic(odds, forms, None, complaint, effects);
     condition.course = Course::Acute;
     condition
@@ -70,38 +76,38 @@ const fn acute(odds: [f64; 3], forms: [&'static str; 3], complaint: &'static str
 /// The conditions. Indices are named below.
 #[rustfmt::skip]
 pub const CONDITIONS: [Condition; COUNT] = [
-    chronic([-0.2, 0.3, 0.35], ["hypertension", "htn", "high blood pressure"], Some("lisinopril"), "headache", [-0.3, -0.1, 0.0, -0.3]),
-    chronic([-1.0, 0.3, 0.10], ["diabetes mellitus", "dm", "type two diabetic"], Some("metformin"), "malaise", [0.1, 0.3, 0.0, 0.2]),
-    chronic([-1.4, 0.7, 0.30], ["congestive heart failure", "chf", "dilated cardiomyopathy"], Some("furosemide"), "leg swelling", [0.9, 0.6, 0.4, 0.8]),
-    chronic([-1.6, 0.4, 0.45], ["atrial fibrillation", "afib", "irregular rhythm"], Some("warfarin"), "palpitations", [0.2, 0.2, 0.0, 0.0]),
-    chronic([-1.1, 0.3, 0.35], ["coronary artery disease", "cad", "clogged coronaries"], Some("clopidogrel"), "chest tightness", [0.0, -0.2, 0.0, -0.5]),
-    chronic([-1.7, 0.5, 0.15], ["chronic obstructive pulmonary disease", "copd", "emphysema"], Some("tiotropium"), "wheezing", [0.5, 0.4, 0.8, 1.4]),
-    chronic([-1.8, 0.5, 0.30], ["chronic kidney disease", "ckd", "chronic renal insufficiency"], Some("calcitriol"), "fatigue", [0.4, 0.4, 0.0, 0.2]),
-    chronic([-3.2, 0.6, 0.00], ["end stage renal disease", "esrd", "kidneys have failed"], Some("sevelamer"), "missed session", [0.6, 0.7, 0.2, 0.4]),
-    chronic([-2.7, 0.4, -0.10], ["cirrhosis", "esld", "scarred liver"], Some("lactulose"), "abdominal swelling", [1.6, 0.9, 0.3, 0.4]),
-    chronic([-2.0, 0.2, 0.15], ["hypothyroidism", "hypothyroid", "underactive gland"], Some("levothyroxine"), "cold intolerance", [0.0, 0.0, 0.0, 0.0]),
-    chronic([-1.8, 0.3, -0.05], ["depression", "mdd", "low mood"], Some("sertraline"), "poor sleep", [-0.2, 0.0, 0.0, -0.2]),
-    chronic([-2.9, 0.7, 0.60], ["dementia", "alzheimers", "cognitive decline"], Some("donepezil"), "confusion", [0.9, 0.2, -0.3, 0.0]),
-    chronic([-2.6, 0.4, 0.15], ["metastatic cancer", "metastatic ca", "disseminated malignancy"], Some("capecitabine"), "weight loss", [2.2, 0.5, 0.0, 0.0]),
-    chronic([-0.8, 0.1, 0.25], ["hyperlipidemia", "hld", "elevated cholesterol"], Some("simvastatin"), "muscle aches", [-0.3, -0.1, 0.0, 0.0]),
-    chronic([-2.5, 0.1, -0.15], ["asthma", "rad", "reactive airways"], Some("albuterol"), "chest tightness", [-0.4, -0.2, 0.3, -0.9]),
-    chronic([-1.5, 0.1, 0.05], ["gastroesophageal reflux", "gerd", "acid reflux"], Some("omeprazole"), "heartburn", [-0.1, 0.0, 0.0, 0.0]),
-    chronic([-2.7, 0.2, 0.00], ["obstructive sleep apnea", "osa", "uses nightly cpap"], None, "daytime sleepiness", [0.1, 0.2, 0.4, 0.5]),
-    chronic([-4.0, 0.2, -0.30], ["human immunodeficiency virus", "hiv", "low cd4"], Some("truvada"), "thrush", [0.8, 0.5, 0.2, 0.4]),
-    chronic([-2.3, 0.3, -0.30], ["alcohol abuse", "etoh", "heavy drinker"], Some("thiamine"), "tremor", [0.3, 0.3, 0.3, -1.0]),
-    chronic([-2.8, 0.3, -0.05], ["seizure disorder", "epilepsy", "recurrent convulsions"], Some("keppra"), "shaking spell", [0.1, 0.2, 0.3, -0.6]),
-    chronic([-2.8, 0.3, 0.20], ["gout", "podagra", "uric acid arthropathy"], Some("allopurinol"), "toe pain", [-0.1, 0.0, 0.0, 0.0]),
-    acute([-3.6, 0.85, 0.10], ["sepsis", "septic", "bloodstream infection"], "fever", [1.5, 1.1, 0.6, 1.0]),
-    acute([-2.4, 0.45, 0.10], ["pneumonia", "pna", "lobar consolidation"], "cough", [0.7, 0.7, 0.8, 1.8]),
-    acute([-2.6, 0.25, 0.05], ["gastrointestinal bleed", "gib", "melena"], "dark stools", [0.4, 0.0, -0.2, -1.8]),
-    acute([-3.2, 0.40, 0.10], ["intracranial hemorrhage", "ich", "bleeding in brain"], "worst headache", [1.9, 1.2, 1.1, 2.0]),
-    acute([-2.7, 0.25, 0.15], ["myocardial infarction", "nstemi", "heart attack"], "chest pain", [0.6, -0.5, 0.0, -1.6]),
-    acute([-3.1, 0.05, 0.35], ["hip fracture", "hip fx", "broken femur neck"], "fall", [0.2, 0.6, -0.4, -0.6]),
-    acute([-2.6, 0.60, 0.10], ["acute kidney injury", "aki", "rising creatinine"], "low urine output", [0.8, 0.6, 0.2, 0.6]),
-    acute([-3.2, 0.85, 0.05], ["respiratory failure", "resp failure", "hypoxic distress"], "shortness of breath", [1.0, 0.6, 1.6, 0.7]),
-    acute([-3.7, 0.30, 0.00], ["pulmonary embolism", "pulm embolus", "saddle clot"], "pleuritic pain", [0.7, 0.3, 0.2, -0.5]),
-    acute([-3.6, 0.20, -0.05], ["pancreatitis", "inflamed pancreas", "lipase in thousands"], "epigastric pain", [0.2, 1.1, 0.2, 1.2]),
-    acute([-3.6, 0.20, -0.50], ["overdose", "od", "toxic ingestion"], "found down", [-0.5, -0.9, 0.9, -2.6]),
+    chronic([-0.2, 0.3, 0.35], ["hypertension", "high pressure", "hypertensive", "htn", "hbp"], Some("lisinopril"), "headache", [-0.3, -0.1, 0.0, -0.3]),
+    chronic([-1.0, 0.3, 0.10], ["diabetes mellitus", "diabetic", "sugar disease", "dm", "niddm"], Some("metformin"), "malaise", [0.1, 0.3, 0.0, 0.2]),
+    chronic([-1.4, 0.7, 0.30], ["congestive heart failure", "cardiomyopathy", "weak heart", "chf", "hfref"], Some("furosemide"), "leg swelling", [0.9, 0.6, 0.4, 0.8]),
+    chronic([-1.6, 0.4, 0.45], ["atrial fibrillation", "irregular rhythm", "atrial arrhythmia", "afib", "paf"], Some("warfarin"), "palpitations", [0.2, 0.2, 0.0, 0.0]),
+    chronic([-1.1, 0.3, 0.35], ["coronary artery disease", "ischemic heart", "coronary stenosis", "cad", "ihd"], Some("clopidogrel"), "chest tightness", [0.0, -0.2, 0.0, -0.5]),
+    chronic([-1.7, 0.5, 0.15], ["chronic obstructive pulmonary disease", "emphysema", "smokers lung", "copd", "aecopd"], Some("tiotropium"), "wheezing", [0.5, 0.4, 0.8, 1.4]),
+    chronic([-1.8, 0.5, 0.30], ["chronic kidney disease", "renal insufficiency", "nephropathy", "ckd", "cri"], Some("calcitriol"), "fatigue", [0.4, 0.4, 0.0, 0.2]),
+    chronic([-3.2, 0.6, 0.00], ["end stage renal disease", "hemodialysis", "kidneys failed", "esrd", "hd"], Some("sevelamer"), "missed session", [0.6, 0.7, 0.2, 0.4]),
+    chronic([-2.7, 0.4, -0.10], ["cirrhosis", "scarred liver", "hepatopathy", "esld", "nash"], Some("lactulose"), "abdominal swelling", [1.6, 0.9, 0.3, 0.4]),
+    chronic([-2.0, 0.2, 0.15], ["hypothyroidism", "underactive gland", "myxedema", "hypoth", "lowt4"], Some("levothyroxine"), "cold intolerance", [0.0, 0.0, 0.0, 0.0]),
+    chronic([-1.8, 0.3, -0.05], ["depression", "low mood", "melancholia", "mdd", "dep"], Some("sertraline"), "poor sleep", [-0.2, 0.0, 0.0, -0.2]),
+    chronic([-2.9, 0.7, 0.60], ["dementia", "memory loss", "cognitive decline", "sdat", "ad"], Some("donepezil"), "confusion", [0.9, 0.2, -0.3, 0.0]),
+    chronic([-2.6, 0.4, 0.15], ["metastatic cancer", "disseminated malignancy", "carcinomatosis", "mets", "stage iv"], Some("capecitabine"), "weight loss", [2.2, 0.5, 0.0, 0.0]),
+    chronic([-0.8, 0.1, 0.25], ["hyperlipidemia", "elevated cholesterol", "dyslipidemia", "hld", "hchol"], Some("simvastatin"), "muscle aches", [-0.3, -0.1, 0.0, 0.0]),
+    chronic([-2.5, 0.1, -0.15], ["asthma", "reactive airways", "bronchospasm", "rad", "asthm"], Some("albuterol"), "chest tightness", [-0.4, -0.2, 0.3, -0.9]),
+    chronic([-1.5, 0.1, 0.05], ["gastroesophageal reflux", "acid reflux", "pyrosis", "gerd", "ger"], Some("omeprazole"), "heartburn", [-0.1, 0.0, 0.0, 0.0]),
+    chronic([-2.7, 0.2, 0.00], ["obstructive sleep apnea", "nightly cpap", "snoring", "osa", "osahs"], None, "daytime sleepiness", [0.1, 0.2, 0.4, 0.5]),
+    chronic([-4.0, 0.2, -0.30], ["human immunodeficiency virus", "low cd4", "immune deficiency", "hiv", "aids"], Some("truvada"), "thrush", [0.8, 0.5, 0.2, 0.4]),
+    chronic([-2.3, 0.3, -0.30], ["alcohol abuse", "heavy drinker", "alcoholic", "etoh", "aud"], Some("thiamine"), "tremor", [0.3, 0.3, 0.3, -1.0]),
+    chronic([-2.8, 0.3, -0.05], ["seizure disorder", "epilepsy", "convulsions", "sz", "tle"], Some("keppra"), "shaking spell", [0.1, 0.2, 0.3, -0.6]),
+    chronic([-2.8, 0.3, 0.20], ["gout", "podagra", "uric arthropathy", "gouty", "tophi"], Some("allopurinol"), "toe pain", [-0.1, 0.0, 0.0, 0.0]),
+    acute([-3.6, 0.85, 0.10], ["sepsis", "bloodstream infection", "bacteremia", "septic", "sirs"], "fever", [1.5, 1.1, 0.6, 1.0]),
+    acute([-2.4, 0.45, 0.10], ["pneumonia", "lobar consolidation", "lung infection", "pna", "cap"], "cough", [0.7, 0.7, 0.8, 1.8]),
+    acute([-2.6, 0.25, 0.05], ["gastrointestinal bleed", "melena", "bloody stool", "gib", "ugib"], "dark stools", [0.4, 0.0, -0.2, -1.8]),
+    acute([-3.2, 0.40, 0.10], ["intracranial hemorrhage", "brain bleed", "subdural", "ich", "sah"], "worst headache", [1.9, 1.2, 1.1, 2.0]),
+    acute([-2.7, 0.25, 0.15], ["myocardial infarction", "heart attack", "coronary occlusion", "nstemi", "stemi"], "chest pain", [0.6, -0.5, 0.0, -1.6]),
+    acute([-3.1, 0.05, 0.35], ["hip fracture", "broken femur", "femoral fracture", "hip fx", "itfx"], "fall", [0.2, 0.6, -0.4, -0.6]),
+    acute([-2.6, 0.60, 0.10], ["acute kidney injury", "rising creatinine", "oliguria", "aki", "arf"], "low urine output", [0.8, 0.6, 0.2, 0.6]),
+    acute([-3.2, 0.85, 0.05], ["respiratory failure", "hypoxia", "desaturating", "resp failure", "ahrf"], "shortness of breath", [1.0, 0.6, 1.6, 0.7]),
+    acute([-3.7, 0.30, 0.00], ["pulmonary embolism", "saddle clot", "thromboembolism", "pe", "vte"], "pleuritic pain", [0.7, 0.3, 0.2, -0.5]),
+    acute([-3.6, 0.20, -0.05], ["pancreatitis", "inflamed pancreas", "pancreatic necrosis", "panc", "agp"], "epigastric pain", [0.2, 1.1, 0.2, 1.2]),
+    acute([-3.6, 0.20, -0.50], ["overdose", "poisoning", "toxic ingestion", "od", "tox"], "found down", [-0.5, -0.9, 0.9, -2.6]),
 ];
 
 /// Indices into [`CONDITIONS`] for the tables of codes.

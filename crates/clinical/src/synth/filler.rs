@@ -102,3 +102,13 @@ pub const LONG_EXAM: [&str; 7] = [
     "Cranial nerves two to twelve tested and without deficit.",
     "Skin without ulcer, small bruise at the site of a blood draw.",
 ];
+/// How a note calls a patient.
+pub const PATIENTS: [&str; 4] = ["yo F", "year old woman", "yo M", "year old man"];
+/// How a hospital course ends for those who died.
+pub const DIED: &str = "The patient expired with family at bedside.";
+/// How it ends for the others.
+pub const SURVIVED: &str = "Discharged in stable condition.";
+/// How long ventilation is told.
+pub const INTUBATED: &str = "Remained intubated for days.";
+/// Social histories of one word.
+pub const LIVES: [&str; 4] = ["alone", "married", "retired", "widowed"];

@@ -10,7 +10,7 @@
 //!    additive logits; the class of the length of stay by an ordinal logit whose thresholds depend on the ventilation
 //!    that happened. Codes are noisy ors of conditions, severity and ventilation ([`groups`]).
 //! 4. An **author** with habits writes the note. The admission part reveals the facts completely: each condition in one
-//!    of three forms or by its medicine, the severity by phrases and vital signs. Negations and relatives' diseases are
+//!    of five forms or by its medicine, the severity by phrases and vital signs. Negations and relatives' diseases are
 //!    decoys. The rest of the note tells the outcome, so that a leak would show.
 //!
 //! The probability of every outcome given the facts is computed, not estimated (ventilation is summed out), and written to

@@ -5,7 +5,7 @@
 //! is written, by another there and by the vital signs. What follows them (hospital course, discharge diagnoses and
 //! disposition) tells the outcome, as in real summaries.
 
-use super::conditions::{CONDITIONS, COUNT, Course, SEVERITY_EXAM, SEVERITY_HISTORY};
+use super::conditions::{CONDITIONS, COUNT, Condition, Course, SEVERITY_EXAM, SEVERITY_HISTORY};
 use super::facts::{Facts, Outcome, Sex, Survival};
 use super::filler;
 use super::spec::NoteLength;
@@ -41,6 +41,8 @@ pub struct Occasion<'a> {
     pub sex: Sex,
     /// Length of the admission part.
     pub length: NoteLength,
+    /// Whether the hospital course has a header. The published rules find the end of the admission part by it.
+    pub course_header: bool,
 }
 
 /// Where a condition is told.
@@ -70,8 +72,10 @@ fn pick<'a>(from: &[&'a str], rng: &mut Stream) -> &'a str {
 /// Writes the whole discharge summary.
 pub fn discharge_summary(occasion: &Occasion<'_>, author: &Author, rng: &mut Stream) -> String {
     let mut sections = sections(occasion, author, rng);
-    if occasion.length == NoteLength::Real {
-        lengthen(&mut sections, rng);
+    match occasion.length {
+        NoteLength::Brief => shorten(&mut sections, occasion.facts, rng),
+        NoteLength::Short => {}
+        NoteLength::Real => lengthen(&mut sections, rng),
     }
     if author.case == Case::Lower {
         for text in sections.all() {
@@ -118,7 +122,6 @@ fn places(occasion: &Occasion<'_>, author: &Author, rng: &mut Stream) -> [Place;
 
 fn sections(occasion: &Occasion<'_>, author: &Author, rng: &mut Stream) -> Sections {
     let facts = occasion.facts;
-    let brief = occasion.length == NoteLength::Brief;
     let places = places(occasion, author, rng);
     let present: Vec<usize> = (0..COUNT).filter(|i| facts.has[*i]).collect();
     let name = |i: usize, rng: &mut Stream| CONDITIONS[i].forms[author.form(i, rng)].to_string();
@@ -136,7 +139,10 @@ fn sections(occasion: &Occasion<'_>, author: &Author, rng: &mut Stream) -> Secti
         if let Some(medicine) = CONDITIONS[i].medicine
             && (places[i] == Place::MedicineOnly || rng.random_bool(0.4))
         {
-            medicines.push(format!("{medicine} {}", pick(&filler::DOSES, rng)));
+            medicines.push(match occasion.length {
+                NoteLength::Brief => medicine.into(),
+                _ => format!("{medicine} {}", pick(&filler::DOSES, rng)),
+            });
         }
     }
     for list in [&mut known, &mut reasons, &mut history, &mut medicines] {
@@ -152,10 +158,10 @@ fn sections(occasion: &Occasion<'_>, author: &Author, rng: &mut Stream) -> Secti
         illness: illness(occasion, author, &known, &reasons, &negated, rng),
         history: list(&history, author, "none", rng),
         medication: list(&medicines, author, "none", rng),
-        allergies: if brief { String::new() } else { pick(&filler::ALLERGIES, rng).into() },
-        exam: if brief { brief_exam(facts, rng) } else { exam(facts, rng) },
-        family: if brief { String::new() } else { family(author, rng) },
-        social: if brief { String::new() } else { pick(&filler::SOCIAL, rng).into() },
+        allergies: pick(&filler::ALLERGIES, rng).into(),
+        exam: exam(facts, rng),
+        family: family(author, rng),
+        social: pick(&filler::SOCIAL, rng).into(),
     }
 }
 
@@ -176,12 +182,8 @@ fn illness(
     negated: &[String],
     rng: &mut Stream,
 ) -> String {
-    let who = match (occasion.sex, rng.random_range(0..2)) {
-        (Sex::Female, 0) => "yo F",
-        (Sex::Female, _) => "year old woman",
-        (Sex::Male, 0) => "yo M",
-        (Sex::Male, _) => "year old man",
-    };
+    let sex = if occasion.sex == Sex::Female { 0 } else { 2 };
+    let who = filler::PATIENTS[sex + rng.random_range(0..2)];
     let age = match occasion.age {
         90.. => "[**Age over 90 **]".to_string(),
         age => age.to_string(),
@@ -229,15 +231,6 @@ fn list(items: &[String], author: &Author, nothing: &str, rng: &mut Stream) -> S
     lines.join(separator)
 }
 
-/// Heart rate, oxygen and one phrase.
-fn brief_exam(facts: &Facts, rng: &mut Stream) -> String {
-    let level = f64::from(facts.severity);
-    let mut around = |centre: f64, spread: f64| (centre + spread * normal(rng)).round() as i64;
-    let heart = around(72.0 + 14.0 * level, 4.0);
-    let oxygen = around(99.0 - 2.5 * level, 0.7).min(100);
-    format!("HR {heart} O2 {oxygen}% {}", pick(&SEVERITY_EXAM[facts.severity as usize], rng))
-}
-
 fn exam(facts: &Facts, rng: &mut Stream) -> String {
     let level = f64::from(facts.severity);
     let mut around = |centre: f64, spread: f64| (centre + spread * normal(rng)).round().max(20.0) as i64;
@@ -258,6 +251,18 @@ fn family(author: &Author, rng: &mut Stream) -> String {
     let inherited = filler::INHERITED[rng.random_range(0..filler::INHERITED.len())];
     let relative = pick(&filler::RELATIVES, rng);
     format!("{relative} had {}", CONDITIONS[inherited].forms[author.form(inherited, rng)])
+}
+
+/// Leaves what tells the facts: an examination of one line and a social history of one word.
+fn shorten(sections: &mut Sections, facts: &Facts, rng: &mut Stream) {
+    let level = f64::from(facts.severity);
+    let mut around = |centre: f64, spread: f64| (centre + spread * normal(rng)).round() as i64;
+    let heart = around(72.0 + 14.0 * level, 4.0);
+    let oxygen = around(99.0 - 2.5 * level, 0.7).min(100);
+    sections.exam = format!("HR {heart} O2 {oxygen}% {}", pick(&SEVERITY_EXAM[facts.severity as usize], rng));
+    sections.social = pick(&filler::LIVES, rng).into();
+    sections.allergies.clear();
+    sections.family.clear();
 }
 
 /// Adds sentences that say nothing about the facts until the length of a real note is reached.
@@ -295,48 +300,26 @@ fn mention_death(sections: &mut Sections, occasion: &Occasion<'_>, rng: &mut Str
 }
 
 fn layout(sections: &Sections, occasion: &Occasion<'_>, author: &Author, rng: &mut Stream) -> String {
-    let sex = match occasion.sex {
-        Sex::Female => "F",
-        Sex::Male => "M",
-    };
-    let mut text = format!(
-        "Admission Date:  [**2151-7-16**]              Discharge Date:   [**2151-7-{}**]\n\nDate of Birth:  [**2090-2-1**]             Sex:   {sex}\n\nService: {}\n\n",
-        17 + occasion.days.clamp(0, 14),
-        pick(&["MEDICINE", "SURGERY", "MICU", "CARDIOTHORACIC"], rng),
-    );
-    let brief = occasion.length == NoteLength::Brief;
-    if brief {
-        text.clear();
+    let mut text = String::new();
+    if occasion.length != NoteLength::Brief {
+        text = head(occasion, rng);
     }
     let mut put = |header: &str, body: &str| {
-        let _ = write!(text, "{header}\n{body}\n\n");
+        let gap = if header.is_empty() { "" } else { "\n" };
+        let _ = write!(text, "{header}{gap}{body}\n\n");
     };
-    if !brief {
-        put("Allergies:", &sections.allergies);
-        put("Attending:[**First Name3 (LF) 1234**]", "");
-    }
-    put(author.complaint_header, &sections.complaint);
-    if !brief {
-        put("Major Surgical or Invasive Procedure:", "see below");
-    }
-    put(author.illness_header, &sections.illness);
-    put(author.history_header, &sections.history);
     let medication_last = rng.random_bool(0.04);
-    if !medication_last && !brief && rng.random_bool(0.5) {
-        put(author.medication_header, &sections.medication);
-        put("Review of Systems:", "negative unless noted");
-    } else if !medication_last {
-        put(author.medication_header, &sections.medication);
-    }
-    if !brief && author.thoroughness != Thoroughness::Brief {
-        put("Social History:", &sections.social);
-    }
-    if !brief && author.thoroughness == Thoroughness::Full {
-        put("Family History:", &sections.family);
-    }
-    put(author.exam_header, &sections.exam);
-    if !brief {
-        put("Pertinent Results:", "[**2151-7-16**] 06:10AM BLOOD WBC-8.4 Hgb-11.2 Plt Ct-210");
+    let medication = (!medication_last).then_some((author.medication_header, sections.medication.as_str()));
+    match occasion.length {
+        NoteLength::Brief => {
+            put(author.complaint_header, &sections.complaint);
+            put(author.illness_header, &sections.illness);
+            put(author.history_header, &sections.history);
+            medication.into_iter().for_each(|(header, body)| put(header, body));
+            put(author.exam_header, &sections.exam);
+            put("Social History:", &sections.social);
+        }
+        NoteLength::Short | NoteLength::Real => admission_part(sections, author, medication, rng, &mut put),
     }
     after_admission(occasion, rng, &mut put);
     if medication_last {
@@ -346,25 +329,85 @@ fn layout(sections: &Sections, occasion: &Occasion<'_>, author: &Author, rng: &m
     text
 }
 
+/// What stands above the sections.
+fn head(occasion: &Occasion<'_>, rng: &mut Stream) -> String {
+    let sex = match occasion.sex {
+        Sex::Female => "F",
+        Sex::Male => "M",
+    };
+    format!(
+        "Admission Date:  [**2151-7-16**]              Discharge Date:   [**2151-7-{}**]\n\nDate of Birth:  [**2090-2-1**]             Sex:   {sex}\n\nService: {}\n\n",
+        17 + occasion.days.clamp(0, 14),
+        pick(&["MEDICINE", "SURGERY", "MICU", "CARDIOTHORACIC"], rng),
+    )
+}
+
+/// All sections that are known at admission, with what stands between them in real notes.
+fn admission_part(
+    sections: &Sections,
+    author: &Author,
+    medication: Option<(&str, &str)>,
+    rng: &mut Stream,
+    put: &mut dyn FnMut(&str, &str),
+) {
+    put("Allergies:", &sections.allergies);
+    put("Attending:[**First Name3 (LF) 1234**]", "");
+    put(author.complaint_header, &sections.complaint);
+    put("Major Surgical or Invasive Procedure:", "see below");
+    put(author.illness_header, &sections.illness);
+    put(author.history_header, &sections.history);
+    if let Some((header, body)) = medication {
+        put(header, body);
+        if rng.random_bool(0.5) {
+            put("Review of Systems:", "negative unless noted");
+        }
+    }
+    if author.thoroughness != Thoroughness::Brief {
+        put("Social History:", &sections.social);
+    }
+    if author.thoroughness == Thoroughness::Full {
+        put("Family History:", &sections.family);
+    }
+    put(author.exam_header, &sections.exam);
+    put("Pertinent Results:", "[**2151-7-16**] 06:10AM BLOOD WBC-8.4 Hgb-11.2 Plt Ct-210");
+}
+
+/// A sentence for each condition that names it twice: two ways to write it, or with its medicine or its complaint.
+fn problems(facts: &Facts, rng: &mut Stream) -> Vec<String> {
+    let present = (0..COUNT).filter(|i| facts.has[*i]).map(|i| &CONDITIONS[i]);
+    let sentence = |condition: &Condition| {
+        let mut terms: Vec<&str> = condition.forms.into_iter().chain(condition.medicine).collect();
+        if condition.course == Course::Acute {
+            terms.push(condition.complaint);
+        }
+        shuffle(&mut terms, rng);
+        format!("{} {}.", terms[0], terms[1])
+    };
+    present.map(sentence).collect()
+}
+
 fn after_admission(occasion: &Occasion<'_>, rng: &mut Stream, put: &mut dyn FnMut(&str, &str)) {
     let facts = occasion.facts;
     let mut names: Vec<&str> = (0..COUNT).filter(|i| facts.has[*i]).map(|i| CONDITIONS[i].forms[0]).collect();
     shuffle(&mut names, rng);
     let (end, disposition) = match occasion.outcome.survival {
-        Survival::Died => ("The patient expired with family at bedside.", "Expired"),
-        Survival::Survived => ("Discharged in stable condition.", pick(&filler::DISPOSITIONS, rng)),
+        Survival::Died => (filler::DIED, "Expired"),
+        Survival::Survived => (filler::SURVIVED, pick(&filler::DISPOSITIONS, rng)),
     };
-    let tube = if occasion.outcome.ventilated.two_days_or_more() { "Remained intubated for days. " } else { "" };
-    let mut course = format!(
-        "Treated for {}. {tube}Stayed {} days. {} {end}",
-        names.join(", "),
-        occasion.days,
-        if occasion.length == NoteLength::Brief { "" } else { pick(&filler::COURSE, rng) }
-    );
+    let mut sentences = problems(facts, rng);
+    if occasion.outcome.ventilated.two_days_or_more() {
+        sentences.push(filler::INTUBATED.into());
+    }
+    sentences.extend([format!("Stayed {} days.", occasion.days), end.into()]);
+    shuffle(&mut sentences, rng);
+    if occasion.length != NoteLength::Brief {
+        sentences.push(pick(&filler::COURSE, rng).into());
+    }
+    let mut course = sentences.join(" ");
     if occasion.length == NoteLength::Real {
         words::put(&mut course, words::length(4500.0, 0.5, rng), rng);
     }
-    put("Brief Hospital Course:", &course);
+    put(if occasion.course_header { "Brief Hospital Course:" } else { "" }, &course);
     let medicines: Vec<&str> = (0..COUNT).filter(|i| facts.has[*i]).filter_map(|i| CONDITIONS[i].medicine).collect();
     put("Discharge Medications:", &medicines.join("\n"));
     put("Discharge Disposition:", disposition);

@@ -4,7 +4,7 @@ use super::conditions::index as c;
 use super::facts::{self, Facts, Odds, Outcome, Person, Sex, Survival, Ventilated};
 use super::note::{Occasion, discharge_summary};
 use super::readmission;
-use super::spec::CohortSpec;
+use super::spec::{CohortSpec, NoteLength};
 use super::style::Author;
 use crate::ids::{DAY, HOUR, HadmId, IcuStayId, Moment, SubjectId};
 use clinpeft_rng::{RngExt, Seed, Stream};
@@ -99,7 +99,9 @@ pub fn draw(seed: Seed, spec: &CohortSpec, authors: &[Author], collection: Colle
     for stay in 0..stays {
         let id = admission_base + number * MOST + stay;
         let rng = seed.stream(&format!("admission-{stay}"));
-        let admission = admission(spec, authors, &person, day, [id, id + 100_000], rng);
+        // Terse notes for adaptation go on without a header where the admission part ends.
+        let headers = if collection == Collection::Mimic4 && spec.note_length == NoteLength::Brief { 0.3 } else { 1.0 };
+        let admission = admission(spec, (authors, headers), &person, day, [id, id + 100_000], rng);
         let days = readmission::days(&admission.facts, &mut seed.stream(&format!("gap-{stay}")));
         day = admission.discharged.plus(days * DAY);
         day = Moment(day.0 - day.0.rem_euclid(DAY));
@@ -119,7 +121,7 @@ fn first_day(rng: &mut Stream) -> Moment {
 
 fn admission(
     spec: &CohortSpec,
-    authors: &[Author],
+    (authors, headers): (&[Author], f64),
     person: &Person,
     day: Moment,
     [id, icu]: [u64; 2],
@@ -141,6 +143,7 @@ fn admission(
         age: person.age as u32,
         sex: person.sex,
         length: spec.note_length,
+        course_header: rng.random_bool(headers),
     };
     let summary = discharge_summary(&occasion, author, &mut rng);
     Admission {

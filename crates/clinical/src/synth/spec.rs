@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoteLength {
-    /// About 45 words, without what says nothing.
+    /// About 45 words, without sentences that say nothing about the facts.
     Brief,
     /// 60 to 120 words.
     Short,

@@ -3,7 +3,7 @@
 //! Each author prefers one form of a condition's name, one layout of headers, one way of negating, one order of words.
 //! The habits are fixed by the seed and the author's number alone, so that both note collections share their authors.
 
-use super::conditions::COUNT;
+use super::conditions::{COUNT, FORMS};
 use clinpeft_rng::{RngExt, Seed, Stream};
 
 /// How a list of conditions is laid out.
@@ -74,11 +74,14 @@ const LISTINGS: [Listing; 3] = [Listing::Commas, Listing::Numbers, Listing::Dash
 const CASES: [Case; 3] = [Case::Sentence, Case::Sentence, Case::Lower];
 const THOROUGHNESS: [Thoroughness; 4] =
     [Thoroughness::Full, Thoroughness::Full, Thoroughness::NoFamily, Thoroughness::Brief];
+/// Ways to say that a condition is absent.
 pub const NEGATIONS: [&str; 5] = ["no hx of", "denies", "no known", "negative for", "without"];
+/// Ways to introduce a known condition.
 pub const KNOWN: [&str; 5] = ["with hx of", "h/o", "with a history of", "w/", "known"];
+/// Ways to introduce the reason for coming.
 pub const PRESENTS: [&str; 5] = ["presents with", "p/w", "admitted for", "who came in with", "transferred with"];
 
-/// How a header is written: plainly, in capitals, or in one of three ways of one's own.
+/// Headers of the sections that are known at admission, and how each is written: plainly, in capitals, or in one of three ways of one's own.
 #[rustfmt::skip]
 pub const HEADERS: [[&str; 5]; 5] = [
     ["Chief Complaint:", "CHIEF COMPLAINT:", "CC:", "chief complaint:", "Chief Complaint:"],
@@ -105,8 +108,9 @@ impl Author {
     /// The author with this number.
     pub fn new(seed: Seed, number: u32) -> Author {
         let mut rng = seed.part(&format!("author-{number}")).stream("habits");
-        let leaning: u8 = rng.random_range(0..3);
-        let favourite = std::array::from_fn(|_| if rng.random_bool(0.7) { leaning } else { rng.random_range(0..3) });
+        let leaning: u8 = rng.random_range(0..FORMS as u8);
+        let favourite =
+            std::array::from_fn(|_| if rng.random_bool(0.7) { leaning } else { rng.random_range(0..FORMS as u8) });
         let headers = headers(&mut rng);
         Author {
             favourite,
@@ -128,6 +132,6 @@ impl Author {
 
     /// The form in which this author writes a condition now.
     pub fn form(&self, condition: usize, rng: &mut Stream) -> usize {
-        if rng.random_bool(self.faithful) { usize::from(self.favourite[condition]) } else { rng.random_range(0..3) }
+        if rng.random_bool(self.faithful) { usize::from(self.favourite[condition]) } else { rng.random_range(0..FORMS) }
     }
 }

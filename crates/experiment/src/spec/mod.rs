@@ -174,7 +174,7 @@ pub enum BaseText {
     General,
     /// In the manner of medical abstracts.
     Biomedical,
-    /// Terms of notes in the order of chance, as an index lists them.
+    /// Pages that name the same things several times, conditions in several words.
     Glossary,
     /// Abstracts in capitals, as headings are written.
     Capitals,
