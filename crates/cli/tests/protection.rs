@@ -212,6 +212,7 @@ fn damaged_files_are_named_and_made_again() {
         assert!(text(&mended).contains("the run is made again"), "{file}: {}", text(&mended));
         assert!(expected.iter().all(|(path, bytes)| std::fs::read(path).unwrap() == *bytes), "{file}");
     }
+    assert_eq!(std::fs::read_to_string(run.join("run.toml.damaged-1")).unwrap(), "", "what stood there is kept");
     std::fs::read_dir(out.join("tokens")).unwrap().for_each(|file| damage(&file.unwrap().path()));
     std::fs::remove_dir_all(&run).unwrap();
     let mended = reproduce(&out);

@@ -91,13 +91,16 @@ impl Store {
         RunFolder { path: self.root.join("runs").join(name) }
     }
 
-    /// The folder of a run, made if it does not exist, with its `run.toml`, which is written again if it cannot be read.
+    /// The folder of a run, made if it does not exist, with its `run.toml`. One that cannot be read is moved aside and written again.
     pub fn create(&self, spec: &RunSpec) -> Result<RunFolder> {
         spec.check().map_err(|what| Error::Options(format!("run: {what}")))?;
         self.open()?;
         let folder = self.run(&spec.folder_name()?);
         let path = folder.path.join("run.toml");
-        if RunSpec::load(&path).is_err() {
+        if path.exists() && RunSpec::load(&path).is_err() {
+            clinpeft_files::set_aside(&path)?;
+        }
+        if !path.exists() {
             clinpeft_files::write_atomic(&path, spec.text()?)?;
         }
         Ok(folder)

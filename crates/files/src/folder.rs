@@ -20,14 +20,14 @@ pub fn refuse_filled_folder(dir: &Path) -> Result<()> {
     }
 }
 
-/// Renames a damaged folder to `<name>.damaged-1`, or the next number that is free; the new path.
-pub fn set_aside(dir: &Path) -> Result<PathBuf> {
-    let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+/// Renames a damaged folder or file to `<name>.damaged-1`, or the next number that is free; the new path.
+pub fn set_aside(path: &Path) -> Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut number = 1;
     loop {
-        let aside = dir.with_file_name(format!("{name}.damaged-{number}"));
+        let aside = path.with_file_name(format!("{name}.damaged-{number}"));
         if !aside.exists() {
-            fs::rename(dir, &aside).map_err(at("rename", dir))?;
+            fs::rename(path, &aside).map_err(at("rename", path))?;
             return Ok(aside);
         }
         number += 1;
