@@ -99,9 +99,8 @@ pub fn draw(seed: Seed, spec: &CohortSpec, authors: &[Author], collection: Colle
     for stay in 0..stays {
         let id = admission_base + number * MOST + stay;
         let rng = seed.stream(&format!("admission-{stay}"));
-        // Terse notes for adaptation go on without a header where the admission part ends.
-        let headers = if collection == Collection::Mimic4 && spec.note_length == NoteLength::Brief { 0.3 } else { 1.0 };
-        let admission = admission(spec, (authors, headers), &person, day, [id, id + 100_000], rng);
+        let writers = Writers { authors, collection };
+        let admission = admission(spec, &writers, &person, day, [id, id + 100_000], rng);
         let days = readmission::days(&admission.facts, &mut seed.stream(&format!("gap-{stay}")));
         day = admission.discharged.plus(days * DAY);
         day = Moment(day.0 - day.0.rem_euclid(DAY));
@@ -119,9 +118,26 @@ fn first_day(rng: &mut Stream) -> Moment {
     start.plus(rng.random_range(0..90 * 365) * DAY)
 }
 
+/// Who writes the notes of a collection.
+struct Writers<'a> {
+    authors: &'a [Author],
+    collection: Collection,
+}
+
+impl Writers<'_> {
+    /// Share of the hospital courses that have a header. Brief notes for adaptation mostly go on without one where the admission
+    /// part ends; those of the tasks need it, since the published rules find that end by it.
+    fn course_headers(&self, length: NoteLength) -> f64 {
+        match (self.collection, length) {
+            (Collection::Mimic4, NoteLength::Brief) => 0.3,
+            _ => 1.0,
+        }
+    }
+}
+
 fn admission(
     spec: &CohortSpec,
-    (authors, headers): (&[Author], f64),
+    writers: &Writers<'_>,
     person: &Person,
     day: Moment,
     [id, icu]: [u64; 2],
@@ -135,7 +151,7 @@ fn admission(
     let hours = ventilated_hours(outcome.ventilated, seconds, &mut rng);
     let ventilation = hours.map(|hours| (admitted.plus(rng.random_range(1..5) * HOUR), hours));
     let intensive = ventilation.is_some() || rng.random_bool(0.85);
-    let author = &authors[rng.random_range(0..authors.len())];
+    let author = &writers.authors[rng.random_range(0..writers.authors.len())];
     let occasion = Occasion {
         facts: &facts,
         outcome,
@@ -143,7 +159,7 @@ fn admission(
         age: person.age as u32,
         sex: person.sex,
         length: spec.note_length,
-        course_header: rng.random_bool(headers),
+        course_header: rng.random_bool(writers.course_headers(spec.note_length)),
     };
     let summary = discharge_summary(&occasion, author, &mut rng);
     Admission {
